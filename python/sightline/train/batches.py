@@ -1,0 +1,124 @@
+"""What `fit` does to batches and losses, one small function each."""
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["LossMeter", "Stopwatch", "check_loader", "check_losses", "move_batch", "set_epoch"]
+
+
+def check_loader(loader: Any, name: str) -> None:
+    """Raise ValueError where a loader with a known length has no batch."""
+    if hasattr(loader, "__len__") and len(loader) == 0:
+        raise ValueError(
+            f"`{name}` has no batch: the data set is empty, or smaller than one batch with "
+            "drop_last=True"
+        )
+
+
+def set_epoch(loader: Any, epoch: int) -> None:
+    """Tell the loader, its sampler or its data set which epoch (from 0) is about to start."""
+    for owner in (loader, getattr(loader, "sampler", None), getattr(loader, "dataset", None)):
+        if hasattr(owner, "set_epoch"):
+            owner.set_epoch(epoch)
+            return
+
+
+def move_batch(images: Tensor, targets: Any, device: torch.device) -> tuple[Tensor, Any]:
+    """The batch on `device`; what is not a tensor stays as it is."""
+    return images.to(device, non_blocking=True), _move(targets, device)
+
+
+def _move(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, dict):
+        return {key: _move(item, device) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_move(item, device) for item in value)
+    return value
+
+
+def check_losses(losses: Any, *, where: str) -> dict[str, float]:
+    """The loss terms as numbers.
+
+    Args:
+        losses: what `model(images, targets)` returned.
+        where: named in errors, such as "epoch 3, step 17".
+
+    Raises:
+        TypeError: the model did not return a dict of scalar tensors.
+        FloatingPointError: a term is NaN or infinite; the error names every such term.
+    """
+    if not isinstance(losses, dict) or not losses:
+        raise TypeError(
+            "model(images, targets) must return a dict of loss terms, "
+            f"got {type(losses).__name__} in {where}"
+        )
+    for name, term in losses.items():
+        if not isinstance(term, Tensor) or term.numel() != 1:
+            shape = list(term.shape) if isinstance(term, Tensor) else type(term).__name__
+            raise TypeError(f"loss term {name!r} must be a scalar tensor, got {shape} in {where}")
+    # One transfer for all the terms, so that a GPU is waited for once a step.
+    stacked = torch.stack([term.detach().float().reshape(()) for term in losses.values()])
+    values = dict(zip(losses, stacked.tolist(), strict=True))
+    bad = [f"{name!r} is {value}" for name, value in values.items() if not math.isfinite(value)]
+    if bad:
+        raise FloatingPointError(
+            f"loss term {', '.join(bad)} in {where}: try a lower learning rate, clip_norm=1, "
+            "or amp='off', and check the labels"
+        )
+    return values
+
+
+def term_column(split: str, term: str) -> str:
+    return f"{split}/{term}" if term.endswith("loss") else f"{split}/{term}_loss"
+
+
+class LossMeter:
+    """Mean of the loss terms over the images of an epoch."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self._sums: dict[str, float] = {}
+
+    def add(self, values: dict[str, float], images: int) -> None:
+        self.images += images
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value * images
+
+    def columns(self, split: str) -> dict[str, float]:
+        """ "<split>/loss" (the sum of the terms) and one column a term where there are several."""
+        means = {name: total / self.images for name, total in self._sums.items()}
+        total = {f"{split}/loss": math.fsum(means.values())}
+        if len(means) == 1:
+            return total
+        return total | {term_column(split, name): mean for name, mean in means.items()}
+
+
+class Stopwatch:
+    """How long a loop took, and how much of that it waited for data."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.waited = 0.0
+
+    def waiting(self, batches: Iterable) -> Iterator:
+        iterator = iter(batches)
+        while True:
+            before = time.perf_counter()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self.waited += time.perf_counter() - before
+            yield batch
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started

@@ -1,0 +1,140 @@
+"""What a run writes to disk: weights as safetensors, and the state that resuming needs."""
+
+import io
+import json
+import os
+import pickle
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sightline.train.files import atomic_write
+
+__all__ = [
+    "load_state",
+    "load_weights",
+    "random_state",
+    "save_state",
+    "save_weights",
+    "set_random_state",
+]
+
+_METADATA_KEY = "sightline"
+
+
+def _safetensors():
+    try:
+        import safetensors
+        import safetensors.torch
+    except ImportError as error:
+        raise ImportError(
+            "weights are stored as safetensors, which is not installed: "
+            "pip install 'sightline[train]'"
+        ) from error
+    return safetensors
+
+
+def save_weights(
+    path: str | os.PathLike,
+    weights: dict[str, torch.Tensor],
+    metadata: dict[str, Any] | None = None,
+) -> None:
+    """Write a model's `state_dict()` as one safetensors file.
+
+    Args:
+        path: the file; written under a temporary name and renamed.
+        weights: name -> tensor, on any device.
+        metadata: what a reader of the file needs beside the numbers (class names, preprocessing,
+            model name and arguments); must be JSON. Stored in the file's header.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; what was there is unchanged.
+    """
+    # A clone each: safetensors refuses tensors that share memory (tied weights).
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}
+    header = {_METADATA_KEY: json.dumps(metadata or {}, allow_nan=False)}
+    atomic_write(path, _safetensors().torch.save(tensors, metadata=header))
+
+
+def load_weights(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The weights (on the CPU) and the metadata of a file that `save_weights` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is not safetensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file {path}")
+    safetensors = _safetensors()
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file: {error}") from error
+    return weights, json.loads(header.get(_METADATA_KEY, "{}"))
+
+
+def save_state(path: str | os.PathLike, state: dict[str, Any]) -> None:
+    """Write a training state: nested dicts, lists, tuples, numbers, strings and tensors.
+
+    The file loads with `torch.load(path, weights_only=True)`.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; what was there is unchanged.
+    """
+    # Into memory first: torch's own writer turns a full disk into an unnamed RuntimeError.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    atomic_write(path, buffer.getvalue(), keeps="training can go on from it with resume; ")
+
+
+def load_state(path: str | os.PathLike) -> dict[str, Any]:
+    """The state that `save_state` wrote, tensors on the CPU.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is truncated or holds anything but plain values and tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"nothing to resume from: no {path}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} is damaged or not a training state: {reason}") from error
+
+
+def random_state() -> dict[str, Any]:
+    """The state of Python's, NumPy's and torch's global generators, as plain values."""
+    _, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
+    return {
+        "python": random.getstate(),
+        "numpy": {
+            "keys": torch.from_numpy(np.asarray(keys).astype(np.int64)),
+            "position": int(position),
+            "has_gauss": int(has_gauss),
+            "cached": float(cached),
+        },
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Set the three global generators (and CUDA's, where a device is seen) from `random_state`."""
+    version, keys, gauss = state["python"]
+    random.setstate((version, tuple(keys), gauss))
+    saved = state["numpy"]
+    keys = saved["keys"].numpy().astype(np.uint32)
+    np.random.set_state(  # noqa: NPY002
+        ("MT19937", keys, saved["position"], saved["has_gauss"], saved["cached"])
+    )
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])

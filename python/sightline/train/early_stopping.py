@@ -1,0 +1,128 @@
+"""Which number a run watches, and when it has stopped getting better."""
+
+import difflib
+import math
+from typing import Any
+
+__all__ = ["Best", "EarlyStopping", "monitor_mode", "read_monitor"]
+
+_LOWER_IS_BETTER = ("loss", "error")
+_HIGHER_IS_BETTER = ("AP", "mAP", "AR", "accuracy", "precision", "recall", "f1", "top")
+
+
+def monitor_mode(monitor: str, mode: str | None = None) -> str:
+    """ "min" or "max" for a monitored column.
+
+    Args:
+        monitor: the column's name, such as "val/loss" or "val/AP50".
+        mode: "min", "max", or None to tell from the name.
+
+    Raises:
+        ValueError: another `mode`, or a name that does not tell which way is better. Guessing
+            would minimise a metric that ought to grow.
+    """
+    if mode is None:
+        name = monitor.rsplit("/", 1)[-1]
+        if name.endswith(_LOWER_IS_BETTER):
+            return "min"
+        if name.startswith(_HIGHER_IS_BETTER):
+            return "max"
+        raise ValueError(
+            f"cannot tell whether a larger {monitor!r} is better: give mode='min' or mode='max'"
+        )
+    if mode not in ("min", "max"):
+        raise ValueError(f"`mode` must be 'min' or 'max', got {mode!r}")
+    return mode
+
+
+def read_monitor(row: dict[str, float], monitor: str) -> float:
+    """The monitored value of one epoch; a name that is not a column is a ValueError."""
+    if monitor not in row:
+        near = difflib.get_close_matches(monitor, row, n=1, cutoff=0)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"`monitor` {monitor!r} is not among {sorted(row)}{hint}")
+    return float(row[monitor])
+
+
+class Best:
+    """The best value seen so far and the epoch it belongs to.
+
+    NaN is never better. Equal values keep the earlier epoch.
+
+    Args:
+        mode: "min" or "max".
+        min_delta: by how much a value must beat the best one to count, >= 0.
+    """
+
+    def __init__(self, mode: str, *, min_delta: float = 0.0) -> None:
+        if mode not in ("min", "max"):
+            raise ValueError(f"`mode` must be 'min' or 'max', got {mode!r}")
+        if not min_delta >= 0:
+            raise ValueError(f"`min_delta` must be >= 0, got {min_delta}")
+        self.mode, self.min_delta = mode, min_delta
+        self.value: float | None = None
+        self.epoch: int | None = None
+
+    def step(self, value: float, epoch: int) -> bool:
+        """True where `value` is a new best one."""
+        if math.isnan(value):
+            return False
+        if self.value is not None:
+            gain = value - self.value if self.mode == "max" else self.value - value
+            if not gain > self.min_delta:
+                return False
+        self.value, self.epoch = value, epoch
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"value": self.value, "epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.value, self.epoch = state["value"], state["epoch"]
+
+
+class EarlyStopping:
+    """Stop when the monitored column has not improved for `patience` epochs.
+
+    Args:
+        monitor: column to watch, such as "val/loss" or "val/AP50".
+        mode: "min", "max", or None to tell from the name.
+        patience: epochs without improvement after which training stops, >= 1.
+        min_delta: an improvement of no more than this counts as none, >= 0.
+        start_epoch: epochs before this one (counted from 1) are not looked at.
+
+    Raises:
+        ValueError: a value outside its range, or a monitor whose direction is not known.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val/loss",
+        *,
+        mode: str | None = None,
+        patience: int = 10,
+        min_delta: float = 1e-4,
+        start_epoch: int = 1,
+    ) -> None:
+        if patience < 1:
+            raise ValueError(f"`patience` must be >= 1, got {patience}")
+        if start_epoch < 1:
+            raise ValueError(f"`start_epoch` must be >= 1, got {start_epoch}")
+        self.monitor, self.patience, self.start_epoch = monitor, patience, start_epoch
+        self.best = Best(monitor_mode(monitor, mode), min_delta=min_delta)
+        self.waited = 0
+
+    def step(self, row: dict[str, float], epoch: int) -> bool:
+        """True where training is to stop after this epoch (counted from 1)."""
+        value = read_monitor(row, self.monitor)
+        if epoch < self.start_epoch:
+            return False
+        self.waited = 0 if self.best.step(value, epoch) else self.waited + 1
+        return self.waited >= self.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"waited": self.waited, "best": self.best.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.waited = state["waited"]
+        self.best.load_state_dict(state["best"])

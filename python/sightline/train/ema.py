@@ -1,0 +1,59 @@
+"""An exponential moving average of a model's weights."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["EMA"]
+
+
+class EMA:
+    """Averaged weights beside the trained ones: `average = d * average + (1 - d) * weight`.
+
+    The decay d warms up as `min(decay, (1 + n) / (10 + n))` after n steps, so that a short run does
+    not end with an average that still remembers its initial weights.
+
+    Floating-point buffers (batch-norm statistics) are averaged as the weights are; integer buffers
+    are copied.
+
+    Args:
+        model: the model to follow; it is copied.
+        decay: limit of d, in [0, 1).
+
+    Raises:
+        ValueError: `decay` outside [0, 1).
+
+    Source: Tarvainen and Valpola, "Mean teachers" (2017); the warm-up is TensorFlow's
+    `ExponentialMovingAverage(num_updates=...)`.
+    """
+
+    def __init__(self, model: nn.Module, *, decay: float = 0.999) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"`decay` must be in [0, 1), got {decay}")
+        self.decay = decay
+        self.steps = 0
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def step(self, model: nn.Module) -> None:
+        """Take in the weights of `model` after one optimizer step."""
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        self.steps += 1
+        averages, values = [], []
+        current = model.state_dict()
+        for name, average in self.model.state_dict().items():
+            if average.dtype.is_floating_point:
+                averages.append(average)
+                values.append(current[name].to(average.dtype))
+            else:
+                average.copy_(current[name])
+        torch._foreach_lerp_(averages, values, 1 - decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps, "model": self.model.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"]
+        self.model.load_state_dict(state["model"])

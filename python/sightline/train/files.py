@@ -1,0 +1,83 @@
+"""Files that are either the old ones or the new ones, never half of one."""
+
+import contextlib
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+__all__ = ["atomic_write", "read_json", "write_json"]
+
+
+def atomic_write(path: str | os.PathLike, data: bytes | str, *, keeps: str = "") -> None:
+    """Write `data` to `path` so that a crash or a full disk leaves the file that was there.
+
+    The bytes go to a temporary name in the same folder, are flushed to the disk, and then take
+    the place of `path` in one rename.
+
+    Args:
+        path: the file to write; its folder must exist.
+        data: its whole content; text is written as UTF-8.
+        keeps: added to the error, to say what is still there.
+
+    Raises:
+        OSError: with the original errno, naming the file, the reason and the fix. The temporary
+            file is removed.
+    """
+    path = Path(path)
+    payload = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        fix = "free some space" if error.errno == errno.ENOSPC else "check the folder"
+        before = f"the {path.name} that was there is unchanged; " if path.exists() else ""
+        raise OSError(
+            error.errno,
+            f"could not write {path}: {error.strerror or error} ({len(payload):,} bytes); "
+            f"{before}{keeps}{fix} and try again",
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut, where the file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write `value` as JSON through `atomic_write`; NaN and infinities become null."""
+    atomic_write(path, json.dumps(_finite(value), indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """The value in a JSON file; a file that is no JSON is a ValueError that names it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _finite(value.tolist())
+    if isinstance(value, float) and not (value == value and abs(value) != float("inf")):
+        return None
+    return value

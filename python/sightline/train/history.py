@@ -1,0 +1,74 @@
+"""The numbers of a run: one row an epoch."""
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["TIMING_COLUMNS", "History", "read_results"]
+
+# What two runs of the same bits still differ in.
+TIMING_COLUMNS = ("seconds", "images_per_second", "data_fraction")
+
+
+@dataclass
+class History:
+    """What `fit` returns.
+
+    Attributes:
+        rows: one dict an epoch: "epoch" (from 1), "lr", "train/loss" and its terms, "val/loss", its
+            terms and the evaluator's numbers where there is validation, and the timing columns.
+        monitor: the column the best epoch is picked by.
+        best_epoch: epoch (from 1) of the best monitored value; None before the first.
+        best_value: that value.
+        stopped: why training ended before the last epoch ("early stopping", "interrupted"), or "".
+    """
+
+    monitor: str
+    rows: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int | None = None
+    best_value: float | None = None
+    stopped: str = ""
+
+    def column(self, name: str) -> list[float]:
+        """One column over the epochs; NaN where an epoch lacks it."""
+        return [row.get(name, float("nan")) for row in self.rows]
+
+    def to_csv(self) -> str:
+        """The rows as CSV, columns in the order in which they first appear."""
+        return rows_to_csv(self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "best_epoch": self.best_epoch,
+            "best_value": self.best_value,
+            "stopped": self.stopped,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rows = [dict(row) for row in state["rows"]]
+        self.best_epoch, self.best_value = state["best_epoch"], state["best_value"]
+        self.stopped = state["stopped"]
+
+
+def rows_to_csv(rows: list[dict[str, float]]) -> str:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def read_results(path: str | Path) -> list[dict[str, float]]:
+    """The rows of a `results.csv`; a cell that is empty there is absent here."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = [
+            {name: float(cell) for name, cell in row.items() if cell not in ("", None)}
+            for row in csv.DictReader(file)
+        ]
+    for row in rows:
+        row["epoch"] = int(row["epoch"])
+    return rows

@@ -1,0 +1,112 @@
+"""What a person sees while a model trains: a live bar on a terminal, one line an epoch anywhere."""
+
+import importlib
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO
+
+__all__ = ["Log", "duration"]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "8 s", "2 m 05 s" or "1 h 03 m"."""
+    seconds = max(0, round(seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} m {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} m"
+
+
+class Log:
+    """Progress of one run.
+
+    Args:
+        file: where lines go; None is standard output.
+        quiet: print nothing.
+        live: draw a bar for the running epoch. None: only where `file` is a terminal and rich is
+            installed.
+    """
+
+    def __init__(
+        self, file: TextIO | None = None, *, quiet: bool = False, live: bool | None = None
+    ) -> None:
+        self.file, self.quiet = file, quiet
+        stream = file or sys.stdout
+        wanted = stream.isatty() if live is None else live
+        self.live = bool(wanted and not quiet and importlib.util.find_spec("rich"))
+        self._started = time.perf_counter()
+        self._done = 0
+
+    def line(self, text: str = "") -> None:
+        """One line, at once."""
+        if not self.quiet:
+            print(text, file=self.file or sys.stdout, flush=True)
+
+    def warn(self, text: str) -> None:
+        self.line(f"warning: {text}")
+
+    def table(self, rows: Iterable[tuple[str, Any]], *, indent: str = "  ") -> None:
+        """Names and values in two aligned columns."""
+        pairs = [(name, str(value)) for name, value in rows]
+        width = max((len(name) for name, _ in pairs), default=0)
+        for name, value in pairs:
+            self.line(f"{indent}{name:<{width}}  {value}")
+
+    def start(self) -> None:
+        """Training begins (or goes on): remaining time is counted from here."""
+        self._started, self._done = time.perf_counter(), 0
+
+    def batches(self, loader: Iterable, *, title: str) -> Iterator:
+        """The batches of `loader`, with a bar that vanishes at the end where the log is live."""
+        if not self.live:
+            yield from loader
+            return
+        progress = importlib.import_module("rich.progress")
+        console = importlib.import_module("rich.console").Console(file=self.file or sys.stdout)
+        with progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        ) as bar:
+            yield from bar.track(loader, description=title)
+
+    def epoch(self, row: dict[str, float], *, epochs: int, best: bool) -> None:
+        """One finished epoch as one line."""
+        self._done += 1
+        spent = time.perf_counter() - self._started
+        left = spent / self._done * (epochs - row["epoch"])
+        self.line(epoch_line(row, epochs=epochs, best=best) + f"  ETA {duration(left)}")
+
+
+def epoch_line(row: dict[str, float], *, epochs: int, best: bool = False) -> str:
+    """An epoch's row as text: losses, metrics, rate, speed; `*` marks a new best epoch."""
+    width = len(str(epochs))
+    parts = [f"epoch {row['epoch']:>{width}}/{epochs}{'*' if best else ' '}"]
+    for split in ("train", "val"):
+        columns = {k.removeprefix(f"{split}/"): v for k, v in row.items() if k.startswith(split)}
+        if not columns:
+            continue
+        losses = {k: v for k, v in columns.items() if k == "loss" or k.endswith("_loss")}
+        total = losses.pop("loss", None)
+        text = f"{split} loss {_number(total)}" if total is not None else split
+        if split == "train" and len(losses) > 1:
+            terms = " ".join(f"{k.removesuffix('_loss')} {_number(v)}" for k, v in losses.items())
+            text += f" ({terms})"
+        parts.append(text)
+        parts += [f"{k} {_number(v)}" for k, v in columns.items() if not k.endswith("loss")]
+    parts.append(f"lr {row['lr']:.2g}")
+    parts.append(f"{row['images_per_second']:.0f} img/s")
+    parts.append(f"data {100 * row['data_fraction']:.0f} %")
+    return "  ".join(parts)
+
+
+def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:.4g}"

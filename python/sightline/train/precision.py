@@ -1,0 +1,65 @@
+"""Mixed precision where there is a GPU; plain float32 elsewhere."""
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+__all__ = ["Precision"]
+
+
+class Precision:
+    """The computing type of a run, and the backward pass and step that go with it.
+
+    Args:
+        amp: "auto", "bf16", "fp16" or "off". "auto" is bfloat16 on a GPU that has it, float16 with
+            loss scaling on an older one, and off on the CPU.
+        device: where the model lives.
+
+    Raises:
+        ValueError: an unknown `amp`, or float16 on the CPU.
+    """
+
+    def __init__(self, amp: str = "auto", device: torch.device | str = "cpu") -> None:
+        device = torch.device(device)
+        if amp not in ("auto", "bf16", "fp16", "off"):
+            raise ValueError(f"`amp` must be 'auto', 'bf16', 'fp16' or 'off', got {amp!r}")
+        if amp == "auto":
+            amp = "off"
+            if device.type == "cuda":
+                amp = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        if amp == "fp16" and device.type != "cuda":
+            raise ValueError("amp='fp16' needs a GPU; use amp='bf16' or amp='off' on the CPU")
+        self.name, self.device = amp, device
+        self.dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(amp)
+        self.scaler = torch.amp.GradScaler(device.type) if amp == "fp16" else None
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        if self.dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def step(
+        self, loss: Tensor, optimizer: Optimizer, model: nn.Module, clip_norm: float | None
+    ) -> None:
+        """Gradients of `loss`, clipped to an L2 norm of `clip_norm`, and one optimizer step."""
+        optimizer.zero_grad(set_to_none=True)
+        (self.scaler.scale(loss) if self.scaler else loss).backward()
+        if clip_norm is not None:
+            if self.scaler:
+                self.scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+        if self.scaler:
+            self.scaler.step(optimizer)
+            self.scaler.update()
+        else:
+            optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"scaler": self.scaler.state_dict() if self.scaler else None}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.scaler and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])

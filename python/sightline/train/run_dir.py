@@ -1,0 +1,170 @@
+"""The folder of one run: where it lies and what it holds."""
+
+import json
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sightline.train.checkpoint import (
+    load_state,
+    random_state,
+    save_state,
+    save_weights,
+    set_random_state,
+)
+from sightline.train.files import atomic_write
+from sightline.train.history import History
+
+__all__ = ["RunDir", "new_run_dir"]
+
+_STATE_FORMAT = 1
+
+
+def new_run_dir(task: str, name: str = "run", *, root: str | Path = "runs") -> Path:
+    """Make and return `<root>/<task>/<name>`, or `<name>-2`, `<name>-3`, ... where that exists.
+
+    Two processes that ask at the same time get two folders.
+    """
+    parent = Path(root) / task
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+            continue
+        return folder
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The files of one run.
+
+    Attributes:
+        path: the folder.
+        metadata: what goes into the header of every weights file: class names, preprocessing,
+            model name and arguments.
+    """
+
+    path: Path
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results.csv"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "weights" / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "weights" / "last.safetensors"
+
+    @property
+    def state(self) -> Path:
+        return self.path / "weights" / "last.state.pt"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    def open(self, *, resume: bool) -> None:
+        """Make the folder; refuse one that already holds a run, unless it is resumed.
+
+        Raises:
+            FileExistsError: a run is there and `resume` is False.
+            FileNotFoundError: `resume` is True and no training state is there.
+        """
+        if resume and not self.state.is_file():
+            raise FileNotFoundError(f"nothing to resume in {self.path}: no {self.state}")
+        if not resume and (self.state.exists() or self.results.exists()):
+            raise FileExistsError(
+                f"{self.path} already holds a run: resume it, or choose another folder"
+            )
+        self.state.parent.mkdir(parents=True, exist_ok=True)
+
+    def event(self, kind: str, **values: Any) -> None:
+        """Append one line to events.jsonl: the wall-clock time, the kind and the values."""
+        clean = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in values.items()
+        }
+        with open(self.events, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": time.time(), "event": kind, **clean}) + "\n")
+
+    def save_epoch(
+        self,
+        epoch: int,
+        parts: dict[str, Any],
+        history: History,
+        predicting: nn.Module,
+        *,
+        improved: bool,
+    ) -> None:
+        """Write everything that stands after `epoch` epochs.
+
+        The state comes last: a crash before it resumes from the epoch before, which then writes the
+        same weights again.
+        """
+        row = history.rows[-1] if history.rows else {}
+        header = {**self.metadata, "epoch": epoch, "metrics": _plain(row)}
+        weights = predicting.state_dict()
+        if improved:
+            save_weights(self.best, weights, header)
+        if epoch:
+            save_weights(self.last, weights, header)
+            atomic_write(self.results, history.to_csv())
+        state = {name: part.state_dict() for name, part in parts.items()}
+        save_state(
+            self.state,
+            {"format": _STATE_FORMAT, "epoch": epoch, "parts": state, "random": random_state()},
+        )
+        if epoch:
+            self.event("epoch", **row, best=improved)
+
+    def restore(self, parts: dict[str, Any]) -> int:
+        """Load the saved state into `parts`; the number of epochs that are done.
+
+        Raises:
+            ValueError: the state was written by a run with other parts (with an EMA, say, where
+                this one has none).
+        """
+        saved = load_state(self.state)
+        if saved.get("format") != _STATE_FORMAT:
+            raise ValueError(
+                f"{self.state} has format {saved.get('format')!r}; this version reads "
+                f"{_STATE_FORMAT}: resume with the version that wrote it"
+            )
+        if saved["parts"].keys() != parts.keys():
+            raise ValueError(
+                f"{self.state} was written by a run with {', '.join(sorted(saved['parts']))}; "
+                f"this one has {', '.join(sorted(parts))}: resume with the same settings"
+            )
+        for name, part in parts.items():
+            try:
+                part.load_state_dict(saved["parts"][name])
+            except (RuntimeError, ValueError, KeyError) as error:
+                raise ValueError(
+                    f"{self.state} does not fit this {name}: {str(error).splitlines()[0]}"
+                ) from error
+        set_random_state(saved["random"])
+        return saved["epoch"]
+
+
+def _plain(row: dict[str, float]) -> dict[str, float | None]:
+    return {k: v if math.isfinite(v) else None for k, v in row.items()}

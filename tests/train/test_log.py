@@ -1,0 +1,29 @@
+import pytest
+from sightline.train.log import duration, epoch_line
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (8.4, "8 s"), (59.6, "1 m 00 s"), (125, "2 m 05 s"), (3780, "1 h 03 m")],
+)
+def test_duration_reads_as_people_say_it(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_epoch_line_has_losses_metrics_rate_and_speed():
+    row = {
+        "epoch": 7,
+        "lr": 0.00123,
+        "train/loss": 1.5,
+        "train/class_loss": 1.0,
+        "train/box_loss": 0.5,
+        "val/loss": 1.25,
+        "val/AP50": 0.5,
+        "seconds": 2.0,
+        "images_per_second": 210.4,
+        "data_fraction": 0.031,
+    }
+    assert epoch_line(row, epochs=30, best=True) == (
+        "epoch  7/30*  train loss 1.5000 (class 1.0000 box 0.5000)  val loss 1.2500  AP50 0.5000  "
+        "lr 0.0012  210 img/s  data 3 %"
+    )

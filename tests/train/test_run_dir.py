@@ -1,0 +1,21 @@
+import json
+
+from sightline.train import RunDir, new_run_dir
+
+
+def test_new_run_dir_never_gives_a_folder_twice(tmp_path):
+    made = [new_run_dir("detect", "train", root=tmp_path) for _ in range(3)]
+    assert [str(p.relative_to(tmp_path)) for p in made] == [
+        "detect/train",
+        "detect/train-2",
+        "detect/train-3",
+    ]
+
+
+def test_events_are_json_lines(tmp_path):
+    run = RunDir(tmp_path)
+    run.event("start", epochs=3)
+    run.event("epoch", loss=float("nan"))
+    lines = [json.loads(line) for line in run.events.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["start", "epoch"]
+    assert lines[1]["loss"] is None and lines[0]["epochs"] == 3
