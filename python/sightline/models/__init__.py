@@ -1,0 +1,27 @@
+"""Models under one convention: `model(images, targets)` is a dict of loss terms, `model(images)`
+predictions, the same in train and eval mode."""
+
+from sightline.models.anchors import default_anchors, fit_anchors, grid_anchors, kmeans_anchors
+from sightline.models.box_coding import decode_boxes, encode_boxes
+from sightline.models.create import create_model, list_models
+from sightline.models.fpn import FPN
+from sightline.models.losses import sigmoid_focal_loss
+from sightline.models.resnet import ResNet, resnet18, resnet20
+from sightline.models.trunk import LightTrunk
+
+__all__ = [
+    "FPN",
+    "LightTrunk",
+    "ResNet",
+    "create_model",
+    "decode_boxes",
+    "default_anchors",
+    "encode_boxes",
+    "fit_anchors",
+    "grid_anchors",
+    "kmeans_anchors",
+    "list_models",
+    "resnet18",
+    "resnet20",
+    "sigmoid_focal_loss",
+]

@@ -1,0 +1,111 @@
+"""Checks of the targets a model is given, so that a bad label is an error in words.
+
+On a GPU an out-of-range label would otherwise surface as a device-side assert that names a kernel.
+Each check reads the labels once, so it costs one synchronisation a batch.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def check_images(images: Tensor, channels: int) -> None:
+    """Raise ValueError unless `images` is a float tensor `[B, channels, H, W]`."""
+    if not isinstance(images, Tensor):
+        raise TypeError(f"`images` must be a tensor [B, C, H, W], got {type(images).__name__}")
+    if images.ndim != 4 or images.shape[1] != channels:
+        raise ValueError(
+            f"`images` must have shape [B, {channels}, H, W], got {list(images.shape)}; "
+            "for another number of channels build the model with in_channels="
+        )
+    if not images.is_floating_point():
+        raise TypeError(f"`images` must be floating point (preprocessed), got {images.dtype}")
+
+
+def _field(targets: Sequence[dict[str, Tensor]], index: int, name: str) -> Tensor:
+    target = targets[index]
+    if name not in target:
+        raise ValueError(f"`targets[{index}]` has no {name!r}; it has {sorted(target)}")
+    return target[name]
+
+
+def _check_count(targets: Sequence[dict[str, Tensor]], batch: int) -> None:
+    if isinstance(targets, dict) or not isinstance(targets, Sequence):
+        raise TypeError(
+            f"`targets` must be a list of one dict an image, got {type(targets).__name__}"
+        )
+    if len(targets) != batch:
+        raise ValueError(f"`targets` must have one dict an image: {batch}, got {len(targets)}")
+
+
+def class_labels(
+    targets: Sequence[dict[str, Tensor]], batch: int, num_classes: int, device: torch.device
+) -> Tensor:
+    """Return the labels of classification targets as one int64 tensor `[batch]` on `device`.
+
+    Raises ValueError where a label is missing, not a scalar, or outside 0..num_classes - 1.
+    """
+    _check_count(targets, batch)
+    labels = []
+    for i in range(batch):
+        label = torch.as_tensor(_field(targets, i, "label"))
+        if label.ndim != 0 or label.is_floating_point():
+            raise ValueError(
+                f"`targets[{i}]['label']` must be an integer scalar, "
+                f"got {label.dtype} of shape {list(label.shape)}"
+            )
+        labels.append(label)
+    stacked = torch.stack(labels).to(device, torch.int64)
+    bad = ((stacked < 0) | (stacked >= num_classes)).nonzero()
+    if len(bad):
+        row = int(bad[0])
+        raise ValueError(
+            f"`targets[{row}]['label']` must be in 0..{num_classes - 1} for {num_classes} classes, "
+            f"got {int(stacked[row])}"
+        )
+    return stacked
+
+
+def object_targets(
+    targets: Sequence[dict[str, Tensor]], batch: int, num_classes: int, device: torch.device
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return boxes (float32 `[N_i, 4]`) and labels (int64 `[N_i]`) of each image, on `device`.
+
+    An image may have no objects. Raises ValueError where shapes differ, a label is outside
+    0..num_classes - 1, or a box is inverted or not finite; the message names image and row.
+    """
+    _check_count(targets, batch)
+    boxes, labels = [], []
+    for i in range(batch):
+        box, label = _field(targets, i, "boxes"), _field(targets, i, "labels")
+        if box.ndim != 2 or box.shape[1] != 4:
+            raise ValueError(
+                f"`targets[{i}]['boxes']` must have shape [N, 4], got {list(box.shape)}"
+            )
+        if label.shape != box.shape[:1] or label.is_floating_point():
+            raise ValueError(
+                f"`targets[{i}]['labels']` must be integers of shape [{len(box)}], one a box, "
+                f"got {label.dtype} of shape {list(label.shape)}"
+            )
+        boxes.append(box.to(device, torch.float32))
+        labels.append(label.to(device, torch.int64))
+    all_boxes, all_labels = torch.cat(boxes), torch.cat(labels)
+    bad_label = (all_labels < 0) | (all_labels >= num_classes)
+    bad_box = ~all_boxes.isfinite().all(1) | (all_boxes[:, 2:] < all_boxes[:, :2]).any(1)
+    bad = (bad_label | bad_box).nonzero()
+    if len(bad):
+        image, row = 0, int(bad[0])
+        while row >= len(boxes[image]):
+            row -= len(boxes[image])
+            image += 1
+        if bad_label[int(bad[0])]:
+            raise ValueError(
+                f"`targets[{image}]['labels'][{row}]` must be in 0..{num_classes - 1} for "
+                f"{num_classes} classes, got {int(labels[image][row])}"
+            )
+        raise ValueError(
+            f"`targets[{image}]['boxes'][{row}]` must be finite xyxy with x1 <= x2 and y1 <= y2, "
+            f"got {boxes[image][row].tolist()}"
+        )
+    return boxes, labels

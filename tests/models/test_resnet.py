@@ -1,0 +1,126 @@
+import pytest
+import torch
+from sightline.models import ResNet, create_model, resnet18, resnet20
+
+
+def parameter_count(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def label_targets(labels):
+    return [{"label": torch.tensor(label)} for label in labels]
+
+
+def test_resnet18_has_the_published_parameter_count():
+    assert parameter_count(resnet18(1000)) == 11_689_512
+
+
+def test_resnet20_has_the_published_parameter_count():
+    assert parameter_count(resnet20(10)) == 269_722
+
+
+def test_resnet18_names_its_weights_as_common_checkpoints_do():
+    names = set(resnet18(10).state_dict())
+    block = [f"{conv}.weight" for conv in ("conv1", "conv2")]
+    for norm in ("bn1", "bn2"):
+        block += [
+            f"{norm}.{field}"
+            for field in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+        ]
+    assert {f"layer3.1.{name}" for name in block} <= names
+    assert {"conv1.weight", "bn1.running_mean", "fc.weight", "fc.bias"} <= names
+    assert {"layer2.0.downsample.0.weight", "layer2.0.downsample.1.running_var"} <= names
+    assert len(names) == 122
+
+
+@pytest.mark.parametrize(
+    ("model", "strides"), [(resnet18(2), (4, 8, 16, 32)), (resnet20(2), (1, 2, 4))]
+)
+def test_features_have_the_stated_strides_and_channels(model, strides):
+    maps = model.eval().features(torch.zeros(1, 3, 64, 96))
+    assert tuple(maps) == strides
+    for stride, x in maps.items():
+        assert x.shape == (1, model.feature_channels[stride], 64 // stride, 96 // stride)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet20"])
+@pytest.mark.parametrize("training", [True, False])
+def test_targets_decide_between_loss_and_logits_in_either_mode(name, training):
+    model = create_model(name, 5).train(training)
+    images = torch.randn(2, 3, 32, 32)
+    assert model(images).shape == (2, 5)
+    losses = model(images, label_targets([0, 4]))
+    assert list(losses) == ["class_loss"]
+    assert losses["class_loss"].shape == () and torch.isfinite(losses["class_loss"])
+
+
+def test_loss_reaches_every_parameter():
+    model = resnet20(3)
+    model(torch.randn(2, 3, 16, 16), label_targets([0, 2]))["class_loss"].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+def test_loss_is_cross_entropy_of_the_logits():
+    model = resnet20(3, label_smoothing=0.1).eval()
+    images = torch.randn(4, 3, 16, 16)
+    labels = [0, 1, 2, 1]
+    expected = torch.nn.functional.cross_entropy(
+        model(images), torch.tensor(labels), label_smoothing=0.1
+    )
+    torch.testing.assert_close(model(images, label_targets(labels))["class_loss"], expected)
+
+
+def test_one_batch_is_overfitted():
+    torch.manual_seed(0)
+    model = resnet20(4, width=8)
+    images, targets = torch.randn(4, 3, 16, 16), label_targets([0, 1, 2, 3])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = model(images, targets)["class_loss"]
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.05
+
+
+def test_same_seed_gives_the_same_weights_and_state_dict_round_trips():
+    def build(seed):
+        torch.manual_seed(seed)
+        return resnet20(3)
+
+    first, again, other = build(0), build(0), build(1)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    images = torch.randn(2, 3, 16, 16)
+    assert not torch.equal(first.eval()(images), other.eval()(images))
+    other.load_state_dict(first.state_dict())
+    assert torch.equal(first(images), other.eval()(images))
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (label_targets([0, 3]), r"`targets\[1\]\['label'\]` must be in 0..2 for 3 classes, got 3"),
+        (label_targets([-1, 0]), r"`targets\[0\]\['label'\]` must be in 0..2"),
+        (label_targets([0]), "one dict an image: 2, got 1"),
+        (label_targets([0, 1.0]), r"`targets\[1\]\['label'\]` must be an integer scalar"),
+        ([{"label": torch.tensor(0)}, {"labels": torch.tensor(0)}], r"has no 'label'"),
+    ],
+)
+def test_bad_target_is_named(targets, message):
+    with pytest.raises(ValueError, match=message):
+        resnet20(3)(torch.zeros(2, 3, 16, 16), targets)
+
+
+def test_bad_images_and_settings_are_named():
+    model = resnet20(3)
+    with pytest.raises(ValueError, match=r"\[B, 3, H, W\], got \[2, 1, 16, 16\]"):
+        model(torch.zeros(2, 1, 16, 16))
+    with pytest.raises(TypeError, match=r"floating point.*uint8"):
+        model(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="`label_smoothing` must be in"):
+        resnet20(3, label_smoothing=1.0)
+    trunk = ResNet((1,), (8,), num_classes=0, stem="small")
+    with pytest.raises(ValueError, match="has no logits"):
+        trunk(torch.zeros(1, 3, 8, 8))
