@@ -5,7 +5,6 @@ from typing import Any
 
 from sightline.models.resnet import ResNet, resnet18, resnet20
 
-
 _MODELS = {
     "resnet18": resnet18,
     "resnet20": resnet20,

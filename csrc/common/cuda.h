@@ -1,0 +1,42 @@
+// Launch helpers of the .cu files; no link to libtorch_cuda.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+#include "common/cuda_stream.h"
+
+namespace sightline {
+
+inline constexpr int kThreads = 256;  // a block
+inline constexpr unsigned kFullWarp = 0xffffffffu;
+inline constexpr int64_t kMaxBlocks = 1 << 20;  // grid-stride loops take what is beyond
+
+inline cudaStream_t native(CudaStream stream) { return static_cast<cudaStream_t>(stream.handle); }
+
+inline void cuda_check(cudaError_t status, const char* what) {
+  if (status != cudaSuccess)
+    throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status));
+}
+
+// After a launch: the error of the launch itself; errors inside the kernel surface at the next
+// synchronisation.
+inline void check_launch(const char* kernel) { cuda_check(cudaGetLastError(), kernel); }
+
+inline unsigned blocks_for(int64_t items, int64_t per_block = kThreads) {
+  return static_cast<unsigned>(
+      std::clamp<int64_t>((items + per_block - 1) / per_block, 1, kMaxBlocks));
+}
+
+#if defined(__CUDACC__)
+__device__ __forceinline__ int64_t first_item() {
+  return int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ __forceinline__ int64_t item_stride() { return int64_t(gridDim.x) * blockDim.x; }
+#endif
+
+}  // namespace sightline

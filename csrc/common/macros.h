@@ -1,0 +1,12 @@
+// The only macros of the project: what a function must be so that host, device and every ISA level
+// can share it.
+#pragma once
+
+#define SIGHTLINE_INLINE __attribute__((always_inline)) inline
+#define SIGHTLINE_LAMBDA __attribute__((always_inline))
+
+#if defined(__CUDACC__)
+#define SIGHTLINE_HD __host__ __device__ __forceinline__
+#else
+#define SIGHTLINE_HD SIGHTLINE_INLINE
+#endif

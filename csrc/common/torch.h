@@ -1,0 +1,69 @@
+// What every torch.cpp adapter needs of the stable ABI.
+#pragma once
+
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+
+#include <optional>
+
+#include "common/cuda_stream.h"
+#include "common/parallel.h"
+
+namespace sightline {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// torch's own threads. An exception in a body would lose its message on the way: bodies do not
+// throw.
+inline constexpr auto torch_parallel_for = [](int64_t n, int64_t grain, Range body) {
+  if (n > 0) torch::stable::parallel_for(0, n, grain, body);
+};
+
+CudaStream current_cuda_stream(int32_t device);
+
+// Where a call runs: the device of its first tensor, made current until the call ends.
+class DeviceScope {
+ public:
+  explicit DeviceScope(const Tensor& t) {
+    if (!t.is_cuda()) return;
+    guard_.emplace(t.get_device_index());
+    stream_ = current_cuda_stream(t.get_device_index());
+  }
+  bool on_cuda() const { return guard_.has_value(); }
+  CudaStream stream() const { return stream_; }
+
+ private:
+  std::optional<torch::stable::accelerator::DeviceGuard> guard_;
+  CudaStream stream_;
+};
+
+// Backstops of memory safety; the public functions check first, with better words.
+inline void check_boxes(const Tensor& t, const char* name) {
+  STD_TORCH_CHECK(t.dim() == 2 && t.size(1) == 4, name, " must have shape [N, 4]");
+}
+inline void check_alike(const Tensor& a, const Tensor& b, const char* names) {
+  STD_TORCH_CHECK(
+      a.scalar_type() == b.scalar_type() && a.get_device_index() == b.get_device_index(), names,
+      " must have one dtype and one device");
+}
+
+// Calls f(T{}) with the C++ type of a float32 or float64 tensor: the types that geometry computes
+// in.
+template <class F>
+void dispatch_float(const Tensor& t, F f) {
+  switch (t.scalar_type()) {
+    case ScalarType::Float:
+      return f(float{});
+    case ScalarType::Double:
+      return f(double{});
+    default:
+      STD_TORCH_CHECK(false,
+                      "sightline computes boxes in float32 or float64: convert the tensor first");
+  }
+}
+
+}  // namespace sightline

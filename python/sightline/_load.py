@@ -1,0 +1,20 @@
+"""Import this before `torch.ops.sightline`: torch first, which brings its libraries, then ours."""
+
+import importlib.util
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "sightline ops on tensors need torch: pip install 'sightline[torch]'"
+    ) from error
+
+if importlib.util.find_spec("sightline._torch") is None:
+    raise ImportError(
+        f"sightline was built without its torch ops, but torch {torch.__version__} is installed: "
+        "rebuild with `pip install --no-build-isolation --force-reinstall --no-deps sightline`"
+    )
+from sightline import _torch
+
+ops = torch.ops.sightline
+cuda_architectures: str = _torch.cuda_architectures

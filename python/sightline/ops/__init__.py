@@ -1,0 +1,40 @@
+"""Functions on tensors and arrays: the same names as in `sightline.reference`, which defines them.
+
+Importing this imports torch where it is installed; without torch the functions work on arrays.
+"""
+
+from .boxes import (
+    box_area,
+    box_convert,
+    clip_boxes_to_image,
+    decode_boxes,
+    encode_boxes,
+    remove_small_boxes,
+)
+from .iou import (
+    box_ioa,
+    box_iou,
+    complete_box_iou,
+    complete_box_iou_loss,
+    distance_box_iou,
+    distance_box_iou_loss,
+    generalized_box_iou,
+    generalized_box_iou_loss,
+)
+
+__all__ = [
+    "box_area",
+    "box_convert",
+    "box_ioa",
+    "box_iou",
+    "clip_boxes_to_image",
+    "complete_box_iou",
+    "complete_box_iou_loss",
+    "decode_boxes",
+    "distance_box_iou",
+    "distance_box_iou_loss",
+    "encode_boxes",
+    "generalized_box_iou",
+    "generalized_box_iou_loss",
+    "remove_small_boxes",
+]

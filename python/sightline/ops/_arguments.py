@@ -1,0 +1,154 @@
+"""Checks and conversions that every public op shares: what a user reads of a wrong argument."""
+
+from typing import Any
+
+import numpy as np
+
+from sightline import _numpy
+
+try:
+    import torch
+except ModuleNotFoundError:  # arrays alone, then
+    torch = None  # type: ignore[assignment]
+
+_torch_ops: Any = None
+_torch_missing: str = ""
+_devices: tuple[str, ...] = ("cpu",)
+if torch is not None:
+    try:
+        from sightline import _load
+
+        _torch_ops = _load.ops
+        _devices = ("cpu", "cuda") if _load.cuda_architectures else ("cpu",)
+    except ImportError as error:
+        _torch_missing = str(error)
+
+
+def has_torch_ops() -> bool:
+    """Whether tensors can be given: torch is installed and the torch ops were built."""
+    return _torch_ops is not None
+
+
+def is_tensor(value: Any) -> bool:
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def backend(**arguments: Any) -> Any:
+    """The native functions for these arguments: `torch.ops.sightline` or `sightline._numpy`.
+
+    Raises TypeError for a mixture of tensors and arrays or any other type, ValueError for tensors
+    on several devices or on one without kernels. An argument that is None is passed over.
+    """
+    given = [(name, value) for name, value in arguments.items() if value is not None]
+    first_name, first = given[0]
+    if is_tensor(first):
+        for name, value in given[1:]:
+            if not is_tensor(value):
+                raise TypeError(
+                    f"`{name}` must be a torch.Tensor as `{first_name}` is, got {_kind(value)}: "
+                    "convert one of them, tensors and arrays do not mix"
+                )
+            if value.device != first.device:
+                raise ValueError(
+                    f"`{name}` is on device {value.device} and `{first_name}` on {first.device}: "
+                    "move them to one device"
+                )
+        return _backend_of_tensors(first_name, first)
+    for name, value in given:
+        if is_tensor(value):
+            raise TypeError(
+                f"`{name}` is a torch.Tensor and `{first_name}` is {_kind(first)}: "
+                "convert one of them, tensors and arrays do not mix"
+            )
+        if not isinstance(value, np.ndarray):
+            raise TypeError(
+                f"`{name}` must be a torch.Tensor or a numpy.ndarray, got {_kind(value)}"
+            )
+    return _numpy
+
+
+def _backend_of_tensors(name: str, tensor: Any) -> Any:
+    if _torch_ops is None:
+        raise ImportError(f"`{name}` is a torch.Tensor, but {_torch_missing}")
+    device = tensor.device.type
+    if device not in _devices and device != "meta":
+        have = " and ".join(_devices)
+        raise ValueError(
+            f"`{name}` is on device {tensor.device}; this build has kernels for {have}"
+            + (
+                ""
+                if device != "cuda"
+                else ": rebuild with SIGHTLINE_CUDA=ON where nvcc is installed"
+            )
+        )
+    return _torch_ops
+
+
+def _kind(value: Any) -> str:
+    kind = type(value)
+    module = "" if kind.__module__ == "builtins" else kind.__module__.split(".")[0] + "."
+    return f"{module}{kind.__qualname__}"
+
+
+def check_boxes(name: str, boxes: Any) -> None:
+    """Raises ValueError unless `boxes` has shape [N, 4]."""
+    if len(boxes.shape) != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"`{name}` must have shape [N, 4], got {list(boxes.shape)}")
+
+
+def check_length(name: str, value: Any, length: int, of: str) -> None:
+    """Raises ValueError unless `value` has shape [length], the length of argument `of`."""
+    if len(value.shape) != 1 or value.shape[0] != length:
+        raise ValueError(
+            f"`{name}` must have shape [{length}], one for each of `{of}`, got {list(value.shape)}"
+        )
+
+
+def check_fraction(name: str, value: Any) -> float:
+    """`value` as a float; raises unless it is a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"`{name}` must be a number, got {_kind(value)}")
+    if not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must lie in [0, 1], got {value}")
+    return float(value)
+
+
+def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def as_floats(**arguments: Any) -> list[Any]:
+    """The arguments in the type that geometry computes in, contiguous where they are arrays.
+
+    That is float64 if one of them is float64, otherwise float32: float16, bfloat16 and integers are
+    widened. Raises TypeError for booleans, complex numbers and objects.
+    """
+    if is_tensor(next(iter(arguments.values()))):
+        for name, value in arguments.items():
+            if value.dtype == torch.bool or value.dtype.is_complex:
+                raise TypeError(f"`{name}` must hold real numbers, got dtype {value.dtype}")
+        wide = any(value.dtype == torch.float64 for value in arguments.values())
+        dtype = torch.float64 if wide else torch.float32
+        return [value.to(dtype) for value in arguments.values()]
+    for name, value in arguments.items():
+        if value.dtype.kind not in "fiu":
+            raise TypeError(f"`{name}` must hold real numbers, got dtype {value.dtype}")
+    wide = any(value.dtype.kind == "f" and value.dtype.itemsize > 4 for value in arguments.values())
+    return [
+        np.ascontiguousarray(value, np.float64 if wide else np.float32)
+        for value in arguments.values()
+    ]
+
+
+def as_indices(**arguments: Any) -> list[Any]:
+    """The arguments as int64, contiguous where they are arrays; TypeError unless integers."""
+    if is_tensor(next(iter(arguments.values()))):
+        for name, value in arguments.items():
+            if value.dtype.is_floating_point or value.dtype.is_complex or value.dtype == torch.bool:
+                raise TypeError(f"`{name}` must hold integers, got dtype {value.dtype}")
+        return [value.to(torch.int64) for value in arguments.values()]
+    for name, value in arguments.items():
+        if value.dtype.kind not in "iu":
+            raise TypeError(f"`{name}` must hold integers, got dtype {value.dtype}")
+    return [np.ascontiguousarray(value, np.int64) for value in arguments.values()]
