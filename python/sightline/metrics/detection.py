@@ -1,0 +1,249 @@
+"""Detection evaluation: images come one by one or in batches, results at the end."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sightline.metrics._evaluate import FlatDetections, FlatTargets, Rules, evaluate
+from sightline.metrics._inputs import read_detections, read_targets
+from sightline.metrics.detection_results import DetectionResults
+
+# COCO's areas in pixels: sides of 32 and 96 bound "medium", 1e5 stands for no bound.
+COCO_AREA_RANGES = {
+    "all": (0.0, 1e5**2),
+    "small": (0.0, 32.0**2),
+    "medium": (32.0**2, 96.0**2),
+    "large": (96.0**2, 1e5**2),
+}
+_DEFAULT_MAX_DETECTIONS = (1, 10, 100)
+# method of `average_precision` by protocol; None takes the mean of COCO's 101 samples
+_AVERAGES = {"coco": None, "voc2007": "11point", "voc2010": "all"}
+
+
+class DetectionEvaluator:
+    """AP and AR of a detector by the COCO or the PASCAL VOC protocol.
+
+    Args:
+        protocol: `"coco"` (101 recall samples, ten IoU thresholds, four areas; equal to
+            pycocotools 2.0.11 bit for bit), `"voc2007"` (11-point average) or `"voc2010"`
+            (area under the whole curve), both at IoU .5 and with every detection.
+        class_names: names of labels 0, 1, ...; without it, classes are the labels that occur.
+        iou_thresholds: IoU thresholds in (0, 1], ascending; None for the protocol's own.
+        max_detections: best detections kept in an image and class; the last is that of AP
+            (pycocotools demands 100 there and gives -1 without it). COCO only.
+        area_ranges: name -> (low, high) in pixels, both ends inside; the first stands for AP and
+            AP50. COCO only.
+        use_classes: False scores boxes alone, as for proposals.
+        inclusive_pixels: sides are x2 - x1 + 1; None for the protocol's own, which is
+            True for VOC and False for COCO. COCO with it is refused.
+
+    Ties of score keep the order of images sorted by id, then the order within an image. Results
+    do not depend on the order of the calls. State: the arrays of all images, in float64.
+
+    Example:
+        >>> evaluator = DetectionEvaluator(class_names=["cat"])
+        >>> evaluator.update(
+        ...     1,
+        ...     {"boxes": [[0, 0, 10, 10]], "scores": [0.9], "labels": [0]},
+        ...     {"boxes": [[0, 0, 10, 10]], "labels": [0]},
+        ... )
+        >>> print(f"{evaluator.compute().ap50:.3f}")
+        1.000
+    """
+
+    def __init__(
+        self,
+        protocol: str = "coco",
+        *,
+        class_names: Sequence[str] | None = None,
+        iou_thresholds: Sequence[float] | None = None,
+        max_detections: Sequence[int] = _DEFAULT_MAX_DETECTIONS,
+        area_ranges: Mapping[str, tuple[float, float]] | None = None,
+        use_classes: bool = True,
+        inclusive_pixels: bool | None = None,
+    ) -> None:
+        if protocol not in _AVERAGES:
+            raise ValueError(f"`protocol` must be one of {sorted(_AVERAGES)}, got {protocol!r}")
+        self.protocol = protocol
+        self.class_names = None if class_names is None else tuple(class_names)
+        self.use_classes = use_classes
+        self.area_ranges = _area_ranges(protocol, area_ranges)
+        caps = tuple(max_detections)
+        self.rules = Rules(
+            matching="coco" if protocol == "coco" else "voc",
+            iou_thresholds=_iou_thresholds(protocol, iou_thresholds),
+            recall_thresholds=np.linspace(0.0, 1.0, 101),
+            area_ranges=np.array(list(self.area_ranges.values()), np.float64),
+            max_detections=_max_detections(protocol, caps),
+            inclusive=_inclusive(protocol, inclusive_pixels),
+            average=_AVERAGES[protocol],
+        )
+        self._images: dict[Any, tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]] = {}
+
+    def update(
+        self, image_id: Hashable, detections: Mapping[str, Any], targets: Mapping[str, Any]
+    ) -> None:
+        """Add one image.
+
+        Args:
+            image_id: an int or a str, the same kind for all images.
+            detections: `boxes` (xyxy) or `boxes_xywh` [N, 4] in pixels, `scores` [N],
+                `labels` [N] integers.
+            targets: `boxes` or `boxes_xywh` [M, 4], `labels` [M]; optional `iscrowd` [M],
+                `area` [M] (default w * h) and `difficult` [M]. A difficult object counts neither
+                way; under VOC so does a crowd, under COCO a difficult object takes one detection.
+
+        Raises:
+            ValueError: the image was added before; a shape, a length, a label outside
+                `class_names`, a negative label, a box with x2 < x1 or y2 < y1, a NaN or an
+                infinity in boxes, scores or areas. The evaluator is then as it was before.
+            TypeError: labels that are not integers.
+        """
+        if image_id in self._images:
+            raise ValueError(
+                f"`image_id` {image_id!r} was added before; call update once for each image"
+            )
+        num_classes = None if self.class_names is None else len(self.class_names)
+        place = f"image {image_id!r}"
+        dt = read_detections(detections, num_classes, place)
+        gt = read_targets(targets, num_classes, place)
+        self._images[image_id] = (dt, gt)
+
+    def reset(self) -> None:
+        """Forget all images."""
+        self._images.clear()
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def compute(self) -> DetectionResults:
+        """Results over all images so far; more may be added after.
+
+        A class without ground truth has AP NaN and -1 in the arrays; with ground truth and no
+        detection, AP 0. No image at all gives NaN everywhere.
+
+        Raises:
+            TypeError: image ids that cannot be sorted, such as ints mixed with strings.
+        """
+        try:
+            ids = sorted(self._images)
+        except TypeError as error:
+            raise TypeError("`image_id` must be of one kind, all int or all str") from error
+        dt = [self._images[image_id][0] for image_id in ids]
+        gt = [self._images[image_id][1] for image_id in ids]
+        boxes, scores, labels = _concatenate(dt, [(0, 4), (0,), (0,)])
+        gt_boxes, gt_labels, area, crowd, ignore = _concatenate(gt, [(0, 4), *[(0,)] * 4])
+        labels, gt_labels = labels.astype(np.int64), gt_labels.astype(np.int64)
+        if self.class_names is None:
+            class_ids = np.union1d(labels, gt_labels)
+            labels = np.searchsorted(class_ids, labels)
+            gt_labels = np.searchsorted(class_ids, gt_labels)
+            class_names = tuple(str(c) for c in class_ids)
+        else:
+            class_ids, class_names = np.arange(len(self.class_names)), self.class_names
+        return results_of(
+            self,
+            FlatDetections(_image_of_row(dt), labels, boxes, scores),
+            FlatTargets(
+                _image_of_row(gt),
+                gt_labels,
+                gt_boxes,
+                area,
+                crowd.astype(bool),
+                ignore.astype(bool),
+            ),
+            class_ids=tuple(class_ids.tolist()),
+            class_names=class_names,
+        )
+
+
+def results_of(
+    evaluator: DetectionEvaluator,
+    dt: FlatDetections,
+    gt: FlatTargets,
+    *,
+    class_ids: tuple[int, ...],
+    class_names: tuple[str, ...],
+) -> DetectionResults:
+    """Evaluate flat arrays by an evaluator's settings."""
+    rules, use_classes = evaluator.rules, evaluator.use_classes
+    arrays = evaluate(dt, gt, len(class_ids), rules, use_classes=use_classes)
+    return DetectionResults(
+        protocol=evaluator.protocol,
+        class_ids=class_ids if use_classes else (-1,),
+        class_names=class_names if use_classes else ("all classes",),
+        iou_thresholds=rules.iou_thresholds,
+        recall_thresholds=rules.recall_thresholds,
+        area_names=tuple(evaluator.area_ranges),
+        max_detections=rules.max_detections,
+        precision=arrays.precision,
+        recall=arrays.recall,
+        scores=arrays.scores,
+        class_ap=arrays.class_ap,
+        gt_count=arrays.gt_count,
+        dt_count=arrays.dt_count,
+    )
+
+
+def _image_of_row(images: list[tuple[np.ndarray, ...]]) -> np.ndarray:
+    return np.repeat(np.arange(len(images)), [len(arrays[0]) for arrays in images])
+
+
+def _concatenate(
+    images: list[tuple[np.ndarray, ...]], empty: list[tuple[int, ...]]
+) -> list[np.ndarray]:
+    columns = zip(*images) if images else [()] * len(empty)
+    return [np.concatenate([np.zeros(shape), *column]) for column, shape in zip(columns, empty)]
+
+
+def _iou_thresholds(protocol: str, thresholds: Sequence[float] | None) -> np.ndarray:
+    if thresholds is None:
+        # linspace, not .5 + .05 * i: the two differ in the last bit at .85 and .9
+        return np.linspace(0.5, 0.95, 10) if protocol == "coco" else np.array([0.5])
+    values = np.asarray(thresholds, np.float64)
+    if values.ndim != 1 or not len(values) or not np.all((values > 0) & (values <= 1)):
+        raise ValueError(
+            f"`iou_thresholds` must be one or more numbers in (0, 1], got {thresholds!r}"
+        )
+    if np.any(np.diff(values) <= 0):
+        raise ValueError(f"`iou_thresholds` must ascend without repeats, got {thresholds!r}")
+    return values
+
+
+def _max_detections(protocol: str, caps: tuple[int, ...]) -> tuple[int, ...] | None:
+    if protocol != "coco":
+        if caps != _DEFAULT_MAX_DETECTIONS:
+            raise ValueError(
+                f"`max_detections` is of the coco protocol only: {protocol} counts every "
+                f"detection, got {caps!r}"
+            )
+        return None
+    if not caps or any(isinstance(c, bool) or int(c) != c or c < 1 for c in caps):
+        raise ValueError(f"`max_detections` must be one or more integers >= 1, got {caps!r}")
+    return tuple(sorted(int(c) for c in caps))
+
+
+def _area_ranges(
+    protocol: str, ranges: Mapping[str, tuple[float, float]] | None
+) -> dict[str, tuple[float, float]]:
+    if protocol != "coco":
+        if ranges is not None:
+            raise ValueError(f"`area_ranges` is of the coco protocol only, not of {protocol}")
+        return {"all": (0.0, np.inf)}
+    if ranges is None:
+        return COCO_AREA_RANGES
+    if not ranges:
+        raise ValueError("`area_ranges` must name at least one range")
+    for name, (low, high) in ranges.items():
+        if not 0 <= low <= high:
+            raise ValueError(
+                f"`area_ranges` must hold 0 <= low <= high, got {name!r}: ({low}, {high})"
+            )
+    return dict(ranges)
+
+
+def _inclusive(protocol: str, inclusive: bool | None) -> bool:
+    if protocol == "coco" and inclusive:
+        raise ValueError("`inclusive_pixels` is of the VOC protocols: COCO's sides are x2 - x1")
+    return protocol != "coco" if inclusive is None else bool(inclusive)
