@@ -1,0 +1,49 @@
+"""Data sets, from disk or embedded, to batches: readers, preprocessing, augmentation, loaders."""
+
+from typing import TYPE_CHECKING, Any
+
+from sightline.data.annotations import Annotations, DataError, Issue, Record
+from sightline.data.augment import Augment, apply_augment, default_augment
+from sightline.data.digit_scenes import load_digit_scenes
+from sightline.data.digits import load_digits_classification
+from sightline.data.image import read_image
+from sightline.data.preprocess import Preprocess, Transform, fit_preprocess
+from sightline.data.read import open_source, read_dataset
+from sightline.data.splits import stratified_split
+
+if TYPE_CHECKING:
+    from sightline.data.loader import Dataset, Loader, make_loader
+
+_NEED_TORCH = ("Dataset", "Loader", "make_loader")
+
+
+def __getattr__(name: str) -> Any:
+    # Reading a data set needs no torch; only the loader does.
+    if name in _NEED_TORCH:
+        from sightline.data import loader
+
+        return getattr(loader, name)
+    raise AttributeError(f"module 'sightline.data' has no attribute {name!r}")
+
+
+__all__ = [
+    "Annotations",
+    "Augment",
+    "DataError",
+    "Dataset",
+    "Issue",
+    "Loader",
+    "Preprocess",
+    "Record",
+    "Transform",
+    "apply_augment",
+    "default_augment",
+    "fit_preprocess",
+    "load_digit_scenes",
+    "load_digits_classification",
+    "make_loader",
+    "open_source",
+    "read_dataset",
+    "read_image",
+    "stratified_split",
+]

@@ -1,0 +1,160 @@
+"""What every reader returns: images, their objects, and what was wrong with the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+BAD_LABEL_POLICIES = ("error", "drop-box", "drop-image")
+_LISTED_OFFENDERS = 10
+
+
+class DataError(ValueError):
+    """A data set, label or image cannot be used; the message names it, the rule and the fix."""
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One bad label: where it stands, the rule it breaks and what was done about it."""
+
+    file: Path
+    line: int | None
+    what: str
+    rule: str
+    action: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line is not None else f"{self.file}"
+        text = f"{where}: {self.what}: {self.rule}"
+        return f"{text} ({self.action})" if self.action else text
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One image and its labels.
+
+    `boxes` is float64 [N, 4], xyxy in pixels of the image as shown (EXIF orientation applied),
+    `labels` int64 [N]. `iscrowd` and `difficult` are bool [N], `area` float64 [N] (a missing one is
+    width * height). `boxes_xywh` keeps the numbers of a COCO file as they were. A classification
+    record has no boxes and one label.
+    """
+
+    image: Path | NDArray[np.uint8]
+    image_id: str | int
+    width: int
+    height: int
+    labels: NDArray[np.int64]
+    boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    iscrowd: NDArray[np.bool_] | None = None
+    difficult: NDArray[np.bool_] | None = None
+    area: NDArray[np.float64] | None = None
+    boxes_xywh: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        boxes = np.asarray(self.boxes, np.float64).reshape(-1, 4)
+        set_field = object.__setattr__  # a frozen dataclass has no other way to fill its defaults
+        set_field(self, "boxes", boxes)
+        set_field(self, "labels", np.asarray(self.labels, np.int64).reshape(-1))
+        for name in ("iscrowd", "difficult"):
+            value = getattr(self, name)
+            filled = np.zeros(len(boxes), bool) if value is None else np.asarray(value, bool)
+            set_field(self, name, filled)
+        if self.area is None:
+            area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+            set_field(self, "area", area)
+        else:
+            set_field(self, "area", np.asarray(self.area, np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """A labelled set of images; `records[i].labels` index `class_names`.
+
+    `category_ids[label]` is the id which the label had in a COCO file, empty for the other formats.
+    `issues` lists every label that was dropped. `split_rule` says in words how the split was made.
+    `mirror_safe` is False where a mirrored image may mean something else (digits), so that default
+    augmentation does not flip.
+    """
+
+    task: str
+    class_names: tuple[str, ...]
+    records: tuple[Record, ...]
+    issues: tuple[Issue, ...] = ()
+    category_ids: tuple[int, ...] = ()
+    source: str = ""
+    format: str = ""
+    split: str | None = None
+    split_rule: str = ""
+    mirror_safe: bool = True
+
+    def __post_init__(self) -> None:
+        if self.task not in ("detect", "classify"):
+            raise ValueError(f"`task` must be 'detect' or 'classify', got {self.task!r}")
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def class_counts(self) -> NDArray[np.int64]:
+        """Return the number of labels of each class, int64 [num_classes]."""
+        if not self.records:
+            return np.zeros(self.num_classes, np.int64)
+        labels = np.concatenate([record.labels for record in self.records])
+        return np.bincount(labels, minlength=self.num_classes).astype(np.int64)
+
+    def subset(self, indices: Iterable[int]) -> Annotations:
+        """Return the same set with only the records at `indices`, in that order."""
+        return replace(self, records=tuple(self.records[int(i)] for i in indices))
+
+
+def box_rule(box: Sequence[float], width: int, height: int) -> str | None:
+    """Return the rule that an xyxy box in pixels breaks, or None for a usable box.
+
+    A usable box is finite, has positive width and height, and shares some area with the image. One
+    that sticks out is usable: it is kept as written, and clipped to the image only for training.
+    """
+    x1, y1, x2, y2 = (float(value) for value in box)
+    if not np.isfinite([x1, y1, x2, y2]).all():
+        return f"coordinates must be finite, got ({x1:g}, {y1:g}, {x2:g}, {y2:g})"
+    if x2 <= x1 or y2 <= y1:
+        side = "xmin < xmax" if x2 <= x1 else "ymin < ymax"
+        return f"a box needs {side}, got xmin={x1:g} ymin={y1:g} xmax={x2:g} ymax={y2:g}"
+    if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+        return (
+            f"the box ({x1:g}, {y1:g}, {x2:g}, {y2:g}) lies outside its image of {width} x {height}"
+        )
+    return None
+
+
+def apply_policy(
+    pairs: Iterable[tuple[Record, list[Issue]]], on_bad_label: str
+) -> tuple[tuple[Record, ...], tuple[Issue, ...]]:
+    """Return the records to keep and the issues, by the bad-label policy.
+
+    `pairs` holds each record without its bad boxes, and its issues. "drop-box" keeps such a record,
+    "drop-image" leaves it out, "error" raises one DataError that lists the offenders.
+    """
+    if on_bad_label not in BAD_LABEL_POLICIES:
+        allowed = ", ".join(map(repr, BAD_LABEL_POLICIES))
+        raise ValueError(f"`on_bad_label` must be one of {allowed}, got {on_bad_label!r}")
+    pairs = list(pairs)
+    issues = [issue for _, found in pairs for issue in found]
+    if issues and on_bad_label == "error":
+        listed = [str(issue) for issue in issues[:_LISTED_OFFENDERS]]
+        if len(issues) > len(listed):
+            listed.append(f"... and {len(issues) - len(listed)} more")
+        raise DataError(
+            f"{len(issues)} bad label(s): {'; '.join(listed)}. Correct the file, or set "
+            "data.on_bad_label=drop-box (or drop-image) to leave them out"
+        )
+    keep_record = on_bad_label == "drop-box"
+    action = "box dropped" if keep_record else "image dropped"
+    records = tuple(record for record, found in pairs if keep_record or not found)
+    return records, tuple(replace(issue, action=action) for issue in issues)

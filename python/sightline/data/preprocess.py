@@ -1,0 +1,203 @@
+"""The one path from a picture to what a network sees, and back for its boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.data.annotations import Annotations, Record
+from sightline.data.image import from_pil, pillow, read_image, to_channels, to_pil
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Network pixels of a picture: x * scale_x + left, y * scale_y + top."""
+
+    scale_x: float
+    scale_y: float
+    left: int
+    top: int
+    width: int  # of the picture, before
+    height: int
+
+    def to_network(self, boxes: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Map xyxy boxes [N, 4] from pixels of the picture to network pixels."""
+        scale = np.array([self.scale_x, self.scale_y] * 2, boxes.dtype)
+        shift = np.array([self.left, self.top] * 2, boxes.dtype)
+        return boxes * scale + shift
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a picture becomes a network's input; saved in every checkpoint.
+
+    `size` is (height, width) in pixels. `mode` "stretch" fills it; "letterbox" keeps the aspect
+    ratio and centres the picture on the mean colour, which normalises to 0. `mean` and `std` are
+    those of the training set, for pixel values in 0 to 1, one each or one a channel. `channels` is
+    3 (RGB) or 1 (grey).
+    """
+
+    size: tuple[int, int]
+    mode: str = "stretch"
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.25,)
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__  # lists, as YAML and JSON give them, become tuples
+        set_field(self, "size", tuple(int(side) for side in self.size))
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise ValueError(f"`size` must be (height, width), both positive, got {self.size}")
+        if self.mode not in ("stretch", "letterbox"):
+            raise ValueError(f"`mode` must be 'stretch' or 'letterbox', got {self.mode!r}")
+        if self.channels not in (1, 3):
+            raise ValueError(f"`channels` must be 1 or 3, got {self.channels!r}")
+        for name in ("mean", "std"):
+            values = tuple(float(value) for value in getattr(self, name))
+            if len(values) not in (1, self.channels) or not np.isfinite(values).all():
+                raise ValueError(
+                    f"`{name}` must hold 1 or {self.channels} finite numbers, got {values}"
+                )
+            set_field(self, name, values * (self.channels // len(values)))
+        if min(self.std) <= 0:
+            raise ValueError(f"`std` must be positive, got {self.std}")
+
+    @property
+    def fill(self) -> tuple[int, ...]:
+        """The mean colour in 0 to 255, one value a channel: stands where there is no picture."""
+        return tuple(int(np.clip(np.rint(value * 255), 0, 255)) for value in self.mean)
+
+    def transform_for(self, height: int, width: int) -> Transform:
+        """Return the mapping for a picture of height x width pixels."""
+        if height < 1 or width < 1:
+            raise ValueError(f"a picture has at least one pixel, got {height} x {width}")
+        out_h, out_w = self.size
+        if self.mode == "stretch":
+            return Transform(out_w / width, out_h / height, 0, 0, width, height)
+        inner_h, inner_w = self._inner_size(height, width)
+        left, top = (out_w - inner_w) // 2, (out_h - inner_h) // 2
+        return Transform(inner_w / width, inner_h / height, left, top, width, height)
+
+    def _inner_size(self, height: int, width: int) -> tuple[int, int]:
+        out_h, out_w = self.size
+        if self.mode == "stretch":
+            return out_h, out_w
+        scale = min(out_h / height, out_w / width)
+        # Whole pixels, so that the picture's border lies on the grid; scale_x and scale_y state
+        # what came of it.
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+    def resize(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Transform]:
+        """Return the picture at network size, uint8 [h, w, channels], and its mapping."""
+        image = to_channels(image, self.channels)
+        height, width = image.shape[:2]
+        transform = self.transform_for(height, width)
+        inner = self._inner_size(height, width)
+        if inner != (height, width):
+            image = resize_array(image, inner)
+        if inner != self.size:
+            canvas = np.empty((*self.size, self.channels), np.uint8)
+            canvas[:] = self.fill
+            top, left = transform.top, transform.left
+            canvas[top : top + inner[0], left : left + inner[1]] = image
+            image = canvas
+        return image, transform
+
+    def normalise(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return (uint8 [h, w, channels] / 255 - mean) / std as float32 [channels, h, w]."""
+        gain = np.float32(1) / (np.float32(255) * np.array(self.std, np.float32))
+        offset = -np.array(self.mean, np.float32) / np.array(self.std, np.float32)
+        out = np.empty((image.shape[2], *image.shape[:2]), np.float32)
+        for channel in range(image.shape[2]):  # three strided passes beat one transposed copy
+            np.multiply(image[:, :, channel], gain[channel], out=out[channel])
+            out[channel] += offset[channel]
+        return out
+
+    def apply(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], Transform]:
+        """Return the network's input, float32 [channels, h, w], and the mapping for its boxes.
+
+        `image` is uint8 [H, W] or [H, W, 1 | 3 | 4], RGB order.
+        """
+        resized, transform = self.resize(image)
+        return self.normalise(resized), transform
+
+    def to_original(
+        self, boxes: NDArray[np.floating], transform: Transform
+    ) -> NDArray[np.floating]:
+        """Map xyxy boxes [N, 4] from network pixels to the picture's, clipped to it."""
+        scale = np.array([transform.scale_x, transform.scale_y] * 2, boxes.dtype)
+        shift = np.array([transform.left, transform.top] * 2, boxes.dtype)
+        limit = np.array([transform.width, transform.height] * 2, boxes.dtype)
+        return np.clip((boxes - shift) / scale, 0, limit)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists and numbers, for JSON and YAML."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
+        """Return what `to_dict` was called on; an unknown key is a ValueError."""
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ValueError(f"unknown preprocess key(s) {unknown}; there are {known}")
+        return cls(**values)
+
+
+def resize_array(
+    image: NDArray[np.uint8],
+    size: tuple[int, int],
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """Resize uint8 [H, W, 1 | 3] to (height, width): bilinear, widened where it shrinks.
+
+    `box` is the xyxy part of the image to take, in continuous pixels.
+    """
+    resampling = pillow().Resampling.BILINEAR
+    return from_pil(to_pil(image).resize(size[::-1], resampling, box=box))
+
+
+def load_record_image(record: Record, channels: int) -> NDArray[np.uint8]:
+    """Return a record's picture, uint8 [H, W, channels]."""
+    if isinstance(record.image, np.ndarray):
+        return to_channels(record.image, channels)
+    return read_image(record.image, channels=channels, size=(record.width, record.height))
+
+
+def fit_preprocess(
+    annotations: Annotations,
+    size: tuple[int, int],
+    *,
+    mode: str = "stretch",
+    channels: int = 3,
+    max_images: int = 500,
+) -> Preprocess:
+    """Return a Preprocess with the mean and standard deviation of the training set's pixels.
+
+    At most `max_images` of them are read, evenly spaced: the figures of 500 pictures differ from
+    those of all by less than what augmentation moves. Padding does not count.
+    """
+    plain = Preprocess(size=size, mode=mode, channels=channels)
+    count = len(annotations)
+    if count == 0:
+        raise ValueError("`annotations` must hold at least one image to take a mean of")
+    chosen = np.unique(np.linspace(0, count - 1, min(count, max_images)).astype(int))
+    total, squares, pixels = np.zeros(channels), np.zeros(channels), 0
+    for index in chosen:
+        image = load_record_image(annotations.records[index], channels)
+        inner = plain._inner_size(*image.shape[:2])
+        values = resize_array(image, inner).reshape(-1, channels).astype(np.float64) / 255
+        total += values.sum(axis=0)
+        squares += (values * values).sum(axis=0)
+        pixels += len(values)
+    mean = total / pixels
+    # A set of one colour has no spread; 1 / 255 keeps its pixels finite.
+    std = np.maximum(np.sqrt(np.maximum(squares / pixels - mean * mean, 0)), 1 / 255)
+    return Preprocess(size, mode, tuple(mean), tuple(std), channels)

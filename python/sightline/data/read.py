@@ -1,0 +1,128 @@
+"""Open a data set by its path, or an embedded one by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sightline.data.annotations import Annotations, DataError, apply_policy
+from sightline.data.digit_scenes import load_digit_scenes
+from sightline.data.digits import load_digits_classification
+from sightline.data.splits import Source, choose_split
+from sightline.data.voc import LOOKED_FOR as VOC_LOOKED_FOR
+from sightline.data.voc import open_voc, xml_folder
+
+EMBEDDED = ("digits", "digit-scenes")
+
+# Format: how to recognise it, how to open it, what is looked for.
+_READERS: dict[
+    str, tuple[Callable[[Path], object], Callable[[Path, Sequence[str] | None], Source], str]
+] = {
+    "voc": (xml_folder, open_voc, VOC_LOOKED_FOR),
+}
+
+
+def detect_format(root: Path) -> str:
+    """Return the format of the data set at a path.
+
+    Raises DataError that says what was looked for where none fits, and names them where several do.
+    """
+    if not root.exists():
+        raise DataError(f"{root}: no such file or folder; check data.path")
+    found = [name for name, (recognise, _, _) in _READERS.items() if recognise(root)]
+    if len(found) > 1:
+        raise DataError(
+            f"{root}: looks like {' and '.join(found)}; say which with data.format={found[0]}"
+        )
+    if not found:
+        looked_for = "; ".join(text for _, _, text in _READERS.values())
+        raise DataError(f"{root}: not a data set that can be read. Looked for {looked_for}")
+    return found[0]
+
+
+def read_dataset(
+    path: str | Path,
+    *,
+    split: str | None = None,
+    format: str | None = None,
+    on_bad_label: str = "error",
+    class_names: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Annotations:
+    """Read a labelled set of images.
+
+    Args:
+        path: a folder, a COCO json file or a YOLO data.yaml.
+        split: "train", "val", "test", "trainval" (train and val together), another official name,
+            or None for every image. Where no val is given, a stratified 80/20 split of the rest is
+            drawn.
+        format: "voc", "coco", "yolo" or "folder"; None finds out.
+        on_bad_label: "error" raises with a list, "drop-box" leaves out the box, "drop-image" the
+            whole image.
+        class_names: the classes and their order, as from a checkpoint; any other is an unknown
+            class.
+        seed: of the drawn split.
+
+    Returns:
+        Annotations; `issues` says what was dropped. Images without objects are kept.
+
+    Raises:
+        DataError: names the file, the line or object, the rule and the fix.
+    """
+    root = Path(path)
+    if format is not None and format not in _READERS:
+        raise ValueError(f"`format` must be one of {', '.join(_READERS)}, got {format!r}")
+    name = format or detect_format(root)
+    if not root.exists():
+        raise DataError(f"{root}: no such file or folder; check data.path")
+    source = _READERS[name][1](root, class_names)
+    pairs, rule = choose_split(source, split, root, seed=seed)
+    records, issues = apply_policy(pairs, on_bad_label)
+    if not records:
+        raise DataError(
+            f"{root}: split {split!r} holds no image ({rule}); check the split list or the folder"
+        )
+    return Annotations(
+        task=source.task,
+        class_names=source.class_names,
+        records=records,
+        issues=(*source.notes, *issues),
+        category_ids=source.category_ids,
+        source=str(path),
+        format=name,
+        split=split,
+        split_rule=rule,
+    )
+
+
+def open_source(
+    source: str | Path,
+    *,
+    split: str = "train",
+    format: str | None = None,
+    on_bad_label: str = "error",
+    class_names: Sequence[str] | None = None,
+    seed: int = 0,
+    scene_count: int | None = None,
+) -> Annotations:
+    """Return one split of `digits`, of `digit-scenes`, or of the data set at a path.
+
+    `digits` has train and val, `digit-scenes` train, val and test (`scene_count` of them, drawn by
+    `seed`). The other arguments are those of `read_dataset`. A folder named as an embedded set is
+    reached as ./digits.
+    """
+    if source == "digits":
+        halves = dict(zip(("train", "val"), load_digits_classification(seed), strict=True))
+        if split not in halves:
+            raise DataError(f"digits has no split {split!r}; it has train, val")
+        return halves[split]
+    if source == "digit-scenes":
+        return load_digit_scenes(split, scene_count, seed)
+    return read_dataset(
+        source,
+        split=split,
+        format=format,
+        on_bad_label=on_bad_label,
+        class_names=class_names,
+        seed=seed,
+    )

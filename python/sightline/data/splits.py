@@ -1,0 +1,132 @@
+"""Which images belong to train, val and test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sightline.data.annotations import DataError, Issue, Record
+
+Pair = tuple[Record, list[Issue]]
+VAL_FRACTION = 0.2
+
+_SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+    "trainval": "trainval",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that a reader has opened, before any split is chosen.
+
+    `splits` maps each official split to a function that lists its items; `pool` lists every item
+    there is. `load` turns an item into its record, without the bad boxes, and the issues found.
+    """
+
+    format: str
+    task: str
+    class_names: tuple[str, ...]
+    splits: Mapping[str, Callable[[], list[Any]]]
+    pool: Callable[[], list[Any]]
+    load: Callable[[Any], Pair]
+    category_ids: tuple[int, ...] = ()
+    notes: list[Issue] = field(default_factory=list)
+
+
+def split_name(name: str) -> str | None:
+    """Return train, val, test or trainval for a name such as "valid" or "train2017", or None."""
+    return _SPLIT_NAMES.get(name.lower().rstrip("0123456789"))
+
+
+def stratified_split(
+    strata: ArrayLike, fraction: float = VAL_FRACTION, *, seed: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split indices in two so that each stratum is shared out alike.
+
+    Args:
+        strata: int [N], the class (or other group) of each item.
+        fraction: the part that goes to the second half, between 0 and 1.
+        seed: of the draw; the same seed gives the same split.
+
+    Returns:
+        first and second, each sorted int64: round(fraction * N) items in the second. Each stratum
+            gives it its share
+        rounded down, and the largest remainders one more (ties to the lower stratum). A stratum
+        always keeps one item in the first half, so no class is only ever validated; with many
+        strata of one item the second half may be smaller for that.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"`fraction` must lie between 0 and 1, got {fraction}")
+    values = np.asarray(strata)
+    rng = np.random.default_rng([seed, 0x5EED])
+    groups = [np.flatnonzero(values == stratum) for stratum in np.unique(values)]
+    quotas = np.array([fraction * len(group) for group in groups])
+    counts = np.floor(quotas + 1e-9).astype(int)
+    left_over = round(fraction * len(values)) - int(counts.sum())
+    for index in np.argsort(-(quotas - counts), kind="stable"):
+        if left_over > 0 and counts[index] + 1 < len(groups[index]):
+            counts[index] += 1
+            left_over -= 1
+    second = [rng.permutation(group)[:count] for group, count in zip(groups, counts, strict=True)]
+    chosen = np.sort(np.concatenate([*second, np.zeros(0, np.int64)])).astype(np.int64)
+    return np.setdiff1d(np.arange(len(values)), chosen), chosen
+
+
+def image_strata(records: Sequence[Record]) -> NDArray[np.int64]:
+    """Return the stratum of each image: the rarest class it holds, or -1 where it has no object."""
+    labels = np.concatenate([*(record.labels for record in records), np.zeros(0, np.int64)])
+    counts = np.bincount(labels, minlength=1)
+    return np.array(
+        [
+            record.labels[np.argmin(counts[record.labels])] if len(record.labels) else -1
+            for record in records
+        ],
+        np.int64,
+    )
+
+
+def choose_split(
+    source: Source, split: str | None, root: Path, *, seed: int = 0
+) -> tuple[list[Pair], str]:
+    """Return the records and issues of one split, and a sentence on how it was made.
+
+    An official split is used where there is one. `trainval` is train and val together. Where no val
+    is given, `train` and `val` are a stratified 80/20 split, drawn by `seed`, of the official train
+    (or of everything, where there are no splits at all). None is every image there is.
+    """
+    official = source.splits
+    if split is None:
+        return [source.load(item) for item in source.pool()], "every image"
+    name = split_name(split) or split
+    if name in official and (name != "train" or "val" in official):
+        return [source.load(item) for item in official[name]()], f"official {name}"
+    if name == "trainval" and "train" in official and "val" in official:
+        items = [*official["train"](), *official["val"]()]
+        return [source.load(item) for item in items], "official train and val"
+    whole = "train" if "train" in official else "trainval" if "trainval" in official else None
+    if name not in ("train", "val", "trainval") or (official and whole is None):
+        there_are = ", ".join(official) if official else "none (train and val are drawn from all)"
+        raise DataError(f"{root}: there is no split {split!r}; official splits: {there_are}")
+    items = source.pool() if whole is None else official[whole]()
+    of_what = "all images" if whole is None else f"official {whole}"
+    pairs = sorted((source.load(item) for item in items), key=lambda pair: str(pair[0].image_id))
+    if name == "trainval":
+        return pairs, of_what
+    strata = image_strata([record for record, _ in pairs])
+    train, val = stratified_split(strata, seed=seed)
+    chosen = train if name == "train" else val
+    rule = f"{'80' if name == 'train' else '20'} % of {of_what}, stratified, seed {seed}"
+    return [pairs[index] for index in chosen], rule

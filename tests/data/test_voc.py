@@ -1,0 +1,162 @@
+"""VOC xml: what is read, what is refused, and how it is said."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sightline.data import DataError, read_dataset
+
+
+def write_voc(
+    root: Path, images: dict[str, list[tuple[str, object, object, object, object]]]
+) -> Path:
+    """Write 64 x 48 pictures and their labels; an object is (name, xmin, ymin, xmax, ymax)."""
+    (root / "Annotations").mkdir(parents=True)
+    (root / "JPEGImages").mkdir()
+    for stem, objects in images.items():
+        Image.new("RGB", (64, 48), (90, 120, 30)).save(root / "JPEGImages" / f"{stem}.jpg")
+        parts = [
+            f"  <object>\n    <name>{name}</name>\n    <bndbox>"
+            f"<xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox>\n"
+            "  </object>\n"
+            for name, x1, y1, x2, y2 in objects
+        ]
+        size = "  <size><width>64</width><height>48</height><depth>3</depth></size>\n"
+        text = (
+            f"<annotation>\n  <filename>{stem}.jpg</filename>\n{size}{''.join(parts)}</annotation>"
+        )
+        (root / "Annotations" / f"{stem}.xml").write_text(text)
+    return root
+
+
+def write_lists(root: Path, **lists: list[str]) -> None:
+    folder = root / "ImageSets" / "Main"
+    folder.mkdir(parents=True)
+    for name, stems in lists.items():
+        (folder / f"{name}.txt").write_text("\n".join(stems) + "\n")
+
+
+def test_voc_boxes_are_read_as_written(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30.5, 40), ("ant", 5, 5, 9, 9)]})
+    found = read_dataset(tmp_path)
+    assert found.class_names == ("ant", "cat")
+    np.testing.assert_array_equal(found.records[0].boxes, [[1, 2, 30.5, 40], [5, 5, 9, 9]])
+    np.testing.assert_array_equal(found.records[0].labels, [1, 0])
+    assert (found.records[0].width, found.records[0].height) == (64, 48)
+
+
+def test_voc_image_without_objects_is_kept(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)], "b": []})
+    found = read_dataset(tmp_path)
+    assert [len(record.boxes) for record in found.records] == [1, 0]
+    assert found.records[1].boxes.shape == (0, 4)
+
+
+def test_voc_official_splits_are_used_and_trainval_is_their_union(tmp_path):
+    write_voc(tmp_path, {name: [("cat", 1, 2, 30, 40)] for name in "abcd"})
+    write_lists(tmp_path, train=["a", "b"], val=["c"], test=["d"])
+    ids = {
+        split: [record.image_id for record in read_dataset(tmp_path, split=split).records]
+        for split in ("train", "val", "test", "trainval")
+    }
+    assert ids == {"train": ["a", "b"], "val": ["c"], "test": ["d"], "trainval": ["a", "b", "c"]}
+
+
+@pytest.mark.parametrize(
+    ("bad", "rule"),
+    [
+        (("cat", 30, 2, 10, 40), "a box needs xmin < xmax, got xmin=30"),
+        (("cat", 3, 20, 10, 20), "a box needs ymin < ymax"),
+        (("cat", "nan", 2, 10, 40), "coordinates must be finite"),
+        (("cat", "many", 2, 10, 40), "<xmin> must be a number, got 'many'"),
+        (("cat", 70, 2, 80, 40), "lies outside its image of 64 x 48"),
+    ],
+)
+def test_voc_bad_box_names_file_line_object_rule_and_fix(tmp_path, bad, rule):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40), bad], "b": [("cat", 1, 2, 30, 40)]})
+    with pytest.raises(DataError) as caught:
+        read_dataset(tmp_path)
+    message = str(caught.value)
+    assert "a.xml:8: object 2 (cat)" in message
+    assert rule in message
+    assert "data.on_bad_label=drop-box" in message
+
+
+def test_voc_bad_label_policies_drop_the_box_or_the_image(tmp_path):
+    good = ("cat", 1, 2, 30, 40)
+    write_voc(tmp_path, {"a": [good, ("cat", 30, 2, 10, 40)], "b": [good]})
+    boxes = read_dataset(tmp_path, on_bad_label="drop-box")
+    assert [len(record.boxes) for record in boxes.records] == [1, 1]
+    assert [issue.action for issue in boxes.issues] == ["box dropped"]
+    images = read_dataset(tmp_path, on_bad_label="drop-image")
+    assert [record.image_id for record in images.records] == ["b"]
+    with pytest.raises(ValueError, match="`on_bad_label` must be one of"):
+        read_dataset(tmp_path, on_bad_label="ignore")
+
+
+def test_voc_unknown_class_is_a_bad_label_when_classes_are_given(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40), ("cow", 1, 2, 30, 40)]})
+    with pytest.raises(DataError, match="unknown class 'cow'; the classes are cat, dog"):
+        read_dataset(tmp_path, class_names=("cat", "dog"))
+    kept = read_dataset(tmp_path, class_names=("dog", "cat"), on_bad_label="drop-box")
+    np.testing.assert_array_equal(kept.records[0].labels, [1])
+
+
+def test_voc_list_that_names_a_missing_image_is_refused_with_its_line(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)]})
+    write_lists(tmp_path, train=["a", "zebra"], val=["a"])
+    with pytest.raises(DataError, match=r"train\.txt:2: lists zebra, but there is no"):
+        read_dataset(tmp_path, split="train")
+
+
+def test_voc_missing_and_empty_image_files_are_named(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)]})
+    image = tmp_path / "JPEGImages" / "a.jpg"
+    image.write_bytes(b"")
+    with pytest.raises(DataError, match=r"a\.jpg: the image file is empty"):
+        read_dataset(tmp_path)
+    image.unlink()
+    with pytest.raises(DataError, match=r"a\.xml: no image named a"):
+        read_dataset(tmp_path)
+
+
+def test_voc_broken_xml_is_named_with_its_line(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)]})
+    (tmp_path / "Annotations" / "a.xml").write_text("<annotation>\n<object>\n</annotation>")
+    with pytest.raises(DataError, match=r"a\.xml:3: not well-formed xml"):
+        read_dataset(tmp_path)
+
+
+def test_voc_empty_split_list_is_refused(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)]})
+    write_lists(tmp_path, train=["a"], val=[])
+    with pytest.raises(DataError, match="split 'val' holds no image"):
+        read_dataset(tmp_path, split="val")
+
+
+def test_labelimg_folder_with_xml_beside_images_is_read(tmp_path):
+    write_voc(tmp_path / "set", {"a": [("cat", 1, 2, 30, 40)]})
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in [*tmp_path.glob("set/*/*.xml"), *tmp_path.glob("set/*/*.jpg")]:
+        path.rename(flat / path.name)
+    found = read_dataset(flat)
+    assert found.format == "voc"
+    assert found.records[0].image == flat / "a.jpg"
+
+
+def test_bccd_has_its_official_splits_and_two_degenerate_boxes(shared_data):
+    root = shared_data / "bccd"
+    sizes = {
+        split: len(read_dataset(root, split=split, on_bad_label="drop-box"))
+        for split in ("train", "val", "test", "trainval")
+    }
+    assert sizes == {"train": 205, "val": 87, "test": 72, "trainval": 292}
+    everything = read_dataset(root, on_bad_label="drop-box")
+    counts = dict(zip(everything.class_names, everything.class_counts().tolist(), strict=True))
+    dropped = [issue.file.stem for issue in everything.issues]
+    assert dropped == ["BloodImage_00338", "BloodImage_00343"]
+    assert counts == {"Platelets": 361, "RBC": 4155 - len(dropped), "WBC": 372}
+    with pytest.raises(DataError, match=r"BloodImage_00343\.xml:50: object 4 \(RBC\)"):
+        read_dataset(root, split="trainval")
