@@ -1,0 +1,157 @@
+import dataclasses
+
+import pytest
+from sightline.train.settings import GROUPS, Settings, SettingsError, setting_names
+from sightline.train.settings_io import (
+    config_layer,
+    full_key,
+    override_layer,
+    resolve,
+    to_yaml,
+    write_config,
+)
+
+
+def resolved(*words):
+    return resolve([override_layer(words)])
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("data", "data.path"),
+        ("model", "model.name"),
+        ("optimizer", "optimizer.name"),
+        ("epochs", "train.epochs"),
+        ("batch-size", "data.batch_size"),
+        ("optimizer.lr", "optimizer.lr"),
+        ("flip_h", "augment.flip_h"),
+        ("model.options.anchors", "model.options.anchors"),
+    ],
+)
+def test_a_key_may_leave_out_its_group(typed, meant):
+    assert full_key(typed) == meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("epoch", r"unknown setting 'epoch'; did you mean epochs\?"),
+        ("train.epoch", r"unknown setting 'train.epoch'; did you mean train.epochs\?"),
+        ("optimizer.learning_rate", r"unknown setting 'optimizer.learning_rate'"),
+        ("name", r"'name' could be model.name or optimizer.name or train.name"),
+    ],
+)
+def test_an_unknown_or_ambiguous_key_is_named(typed, message):
+    with pytest.raises(SettingsError, match=message):
+        full_key(typed)
+
+
+def test_values_take_the_type_of_their_setting():
+    settings = resolved(
+        "epochs=7",
+        "lr=1e-3",
+        "size=240x320",
+        "deterministic=yes",
+        "clip_norm=none",
+        "milestones=[3, 5]",
+        "val_split=None",
+        "data=some/folder",
+        "train.name=3",
+    )
+    assert settings.train.epochs == 7 and settings.optimizer.lr == 1e-3
+    assert settings.data.size == (240, 320) and settings.train.deterministic is True
+    assert settings.optimizer.clip_norm is None and settings.optimizer.milestones == (3, 5)
+    assert settings.data.val_split is None and settings.data.path == "some/folder"
+    assert settings.train.name == "3"
+    assert resolved("size=128").data.size == (128, 128)
+
+
+def test_model_options_are_free_and_merge():
+    layers = [
+        ("preset detect", {"model.options": {"width": 8, "depth": 2}}),
+        override_layer(["model.options.depth=3", "model.options.rate=1e-3"]),
+    ]
+    assert resolve(layers).model.options == {"width": 8, "depth": 3, "rate": 1e-3}
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("epochs=many", "train.epochs must be an integer, got 'many'"),
+        ("epochs=2.5", "train.epochs must be an integer, got '2.5'"),
+        ("epochs=0", "train.epochs must be at least 1, got 0"),
+        ("lr=-1", "optimizer.lr must be at least 1e-12, got -1"),
+        ("lr=nan", "optimizer.lr must be a number, got 'nan'"),
+        ("ema_decay=1", "train.ema_decay must be at most 0.999999, got 1"),
+        ("size=1,2,3", "data.size must be 2 integers, such as 240,320 or none, got '1,2,3'"),
+        ("deterministic=maybe", "train.deterministic must be true or false, got 'maybe'"),
+        ("schedule=cosin", r"optimizer.schedule must be one of .*got 'cosin'; did you mean cosine"),
+        ("on_bad_label=ignore", "data.on_bad_label must be one of error, drop-box, drop-image"),
+        ("flip_h=2", r"augment: `flip_h` must lie in \[0, 1\], got 2.0"),
+        ("epochs", "expected key=value, got 'epochs'"),
+    ],
+)
+def test_a_bad_value_names_the_setting_and_what_is_allowed(word, message):
+    with pytest.raises(SettingsError, match=message):
+        resolved(word)
+
+
+def test_one_key_twice_is_an_error():
+    with pytest.raises(SettingsError, match=r"train.epochs is given twice"):
+        override_layer(["epochs=1", "train.epochs=2"])
+
+
+def test_later_layers_win_and_origins_say_who_set_what():
+    layers = [
+        ("data", {"data.size": (64, 64), "train.epochs": 9}),
+        ("preset digits", {"train.epochs": 5, "optimizer.lr": 0.1}),
+        override_layer(["lr=0.2"]),
+    ]
+    settings = resolve(layers)
+    assert (settings.train.epochs, settings.optimizer.lr) == (5, 0.2)
+    assert settings.origins["train.epochs"] == "preset digits"
+    assert settings.origins["optimizer.lr"] == "cli"
+    assert settings.origins["data.size"] == "data"
+    assert settings.origins["train.seed"] == "default"
+    assert set(settings.origins) == set(setting_names())
+
+
+def test_config_file_says_origins_and_reads_back_to_the_same_settings(tmp_path):
+    settings = resolved("data=folder", "epochs=3", "size=64", "model.options.widths=[8, 16]")
+    write_config(tmp_path / "config.yaml", settings)
+    text = (tmp_path / "config.yaml").read_text()
+    assert "  epochs: 3  # cli\n" in text and "  seed: 0  # default\n" in text
+    again = resolve([config_layer(tmp_path)])
+    assert dataclasses.replace(again, origins={}) == dataclasses.replace(settings, origins={})
+    assert again.origins["train.epochs"] == f"config {tmp_path / 'config.yaml'}"
+
+
+def test_every_setting_survives_yaml(tmp_path):
+    settings = resolve([])
+    (tmp_path / "config.yaml").write_text(to_yaml(settings))
+    again = resolve([config_layer(tmp_path)])
+    assert all(getattr(again, group) == getattr(settings, group) for group in GROUPS)
+    assert isinstance(again, Settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: [", "is not valid YAML"),
+        ("- 1", "must hold groups of settings, got list"),
+        ("train:\n  epoch: 3", r"unknown setting 'train.epoch'; did you mean train.epochs"),
+        ("trian:\n  epochs: 3", "unknown setting 'trian'"),
+    ],
+)
+def test_a_bad_config_file_is_named(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=message) as error:
+        config_layer(path)
+    assert "mine.yaml" in str(error.value)
+
+
+def test_a_missing_config_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no settings file .*gone\.yaml"):
+        config_layer(tmp_path / "gone.yaml")
