@@ -28,8 +28,11 @@ _PHOTOGRAPHS = {"train": "china.jpg", "val": "china.jpg", "test": "flower.jpg"}
 _SPLIT_SEEDS = {"train": 0, "val": 1, "test": 2}
 _MAX_COVERED = 0.3  # of the smaller tile's area: both digits stay legible
 _TRIES = 20  # to place a tile; a scene that is full holds fewer digits
-_MIN_CONTRAST = 70.0  # luma, ink against the mean of what lies under the tile
-_LUMA = np.array([0.299, 0.587, 0.114])
+_MIN_CONTRAST = 60.0  # luma, ink against the pixel that it covers ...
+_LEGIBLE_SHARE = 0.9  # ... for this part of the digit
+_COLOUR_TRIES = 12
+_CROP_SIDES = (80, 360)  # pixels of the photograph, 640 x 427, that fill a scene
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def load_digit_scenes(split: str = "train", count: int | None = None, seed: int = 0) -> Annotations:
@@ -80,18 +83,19 @@ def _photograph(name: str) -> Any:
 
 def _background(photograph: Any, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Crop, mirror, turn and recolour: one photograph, many backgrounds."""
-    module = pillow()
-    side = rng.uniform(64, min(photograph.size))
+    side = rng.uniform(*_CROP_SIDES)
     left = rng.uniform(0, photograph.width - side)
     top = rng.uniform(0, photograph.height - side)
     crop = photograph.resize(
         (SCENE_SIZE, SCENE_SIZE),
-        module.Resampling.BILINEAR,
+        pillow().Resampling.BILINEAR,
         box=(left, top, left + side, top + side),
+        reducing_gap=1.0,
     )
-    gain, bias = rng.uniform(0.5, 1.1), rng.uniform(-30, 60)
-    table = np.clip(np.arange(256) * gain + bias, 0, 255).astype(np.uint8)
-    pixels = np.asarray(crop.point(table.tolist() * 3))
+    # Part of the range of 256 values, anywhere in it: so that ink finds a colour that stands out.
+    gain = rng.uniform(0.35, 0.85)
+    table = np.arange(256) * gain + rng.uniform(0, 255 * (1 - gain))
+    pixels = table.astype(np.uint8)[np.asarray(crop)]
     pixels = np.rot90(pixels, rng.integers(4))
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
@@ -115,10 +119,11 @@ def _paste_digits(
         left, top, side = tile
         chosen = rng.integers(len(scans))
         enlarged = scans[chosen].resize((side, side), module.Resampling.BICUBIC)
-        opacity = np.asarray(enlarged, np.float32) * (rng.uniform(0.75, 1.0) / 255)
+        opacity = np.asarray(enlarged, np.float32) * (rng.uniform(0.8, 1.0) / 255)
         under = scene[top : top + side, left : left + side]
-        ink = _ink_colour(under, rng)
-        under += np.rint((ink - under) * opacity[:, :, None]).astype(np.int16).astype(np.uint8)
+        pixels = under.astype(np.float32)
+        ink = _ink_colour(pixels, opacity, rng)
+        under[:] = np.rint(pixels + (ink - pixels) * opacity[:, :, None])
         tiles.append(tile)
         labels.append(values[chosen])
     corners = [(left, top, left + side, top + side) for left, top, side in tiles]
@@ -142,16 +147,17 @@ def _free_tile(
     return None
 
 
-def _ink_colour(under: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw a colour whose luma differs from what lies under the tile by at least _MIN_CONTRAST."""
-    ground = float(under.mean(axis=(0, 1)) @ _LUMA)
-    colour = rng.uniform(0, 255, 3)
-    luma = float(colour @ _LUMA)
-    if abs(luma - ground) < _MIN_CONTRAST:
-        # Move it along the line to black or white, whichever leaves more room, until the contrast
-        # is there.
-        pole, wanted = (
-            (0.0, ground - _MIN_CONTRAST) if ground > 127 else (255.0, ground + _MIN_CONTRAST)
-        )
-        colour += (pole - colour) * ((wanted - luma) / (pole - luma))
-    return colour.astype(np.float32)
+def _ink_colour(
+    under: NDArray[np.float32], opacity: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Draw a colour that stands out from what its digit covers, or the best of a few."""
+    ground = under[opacity > 0.4] @ _LUMA
+    best, best_share = np.zeros(3, np.float32), -1.0
+    for _ in range(_COLOUR_TRIES):
+        colour = rng.uniform(0, 255, 3).astype(np.float32)
+        share = float(np.mean(np.abs(ground - colour @ _LUMA) >= _MIN_CONTRAST))
+        if share > best_share:
+            best, best_share = colour, share
+        if share >= _LEGIBLE_SHARE:
+            break
+    return best
