@@ -1,8 +1,7 @@
 // The only copy of the box formulas, for host and device. Boxes are xyxy in continuous pixels.
-//
-// Bad boxes: a box with a non-finite coordinate becomes kNowhere on loading and overlaps nothing,
-// and every form is 0 for it; an inverted box has area zero; an empty union gives IoU 0, an empty
-// hull GIoU 0. Nothing here returns NaN.
+// Bad boxes: a box with a non-finite coordinate, or an area that overflows, lies nowhere once
+// loaded: it overlaps nothing, and every form is 0 for it. An inverted box has area zero; an empty
+// union gives IoU 0, an empty hull GIoU 0. Nothing here returns NaN.
 #pragma once
 
 #include <cstdint>
@@ -28,26 +27,25 @@ SIGHTLINE_HD T height(const Box<T>& b) {
   return larger(b.y2 - b.y1, T(0));
 }
 
-// Loads p[0..3]; a non-finite box becomes one that lies nowhere: x1 = y1 = +inf, x2 = y2 = -inf.
+// Loads p[0..3]. A box that lies nowhere has x1 = y1 = +inf and x2 = y2 = -inf.
 template <class T>
 SIGHTLINE_HD Box<T> load_box(const T* p) {
   constexpr T kInf = std::numeric_limits<T>::infinity();
-  // x - x is 0 for a finite x and NaN for the others.
-  const bool finite = ((p[0] - p[0]) + (p[1] - p[1])) + ((p[2] - p[2]) + (p[3] - p[3])) == T(0);
-  Box<T> b{finite ? p[0] : kInf,
-           finite ? p[1] : kInf,
-           finite ? p[2] : -kInf,
-           finite ? p[3] : -kInf,
-           T(0),
-           T(0)};
+  Box<T> b{p[0], p[1], p[2], p[3], T(0), T(0)};
   b.area = width(b) * height(b);
-  return b;
+  // x - x is 0 for a finite x and NaN for the others.
+  const T zero =
+      ((p[0] - p[0]) + (p[1] - p[1])) + ((p[2] - p[2]) + (p[3] - p[3])) + (b.area - b.area);
+  const bool usable = zero == T(0);
+  return {usable ? b.x1 : kInf,  usable ? b.y1 : kInf,   usable ? b.x2 : -kInf,
+          usable ? b.y2 : -kInf, usable ? b.area : T(0), T(0)};
 }
 
-// The angle of a box of no width and no height is 0.
+// 0 where a box has no width; NaN where it lies nowhere, which aspect_penalty turns into 0.
 template <class T>
 SIGHTLINE_HD T box_angle(const Box<T>& b) {
   const T w = width(b), h = height(b);
+  if (b.x1 > std::numeric_limits<T>::max()) return std::numeric_limits<T>::quiet_NaN();
   return w > T(0) ? math::arctangent(w / h) : T(0);
 }
 
@@ -70,7 +68,7 @@ SIGHTLINE_HD T iou(const Box<T>& a, const Box<T>& b, T eps = T(0)) {
 template <class T>
 SIGHTLINE_HD T ioa(const Box<T>& a, const Box<T>& b) {
   const T inter = intersection(a, b);
-  return a.area > T(0) && a.area <= std::numeric_limits<T>::max() ? inter / a.area : T(0);
+  return a.area > T(0) ? inter / a.area : T(0);
 }
 
 template <class T>

@@ -1,1 +1,23 @@
-"""Every op in plain, slow, readable Python and NumPy: the specification that tests hold ops to."""
+"""Every op in plain, slow, readable NumPy. This is the specification that the kernels are held to."""
+
+from .iou import (
+    box_ioa,
+    box_iou,
+    complete_box_iou,
+    complete_box_iou_loss,
+    distance_box_iou,
+    distance_box_iou_loss,
+    generalized_box_iou,
+    generalized_box_iou_loss,
+)
+
+__all__ = [
+    "box_ioa",
+    "box_iou",
+    "complete_box_iou",
+    "complete_box_iou_loss",
+    "distance_box_iou",
+    "distance_box_iou_loss",
+    "generalized_box_iou",
+    "generalized_box_iou_loss",
+]
