@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from sightline import ops, reference
 from sightline.ops._iou_torch import LOSS_OPS, MATRIX_OPS
 
@@ -196,7 +195,7 @@ def test_wrong_arguments_are_named():
         ops.box_iou(np.zeros((3, 5)), good)
     with pytest.raises(ValueError, match=r"`boxes2` must have shape \[N, 4\], got \[4\]"):
         ops.box_iou(good, np.zeros(4))
-    with pytest.raises(TypeError, match="`boxes2` must be a torch.Tensor as `boxes1` is"):
+    with pytest.raises(TypeError, match=r"`boxes2` must be a torch\.Tensor as `boxes1` is"):
         ops.box_iou(torch.zeros(2, 4), good)
     with pytest.raises(
         TypeError, match=r"`boxes2` is a torch.Tensor and `boxes1` is numpy.ndarray"
@@ -325,7 +324,7 @@ def test_any_thread_count_gives_the_same_bits():
 
 
 def test_arctangent_is_within_two_ulp():
-    # Through complete_box_iou's only use of it: CIoU of concentric boxes is IoU - v^2 / (1 - IoU + v).
+    # Through its only use: CIoU of concentric boxes is IoU - v^2 / (1 - IoU + v).
     ratio = np.concatenate([np.geomspace(1e-6, 1e6, 2001), [0.41421357, 2.4142137, 1.0]])
     boxes = np.stack(
         [-ratio / 2, np.full_like(ratio, -0.5), ratio / 2, np.full_like(ratio, 0.5)], 1
@@ -341,7 +340,8 @@ def test_arctangent_is_within_two_ulp():
 FIRST_CALL = """
 {imports}
 import numpy as np
-compiled = torch.compile(lambda a, b: sightline.ops.box_iou(a, b), fullgraph=True, backend="aot_eager")
+function = lambda a, b: sightline.ops.box_iou(a, b)
+compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
 boxes = torch.tensor([[0.0, 0, 2, 2], [1, 0, 3, 2]])
 assert compiled(boxes, boxes)[0, 1] == torch.tensor(2.0) / 6
 """

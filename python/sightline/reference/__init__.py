@@ -1,4 +1,4 @@
-"""Every op in plain, slow, readable NumPy. This is the specification that the kernels are held to."""
+"""Every op in plain, slow, readable NumPy: the specification that the kernels are held to."""
 
 from .iou import (
     box_ioa,
