@@ -17,7 +17,7 @@ SIGHTLINE_HD T smaller(T a, T b) {
 namespace math {
 
 template <class T>
-inline constexpr T kPi = T(3.14159265358979323846264338327950288L);
+inline constexpr T kPi = T(3.141592653589793);
 
 // arctangent(x) - x for |x| <= tan(pi / 8); coefficients of S. Moshier's Cephes library.
 SIGHTLINE_HD float arctangent_tail(float x) {
@@ -46,11 +46,11 @@ SIGHTLINE_HD double arctangent_tail(double x) {
 // arctangent(x) for x >= 0, infinity included; within 2 ulp (tests/ops/test_iou.py measures it).
 template <class T>
 SIGHTLINE_HD T arctangent(T x) {
-  constexpr T kTanPi8 = T(0.414213562373095048801688724209698079L);
-  constexpr T kTan3Pi8 = T(2.41421356237309504880168872420969808L);
-  // What rounding pi / 2 and pi / 4 to T leaves off.
+  constexpr T kTanPi8 = T(0.4142135623730951);
+  constexpr T kTan3Pi8 = T(2.414213562373095);
+  // What rounding pi / 2 to T leaves off.
   constexpr T kPi2Low =
-      T(3.14159265358979323846264338327950288L / 2 - static_cast<long double>(kPi<T> / 2));
+      sizeof(T) == sizeof(float) ? T(-4.371138828673793e-08) : T(6.123233995736766e-17);
   const bool steep = x > kTan3Pi8;
   const bool middle = x > kTanPi8 && !steep;
   const T reduced = steep ? T(-1) / x : (middle ? (x - T(1)) / (x + T(1)) : x);
