@@ -6,11 +6,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sightline.data.annotations import Annotations, DataError, apply_policy
+from sightline.data.coco import LOOKED_FOR as COCO_LOOKED_FOR
+from sightline.data.coco import coco_files, open_coco
 from sightline.data.digit_scenes import load_digit_scenes
 from sightline.data.digits import load_digits_classification
+from sightline.data.folder import LOOKED_FOR as FOLDER_LOOKED_FOR
+from sightline.data.folder import has_class_folders, open_folders
 from sightline.data.splits import Source, choose_split
 from sightline.data.voc import LOOKED_FOR as VOC_LOOKED_FOR
 from sightline.data.voc import open_voc, xml_folder
+from sightline.data.yolo import LOOKED_FOR as YOLO_LOOKED_FOR
+from sightline.data.yolo import open_yolo, yolo_root
 
 EMBEDDED = ("digits", "digit-scenes")
 
@@ -19,6 +25,9 @@ _READERS: dict[
     str, tuple[Callable[[Path], object], Callable[[Path, Sequence[str] | None], Source], str]
 ] = {
     "voc": (xml_folder, open_voc, VOC_LOOKED_FOR),
+    "coco": (coco_files, open_coco, COCO_LOOKED_FOR),
+    "yolo": (yolo_root, open_yolo, YOLO_LOOKED_FOR),
+    "folder": (has_class_folders, open_folders, FOLDER_LOOKED_FOR),
 }
 
 
@@ -30,6 +39,8 @@ def detect_format(root: Path) -> str:
     if not root.exists():
         raise DataError(f"{root}: no such file or folder; check data.path")
     found = [name for name, (recognise, _, _) in _READERS.items() if recognise(root)]
+    if len(found) > 1 and "folder" in found:
+        found.remove("folder")  # a label file says more than the name of a folder
     if len(found) > 1:
         raise DataError(
             f"{root}: looks like {' and '.join(found)}; say which with data.format={found[0]}"

@@ -1,0 +1,106 @@
+"""Folders of images, one a class, for classification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sightline.data.annotations import DataError, Issue, Record
+from sightline.data.image import IMAGE_SUFFIXES, image_size, is_image
+from sightline.data.splits import Source, split_name
+
+LOOKED_FOR = (
+    "folders: one folder of images a class (two or more), at the root or in train/, val/, test/"
+)
+# Folders of the detection formats are not classes.
+_NOT_CLASSES = ("images", "labels", "annotations", "jpegimages", "imagesets")
+
+Item = tuple[Path, Path, str]  # the image, the folder that its id is relative to, its class
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """Return the folders that stand for classes, sorted by name."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir()
+        and not path.name.startswith(".")
+        and path.name.lower() not in _NOT_CLASSES
+        and split_name(path.name) is None
+    )
+
+
+def split_folders(root: Path) -> dict[str, Path]:
+    """Return the folders train, val, test (or valid and the like) that hold class folders."""
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and split_name(path.name)]
+    return {str(split_name(path.name)): path for path in folders if class_folders(path)}
+
+
+def has_class_folders(root: Path) -> bool:
+    """Say whether there are two class folders or more, with at least one image among them."""
+    if not root.is_dir():
+        return False
+    places = list(split_folders(root).values()) or [root]
+    return any(
+        len(folders) >= 2 and any(_images_in(folder) for folder in folders)
+        for folders in map(class_folders, places)
+    )
+
+
+def open_folders(root: Path, class_names: Sequence[str] | None = None) -> Source:
+    """Open class folders. Classes are `class_names`, else the names of the folders, sorted.
+
+    With splits, the folders of train (or else of the first split) say which classes there are.
+    """
+    if not has_class_folders(root):
+        raise DataError(f"{root}: no class folders; looked for {LOOKED_FOR}")
+    splits = split_folders(root)
+    first = splits.get("train", next(iter(splits.values()), root))
+    names = tuple(class_names or (path.name for path in class_folders(first)))
+    listers: dict[str, Callable[[], list[Item]]] = {
+        split: partial(_list, folder, names) for split, folder in splits.items()
+    }
+    label_of = {name: label for label, name in enumerate(names)}
+
+    def load(item: Item) -> tuple[Record, list[Issue]]:
+        image, folder, name = item
+        width, height = image_size(image)
+        image_id = image.relative_to(folder).as_posix()
+        labels = np.array([label_of[name]], np.int64)
+        return Record(image, image_id, width, height, labels=labels), []
+
+    return Source(
+        format="folder",
+        task="classify",
+        class_names=names,
+        splits=listers,
+        pool=lambda: [
+            item for place in (splits.values() or [root]) for item in _list(place, names)
+        ],
+        load=load,
+    )
+
+
+def _list(folder: Path, names: Sequence[str]) -> list[Item]:
+    items: list[Item] = []
+    for path in class_folders(folder):
+        if path.name not in names:
+            raise DataError(
+                f"{path}: unknown class {path.name!r}; the classes are {', '.join(names)}. "
+                "Rename or remove the folder"
+            )
+        images = _images_in(path)
+        if not images:
+            raise DataError(
+                f"{path}: class folder without images (looked for {' '.join(IMAGE_SUFFIXES)}); "
+                "add images, or remove the folder"
+            )
+        items += [(image, folder, path.name) for image in images]
+    return items
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if is_image(path)]

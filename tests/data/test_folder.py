@@ -1,0 +1,51 @@
+"""Folders of images, one a class."""
+
+import pytest
+from pictures import save_picture
+from sightline.data import DataError, read_dataset
+
+
+def test_class_folders_become_labels_in_order_of_name(tmp_path):
+    for name in ("dog/1.png", "cat/1.png", "cat/deep/2.jpg"):
+        save_picture(tmp_path / name)
+    (tmp_path / "cat" / "notes.txt").write_text("not an image")
+    found = read_dataset(tmp_path)
+    assert (found.task, found.format) == ("classify", "folder")
+    assert found.class_names == ("cat", "dog")
+    ids = {record.image_id: int(record.labels[0]) for record in found.records}
+    assert ids == {"cat/1.png": 0, "cat/deep/2.jpg": 0, "dog/1.png": 1}
+
+
+def test_split_folders_are_official_and_share_their_classes(tmp_path):
+    for name in ("train/cat/1.png", "train/dog/1.png", "train/eel/1.png", "val/dog/2.png"):
+        save_picture(tmp_path / name)
+    val = read_dataset(tmp_path, split="val")
+    assert val.class_names == ("cat", "dog", "eel")
+    assert [record.labels.tolist() for record in val.records] == [[1]]
+    assert len(read_dataset(tmp_path)) == 4
+
+
+def test_class_folder_without_images_is_named(tmp_path):
+    for name in ("cat/1.png", "dog/1.png"):
+        save_picture(tmp_path / name)
+    (tmp_path / "eel").mkdir()
+    with pytest.raises(DataError, match=r"eel: class folder without images .* remove the folder"):
+        read_dataset(tmp_path)
+
+
+def test_class_that_train_has_not_is_unknown(tmp_path):
+    for name in ("train/cat/1.png", "train/dog/1.png", "val/cow/2.png", "val/dog/2.png"):
+        save_picture(tmp_path / name)
+    with pytest.raises(DataError, match="unknown class 'cow'; the classes are cat, dog"):
+        read_dataset(tmp_path, split="val")
+
+
+def test_empty_and_false_image_files_are_named(tmp_path):
+    for name in ("cat/1.png", "dog/1.png"):
+        save_picture(tmp_path / name)
+    (tmp_path / "dog" / "2.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"2\.png: the image file is empty"):
+        read_dataset(tmp_path)
+    (tmp_path / "dog" / "2.png").write_bytes(b"hello")
+    with pytest.raises(DataError, match=r"2\.png: not a readable image"):
+        read_dataset(tmp_path)

@@ -1,0 +1,90 @@
+"""Finding out the format, choosing the split, and embedded sets by name."""
+
+import pytest
+from pictures import save_picture
+from sightline.data import DataError, open_source, read_dataset
+
+
+def class_folders(root, count=20):
+    for number in range(count):
+        save_picture(root / ("cat" if number % 4 else "dog") / f"{number}.png", (4, 4))
+    return root
+
+
+def test_unknown_format_says_what_was_looked_for(tmp_path):
+    (tmp_path / "notes.md").write_text("nothing")
+    with pytest.raises(DataError) as caught:
+        read_dataset(tmp_path)
+    for word in ("VOC: ", "COCO: ", "YOLO: ", "folders: "):
+        assert word in str(caught.value)
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere: no such file or folder; check data\.path"):
+        read_dataset(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"nowhere: no such file or folder"):
+        read_dataset(tmp_path / "nowhere", format="voc")
+
+
+def test_two_formats_in_one_folder_ask_which(tmp_path):
+    save_picture(tmp_path / "images" / "a.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "Annotations" / "a.xml").write_text("<annotation></annotation>")
+    with pytest.raises(DataError, match=r"looks like voc and yolo; say which with data\.format="):
+        read_dataset(tmp_path)
+    assert len(read_dataset(tmp_path, format="yolo").records[0].boxes) == 1
+    assert len(read_dataset(tmp_path, format="voc").records[0].boxes) == 0
+    with pytest.raises(ValueError, match="`format` must be one of voc, coco, yolo, folder"):
+        read_dataset(tmp_path, format="tfrecord")
+
+
+def test_drawn_split_is_stratified_disjoint_and_depends_on_the_seed_alone(tmp_path):
+    class_folders(tmp_path)
+    train, val = (read_dataset(tmp_path, split=split) for split in ("train", "val"))
+    assert train.class_counts().tolist() == [12, 4]
+    assert val.class_counts().tolist() == [3, 1]
+    ids = [{record.image_id for record in half.records} for half in (train, val)]
+    assert not ids[0] & ids[1]
+    again = read_dataset(tmp_path, split="val")
+    assert [record.image_id for record in again.records] == [r.image_id for r in val.records]
+    others = [
+        {record.image_id for record in read_dataset(tmp_path, split="val", seed=seed).records}
+        for seed in (1, 2, 3)
+    ]
+    assert any(other != ids[1] for other in others)
+    assert len(read_dataset(tmp_path, split="trainval")) == 20
+    assert "stratified, seed 0" in val.split_rule
+
+
+def test_val_is_drawn_from_an_official_train_and_never_from_test(tmp_path):
+    class_folders(tmp_path / "train")
+    class_folders(tmp_path / "test", 4)
+    assert len(read_dataset(tmp_path, split="train")) == 16
+    assert len(read_dataset(tmp_path, split="val")) == 4
+    assert len(read_dataset(tmp_path, split="trainval")) == 20
+    assert len(read_dataset(tmp_path, split="test")) == 4
+
+
+def test_split_that_is_not_there_names_those_that_are(tmp_path):
+    class_folders(tmp_path / "train")
+    with pytest.raises(DataError, match="there is no split 'test'; official splits: train"):
+        read_dataset(tmp_path, split="test")
+    with pytest.raises(DataError, match="there is no split 'extra'"):
+        read_dataset(tmp_path, split="extra")
+
+
+def test_embedded_sets_open_by_name():
+    assert len(open_source("digits", split="val")) == 359
+    scenes = open_source("digit-scenes", split="test", scene_count=3)
+    assert (len(scenes), scenes.task, scenes.mirror_safe) == (3, "detect", False)
+    with pytest.raises(DataError, match="digits has no split 'test'; it has train, val"):
+        open_source("digits", split="test")
+    with pytest.raises(DataError, match="digit-scenes has no split 'extra'"):
+        open_source("digit-scenes", split="extra")
+
+
+def test_a_path_opens_as_read_dataset_does(tmp_path):
+    class_folders(tmp_path)
+    assert len(open_source(tmp_path, split="val")) == 4
