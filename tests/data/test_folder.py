@@ -1,8 +1,9 @@
 """Folders of images, one a class."""
 
 import pytest
-from pictures import save_picture
 from sightline.data import DataError, read_dataset
+
+from tests.data.pictures import save_picture
 
 
 def test_class_folders_become_labels_in_order_of_name(tmp_path):

@@ -1,8 +1,9 @@
 """Finding out the format, choosing the split, and embedded sets by name."""
 
 import pytest
-from pictures import save_picture
 from sightline.data import DataError, open_source, read_dataset
+
+from tests.data.pictures import save_picture
 
 
 def class_folders(root, count=20):
