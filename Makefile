@@ -1,11 +1,34 @@
-# make demo   train a digit classifier and a digit detector, and write a report
-# make test   run the tests
-# Both make .venv, install what is pinned in constraints.txt and build the native code; a second call reuses it all.
+# make demo            train a digit classifier and a digit detector, and write a report
+# make test            run the tests
+# Both make .venv, install what constraints.txt pins and build the native code; a second call reuses it all.
+#
+# make check           ruff, clang-format, mypy
+# make bench           the benchmarks of the ops, against their peers where these are installed
+# make cuda            build with the CUDA kernels (needs nvcc, no GPU) and load that build
+# make without-torch   build and test the NumPy half in an environment without torch
+# make abi             load and test one build in the oldest and the newest torch (downloads several GB)
+# make sanitize        run the NumPy half under the address and undefined-behaviour sanitizers
+# make gpu             on a machine with a GPU: build for it in the Python at hand, test, benchmark
+# make wheel           a wheel with CUDA kernels for every architecture
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc cmake -type f)
+ABI_VERSIONS ?= 2.10.0 2.15.0
+WHEEL_ARCHITECTURES ?= 75-real;80-real;86-real;89-real;90-real;100-real;120
+
+# PIP_CONSTRAINT reaches every pip below, build environments too.
+export PIP_CONSTRAINT := $(abspath $(CONSTRAINTS))
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONPATH
+
+BUILD_TOOLS := scikit-build-core pybind11 cmake ninja
+TEST_TOOLS := pytest pytest-benchmark hypothesis pycocotools
+# The requirements of every extra; torch must be here before the build, which takes its headers.
+EXTRAS = $(shell $(PYTHON) -c "import tomllib; \
+  extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+  print(*(repr(r) for group in extras.values() for r in group if not r.startswith('sightline')))")
 
 demo: $(VENV)/.built
 	$(BIN)/python -m sightline demo
@@ -15,33 +38,72 @@ test: $(VENV)/.built
 
 build: $(VENV)/.built
 
-check: $(VENV)/.built
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $$(find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
-	$(BIN)/mypy
-
-# PIP_CONSTRAINT reaches every pip below, build environments too.
-export PIP_CONSTRAINT := $(abspath $(CONSTRAINTS))
-export PIP_DISABLE_PIP_VERSION_CHECK := 1
-unexport PYTHONPATH
-
-BUILD_TOOLS := scikit-build-core pybind11 cmake ninja
-# The requirements of every extra; torch must be here before the build, which takes its headers.
-EXTRAS = $(shell $(PYTHON) -c "import tomllib; \
-  extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
-  print(*(repr(r) for group in extras.values() for r in group if not r.startswith('sightline')))")
-
 $(VENV)/.deps: pyproject.toml $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q $(BUILD_TOOLS) $(EXTRAS)
 	touch $@
 
-# CMake compiles only what changed; Python files need no build. SIGHTLINE_WERROR is for us, not for users.
+# CMake compiles only what changed; Python files need no build.
 $(VENV)/.built: $(VENV)/.deps $(NATIVE)
-	$(BIN)/pip install -q --no-build-isolation --no-deps -Ccmake.define.SIGHTLINE_WERROR=ON -e .
+	$(BIN)/pip install -q --no-build-isolation --no-deps -e .
 	touch $@
+
+check: $(VENV)/.built
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu')
+	$(BIN)/mypy
+
+bench: $(VENV)/.built
+	$(BIN)/python -m pytest -q benchmarks --benchmark-enable --benchmark-disable-gc
+
+cuda: build/cuda/.built
+	$(BIN)/python tools/check_cuda_build.py build/cuda/site
+
+build/cuda/.built: $(VENV)/.built
+	rm -rf build/cuda/wheel build/cuda/site
+	$(BIN)/pip wheel -q --no-build-isolation --no-deps -Cbuild-dir=build/cuda/objects \
+	  -Ccmake.define.SIGHTLINE_CUDA=ON -w build/cuda/wheel .
+	$(BIN)/pip install -q --no-deps --target build/cuda/site build/cuda/wheel/*.whl
+	touch $@
+
+without-torch:
+	test -x build/without-torch/bin/python || $(PYTHON) -m venv build/without-torch
+	build/without-torch/bin/pip install -q $(BUILD_TOOLS) $(TEST_TOOLS) numpy scikit-learn
+	build/without-torch/bin/pip install -q --no-build-isolation --no-deps --force-reinstall \
+	  -Cbuild-dir=build/without-torch/objects .
+	build/without-torch/bin/python -m pytest -q tests/without_torch tests/metrics
+
+# One build, made here against one torch, in others: these environments take no constraint.
+abi: build/cuda/.built
+	set -e; for version in $(ABI_VERSIONS); do \
+	  python=build/abi/$$version/bin/python; \
+	  test -x $$python || $(PYTHON) -m venv build/abi/$$version; \
+	  PIP_CONSTRAINT= $$python -m pip install -q torch==$$version numpy $(TEST_TOOLS); \
+	  $$python tools/check_cuda_build.py build/cuda/site; \
+	  PYTHONPATH=build/cuda/site $$python -m pytest -q -p no:cacheprovider tests/ops; \
+	done
+
+sanitize: $(VENV)/.built
+	SIGHTLINE_TORCH=OFF $(BIN)/pip wheel -q --no-build-isolation --no-deps -Cbuild-dir=build/sanitize/objects \
+	  -Ccmake.define.CMAKE_BUILD_TYPE=RelWithDebInfo -Cinstall.strip=false \
+	  -Ccmake.define.CMAKE_CXX_FLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined" \
+	  -w build/sanitize/wheel .
+	$(BIN)/pip install -q --no-deps --upgrade --target build/sanitize/site build/sanitize/wheel/*.whl
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 SIGHTLINE_SITE=build/sanitize/site \
+	  $(BIN)/python -m pytest -q -p no:cacheprovider tests/without_torch
+
+gpu:
+	SIGHTLINE_CUDA=ON $(PYTHON) -m pip install -q --no-build-isolation --no-deps --target build/gpu/site --upgrade .
+	PYTHONPATH=build/gpu/site SIGHTLINE_GPU=1 $(PYTHON) -m pytest -q tests/ops tests/gpu
+	PYTHONPATH=build/gpu/site $(PYTHON) -m pytest -q benchmarks --benchmark-enable
+
+wheel: $(VENV)/.deps
+	$(BIN)/pip wheel -q --no-build-isolation --no-deps -Ccmake.define.SIGHTLINE_CUDA=ON \
+	  "-Ccmake.define.CMAKE_CUDA_ARCHITECTURES=$(WHEEL_ARCHITECTURES)" -Cbuild-dir=build/wheel/objects -w dist .
 
 clean:
 	rm -rf build dist $(VENV)
 
-.PHONY: demo test build check clean
+.PHONY: demo test build check bench cuda without-torch abi sanitize gpu wheel clean

@@ -86,8 +86,8 @@ SIGHTLINE_HD T hull_penalty(const Box<T>& a, const Box<T>& b, T eps) {
   const T hull = hull_width(a, b) * hull_height(a, b);
   const T both = a.area + b.area - intersection(a, b);
   const T share = (hull - both) / (hull + eps);
-  if (share != share) return hull > T(0) ? T(1) : T(0);  // an infinite hull, an empty one
-  return larger(smaller(share, T(1)), T(0));
+  const T limit = hull > T(0) ? T(1) : T(0);  // NaN comes of an infinite hull or an empty one
+  return share == share ? larger(smaller(share, T(1)), T(0)) : limit;
 }
 
 // Half-sums first: the centre of a box with large coordinates must not overflow.
@@ -108,10 +108,9 @@ SIGHTLINE_HD T centre_penalty(const Box<T>& a, const Box<T>& b, T eps) {
   const T hw = hull_width(a, b), hh = hull_height(a, b);
   const T distance = dx * dx + dy * dy;
   const T ratio = distance / (hw * hw + hh * hh + eps);
-  if (ratio <= T(1)) return ratio;
-  return distance > T(0)
-             ? T(1)
-             : T(0);  // overflow; a box that lies nowhere, or two equal points with eps 0
+  // Where the ratio is no number: 1 after an overflow, 0 of a box that lies nowhere.
+  const T limit = distance > T(0) ? T(1) : T(0);
+  return ratio <= T(1) ? ratio : limit;
 }
 
 // Squared difference of the angles in units of (pi / 2)^2; Zheng et al. 2020, eq. 9.

@@ -15,6 +15,22 @@ constexpr int64_t kPairsPerTask = 1 << 15;
 template <class T>
 struct BoxTile {
   T x1[kTile], y1[kTile], x2[kTile], y2[kTile], area[kTile], angle[kTile];
+
+  template <class Form>
+  SIGHTLINE_INLINE void fill(const T* boxes, int64_t count) {
+    for (int64_t k = 0; k < count; ++k) {
+      const Box<T> b = prepare_box<Form>(boxes + 4 * k);
+      x1[k] = b.x1;
+      y1[k] = b.y1;
+      x2[k] = b.x2;
+      y2[k] = b.y2;
+      area[k] = b.area;
+      angle[k] = b.angle;
+    }
+  }
+  SIGHTLINE_INLINE Box<T> operator[](int64_t k) const {
+    return {x1[k], y1[k], x2[k], y2[k], area[k], angle[k]};
+  }
 };
 
 template <class Form>
@@ -25,23 +41,11 @@ struct PairwiseRows {
     BoxTile<T> tile;
     for (int64_t start = 0; start < m; start += kTile) {
       const int64_t columns = std::min(kTile, m - start);
-      for (int64_t j = 0; j < columns; ++j) {
-        const Box<T> b = prepare_box<Form>(boxes2 + 4 * (start + j));
-        tile.x1[j] = b.x1;
-        tile.y1[j] = b.y1;
-        tile.x2[j] = b.x2;
-        tile.y2[j] = b.y2;
-        tile.area[j] = b.area;
-        tile.angle[j] = b.angle;
-      }
+      tile.template fill<Form>(boxes2 + 4 * start, columns);
       for (int64_t i = begin; i < end; ++i) {
         const Box<T> a = prepare_box<Form>(boxes1 + 4 * i);
         T* const row = out + i * m + start;
-        for (int64_t j = 0; j < columns; ++j) {
-          const Box<T> b{tile.x1[j], tile.y1[j],   tile.x2[j],
-                         tile.y2[j], tile.area[j], tile.angle[j]};
-          row[j] = Form::value(a, b, eps);
-        }
+        for (int64_t j = 0; j < columns; ++j) row[j] = Form::value(a, tile[j], eps);
       }
     }
   }
@@ -52,9 +56,14 @@ struct AlignedLoss {
   template <class T>
   SIGHTLINE_INLINE static void run(const T* boxes1, const T* boxes2, T* out, T eps, int64_t begin,
                                    int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      out[i] = T(1) - Form::value(prepare_box<Form>(boxes1 + 4 * i),
-                                  prepare_box<Form>(boxes2 + 4 * i), eps);
+    BoxTile<T> first, second;
+    for (int64_t start = begin; start < end; start += kTile) {
+      const int64_t count = std::min(kTile, end - start);
+      first.template fill<Form>(boxes1 + 4 * start, count);
+      second.template fill<Form>(boxes2 + 4 * start, count);
+      for (int64_t k = 0; k < count; ++k)
+        out[start + k] = T(1) - Form::value(first[k], second[k], eps);
+    }
   }
 };
 

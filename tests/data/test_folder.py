@@ -1,8 +1,8 @@
 """Folders of images, one a class."""
 
 import pytest
-from sightline.data import DataError, read_dataset
 
+from sightline.data import DataError, read_dataset
 from tests.data.pictures import save_picture
 
 

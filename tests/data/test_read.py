@@ -1,8 +1,8 @@
 """Finding out the format, choosing the split, and embedded sets by name."""
 
 import pytest
-from sightline.data import DataError, open_source, read_dataset
 
+from sightline.data import DataError, open_source, read_dataset
 from tests.data.pictures import save_picture
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sightline.data import DataError, read_dataset
 
+from sightline.data import DataError, read_dataset
 from tests.data.pictures import save_picture
 
 NAMES = "names: [cat, dog]\n"

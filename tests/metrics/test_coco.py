@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+
 from sightline.metrics import evaluate_coco
 
 # Measured with pycocotools 2.0.11.

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+
 from sightline.metrics import DetectionEvaluator
 
 NO_DETECTIONS = {"boxes": np.zeros((0, 4)), "scores": [], "labels": []}

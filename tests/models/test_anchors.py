@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from sightline.models import default_anchors, fit_anchors, grid_anchors, kmeans_anchors
 
 

@@ -1,4 +1,5 @@
 import torch
+
 from sightline.models import decode_boxes, encode_boxes
 
 

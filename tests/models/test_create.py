@@ -1,4 +1,5 @@
 import pytest
+
 from sightline.models import ResNet, create_model, list_models
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from sightline.models import FPN, LightTrunk
 
 

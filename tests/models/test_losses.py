@@ -1,8 +1,9 @@
 import math
 
 import torch
-from sightline.models import sigmoid_focal_loss
 from torch.nn import functional as F
+
+from sightline.models import sigmoid_focal_loss
 
 
 def test_focal_loss_by_hand():

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from sightline.models import ResNet, create_model, resnet18, resnet20
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sightline import ops, reference
 from sightline.ops._iou_torch import LOSS_OPS, MATRIX_OPS
 

@@ -4,6 +4,7 @@ import random
 import numpy as np
 import pytest
 import torch
+
 from sightline.train import files, fit, load_state, load_weights, save_state, save_weights
 from sightline.train.checkpoint import random_state, set_random_state
 

@@ -1,4 +1,5 @@
 import pytest
+
 from sightline.train import EarlyStopping
 from sightline.train.early_stopping import Best, monitor_mode
 

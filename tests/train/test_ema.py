@@ -1,7 +1,8 @@
 import pytest
 import torch
-from sightline.train import EMA
 from torch import nn
+
+from sightline.train import EMA
 
 
 def test_average_follows_the_written_formula():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from sightline.train import files
 from sightline.train.files import atomic_write, read_json, write_json
 

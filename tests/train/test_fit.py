@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from sightline.train import EarlyStopping, Log, evaluate, fit, load_state, load_weights
-from sightline.train.history import TIMING_COLUMNS, read_results
 from torch import nn
 from torch.utils.data import DataLoader
+
+from sightline.train import EarlyStopping, Log, evaluate, fit, load_state, load_weights
+from sightline.train.history import TIMING_COLUMNS, read_results
 
 from .toy import ToyClassifier, collate, plain_collate, toy_run, toy_samples
 

@@ -1,4 +1,5 @@
 import pytest
+
 from sightline.train.log import duration, epoch_line
 
 

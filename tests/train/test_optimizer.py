@@ -1,7 +1,8 @@
 import pytest
 import torch
-from sightline.train import OPTIMIZERS, make_optimizer
 from torch import nn
+
+from sightline.train import OPTIMIZERS, make_optimizer
 
 
 def model():

@@ -1,7 +1,8 @@
 import pytest
 import torch
-from sightline.train import SCHEDULES, Schedule, make_schedule
 from torch.optim import lr_scheduler
+
+from sightline.train import SCHEDULES, Schedule, make_schedule
 
 
 def optimizer(lr=0.5):

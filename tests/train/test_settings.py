@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+
 from sightline.train.settings import GROUPS, Settings, SettingsError, setting_names
 from sightline.train.settings_io import (
     config_layer,

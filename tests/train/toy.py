@@ -4,9 +4,10 @@ import random
 
 import numpy as np
 import torch
-from sightline.train import EMA, EarlyStopping, Log, make_optimizer, make_schedule
 from torch import nn
 from torch.utils.data import DataLoader
+
+from sightline.train import EMA, EarlyStopping, Log, make_optimizer, make_schedule
 
 
 class ToyClassifier(nn.Module):

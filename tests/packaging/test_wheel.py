@@ -1,0 +1,97 @@
+"""What we ship: the files of a wheel, and what its libraries need, export and hold."""
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from . import binary
+
+ROOT = Path(__file__).resolve().parents[2]
+SYSTEM_LIBRARIES = {
+    "libc.so.6",
+    "libm.so.6",
+    "libstdc++.so.6",
+    "libgcc_s.so.1",
+    "libpthread.so.0",
+    "ld-linux-x86-64.so.2",
+    "ld-linux-aarch64.so.1",
+}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """A wheel of this checkout, unpacked; objects that are built already are used again."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "-q"]
+    arguments = ["--no-build-isolation", "--no-deps", "-w", str(folder), str(ROOT)]
+    subprocess.run([*pip, *arguments], check=True)
+    (archive,) = folder.glob("*.whl")
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(folder / "unpacked")
+    return folder / "unpacked"
+
+
+def library(wheel: Path, name: str) -> Path:
+    (path,) = (wheel / "sightline").glob(f"{name}.*.so")
+    return path
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel):
+    top = {path.name for path in wheel.iterdir()}
+    version = importlib.metadata.version("sightline")
+    assert top == {"sightline", f"sightline-{version}.dist-info"}
+    files = {str(path.relative_to(wheel)) for path in (wheel / "sightline").rglob("*.*")}
+    assert "sightline/py.typed" in files
+    odd = {name for name in files if not re.search(r"\.(py|so|typed)$", name)}
+    assert not odd
+
+
+@pytest.mark.parametrize("name", ["_numpy", "_torch"])
+def test_libraries_hold_no_path_of_the_machine_that_built_them(wheel, name):
+    data = library(wheel, name).read_bytes()
+    for path in (str(ROOT), str(Path(sys.prefix).resolve()), str(Path.home())):
+        assert path.encode() not in data, path
+    assert binary.runtime_paths(library(wheel, name)) == []
+
+
+@pytest.mark.parametrize("name", ["_numpy", "_torch"])
+def test_libraries_need_and_export_only_what_they_must(wheel, name):
+    extra = set(binary.needed(library(wheel, name))) - SYSTEM_LIBRARIES
+    assert extra == ({"libtorch.so", "libtorch_cpu.so"} if name == "_torch" else set())
+    assert binary.exported_symbols(library(wheel, name)) == {f"PyInit_{name}"}
+
+
+def test_torch_library_asks_for_nothing_newer_than_torch_2_10(wheel):
+    offered = set((Path(__file__).parent / "stable_symbols_2_10.txt").read_text().split())
+    asked = binary.undefined_symbols(library(wheel, "_torch"))
+    ours = {s for s in asked if not re.match(r"_?Py|_ITM_|__gmon_start__|__cxa_finalize", s)}
+    assert {"aoti_torch_library_def", "torch_parallel_for"} <= ours
+    assert ours <= offered
+
+
+def kernel_objects() -> list[Path]:
+    tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    return sorted((ROOT / "build").glob(f"{tag}-*/CMakeFiles/kernels.dir/csrc/**/*.o"))
+
+
+@pytest.mark.skipif(not kernel_objects(), reason="the kernels were not built in this checkout")
+def test_wide_instructions_stay_within_their_variants():
+    functions = binary.instructions_of_functions(kernel_objects())
+    variants = {"avx512": [], "avx2": []}
+    for name, code in functions.items():
+        if "run_avx512<" in name:
+            variants["avx512"].append(code)
+        elif "run_avx2<" in name:
+            variants["avx2"].append(code)
+            assert not binary.WIDE["avx512"].search(code), name
+        else:
+            assert not binary.WIDE["vex"].search(code), f"wide instruction outside: {name}"
+    for level, codes in variants.items():
+        # A body that was not inlined would run as baseline code, silently.
+        used = [bool(binary.WIDE[level].search(code)) for code in codes]
+        assert used and all(used), (level, used)
