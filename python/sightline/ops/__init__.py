@@ -21,8 +21,11 @@ from .iou import (
     generalized_box_iou,
     generalized_box_iou_loss,
 )
+from .matching import match_anchors
+from .nms import batched_nms, multiclass_nms, nms
 
 __all__ = [
+    "batched_nms",
     "box_area",
     "box_convert",
     "box_ioa",
@@ -36,5 +39,8 @@ __all__ = [
     "encode_boxes",
     "generalized_box_iou",
     "generalized_box_iou_loss",
+    "match_anchors",
+    "multiclass_nms",
+    "nms",
     "remove_small_boxes",
 ]

@@ -104,13 +104,28 @@ def check_length(name: str, value: Any, length: int, of: str) -> None:
         )
 
 
-def check_fraction(name: str, value: Any) -> float:
-    """`value` as a float; raises unless it is a number from 0 to 1."""
+def check_number(name: str, value: Any) -> float:
+    """`value` as a float; raises TypeError unless it is a real number."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"`{name}` must be a number, got {_kind(value)}")
-    if not 0 <= value <= 1:
-        raise ValueError(f"`{name}` must lie in [0, 1], got {value}")
     return float(value)
+
+
+def check_fraction(name: str, value: Any) -> float:
+    """`value` as a float; raises unless it is a number from 0 to 1."""
+    number = check_number(name, value)
+    if not 0 <= number <= 1:
+        raise ValueError(f"`{name}` must lie in [0, 1], got {value}")
+    return number
+
+
+def check_count(name: str, value: Any, *, at_least: int) -> int:
+    """`value` as an int; raises unless it is an integer of `at_least` or more."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"`{name}` must be an integer, got {_kind(value)}")
+    if value < at_least:
+        raise ValueError(f"`{name}` must be at least {at_least}, got {value}")
+    return int(value)
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
@@ -139,6 +154,11 @@ def as_floats(**arguments: Any) -> list[Any]:
         np.ascontiguousarray(value, np.float64 if wide else np.float32)
         for value in arguments.values()
     ]
+
+
+def detached(value: Any) -> Any:
+    """A tensor without its gradient, for ops that have none; anything else as it is."""
+    return value.detach() if is_tensor(value) else value
 
 
 def as_indices(**arguments: Any) -> list[Any]:

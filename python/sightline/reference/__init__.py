@@ -10,8 +10,11 @@ from .iou import (
     generalized_box_iou,
     generalized_box_iou_loss,
 )
+from .matching import match_anchors
+from .nms import batched_nms, multiclass_nms, nms
 
 __all__ = [
+    "batched_nms",
     "box_ioa",
     "box_iou",
     "complete_box_iou",
@@ -20,4 +23,7 @@ __all__ = [
     "distance_box_iou_loss",
     "generalized_box_iou",
     "generalized_box_iou_loss",
+    "match_anchors",
+    "multiclass_nms",
+    "nms",
 ]

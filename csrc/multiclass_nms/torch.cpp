@@ -1,0 +1,59 @@
+#include "common/torch.h"
+
+#include <tuple>
+
+#include "multiclass_nms/multiclass_nms.h"
+
+namespace sightline {
+namespace {
+
+MulticlassShape shape_of(const Tensor& boxes, const Tensor& scores, int64_t max_detections,
+                         int64_t pre_top_k) {
+  STD_TORCH_CHECK(scores.dim() == 3, "scores must have shape [B, A, C]");
+  STD_TORCH_CHECK((boxes.dim() == 3 || boxes.dim() == 4) && boxes.size(boxes.dim() - 1) == 4 &&
+                      boxes.size(0) == scores.size(0) && boxes.size(1) == scores.size(1) &&
+                      (boxes.dim() == 3 || boxes.size(2) == scores.size(2)),
+                  "boxes must have shape [B, A, 4] or [B, A, C, 4]");
+  STD_TORCH_CHECK(scores.get_device_index() == boxes.get_device_index(),
+                  "boxes and scores must be on one device");
+  STD_TORCH_CHECK(max_detections >= 0 && pre_top_k >= 1,
+                  "max_detections must be at least 0 and pre_top_k at least 1");
+  return {scores.size(0),   scores.size(1), scores.size(2),
+          boxes.dim() == 4, max_detections, pre_top_k};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes, const Tensor& scores,
+                                                          double score_threshold,
+                                                          double iou_threshold,
+                                                          int64_t max_detections,
+                                                          int64_t pre_top_k) {
+  const MulticlassShape shape = shape_of(boxes, scores, max_detections, pre_top_k);
+  const DeviceScope scope(boxes);
+  const Tensor b = torch::stable::contiguous(boxes), s = torch::stable::contiguous(scores);
+  Tensor out_boxes = torch::stable::new_empty(b, {shape.images, max_detections, 4});
+  Tensor out_scores = torch::stable::new_empty(s, {shape.images, max_detections});
+  Tensor labels = torch::stable::new_empty(b, {shape.images, max_detections}, ScalarType::Long);
+  Tensor counts = torch::stable::new_empty(b, {shape.images}, ScalarType::Long);
+  dispatch_float(b, [&]<class T>(T) {
+    dispatch_float(s, [&]<class S>(S) {
+      multiclass_nms_cpu(b.const_data_ptr<T>(), s.const_data_ptr<S>(),
+                         out_boxes.mutable_data_ptr<T>(), out_scores.mutable_data_ptr<S>(),
+                         labels.mutable_data_ptr<int64_t>(), counts.mutable_data_ptr<int64_t>(),
+                         shape, S(score_threshold), T(iou_threshold), torch_parallel_for);
+    });
+  });
+  return {out_boxes, out_scores, labels, counts};
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
+  m.def(
+      "multiclass_nms(Tensor boxes, Tensor scores, float score_threshold, float iou_threshold, "
+      "SymInt max_detections, SymInt pre_top_k) -> (Tensor, Tensor, Tensor, Tensor)");
+}
+STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) {
+  m.impl("multiclass_nms", TORCH_BOX(&multiclass_nms));
+}
+
+}  // namespace sightline

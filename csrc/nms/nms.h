@@ -1,0 +1,31 @@
+// Greedy non-maximum suppression: of all boxes, best first, one is kept unless a kept box before it
+// overlaps it by more than the threshold.
+//
+// Order: score descending, equal scores by ascending index, NaN last. A box is suppressed where
+// iou(kept, box) > threshold, both in T; see common/box.h for bad boxes, which overlap nothing.
+// T is the type of boxes, S that of scores: float or double, each on its own.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "common/box.h"
+#include "common/cuda_stream.h"
+#include "common/parallel.h"
+
+namespace sightline {
+
+template <class T>
+SIGHTLINE_HD bool suppresses(const Box<T>& kept, const Box<T>& box, T threshold) {
+  return iou(kept, box) > threshold;
+}
+
+// The indices of the boxes that are kept, best first. Boxes with different idxs never suppress each
+// other; without idxs all are of one segment. Memory is linear in n.
+template <class T, class S>
+std::vector<int64_t> nms_cpu(const T* boxes,       // [n, 4]
+                             const S* scores,      // [n]
+                             const int64_t* idxs,  // [n], or null
+                             int64_t n, T threshold, ParallelFor parallel_for);
+
+}  // namespace sightline

@@ -1,0 +1,168 @@
+"""Non-maximum suppression: the best of boxes that overlap.
+
+Order is total: score descending, equal scores by ascending index, NaN scores last. A box is
+suppressed where its IoU with a kept box is more than the threshold; both are in the computing type
+of the boxes, float32, or float64 where they are. Bad boxes overlap nothing, as in
+`sightline.ops.iou`, so that they are kept and suppress none.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from ._arguments import (
+    as_floats,
+    as_indices,
+    backend,
+    check_boxes,
+    check_count,
+    check_fraction,
+    check_length,
+    check_number,
+    detached,
+    has_torch_ops,
+)
+
+if has_torch_ops():
+    from . import _nms_torch  # noqa: F401  registers the rules
+
+Array = Any  # a torch.Tensor or a numpy.ndarray
+
+
+class Detections(NamedTuple):
+    """Detections of B images, each padded to D rows."""
+
+    boxes: Array  # [B, D, 4] xyxy; 0 where padded
+    scores: Array  # [B, D], descending; 0 where padded
+    labels: Array  # int64 [B, D]; -1 where padded
+    count: Array  # int64 [B]: rows that are not padding
+
+
+def nms(boxes: Array, scores: Array, iou_threshold: float) -> Array:
+    """Indices of the boxes that no better box overlaps by more than `iou_threshold`.
+
+    Args:
+        boxes: [N, 4] xyxy. float16, bfloat16 and integers are computed in float32.
+        scores: [N], any real dtype, tensor or array as `boxes` is.
+        iou_threshold: in [0, 1], rounded to the computing type. At 0 any overlap suppresses, at 1
+            none does.
+
+    Returns:
+        int64 [K], best first. Empty boxes give an empty result.
+
+    Raises:
+        ValueError: a wrong shape, device or threshold.
+        TypeError: a mixture of tensors and arrays, or a dtype that is not a real number.
+
+    Time is O(N log N + K N), memory O(N). The result is the same for any number of threads. On CUDA
+    the size of the result is awaited: one synchronisation. torchvision's CPU op compares float32
+    IoU with the threshold in float64, so the two differ where an IoU rounds to the threshold.
+
+    >>> import numpy as np
+    >>> boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]])
+    >>> nms(boxes, np.array([0.8, 0.9, 0.7]), 0.5)
+    array([1, 2])
+    """
+    native = backend(boxes=boxes, scores=scores)
+    check_boxes("boxes", boxes)
+    check_length("scores", scores, boxes.shape[0], "boxes")
+    iou_threshold = check_fraction("iou_threshold", iou_threshold)
+    (boxes,), (scores,) = as_floats(boxes=boxes), as_floats(scores=scores)
+    return native.nms(boxes, scores, iou_threshold)
+
+
+def batched_nms(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) -> Array:
+    """`nms` of every segment by itself: boxes of different `idxs` never suppress each other.
+
+    Args:
+        boxes, scores, iou_threshold: as in `nms`.
+        idxs: integers [N] of any value: the class, or class and image, of each box.
+
+    Returns:
+        int64 [K]: what all segments keep, best first.
+
+    Raises:
+        ValueError, TypeError: as `nms`; TypeError where `idxs` are not integers.
+
+    Segments are exact: coordinates are not shifted apart as torchvision does, which merges classes
+    at negative coordinates and loses bits at large ones.
+
+    >>> import numpy as np
+    >>> boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [1, 0, 11, 10]])
+    >>> batched_nms(boxes, np.array([0.8, 0.9, 0.7]), np.array([3, 3, 7]), 0.5)
+    array([1, 2])
+    """
+    native = backend(boxes=boxes, scores=scores, idxs=idxs)
+    check_boxes("boxes", boxes)
+    check_length("scores", scores, boxes.shape[0], "boxes")
+    check_length("idxs", idxs, boxes.shape[0], "boxes")
+    iou_threshold = check_fraction("iou_threshold", iou_threshold)
+    (boxes,), (scores,), (idxs,) = (
+        as_floats(boxes=boxes),
+        as_floats(scores=scores),
+        as_indices(idxs=idxs),
+    )
+    return native.batched_nms(boxes, scores, idxs, iou_threshold)
+
+
+def multiclass_nms(
+    boxes: Array,
+    scores: Array,
+    *,
+    score_threshold: float,
+    iou_threshold: float,
+    max_detections: int,
+    pre_top_k: int | None = None,
+) -> Detections:
+    """Detections of a batch of images from the scores of every anchor and class.
+
+    Candidates are scores above `score_threshold`; of each image's candidates the `pre_top_k` best
+    stay; each class is suppressed for itself; the `max_detections` best of an image come out.
+
+    Args:
+        boxes: [B, A, 4] xyxy, one box an anchor, or [B, A, C, 4], one a class.
+        scores: [B, A, C]; an anchor may be a candidate in several classes. NaN is never one.
+        score_threshold: any number, rounded to the type of the scores; -inf takes all but -inf.
+        iou_threshold: in [0, 1], rounded to the type of the boxes.
+        max_detections: D, the rows of an image in the result, at least 0.
+        pre_top_k: at least 1; None lets all candidates stay.
+
+    Returns:
+        `Detections`: boxes [B, D, 4], scores [B, D], labels [B, D], count [B]. Images are padded
+        with 0, 0 and -1, best first; ties go by ascending anchor, then class. Not differentiable.
+
+    Raises:
+        ValueError, TypeError: as `nms`.
+
+    There is no cap on candidates; memory is linear in their number. The sizes do not depend on the
+    data: nothing waits for a GPU.
+
+    >>> import numpy as np
+    >>> boxes = np.array([[[0, 0, 10, 10], [1, 0, 11, 10]]])
+    >>> scores = np.array([[[0.8, 0.3], [0.9, 0.0]]])
+    >>> found = multiclass_nms(
+    ...     boxes, scores, score_threshold=0.1, iou_threshold=0.5, max_detections=3
+    ... )
+    >>> found.labels, found.count
+    (array([[ 0,  1, -1]]), array([2]))
+    """
+    native = backend(boxes=boxes, scores=scores)
+    if len(scores.shape) != 3:
+        raise ValueError(f"`scores` must have shape [B, A, C], got {list(scores.shape)}")
+    b, a, c = scores.shape
+    if tuple(boxes.shape) not in ((b, a, 4), (b, a, c, 4)):
+        raise ValueError(
+            f"`boxes` must have shape [{b}, {a}, 4] or [{b}, {a}, {c}, 4] "
+            f"for `scores` {list(scores.shape)}, got {list(boxes.shape)}"
+        )
+    score_threshold = check_number("score_threshold", score_threshold)
+    if math.isnan(score_threshold):
+        raise ValueError("`score_threshold` must not be NaN")
+    iou_threshold = check_fraction("iou_threshold", iou_threshold)
+    max_detections = check_count("max_detections", max_detections, at_least=0)
+    pre_top_k = a * c + 1 if pre_top_k is None else check_count("pre_top_k", pre_top_k, at_least=1)
+    (boxes,), (scores,) = as_floats(boxes=detached(boxes)), as_floats(scores=detached(scores))
+    return Detections(
+        *native.multiclass_nms(
+            boxes, scores, score_threshold, iou_threshold, max_detections, pre_top_k
+        )
+    )

@@ -1,0 +1,76 @@
+"""Non-maximum suppression in plain NumPy: the definition that the kernels are held to.
+
+Boxes [N, 4] xyxy and scores are compared in float64 where they are, otherwise in float32; the
+threshold is rounded to the type of what it is compared with.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .iou import box_iou
+
+Floats = NDArray[np.floating]
+Integers = NDArray[np.int64]
+
+
+def nms(boxes: Floats, scores: Floats, iou_threshold: float) -> Integers:
+    """[K]: indices of the boxes that no kept better box overlaps by more than `iou_threshold`."""
+    boxes = _floats(boxes)
+    keep: list[int] = []
+    for i in best_first(scores):
+        overlap = box_iou(boxes[keep], boxes[i : i + 1])
+        if not (overlap > boxes.dtype.type(iou_threshold)).any():
+            keep.append(i)
+    return np.array(keep, np.int64)
+
+
+def batched_nms(boxes: Floats, scores: Floats, idxs: Integers, iou_threshold: float) -> Integers:
+    """[K]: what `nms` keeps of each segment of equal `idxs`, best first."""
+    kept = np.zeros(len(boxes), bool)
+    for idx in np.unique(idxs):
+        segment = np.flatnonzero(idxs == idx)
+        kept[segment[nms(boxes[segment], scores[segment], iou_threshold)]] = True
+    order = best_first(scores)
+    return order[kept[order]]
+
+
+def multiclass_nms(
+    boxes: Floats,
+    scores: Floats,
+    *,
+    score_threshold: float,
+    iou_threshold: float,
+    max_detections: int,
+    pre_top_k: int | None = None,
+) -> tuple[Floats, Floats, Integers, Integers]:
+    """Boxes [B, D, 4], scores [B, D], labels [B, D] and count [B] of the best detections."""
+    boxes, scores = _floats(boxes), _floats(scores)
+    images, _, classes = scores.shape
+    out_boxes = np.zeros((images, max_detections, 4), boxes.dtype)
+    out_scores = np.zeros((images, max_detections), scores.dtype)
+    out_labels = np.full((images, max_detections), -1, np.int64)
+    count = np.zeros(images, np.int64)
+    for b in range(images):
+        candidates = np.flatnonzero(scores[b].ravel() > scores.dtype.type(score_threshold))
+        score = scores[b].ravel()[candidates]
+        best = best_first(score)[:pre_top_k]
+        candidates, score = candidates[best], score[best]
+        anchor, label = candidates // classes, candidates % classes
+        box = boxes[b, anchor] if boxes.ndim == 3 else boxes[b, anchor, label]
+        # Sorted as they are, their positions break ties as the flat indices would.
+        keep = batched_nms(box, score, label, iou_threshold)[:max_detections]
+        count[b] = len(keep)
+        out_boxes[b, : len(keep)] = box[keep]
+        out_scores[b, : len(keep)] = score[keep]
+        out_labels[b, : len(keep)] = label[keep]
+    return out_boxes, out_scores, out_labels, count
+
+
+def best_first(scores: Floats) -> Integers:
+    """Indices by descending score; equal scores by ascending index, NaN last."""
+    return np.argsort(-_floats(scores), kind="stable")  # NumPy sorts NaN last
+
+
+def _floats(values: np.ndarray) -> Floats:
+    wide = values.dtype.kind == "f" and values.dtype.itemsize > 4
+    return values.astype(np.float64 if wide else np.float32)
