@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from sightline.data import DataError, read_dataset
-from tests.data.pictures import save_picture
+
+from .pictures import save_picture
 
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]
 

@@ -3,7 +3,8 @@
 import pytest
 
 from sightline.data import DataError, read_dataset
-from tests.data.pictures import save_picture
+
+from .pictures import save_picture
 
 
 def test_class_folders_become_labels_in_order_of_name(tmp_path):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from sightline.data import DataError, read_dataset
-from tests.data.pictures import save_picture
+
+from .pictures import save_picture
 
 NAMES = "names: [cat, dog]\n"
 

@@ -1,0 +1,211 @@
+"""Loaders: what a batch holds, and that it depends on (seed, epoch, index) alone."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sightline.data import (
+    Annotations,
+    Augment,
+    DataError,
+    Dataset,
+    Preprocess,
+    Record,
+    load_digit_scenes,
+    load_digits_classification,
+    make_loader,
+)
+
+PREPROCESS = Preprocess((64, 64))
+HEAVY = Augment(flip_h=0.5, flip_v=0.5, scale=(0.6, 1.6), translate=0.2, mosaic=0.5)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return load_digit_scenes("train", 13)
+
+
+def epoch_of(loader, epoch):
+    loader.set_epoch(epoch)
+    return list(loader)
+
+
+def same(first, second):
+    """Say whether two epochs hold the same bits."""
+    for (images, targets), (other_images, other_targets) in zip(first, second, strict=True):
+        if images.shape != other_images.shape or not torch.equal(images, other_images):
+            return False
+        for target, other in zip(targets, other_targets, strict=True):
+            for name, value in target.items():
+                equal = value == other[name]
+                if isinstance(value, torch.Tensor):
+                    equal = torch.equal(value, other[name])
+                if not equal:
+                    return False
+    return True
+
+
+def test_detection_batch_has_the_stated_fields(scenes):
+    images, targets = next(iter(make_loader(scenes, PREPROCESS, batch_size=4, shuffle=False)))
+    assert images.shape == (4, 3, 64, 64) and images.dtype == torch.float32
+    for index, target in enumerate(targets):
+        record = scenes.records[index]
+        assert target["boxes"].dtype == torch.float32
+        np.testing.assert_allclose(target["boxes"].numpy(), record.boxes / 2)
+        np.testing.assert_array_equal(target["labels"].numpy(), record.labels)
+        assert target["labels"].dtype == torch.int64
+        assert target["orig_size"].tolist() == [128, 128]
+        assert (target["image_id"], target["index"]) == (index, index)
+        assert len(target["iscrowd"]) == len(target["difficult"]) == len(record.labels)
+
+
+def test_classification_batch_has_the_stated_fields():
+    train, _ = load_digits_classification()
+    preprocess = Preprocess((32, 32), channels=1)
+    loader = make_loader(train, preprocess, batch_size=8, shuffle=False, augment=Augment(rotate=9))
+    images, targets = next(iter(loader))
+    assert images.shape == (8, 1, 32, 32)
+    assert set(targets[0]) == {"label", "image_id", "index"}
+    labels = [int(target["label"]) for target in targets]
+    assert labels == [int(record.labels[0]) for record in train.records[:8]]
+    assert targets[0]["label"].shape == ()
+
+
+@pytest.mark.parametrize("augment", [None, HEAVY])
+def test_epochs_repeat_bit_for_bit_and_differ_from_each_other(scenes, augment):
+    loaders = [
+        make_loader(scenes, PREPROCESS, batch_size=4, shuffle=True, augment=augment, seed=3)
+        for _ in range(2)
+    ]
+    for epoch in (0, 1):
+        epoch_of(loaders[0], epoch)
+    third = epoch_of(loaders[0], 2)
+    assert same(third, epoch_of(loaders[1], 2))  # the second loader starts there, as on resuming
+    assert not same(third, epoch_of(loaders[1], 1))
+    other_seed = make_loader(scenes, PREPROCESS, batch_size=4, shuffle=True, seed=4)
+    assert not same(third, epoch_of(other_seed, 2))
+
+
+def test_worker_processes_give_the_same_batches(scenes):
+    options = {"batch_size": 4, "shuffle": True, "augment": HEAVY, "seed": 3}
+    alone = make_loader(scenes, PREPROCESS, **options)
+    together = make_loader(scenes, PREPROCESS, workers=2, **options)
+    for epoch in (0, 1):
+        assert same(epoch_of(alone, epoch), epoch_of(together, epoch))
+
+
+def test_global_random_states_are_left_alone(scenes):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    list(make_loader(scenes, PREPROCESS, batch_size=4, shuffle=True, augment=HEAVY))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_shuffle_visits_each_image_once_and_its_absence_keeps_the_order(scenes):
+    shuffled = make_loader(scenes, PREPROCESS, batch_size=4, shuffle=True)
+    orders = [
+        [target["index"] for _, targets in epoch_of(shuffled, epoch) for target in targets]
+        for epoch in (0, 1)
+    ]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(13))
+    assert orders[0] != orders[1]
+    plain = make_loader(scenes, PREPROCESS, batch_size=4, shuffle=False, drop_last=True)
+    batches = epoch_of(plain, 5)
+    assert [target["index"] for _, targets in batches for target in targets] == list(range(12))
+
+
+def test_augmented_boxes_stay_inside_the_picture(scenes):
+    loader = make_loader(scenes, PREPROCESS, batch_size=13, shuffle=False, augment=HEAVY)
+    for epoch in range(8):
+        for target in epoch_of(loader, epoch)[0][1]:
+            boxes = target["boxes"]
+            assert len(boxes) == len(target["labels"]) == len(target["iscrowd"])
+            assert bool(((boxes[:, 2:] - boxes[:, :2]) >= 0.999).all())
+            assert boxes.numel() == 0 or (boxes.min() >= 0 and boxes.max() <= 64)
+
+
+def test_plain_index_is_epoch_zero(scenes):
+    dataset = Dataset(scenes, PREPROCESS, augment=HEAVY, seed=1)
+    assert torch.equal(dataset[3][0], dataset[(0, 3)][0])
+    assert not torch.equal(dataset[3][0], dataset[(1, 3)][0])
+    assert len(list(dataset)) == 13
+    with pytest.raises(IndexError, match=r"`index` must lie in \[0, 13\), got 13"):
+        dataset[13]
+
+
+def test_image_without_objects_has_empty_targets():
+    record = Record(np.zeros((8, 8, 3), np.uint8), "none", 8, 8, labels=np.zeros(0))
+    empty = Annotations("detect", ("a",), (record,) * 2)
+    for augment in (None, HEAVY):
+        loader = make_loader(empty, PREPROCESS, batch_size=2, shuffle=False, augment=augment)
+        for target in next(iter(loader))[1]:
+            assert target["boxes"].shape == (0, 4)
+            assert target["labels"].shape == (0,)
+
+
+def test_crowd_regions_can_be_left_out_of_training():
+    record = Record(
+        np.zeros((64, 64, 3), np.uint8),
+        0,
+        64,
+        64,
+        labels=[0, 0],
+        boxes=[[1, 1, 20, 20], [5, 5, 60, 60]],
+        iscrowd=[False, True],
+    )
+    crowd = Annotations("detect", ("a",), (record,))
+    assert Dataset(crowd, PREPROCESS)[0][1]["iscrowd"].tolist() == [False, True]
+    assert Dataset(crowd, PREPROCESS, keep_crowd=False)[0][1]["iscrowd"].tolist() == [False]
+
+
+def test_box_that_sticks_out_is_clipped_for_training():
+    record = Record(
+        np.zeros((64, 64, 3), np.uint8), 0, 64, 64, labels=[0], boxes=[[-10, 5, 30, 70]]
+    )
+    target = Dataset(Annotations("detect", ("a",), (record,)), PREPROCESS)[0][1]
+    assert target["boxes"].tolist() == [[0, 5, 30, 64]]
+
+
+@pytest.fixture
+def one_file(tmp_path):
+    path = tmp_path / "a.png"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    return Annotations("classify", ("a",), (Record(path, "a", 30, 40, labels=[0]),))
+
+
+def test_each_picture_is_decoded_once(one_file):
+    cached, uncached = Dataset(one_file, PREPROCESS), Dataset(one_file, PREPROCESS, cache_bytes=0)
+    first = cached[0][0]
+    assert torch.equal(first, uncached[0][0])
+    one_file.records[0].image.unlink()
+    assert torch.equal(cached[0][0], first)
+    with pytest.raises(DataError, match=r"a\.png: no such image"):
+        uncached[0]
+
+
+def test_dataset_can_be_sent_to_another_process(one_file):
+    dataset = Dataset(one_file, PREPROCESS)
+    first = dataset[0][0]
+    assert torch.equal(pickle.loads(pickle.dumps(dataset))[0][0], first)
+
+
+def test_corrupt_jpeg_is_named_when_its_batch_is_made(tmp_path):
+    path = tmp_path / "cut.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:900])
+    broken = Annotations("classify", ("a",), (Record(path, "a", 64, 64, labels=[0]),))
+    with pytest.raises(DataError, match=r"cut\.jpg: cannot decode the image"):
+        next(iter(make_loader(broken, PREPROCESS, batch_size=1, shuffle=False)))
+
+
+def test_loaders_without_a_batch_are_refused(scenes):
+    with pytest.raises(ValueError, match="`annotations` must hold at least one image"):
+        make_loader(scenes.subset([]), PREPROCESS, batch_size=1, shuffle=False)
+    with pytest.raises(ValueError, match="use a batch_size of at most 13"):
+        make_loader(scenes, PREPROCESS, batch_size=14, shuffle=False, drop_last=True)
+    with pytest.raises(ValueError, match="`batch_size` must be at least 1, got 0"):
+        make_loader(scenes, PREPROCESS, batch_size=0, shuffle=False)
