@@ -161,3 +161,12 @@ def test_bccd_has_its_official_splits_and_two_degenerate_boxes(shared_data):
     assert counts == {"Platelets": 361, "RBC": 4155 - len(dropped), "WBC": 372}
     with pytest.raises(DataError, match=r"BloodImage_00343\.xml:50: object 4 \(RBC\)"):
         read_dataset(root, split="trainval")
+
+
+def test_voc_image_without_label_file_is_left_out_with_a_note(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)]})
+    Image.new("RGB", (64, 48)).save(tmp_path / "JPEGImages" / "new.jpg")
+    found = read_dataset(tmp_path)
+    assert len(found) == 1
+    assert "1 image(s) without a label file, such as new.jpg" in str(found.issues[0])
+    assert found.issues[0].action == "left out"

@@ -49,9 +49,10 @@ class Record:
     height: int
     labels: NDArray[np.int64]
     boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
-    iscrowd: NDArray[np.bool_] | None = None
-    difficult: NDArray[np.bool_] | None = None
-    area: NDArray[np.float64] | None = None
+    # None stands for no crowd, none difficult, and width * height; __post_init__ fills them in.
+    iscrowd: NDArray[np.bool_] = None  # type: ignore[assignment]
+    difficult: NDArray[np.bool_] = None  # type: ignore[assignment]
+    area: NDArray[np.float64] = None  # type: ignore[assignment]
     boxes_xywh: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:

@@ -253,8 +253,11 @@ def _annotation_rule(
     if category not in label_of:
         return f"unknown class {category_names[category]!r}, not one of the classes asked for"
     box = annotation.get("bbox")
-    numbers = isinstance(box, list) and all(isinstance(value, int | float) for value in box)
-    if not numbers or len(box) != 4:
+    if (
+        not isinstance(box, list)
+        or len(box) != 4
+        or not all(isinstance(value, int | float) for value in box)
+    ):
         return f"bbox must be [x, y, width, height], got {box!r}"
     x, y, w, h = box
     if w <= 0 or h <= 0:

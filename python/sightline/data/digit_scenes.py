@@ -46,14 +46,15 @@ def load_digit_scenes(split: str = "train", count: int | None = None, seed: int 
     count = DEFAULT_COUNTS[split] if count is None else count
     if count < 1:
         raise ValueError(f"`count` must be at least 1, got {count}")
-    digits, values = (array[_digit_indices()[split]] for array in digit_images())
-    scans = [pillow().fromarray(digit) for digit in digits]
+    digits, values = digit_images()
+    chosen = _digit_indices()[split]
+    scans = [pillow().fromarray(digit) for digit in digits[chosen]]
     photograph = _photograph(_PHOTOGRAPHS[split])
     records = []
     for index in range(count):
         rng = np.random.default_rng([_SPLIT_SEEDS[split], seed, index])
         scene = _background(photograph, rng)
-        boxes, labels = _paste_digits(scene, scans, values, rng)
+        boxes, labels = _paste_digits(scene, scans, values[chosen], rng)
         records.append(Record(scene, index, SCENE_SIZE, SCENE_SIZE, labels=labels, boxes=boxes))
     return Annotations(
         task="detect",
@@ -96,7 +97,7 @@ def _background(photograph: Any, rng: np.random.Generator) -> NDArray[np.uint8]:
     gain = rng.uniform(0.35, 0.85)
     table = np.arange(256) * gain + rng.uniform(0, 255 * (1 - gain))
     pixels = table.astype(np.uint8)[np.asarray(crop)]
-    pixels = np.rot90(pixels, rng.integers(4))
+    pixels = np.rot90(pixels, int(rng.integers(4)))
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels[:, :, rng.permutation(3)])

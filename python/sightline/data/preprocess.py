@@ -24,7 +24,7 @@ class Transform:
     width: int  # of the picture, before
     height: int
 
-    def to_network(self, boxes: NDArray[np.floating]) -> NDArray[np.floating]:
+    def to_network(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map xyxy boxes [N, 4] from pixels of the picture to network pixels."""
         scale = np.array([self.scale_x, self.scale_y] * 2, boxes.dtype)
         shift = np.array([self.left, self.top] * 2, boxes.dtype)
@@ -121,6 +121,13 @@ class Preprocess:
         """Return the network's input, float32 [channels, h, w], and the mapping for its boxes.
 
         `image` is uint8 [H, W] or [H, W, 1 | 3 | 4], RGB order.
+
+        >>> preprocess = Preprocess(size=(32, 32), mode="letterbox")
+        >>> pixels, transform = preprocess.apply(np.zeros((50, 100, 3), np.uint8))
+        >>> pixels.shape, transform.top
+        ((3, 32, 32), 8)
+        >>> preprocess.to_original(np.array([[0.0, 8, 16, 24]]), transform).tolist()
+        [[0.0, 0.0, 50.0, 50.0]]
         """
         resized, transform = self.resize(image)
         return self.normalise(resized), transform

@@ -62,11 +62,14 @@ def stratified_split(
         seed: of the draw; the same seed gives the same split.
 
     Returns:
-        first and second, each sorted int64: round(fraction * N) items in the second. Each stratum
-            gives it its share
-        rounded down, and the largest remainders one more (ties to the lower stratum). A stratum
-        always keeps one item in the first half, so no class is only ever validated; with many
-        strata of one item the second half may be smaller for that.
+        first and second, each sorted int64, with round(fraction * N) items in the second. Each
+        stratum gives it its share rounded down, and the largest remainders one more (ties to the
+        lower stratum). A stratum always keeps one item in the first half, so no class is only ever
+        validated; with many strata of one item the second half may be smaller for that.
+
+    >>> train, val = stratified_split([0, 0, 0, 0, 0, 1, 1, 1, 1, 1], 0.2)
+    >>> len(train), len(val), sorted(int(index) // 5 for index in val)
+    (8, 2, [0, 1])
     """
     if not 0 < fraction < 1:
         raise ValueError(f"`fraction` must lie between 0 and 1, got {fraction}")

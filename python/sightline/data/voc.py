@@ -43,7 +43,9 @@ def open_voc(root: Path, class_names: Sequence[str] | None = None) -> Source:
     Classes are, in this order: `class_names`, those of classes.txt at the root (both make any other
         name an unknown
     class), or all names in the xml files, sorted. Official splits are
-    ImageSets/Main/{train,val,test,trainval}.txt, one image name a line.
+    ImageSets/Main/{train,val,test,trainval}.txt, one
+    image name a line. An image without a label file is left out, with a note in the issues: it may
+    hold objects that nobody has labelled yet.
     """
     labels = xml_folder(root)
     if labels is None:
@@ -52,19 +54,27 @@ def open_voc(root: Path, class_names: Sequence[str] | None = None) -> Source:
     if names is None:
         names = sorted({name for path in labels.glob("*.xml") for name in _names_in(path)})
     image_folders = list(dict.fromkeys([*(root / name for name in _IMAGE_FOLDERS), labels]))
+    stems = {path.stem for path in labels.glob("*.xml")}
     images: dict[str, Path] = {}
+    unlabelled = []
     for folder in image_folders:
-        if folder.is_dir():
-            for path in sorted(folder.iterdir()):
-                if is_image(path):
-                    images.setdefault(path.stem, path)
-                    images.setdefault(path.name, path)
+        found = [path for path in sorted(folder.glob("*")) if is_image(path)]
+        if any(path.stem in stems for path in found):
+            unlabelled += [path for path in found if path.stem not in stems]
+        for path in found:
+            images.setdefault(path.stem, path)
+            images.setdefault(path.name, path)
     lists = sorted((root / "ImageSets" / "Main").glob("*.txt"))
     splits = {
         split_name(path.stem) or path.stem: partial(_read_list, path, labels)
         for path in lists
         if split_name(path.stem) or not path.stem.endswith(("_train", "_val", "_trainval", "_test"))
     }
+    notes = []
+    if unlabelled:
+        what = f"{len(unlabelled)} image(s) without a label file, such as {unlabelled[0].name}"
+        rule = "only an xml without <object> says that an image holds none"
+        notes.append(Issue(labels, None, what, rule, "left out"))
     return Source(
         format="voc",
         task="detect",
@@ -72,6 +82,7 @@ def open_voc(root: Path, class_names: Sequence[str] | None = None) -> Source:
         splits=splits,
         pool=lambda: [(path, None) for path in sorted(labels.glob("*.xml"))],
         load=_loader(images, {name: index for index, name in enumerate(names)}, image_folders),
+        notes=notes,
     )
 
 

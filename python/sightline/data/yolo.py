@@ -165,7 +165,7 @@ def _from_folders(root: Path) -> dict[str, Callable[[], list[Item]]]:
     splits: dict[str, Callable[[], list[Item]]] = {}
     for name in _SPLIT_FOLDERS:
         for place in (root / "images" / name, root / name / "images", root / name):
-            if place.is_dir():
+            if place.is_dir() and _images_below(place):
                 splits[split_name(name) or name] = partial(_images_below, place)
                 break
     return splits
