@@ -41,11 +41,9 @@ def open_voc(root: Path, class_names: Sequence[str] | None = None) -> Source:
     """Open a VOC data set.
 
     Classes are, in this order: `class_names`, those of classes.txt at the root (both make any other
-        name an unknown
-    class), or all names in the xml files, sorted. Official splits are
-    ImageSets/Main/{train,val,test,trainval}.txt, one
-    image name a line. An image without a label file is left out, with a note in the issues: it may
-    hold objects that nobody has labelled yet.
+    name an unknown class), or all names in the xml files, sorted. Official splits are
+    ImageSets/Main/{train,val,test,trainval}.txt, one image name a line. An image without a label
+    file is left out, with a note in the issues: it may hold objects that nobody has labelled yet.
     """
     labels = xml_folder(root)
     if labels is None:
