@@ -3,6 +3,7 @@
 import doctest
 
 import pytest
+
 from sightline.data import digits, preprocess, splits
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sightline import _numpy, ops, reference
 from sightline.ops.matching import RULES
 
