@@ -56,6 +56,11 @@ def test_letterbox_keeps_the_aspect_ratio_and_pads_with_the_mean_colour():
     assert (out[:, 10:30] > 3).all()
 
 
+def test_letterbox_centres_a_tall_picture():
+    transform = Preprocess((40, 40), "letterbox").transform_for(40, 20)
+    assert (transform.left, transform.top) == (10, 0)
+
+
 def test_a_pixel_and_its_box_land_in_the_same_place():
     image = np.zeros((48, 64, 3), np.uint8)
     image[12:24, 16:40] = 255
