@@ -1,5 +1,6 @@
 """Import this before `torch.ops.sightline`: torch first, which brings its libraries, then ours."""
 
+import importlib
 import importlib.util
 
 try:
@@ -14,7 +15,7 @@ if importlib.util.find_spec("sightline._torch") is None:
         f"sightline was built without its torch ops, but torch {torch.__version__} is installed: "
         "rebuild with `pip install --no-build-isolation --force-reinstall --no-deps sightline`"
     )
-from sightline import _torch
 
+# What the CUDA kernels were built for, "" where there are none. Loading registers the ops.
+cuda_architectures: str = importlib.import_module("sightline._torch").cuda_architectures
 ops = torch.ops.sightline
-cuda_architectures: str = _torch.cuda_architectures

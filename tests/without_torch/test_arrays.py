@@ -1,4 +1,4 @@
-"""The array half alone: these tests also run in an environment without torch (`make without-torch`).
+"""The array half alone: `make without-torch` runs these in an environment without torch.
 
 SIGHTLINE_SITE names a folder to load the package from, for builds that are not installed.
 """

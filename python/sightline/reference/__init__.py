@@ -1,5 +1,13 @@
 """Every op in plain, slow, readable NumPy: the specification that the kernels are held to."""
 
+from .boxes import (
+    box_area,
+    box_convert,
+    clip_boxes_to_image,
+    decode_boxes,
+    encode_boxes,
+    remove_small_boxes,
+)
 from .iou import (
     box_ioa,
     box_iou,
@@ -15,15 +23,21 @@ from .nms import batched_nms, multiclass_nms, nms
 
 __all__ = [
     "batched_nms",
+    "box_area",
+    "box_convert",
     "box_ioa",
     "box_iou",
+    "clip_boxes_to_image",
     "complete_box_iou",
     "complete_box_iou_loss",
+    "decode_boxes",
     "distance_box_iou",
     "distance_box_iou_loss",
+    "encode_boxes",
     "generalized_box_iou",
     "generalized_box_iou_loss",
     "match_anchors",
     "multiclass_nms",
     "nms",
+    "remove_small_boxes",
 ]

@@ -82,7 +82,7 @@ def _where(condition: np.ndarray, yes: np.ndarray, no: np.ndarray | float) -> Bo
 def _usable(a: _Box) -> np.ndarray:
     """Whether a box has finite coordinates and a finite area; another overlaps nothing."""
     with np.errstate(all="ignore"):
-        return np.isfinite(np.stack([*a, _area(a)])).all(0)
+        return np.asarray(np.isfinite(np.stack([*a, _area(a)])).all(0))
 
 
 def _aligned(boxes1: np.ndarray, boxes2: np.ndarray) -> tuple[_Box, _Box, np.ndarray]:
