@@ -1,6 +1,8 @@
 // Transcendentals from IEEE + - x / alone, so that every ISA level and CUDA give the same bits.
 #pragma once
 
+#include <cstdint>
+
 #include "common/macros.h"
 
 namespace sightline {
@@ -57,6 +59,68 @@ SIGHTLINE_HD T arctangent(T x) {
   const T base = steep ? kPi<T> / 2 : (middle ? kPi<T> / 4 : T(0));
   const T low = steep ? kPi2Low : (middle ? kPi2Low / 2 : T(0));
   return base + (reduced + (arctangent_tail(reduced) + low));
+}
+
+// exponential(r) for |r| <= log(2) / 2; coefficients of S. Moshier's Cephes library.
+SIGHTLINE_HD float exponential_near_0(float r) {
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  return p * (r * r) + r + 1.0f;
+}
+SIGHTLINE_HD double exponential_near_0(double r) {
+  const double z = r * r;
+  double p = 1.26177193074810590878e-4;
+  p = p * z + 3.02994407707441961300e-2;
+  p = (p * z + 9.99999999999999999910e-1) * r;
+  double q = 3.00198505138664455042e-6;
+  q = q * z + 2.52448340349684104192e-3;
+  q = q * z + 2.27265548208155028766e-1;
+  q = q * z + 2.00000000000000000009e0;
+  return 1.0 + 2.0 * (p / (q - p));
+}
+
+// What a binary format is to exponential(): log2_high has few enough bits that its products with
+// a whole number are exact.
+template <class T>
+struct ExponentialFormat;
+template <>
+struct ExponentialFormat<float> {
+  using Bits = uint32_t;
+  static constexpr int kMantissa = 23, kBias = 127;
+  static constexpr float kRound = 0x1.8p23f;  // adding it rounds to a whole number, in the low bits
+  static constexpr float kLog2High = 0.693359375f, kLog2Low = -2.12194440e-4f;
+  static constexpr float kLowest = -104.0f, kHighest = 89.0f;  // beyond: 0 and infinity
+};
+template <>
+struct ExponentialFormat<double> {
+  using Bits = uint64_t;
+  static constexpr int kMantissa = 52, kBias = 1023;
+  static constexpr double kRound = 0x1.8p52;
+  static constexpr double kLog2High = 6.93145751953125e-1, kLog2Low = 1.42860682030941723212e-6;
+  static constexpr double kLowest = -746.0, kHighest = 710.0;
+};
+
+// e^x, overflow to infinity and NaN included; within 2 ulp (tests/ops/test_batch_norm.py measures
+// it through SiLU).
+template <class T>
+SIGHTLINE_HD T exponential(T x) {
+  using Format = ExponentialFormat<T>;
+  using Bits = typename Format::Bits;
+  constexpr T kLog2E = T(1.44269504088896340735992468100189214L);
+  x = x < Format::kLowest ? Format::kLowest : (x > Format::kHighest ? Format::kHighest : x);
+  const T rounded = x * kLog2E + Format::kRound;
+  const T n = rounded - Format::kRound;
+  const T r = (x - n * Format::kLog2High) - n * Format::kLog2Low;
+  // 2^n in two factors, since n reaches past the exponents of normal numbers on both sides.
+  const Bits exponent = __builtin_bit_cast(Bits, rounded) -
+                        __builtin_bit_cast(Bits, Format::kRound) + 2 * Format::kBias;
+  const Bits first = exponent / 2, second = exponent - first;
+  return exponential_near_0(r) * __builtin_bit_cast(T, Bits(first << Format::kMantissa)) *
+         __builtin_bit_cast(T, Bits(second << Format::kMantissa));
 }
 
 }  // namespace math

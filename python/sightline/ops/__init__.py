@@ -3,6 +3,7 @@
 Importing this imports torch where it is installed; without torch the functions work on arrays.
 """
 
+from .batch_norm import batch_norm_act
 from .boxes import (
     box_area,
     box_convert,
@@ -25,6 +26,7 @@ from .matching import match_anchors
 from .nms import batched_nms, multiclass_nms, nms
 
 __all__ = [
+    "batch_norm_act",
     "batched_nms",
     "box_area",
     "box_convert",

@@ -1,5 +1,6 @@
 """Every op in plain, slow, readable NumPy: the specification that the kernels are held to."""
 
+from .batch_norm import batch_norm_act, batch_norm_act_backward
 from .boxes import (
     box_area,
     box_convert,
@@ -22,6 +23,8 @@ from .matching import match_anchors
 from .nms import batched_nms, multiclass_nms, nms
 
 __all__ = [
+    "batch_norm_act",
+    "batch_norm_act_backward",
     "batched_nms",
     "box_area",
     "box_convert",
