@@ -1,8 +1,9 @@
 import copy
 
 import torch
-from sightline.models import BatchNormAct2d, convert_batch_norm
 from torch import nn
+
+from sightline.models import BatchNormAct2d, convert_batch_norm
 
 
 def torch_model():

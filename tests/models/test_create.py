@@ -1,12 +1,12 @@
 import pytest
 
-from sightline.models import ResNet, create_model, list_models
+from sightline.models import AnchorDetector, ResNet, create_model, list_models
 
 
 @pytest.mark.parametrize("name", list_models())
 def test_every_listed_model_builds(name):
     model = create_model(name, 3)
-    assert isinstance(model, ResNet)
+    assert isinstance(model, ResNet | AnchorDetector)
     assert model.num_classes == 3
 
 

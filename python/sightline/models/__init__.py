@@ -5,6 +5,7 @@ from sightline.models.anchors import default_anchors, fit_anchors, grid_anchors,
 from sightline.models.batch_norm import BatchNormAct2d, convert_batch_norm
 from sightline.models.box_coding import decode_boxes, encode_boxes
 from sightline.models.create import create_model, list_models
+from sightline.models.detector import AnchorDetector
 from sightline.models.fpn import FPN
 from sightline.models.losses import sigmoid_focal_loss
 from sightline.models.resnet import ResNet, resnet18, resnet20
@@ -12,6 +13,7 @@ from sightline.models.trunk import LightTrunk
 
 __all__ = [
     "FPN",
+    "AnchorDetector",
     "BatchNormAct2d",
     "LightTrunk",
     "ResNet",

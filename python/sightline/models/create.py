@@ -1,13 +1,43 @@
 """Models by name, from arguments that a checkpoint can hold as JSON."""
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
+from torch import nn
+
+from sightline.models.detector import AnchorDetector
 from sightline.models.resnet import ResNet, resnet18, resnet20
+from sightline.models.trunk import LightTrunk
+
+
+def _light_detector(
+    num_classes: int,
+    *,
+    in_channels: int = 3,
+    widths: Sequence[int] = (16, 24, 48, 96, 160),
+    blocks: Sequence[int] = (0, 0, 1, 1, 1),
+    strides: Sequence[int] = (8, 16),
+    **detector: Any,
+) -> AnchorDetector:
+    trunk = LightTrunk(in_channels, widths=widths, blocks=blocks)
+    return AnchorDetector(trunk, num_classes, in_channels=in_channels, strides=strides, **detector)
+
+
+def _resnet18_detector(
+    num_classes: int, *, in_channels: int = 3, fpn_channels: int = 128, **detector: Any
+) -> AnchorDetector:
+    trunk = resnet18(0, in_channels=in_channels)
+    return AnchorDetector(
+        trunk, num_classes, in_channels=in_channels, fpn_channels=fpn_channels, **detector
+    )
+
 
 _MODELS = {
     "resnet18": resnet18,
     "resnet20": resnet20,
+    "light_detector": _light_detector,
+    "resnet18_detector": _resnet18_detector,
 }
 
 
@@ -16,11 +46,13 @@ def list_models() -> list[str]:
     return sorted(_MODELS)
 
 
-def create_model(name: str, num_classes: int, **kwargs: Any) -> ResNet:
+def create_model(name: str, num_classes: int, **kwargs: Any) -> ResNet | AnchorDetector:
     """Build a model with new weights from torch's global generator.
 
-    `resnet18` and `resnet20` classify. `kwargs` are those of the function of that name. Raises
-    ValueError for an unknown name, with the nearest one, and TypeError for an unknown argument.
+    `resnet18` and `resnet20` classify; `light_detector` and `resnet18_detector` detect. `kwargs`
+    are those of the function or of `AnchorDetector`, and for `light_detector` also `widths` and
+    `blocks` of `LightTrunk`. Raises ValueError for an unknown name, with the nearest one, and
+    TypeError for an unknown argument.
 
     >>> sum(p.numel() for p in create_model("resnet20", 10).parameters())
     269722
@@ -28,4 +60,5 @@ def create_model(name: str, num_classes: int, **kwargs: Any) -> ResNet:
     if name not in _MODELS:
         near = difflib.get_close_matches(name, _MODELS, n=1, cutoff=0)[0]
         raise ValueError(f"unknown model {name!r}; did you mean {near!r}? Known: {list_models()}")
-    return _MODELS[name](num_classes, **kwargs)
+    model: nn.Module = _MODELS[name](num_classes, **kwargs)
+    return model

@@ -1,30 +1,8 @@
-"""The two layers every model here is made of: a convolution, and batch norm with its activation."""
-
-from collections.abc import Callable
+"""The convolution that every model here is made of, alone and with its norm and activation."""
 
 from torch import Tensor, nn
 
-
-class _PlainBatchNormAct2d(nn.BatchNorm2d):
-    """Batch norm, then an optional residual, then the activation, as separate torch calls."""
-
-    def __init__(self, num_features: int, *, activation: str | None = "relu") -> None:
-        super().__init__(num_features)
-        self.activation: Callable[[Tensor], Tensor] = {
-            None: nn.Identity(),
-            "relu": nn.functional.relu,
-            "leaky_relu": nn.functional.leaky_relu,
-            "silu": nn.functional.silu,
-        }[activation]
-
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        y = super().forward(x)
-        return self.activation(y if residual is None else y + residual)
-
-
-def norm_act(channels: int, activation: str | None = "relu") -> nn.Module:
-    """Return batch norm over `channels` with `activation`; call it as `layer(x, residual=None)`."""
-    return _PlainBatchNormAct2d(channels, activation=activation)
+from sightline.models.batch_norm import BatchNormAct2d
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
@@ -54,7 +32,7 @@ class ConvNormAct(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = conv(in_channels, out_channels, kernel_size, stride)
-        self.bn = norm_act(out_channels, activation)
+        self.bn = BatchNormAct2d(out_channels, activation=activation)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bn(self.conv(x))

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sightline.models.layers import conv, norm_act
+from sightline.models.batch_norm import BatchNormAct2d
+from sightline.models.layers import conv
 from sightline.models.targets import check_images, class_labels
 
 
@@ -42,16 +43,17 @@ class BasicBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.conv1 = conv(in_channels, out_channels, 3, stride)
-        self.bn1 = norm_act(out_channels)
+        self.bn1 = BatchNormAct2d(out_channels)
         self.conv2 = conv(out_channels, out_channels, 3)
-        self.bn2 = norm_act(out_channels)
+        self.bn2 = BatchNormAct2d(out_channels)
         self.downsample: nn.Module | None = None
         if stride != 1 or in_channels != out_channels:
             if shortcut == "pad":
                 self.downsample = PadShortcut(in_channels, out_channels, stride)
             else:
                 self.downsample = nn.Sequential(
-                    conv(in_channels, out_channels, 1, stride), norm_act(out_channels, None)
+                    conv(in_channels, out_channels, 1, stride),
+                    BatchNormAct2d(out_channels, activation=None),
                 )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -101,7 +103,7 @@ class ResNet(nn.Module):
             self.conv1 = conv(in_channels, widths[0], 3)
             self.maxpool = nn.Identity()
             stride = 1
-        self.bn1 = norm_act(widths[0])
+        self.bn1 = BatchNormAct2d(widths[0])
         self.feature_channels: dict[int, int] = {}
         channels = widths[0]
         for i, (count, width) in enumerate(zip(blocks, widths, strict=True)):
