@@ -1,7 +1,15 @@
 """Metrics of classification and detection, on arrays; nothing here needs torch."""
 
+from sightline.metrics.classification import (
+    PrecisionRecallF1,
+    accuracy,
+    confusion_matrix,
+    precision_recall_f1,
+    top_k_accuracy,
+)
 from sightline.metrics.coco import evaluate_coco
 from sightline.metrics.detection import COCO_AREA_RANGES, DetectionEvaluator
+from sightline.metrics.detection_confusion import detection_confusion_matrix
 from sightline.metrics.detection_results import (
     STAT_NAMES,
     ClassResult,
@@ -17,6 +25,12 @@ __all__ = [
     "DetectionEvaluator",
     "DetectionResults",
     "PrecisionRecallCurve",
+    "PrecisionRecallF1",
+    "accuracy",
+    "confusion_matrix",
+    "detection_confusion_matrix",
     "evaluate_coco",
+    "precision_recall_f1",
     "threshold_weighted_ap",
+    "top_k_accuracy",
 ]

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from sightline.metrics._ops import accumulate_precision, average_precision, match_detections
+from sightline.metrics._ops import accumulate_sorted, average_curves, match_sorted
 
 
 @dataclass(frozen=True)
@@ -61,65 +61,95 @@ def evaluate(
 
     Memory: linear in detections and ground truth, times areas and thresholds (one byte each).
     """
-    num_images = 1 + max((int(x.max()) for x in (dt.image, gt.image) if len(x)), default=0)
+    if not use_classes:
+        num_classes = 1
     dt_class = dt.label if use_classes else np.zeros_like(dt.label)
     gt_class = gt.label if use_classes else np.zeros_like(gt.label)
-    num_classes = num_classes if use_classes else 1
-    dt_key, gt_key = dt_class * num_images + dt.image, gt_class * num_images + gt.image
-    keys = np.union1d(dt_key, gt_key)
-    dt_order, dt_offsets = _group(dt_key, dt.label, keys)
-    gt_order, gt_offsets = _group(gt_key, gt.label, keys)
-    class_offsets = np.searchsorted(keys // num_images, np.arange(num_classes + 1))
+    layout = _lay_out(dt, gt, dt_class, gt_class, num_classes)
+    dt_order, gt_order, dt_offsets = layout.dt_order, layout.gt_order, layout.dt_offsets
 
     dt_boxes, dt_scores = dt.boxes_xywh[dt_order], dt.scores[dt_order]
-    cap = None if rules.max_detections is None else max(rules.max_detections)
-    outcome, gt_count, *gt_index = match_detections(
+    outcome, group_count, gt_index = match_sorted(
         dt_boxes,
-        dt_scores,
         dt_offsets,
         gt.boxes_xywh[gt_order],
-        gt_offsets,
-        gt_area=gt.area[gt_order],
-        gt_crowd=gt.crowd[gt_order],
-        gt_ignore=gt.ignore[gt_order],
+        gt.area[gt_order],
+        gt.crowd[gt_order],
+        gt.ignore[gt_order],
+        layout.gt_offsets,
         iou_thresholds=rules.iou_thresholds,
         area_ranges=rules.area_ranges,
-        max_detections=cap,
+        max_detections=None if rules.max_detections is None else max(rules.max_detections),
         rule=rules.matching,
         inclusive=rules.inclusive,
         return_index=gt.void is not None,
     )
     if gt.void is not None:
-        void = np.append(gt.void[gt_order], False)[gt_index[0]]  # the appended row answers -1
+        void = np.append(gt.void[gt_order], False)[gt_index]  # the appended row answers -1
         _unmatch(outcome, void, dt_boxes, rules.area_ranges)
 
-    caps = rules.max_detections or (max(1, len(dt_scores)),)
-    precision, recall, scores = accumulate_precision(
+    gt_count = _sum_by_class(group_count, layout.class_groups)
+    class_rows = dt_offsets[layout.class_groups]
+    # stable: equal scores by image, then by place in the image
+    class_order = np.lexsort((0.0 - dt_scores, dt_class[dt_order]))
+    precision, recall, scores = accumulate_sorted(
         outcome,
         dt_scores,
-        dt_offsets,
-        class_offsets,
+        class_order,
+        np.arange(len(dt_scores)) - np.repeat(dt_offsets[:-1], np.diff(dt_offsets)),
+        class_rows,
         gt_count,
-        max_detections=caps,
+        max_detections=rules.max_detections or (max(1, len(dt_scores)),),
         recall_thresholds=rules.recall_thresholds,
     )
-    total = np.concatenate([[0], np.cumsum(gt_count[0])])
-    positives = total[class_offsets[1:]] - total[class_offsets[:-1]]
+    positives = gt_count[0]
     if rules.average is None:
         sampled = precision[:, :, :, 0, -1]
         class_ap = np.where(sampled[:, 0] < 0, np.nan, sampled.mean(axis=1))
     else:
-        class_ap = _exact_class_ap(
-            outcome[0], dt_scores, dt_offsets[class_offsets], positives, rules
-        )
+        ranked = outcome[0][:, class_order]
+        class_ap = _exact_class_ap(ranked, class_rows, positives, rules.average)
     dt_count = np.bincount(dt_class, minlength=num_classes)
     return EvaluatedArrays(precision, recall, scores, class_ap, positives, dt_count)
 
 
-def _group(key: np.ndarray, label: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Order that sorts rows by key, then label, then input order; offsets [S + 1] of each key."""
-    order = np.lexsort((label, key))
-    return order, np.append(np.searchsorted(key[order], keys), len(key)).astype(np.int64)
+@dataclass(frozen=True)
+class _Layout:
+    """Rows sorted into groups, one for each class and image that has any, by class then image."""
+
+    dt_order: np.ndarray  # [D] input row of each sorted row; in a group, best first
+    gt_order: np.ndarray  # [G]
+    dt_offsets: np.ndarray  # [S + 1] where each group begins
+    gt_offsets: np.ndarray  # [S + 1]
+    class_groups: np.ndarray  # [K + 1] at which group each class begins
+
+
+def _lay_out(
+    dt: FlatDetections,
+    gt: FlatTargets,
+    dt_class: np.ndarray,
+    gt_class: np.ndarray,
+    num_classes: int,
+) -> _Layout:
+    num_images = 1 + max((int(x.max()) for x in (dt.image, gt.image) if len(x)), default=0)
+    dt_key, gt_key = dt_class * num_images + dt.image, gt_class * num_images + gt.image
+    keys = np.union1d(dt_key, gt_key)
+    # equal scores by label (where labels share a group), then as given
+    dt_order = np.lexsort((dt.label, 0.0 - dt.scores, dt_key))
+    gt_order = np.lexsort((gt.label, gt_key))
+    return _Layout(
+        dt_order,
+        gt_order,
+        np.append(np.searchsorted(dt_key[dt_order], keys), len(dt_key)),
+        np.append(np.searchsorted(gt_key[gt_order], keys), len(gt_key)),
+        np.searchsorted(keys // num_images, np.arange(num_classes + 1)),
+    )
+
+
+def _sum_by_class(group_count: np.ndarray, class_groups: np.ndarray) -> np.ndarray:
+    """Sums [A, K] of [A, S] over the groups of each class."""
+    total = np.pad(group_count.cumsum(axis=1), ((0, 0), (1, 0)))
+    return np.ascontiguousarray(total[:, class_groups[1:]] - total[:, class_groups[:-1]])
 
 
 def _unmatch(
@@ -133,20 +163,18 @@ def _unmatch(
 
 
 def _exact_class_ap(
-    outcome: np.ndarray,  # [T, D]
-    scores: np.ndarray,  # [D]
-    class_offsets: np.ndarray,  # [K + 1], rows of detections
+    ranked: np.ndarray,  # [T, D] outcomes by class, best first
+    class_rows: np.ndarray,  # [K + 1]
     positives: np.ndarray,  # [K]
-    rules: Rules,
+    method: str,
 ) -> np.ndarray:
     """AP [T, K] from every point of each class's curve, not from sampled recalls."""
-    class_ap = np.full((len(outcome), len(positives)), np.nan)
-    for k, (begin, end) in enumerate(pairwise(class_offsets)):
+    class_ap = np.full((len(ranked), len(positives)), np.nan)
+    for k, (begin, end) in enumerate(pairwise(class_rows)):
         if positives[k] == 0:
             continue
-        ranked = outcome[:, begin:end][:, np.argsort(-scores[begin:end], kind="stable")]
-        tp, fp = np.cumsum(ranked == 1, axis=1), np.cumsum(ranked == 0, axis=1)
-        recall = tp / positives[k]
+        outcome = ranked[:, begin:end]
+        tp, fp = np.cumsum(outcome == 1, axis=1), np.cumsum(outcome == 0, axis=1)
         precision = tp / np.maximum(tp + fp, 1)  # 0 before the first detection that counts
-        class_ap[:, k] = average_precision(recall, precision, method=rules.average)
+        class_ap[:, k] = average_curves(tp / positives[k], precision, method)
     return class_ap

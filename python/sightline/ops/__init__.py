@@ -3,6 +3,7 @@
 Importing this imports torch where it is installed; without torch the functions work on arrays.
 """
 
+from .average_precision import accumulate_precision, average_precision, match_detections
 from .batch_norm import batch_norm_act
 from .boxes import (
     box_area,
@@ -26,6 +27,8 @@ from .matching import match_anchors
 from .nms import batched_nms, multiclass_nms, nms
 
 __all__ = [
+    "accumulate_precision",
+    "average_precision",
     "batch_norm_act",
     "batched_nms",
     "box_area",
@@ -42,6 +45,7 @@ __all__ = [
     "generalized_box_iou",
     "generalized_box_iou_loss",
     "match_anchors",
+    "match_detections",
     "multiclass_nms",
     "nms",
     "remove_small_boxes",

@@ -1,5 +1,6 @@
 """Every op in plain, slow, readable NumPy: the specification that the kernels are held to."""
 
+from .average_precision import accumulate_precision, average_precision, match_detections
 from .batch_norm import batch_norm_act, batch_norm_act_backward
 from .boxes import (
     box_area,
@@ -23,6 +24,8 @@ from .matching import match_anchors
 from .nms import batched_nms, multiclass_nms, nms
 
 __all__ = [
+    "accumulate_precision",
+    "average_precision",
     "batch_norm_act",
     "batch_norm_act_backward",
     "batched_nms",
@@ -40,6 +43,7 @@ __all__ = [
     "generalized_box_iou",
     "generalized_box_iou_loss",
     "match_anchors",
+    "match_detections",
     "multiclass_nms",
     "nms",
     "remove_small_boxes",

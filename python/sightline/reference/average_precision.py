@@ -17,6 +17,7 @@ _HIGHEST_COCO_THRESHOLD = 1 - 1e-10
 _COCO_EPS = np.spacing(1.0)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def match_detections(
     dt_boxes_xywh,
     dt_scores,
@@ -44,7 +45,7 @@ def match_detections(
     gt_ignore = np.zeros(num_gt, bool) if gt_ignore is None else np.asarray(gt_ignore, bool)
     gt_ignore = gt_ignore | gt_crowd
     thresholds = np.linspace(0.5, 0.95, 10) if iou_thresholds is None else iou_thresholds
-    area_ranges = [(0.0, np.inf)] if area_ranges is None else area_ranges
+    area_ranges = [(-np.inf, np.inf)] if area_ranges is None else area_ranges
     match_group = _match_group_coco if rule == "coco" else _match_group_voc
 
     shape = (len(area_ranges), len(thresholds), num_dt)
@@ -78,13 +79,13 @@ def _overlaps(dt, gt, crowd, inclusive):
     result = np.zeros((len(dt), len(gt)))
     for d, (dx, dy, dw, dh) in enumerate(dt):
         for g, (gx, gy, gw, gh) in enumerate(gt):
-            width = min(dw + dx, gw + gx) - max(dx, gx) + one
-            height = min(dh + dy, gh + gy) - max(dy, gy) + one
+            width = np.minimum(dw + dx, gw + gx) - np.maximum(dx, gx) + one
+            height = np.minimum(dh + dy, gh + gy) - np.maximum(dy, gy) + one
             if width > 0 and height > 0:
                 inter = width * height
                 dt_area, gt_area = (dw + one) * (dh + one), (gw + one) * (gh + one)
                 union = dt_area if crowd[g] else dt_area + gt_area - inter
-                result[d, g] = inter / union if np.isfinite(union) else 0.0
+                result[d, g] = inter / union if 0 < union < np.inf else 0.0
     return result
 
 
@@ -175,11 +176,11 @@ def average_precision(recall, precision, *, method="101point"):
         rows = zip(recall, precision)
         return np.array([average_precision(r, p, method=method) for r, p in rows], np.float64)
     if method == "all":
-        total, previous = 0.0, 0.0
-        for i in range(len(recall)):
-            total += (recall[i] - previous) * precision[i:].max()
-            previous = recall[i]
-        return np.float64(total)
+        area, envelope = 0.0, 0.0
+        for i in reversed(range(len(recall))):
+            envelope = max(envelope, precision[i])
+            area += (recall[i] - (recall[i - 1] if i else 0.0)) * envelope
+        return np.float64(area)
     grid = np.linspace(0.0, 1.0, 11 if method == "11point" else 101)
     samples = np.array([precision[recall >= r].max(initial=0.0) for r in grid])
     if method == "11point":
