@@ -298,6 +298,71 @@ def test_voc_seven_image_case(shared_data, protocol, expected):
     assert (results.gt_count[0], results.dt_count[0]) == (15, 24)
 
 
+def devkit_ap(case, label, threshold, *, eleven_points):
+    """VOC's AP of one class as its devkit goes: all images' detections in one ranking."""
+    ranking = sorted(
+        (-score, image_id, j)
+        for image_id, (dt, _) in sorted(case.items())
+        for j, score in enumerate(dt["scores"].tolist())
+        if dt["labels"][j] == label
+    )
+    taken, tp, fp = set(), [], []
+    for _, image_id, j in ranking:
+        (x, y, w, h), truth = case[image_id][0]["boxes_xywh"][j], case[image_id][1]
+        best, best_overlap = None, -np.inf
+        for g, (gx, gy, gw, gh) in enumerate(truth["boxes_xywh"]):
+            width = min(x + w, gx + gw) - max(x, gx) + 1
+            height = min(y + h, gy + gh) - max(y, gy) + 1
+            if truth["labels"][g] != label or width <= 0 or height <= 0:
+                continue
+            inter = width * height
+            overlap = inter / ((w + 1) * (h + 1) + (gw + 1) * (gh + 1) - inter)
+            if overlap > best_overlap:
+                best, best_overlap = g, overlap
+        hit = best_overlap >= threshold
+        skipped = hit and truth["difficult"][best]
+        again = hit and (image_id, best) in taken
+        tp.append(hit and not skipped and not again)
+        fp.append(not skipped and not tp[-1])
+        if hit:
+            taken.add((image_id, best))
+    positives = sum(
+        int(((t["labels"] == label) & ~np.asarray(t["difficult"])).sum()) for _, t in case.values()
+    )
+    if positives == 0:
+        return np.nan
+    tp, fp = np.cumsum(tp), np.cumsum(fp)
+    recall, precision = tp / positives, tp / np.maximum(tp + fp, np.finfo(float).eps)
+    if eleven_points:
+        return sum(max(precision[recall >= t], default=0) / 11 for t in np.arange(0, 1.1, 0.1))
+    recall, precision = np.r_[0, recall, 1], np.r_[0, precision, 0]
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(recall) * envelope[1:]))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), objects=st.integers(0, 6), detections=st.integers(0, 12))
+def test_voc_equals_a_plain_devkit_loop(seed, objects, detections):
+    case = random_case(
+        np.random.default_rng(seed),
+        images=5,
+        classes=2,
+        objects=objects,
+        detections=detections,
+        quantum=0.05,
+    )
+    for _, truth in case.values():
+        truth["difficult"] = truth.pop("iscrowd")
+    for protocol in ("voc2007", "voc2010"):
+        results = run_ours(case, 2, protocol=protocol, iou_thresholds=[0.3, 0.5])
+        for t, threshold in enumerate((0.3, 0.5)):
+            wanted = [
+                devkit_ap(case, label, threshold, eleven_points=protocol == "voc2007")
+                for label in (0, 1)
+            ]
+            np.testing.assert_allclose(results.class_ap[t], wanted, rtol=0, atol=1e-12)
+
+
 def test_voc_second_detection_of_a_difficult_object_does_not_count_either():
     boxes = [[0, 0, 9, 9], [0, 0, 9, 9], [50, 0, 59, 9]]
     results = evaluate_one(

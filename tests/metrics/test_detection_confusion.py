@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from sightline.metrics import detection_confusion_matrix
 
 A, B, FAR = [0, 0, 10, 10], [100, 0, 110, 10], [500, 0, 510, 10]
