@@ -1,6 +1,7 @@
 """Fixtures that several parts share."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,21 @@ def shared_data() -> Path:
             pytest.fail(f"SIGHTLINE_DATA={promised} holds no folder coco100")
         pytest.skip(f"no real data in {folder}: set SIGHTLINE_DATA to run this")
     return folder
+
+
+@pytest.fixture(scope="session", params=["detect", "classify"])
+def trained(request, tmp_path_factory):
+    """A small trained run: its task, its data set and its `Run`. Leave its folder as it is."""
+    pytest.importorskip("torch")
+    from .trained import WRITE, train_quickly
+
+    folder = tmp_path_factory.mktemp(request.param)
+    data = WRITE[request.param](folder / "data")
+    return request.param, data, train_quickly(data, request.param, out=folder / "run")
+
+
+@pytest.fixture
+def trained_copy(trained, tmp_path):
+    """The same with a copy of the run's folder, to write into."""
+    task, data, run = trained
+    return task, data, Path(shutil.copytree(run.path, tmp_path / "run"))

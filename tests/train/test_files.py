@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from sightline.train import files
-from sightline.train.files import atomic_write, read_json, write_json
+from sightline.train.files import append_line, atomic_write, read_json, write_json
 
 
 class FullDisk:
@@ -78,3 +78,11 @@ def test_json_that_is_none_is_named(tmp_path):
     (tmp_path / "b.json").write_text("{")
     with pytest.raises(ValueError, match=r"b\.json is not valid JSON"):
         read_json(tmp_path / "b.json")
+
+
+def test_a_log_that_cannot_grow_is_named(tmp_path):
+    append_line(tmp_path / "log", "one")
+    append_line(tmp_path / "log", "two")
+    assert (tmp_path / "log").read_text() == "one\ntwo\n"
+    with pytest.raises(OSError, match=r"could not append to /dev/full: No space left on device"):
+        append_line("/dev/full", "three")

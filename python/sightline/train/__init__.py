@@ -1,5 +1,8 @@
 """One loop for every task, and the small objects it is built from."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from sightline.train.checkpoint import load_state, load_weights, save_state, save_weights
 from sightline.train.early_stopping import EarlyStopping
 from sightline.train.ema import EMA
@@ -10,6 +13,24 @@ from sightline.train.log import Log
 from sightline.train.optimizer import OPTIMIZERS, make_optimizer
 from sightline.train.run_dir import RunDir, new_run_dir
 from sightline.train.schedule import SCHEDULES, Schedule, make_schedule
+
+if TYPE_CHECKING:
+    from sightline.train.predictor import load
+    from sightline.train.session import resume_run, train_from_settings
+
+# These need the models, and so the native ops; the loop itself trains any model without them.
+_NEED_MODELS = {
+    "load": "predictor",
+    "resume_run": "session",
+    "train_from_settings": "session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NEED_MODELS:
+        return getattr(importlib.import_module(f"{__name__}.{_NEED_MODELS[name]}"), name)
+    raise AttributeError(f"module 'sightline.train' has no attribute {name!r}")
+
 
 __all__ = [
     "EMA",
@@ -23,12 +44,15 @@ __all__ = [
     "Schedule",
     "evaluate",
     "fit",
+    "load",
     "load_state",
     "load_weights",
     "make_optimizer",
     "make_schedule",
     "new_run_dir",
     "read_results",
+    "resume_run",
     "save_state",
     "save_weights",
+    "train_from_settings",
 ]

@@ -23,8 +23,9 @@ def check_loader(loader: Any, name: str) -> None:
 def set_epoch(loader: Any, epoch: int) -> None:
     """Tell the loader, its sampler or its data set which epoch (from 0) is about to start."""
     for owner in (loader, getattr(loader, "sampler", None), getattr(loader, "dataset", None)):
-        if hasattr(owner, "set_epoch"):
-            owner.set_epoch(epoch)
+        call = getattr(owner, "set_epoch", None)
+        if call is not None:
+            call(epoch)
             return
 
 

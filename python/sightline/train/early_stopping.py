@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["Best", "EarlyStopping", "monitor_mode", "read_monitor"]
 
@@ -10,7 +10,7 @@ _LOWER_IS_BETTER = ("loss", "error")
 _HIGHER_IS_BETTER = ("AP", "mAP", "AR", "accuracy", "precision", "recall", "f1", "top")
 
 
-def monitor_mode(monitor: str, mode: str | None = None) -> str:
+def monitor_mode(monitor: str, mode: str | None = None) -> Literal["min", "max"]:
     """ "min" or "max" for a monitored column.
 
     Args:
@@ -30,9 +30,11 @@ def monitor_mode(monitor: str, mode: str | None = None) -> str:
         raise ValueError(
             f"cannot tell whether a larger {monitor!r} is better: give mode='min' or mode='max'"
         )
-    if mode not in ("min", "max"):
-        raise ValueError(f"`mode` must be 'min' or 'max', got {mode!r}")
-    return mode
+    if mode == "min":
+        return "min"
+    if mode == "max":
+        return "max"
+    raise ValueError(f"`mode` must be 'min' or 'max', got {mode!r}")
 
 
 def read_monitor(row: dict[str, float], monitor: str) -> float:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_write", "read_json", "write_json"]
+__all__ = ["append_line", "atomic_write", "read_json", "to_json", "write_json"]
 
 
 def atomic_write(path: str | os.PathLike, data: bytes | str, *, keeps: str = "") -> None:
@@ -58,9 +58,27 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def append_line(path: str | os.PathLike, line: str) -> None:
+    """Add one line to a log file, which is made where it is missing.
+
+    Raises:
+        OSError: naming the file, where the line could not be written.
+    """
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        raise OSError(error.errno, f"could not append to {path}: {error.strerror}") from error
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """`value` as JSON; NaN and infinities become null, arrays become lists."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Write `value` as JSON through `atomic_write`; NaN and infinities become null."""
-    atomic_write(path, json.dumps(_finite(value), indent=1, allow_nan=False) + "\n")
+    """Write `to_json(value)` through `atomic_write`."""
+    atomic_write(path, to_json(value, indent=1) + "\n")
 
 
 def read_json(path: str | os.PathLike) -> Any:

@@ -164,16 +164,13 @@ def fit(
                 schedule.end_epoch(monitored)
             if early_stopping is not None and early_stopping.step(row, epoch):
                 history.stopped = "early stopping"
+                log.line(f"no better {early_stopping.monitor} in {early_stopping.waited} epochs")
             for call in on_epoch_end:
                 call(row, model)
             if run is not None:
                 run.save_epoch(epoch, parts, history, predicting, improved=improved)
             log.epoch(row, epochs=epochs, best=improved and val_loader is not None)
             if history.stopped:
-                log.line(
-                    f"stopped early: no better {early_stopping.monitor} in "
-                    f"{early_stopping.waited} epochs"
-                )
                 break
     except KeyboardInterrupt:
         history.stopped = "interrupted"

@@ -1,6 +1,7 @@
 """What a person sees while a model trains: a live bar on a terminal, one line an epoch anywhere."""
 
 import importlib
+import importlib.util
 import math
 import sys
 import time
@@ -8,6 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 __all__ = ["Log", "duration"]
+
+# A line is read at a glance; the others are in results.csv.
+_MOST_METRICS = 4
 
 
 def duration(seconds: float) -> str:
@@ -99,7 +103,8 @@ def epoch_line(row: dict[str, float], *, epochs: int, best: bool = False) -> str
             terms = " ".join(f"{k.removesuffix('_loss')} {_number(v)}" for k, v in losses.items())
             text += f" ({terms})"
         parts.append(text)
-        parts += [f"{k} {_number(v)}" for k, v in columns.items() if not k.endswith("loss")]
+        metrics = [f"{k} {_number(v)}" for k, v in columns.items() if not k.endswith("loss")]
+        parts += metrics[:_MOST_METRICS]
     parts.append(f"lr {row['lr']:.2g}")
     parts.append(f"{row['images_per_second']:.0f} img/s")
     parts.append(f"data {100 * row['data_fraction']:.0f} %")

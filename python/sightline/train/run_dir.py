@@ -1,6 +1,5 @@
 """The folder of one run: where it lies and what it holds."""
 
-import json
 import math
 import time
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from sightline.train.checkpoint import (
     save_weights,
     set_random_state,
 )
-from sightline.train.files import atomic_write
+from sightline.train.files import append_line, atomic_write, to_json
 from sightline.train.history import History
 
 __all__ = ["RunDir", "new_run_dir"]
@@ -100,12 +99,7 @@ class RunDir:
 
     def event(self, kind: str, **values: Any) -> None:
         """Append one line to events.jsonl: the wall-clock time, the kind and the values."""
-        clean = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in values.items()
-        }
-        with open(self.events, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": time.time(), "event": kind, **clean}) + "\n")
+        append_line(self.events, to_json({"time": time.time(), "event": kind, **values}))
 
     def save_epoch(
         self,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
@@ -122,7 +122,7 @@ def make_schedule(
     initial_factor: float = 0.04,
     peak: float = 0.3,
     patience: int = 5,
-    mode: str = "min",
+    mode: Literal["min", "max"] = "min",
 ) -> Schedule:
     """A schedule by name; the optimizer's own rate is its largest.
 

@@ -102,7 +102,7 @@ def config_layer(path: str | Path) -> Layer:
         raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(groups, dict):
         raise SettingsError(f"{path} must hold groups of settings, got {type(groups).__name__}")
-    values = {}
+    values: dict[str, Any] = {}
     for group, content in groups.items():
         if group in GROUPS and isinstance(content, dict):
             values |= {f"{group}.{name}": value for name, value in content.items()}

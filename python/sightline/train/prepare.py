@@ -1,0 +1,213 @@
+"""From what a person asked for to all that `fit` needs: data, settings, model."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import sightline
+from sightline.data import Annotations, Preprocess, default_augment, fit_preprocess, open_source
+from sightline.models import create_model, fit_anchors
+from sightline.train.log import Log
+from sightline.train.presets import PRESETS, preset_for
+from sightline.train.settings import Settings, SettingsError, nearest
+from sightline.train.settings_io import Layer, resolve
+
+__all__ = ["Prepared", "prepare", "read_split", "seed_everything"]
+
+# Sides that a network sees where neither settings nor preset give a size.
+_LONG_SIDE = {"detect": 320, "classify": 128}
+_SIDE_STEP = 16  # pixels; a whole number of cells on the maps of the light detector
+_LEAST_STEPS = 2
+_LISTED_ISSUES = 5
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One run, ready to train."""
+
+    settings: Settings
+    task: str
+    train: Annotations
+    val: Annotations | None
+    preprocess: Preprocess
+    model: nn.Module
+    device: torch.device
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What every weights file says beside its numbers."""
+        return {
+            "sightline": sightline.__version__,
+            "task": self.task,
+            "class_names": list(self.train.class_names),
+            "category_ids": [int(i) for i in self.train.category_ids],
+            "preprocess": self.preprocess.to_dict(),
+            "model": {"name": self.settings.model.name, "options": self.settings.model.options},
+            "data": self.settings.data.path,
+        }
+
+
+def read_split(
+    settings: Settings, split: str, *, class_names: Sequence[str] | None = None
+) -> Annotations:
+    """One split of the data set that the settings name.
+
+    Raises:
+        SettingsError: no data set is named.
+        DataError: it cannot be read.
+    """
+    data = settings.data
+    if data.path is None:
+        raise SettingsError("no data set: give data=<folder>, data=digits or data=digit-scenes")
+    return open_source(
+        data.path,
+        split=split,
+        format=data.format,
+        on_bad_label=data.on_bad_label,
+        class_names=class_names,
+        seed=data.split_seed,
+        scene_count=data.scene_count if split == "train" else None,
+    )
+
+
+def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
+    """Read the data, settle every setting, and build the model with new weights.
+
+    Values come from, in rising order: defaults, the data set, the preset, and `layers` (a settings
+    file, then the command line).
+
+    Raises:
+        SettingsError: an unknown or impossible setting.
+        DataError: the data set cannot be read.
+    """
+    asked = resolve(layers)
+    train = read_split(asked, asked.data.train_split)
+    val = None
+    if asked.data.val_split is not None:
+        val = read_split(asked, asked.data.val_split, class_names=train.class_names)
+    for annotations in (train, val):
+        if annotations is not None:
+            warn_of_issues(annotations, log)
+    task = train.task
+    if asked.train.task not in (None, task):
+        raise SettingsError(
+            f"train.task is {asked.train.task}, but the labels of {asked.data.path} are for {task}"
+        )
+
+    preset = asked.train.preset or preset_for(str(asked.data.path), task)
+    if preset not in PRESETS:
+        raise SettingsError(
+            f"train.preset must be one of {', '.join(PRESETS)}, got {preset!r}"
+            f"{nearest(preset, PRESETS)}"
+        )
+    found = {**data_values(train), "train.task": task, "train.preset": preset}
+    base: list[Layer] = [("data", found), (f"preset {preset}", PRESETS[preset])]
+    settings = resolve([*base, *layers])
+    data = settings.data
+    size = data.size or found["data.size"]  # size=none asks for what the data suggest
+    preprocess = fit_preprocess(train, size, mode=data.resize, channels=data.channels)
+
+    device = choose_device(settings.train.device)
+    if settings.train.threads is not None:
+        torch.set_num_threads(settings.train.threads)
+    if settings.train.deterministic:
+        torch.use_deterministic_algorithms(True)
+    options: dict[str, Any] = {"in_channels": data.channels}
+    if task == "detect" and "anchors" not in settings.model.options:
+        levels = len(detector_strides(build_model(settings, train.num_classes), settings))
+        options["anchors"] = training_anchors(train, preprocess, levels)
+    settings = resolve([*base, ("data", {"model.options": options}), *layers])
+    seed_everything(settings.train.seed)
+    model = build_model(settings, train.num_classes).to(device)
+    return Prepared(settings, task, train, val, preprocess, model, device)
+
+
+def build_model(settings: Settings, num_classes: int) -> nn.Module:
+    """The model that the settings name; its complaints become settings errors."""
+    name, options = settings.model.name, settings.model.options
+    if name is None:
+        raise SettingsError("model.name is none: give model=<name>")
+    try:
+        return create_model(name, num_classes, **options)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"model {name} with options {options}: {error}") from error
+
+
+def data_values(train: Annotations) -> dict[str, Any]:
+    """Settings that follow from the training pictures: the size they are seen at, augmentation."""
+    longest = _LONG_SIDE[train.task]
+    height = float(np.median([record.height for record in train.records]))
+    width = float(np.median([record.width for record in train.records]))
+    scale = min(1.0, longest / max(height, width))
+    size = tuple(
+        max(_LEAST_STEPS, round(side * scale / _SIDE_STEP)) * _SIDE_STEP for side in (height, width)
+    )
+    augment = default_augment(train)
+    values = {f"augment.{name}": value for name, value in vars(augment).items()}
+    return {"data.size": size, **values}
+
+
+def detector_strides(model: nn.Module, settings: Settings) -> tuple[int, ...]:
+    """Strides of the maps a detector predicts on; a model without them classifies."""
+    strides = getattr(model, "strides", None)
+    if not isinstance(strides, tuple):
+        raise SettingsError(
+            f"model {settings.model.name} does not detect, and the labels of {settings.data.path} "
+            "are boxes: choose a detector"
+        )
+    return strides
+
+
+def training_anchors(
+    train: Annotations, preprocess: Preprocess, levels: int
+) -> list[list[list[float]]]:
+    """Anchors by k-means over the training boxes, at the size that the network sees them."""
+    sizes = []
+    for record in train.records:
+        transform = preprocess.transform_for(record.height, record.width)
+        boxes = transform.to_network(record.boxes[~record.iscrowd])
+        sizes.append(boxes[:, 2:] - boxes[:, :2])
+    boxes = np.concatenate(sizes)
+    if not len(boxes):
+        raise SettingsError(f"the training split of {train.source} has no box to learn from")
+    anchors = fit_anchors(boxes, levels=levels)
+    return [[list(pair) for pair in level] for level in anchors]
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of "auto", "cpu", "cuda" or "cuda:N"; SettingsError where there is none."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise SettingsError(f"train.device must be auto, cpu, cuda or cuda:N, got {name!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise SettingsError(
+            f"train.device is {name}, but torch {torch.__version__} sees "
+            f"{torch.cuda.device_count()} CUDA devices; use device=cpu"
+        )
+    return device
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators of Python, NumPy and torch."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.manual_seed(seed)
+
+
+def warn_of_issues(annotations: Annotations, log: Log) -> None:
+    """Print what a reader left out, each with its file, object and rule."""
+    for issue in annotations.issues[:_LISTED_ISSUES]:
+        log.warn(str(issue))
+    rest = len(annotations.issues) - _LISTED_ISSUES
+    if rest > 0:
+        log.warn(f"... and {rest} more bad labels in the {annotations.split} split")

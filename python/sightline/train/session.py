@@ -1,0 +1,256 @@
+"""A whole run from settings: header, training, final evaluation, and the files of its folder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch.optim import Optimizer
+
+from sightline.data import Annotations, Augment, make_loader
+from sightline.data.loader import Loader
+from sightline.train.early_stopping import EarlyStopping, monitor_mode
+from sightline.train.ema import EMA
+from sightline.train.environment import environment, fingerprint
+from sightline.train.evaluate import evaluate
+from sightline.train.files import read_json, write_json
+from sightline.train.fit import fit
+from sightline.train.history import History
+from sightline.train.log import Log
+from sightline.train.optimizer import make_optimizer
+from sightline.train.precision import Precision
+from sightline.train.predictor import Predictor, load
+from sightline.train.prepare import Prepared, prepare
+from sightline.train.run_dir import RunDir, new_run_dir
+from sightline.train.schedule import Schedule, make_schedule
+from sightline.train.scoring import Evaluation, make_scorer
+from sightline.train.settings_io import Layer, config_layer, write_config
+
+__all__ = ["Run", "evaluate_predictor", "resume_run", "train_from_settings", "write_evaluation"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished (or interrupted) run."""
+
+    path: Path
+    history: History
+    evaluation: Evaluation | None
+
+
+def train_from_settings(
+    layers: Sequence[Layer], *, log: Log | None = None, out: str | Path | None = None
+) -> Run:
+    """Train a model as the settings say, evaluate its best weights, and write a run folder.
+
+    Args:
+        layers: settings, later ones win; see `settings_io`.
+        log: where progress is printed.
+        out: the run's folder; None makes `<train.out>/<task>/<train.name>[-k]`.
+
+    Raises:
+        SettingsError, DataError: nothing was written.
+        What `fit` raises.
+    """
+    log = log or Log()
+    prepared = prepare(layers, log=log)
+    options = prepared.settings.train
+    path = Path(out) if out else new_run_dir(prepared.task, options.name, root=options.out)
+    run = RunDir(path)
+    run.open(resume=False)
+    write_config(run.config, prepared.settings)
+    write_json(
+        path / "env.json", {**environment(), "seed": options.seed, "data": fingerprints(prepared)}
+    )
+    run.event("start", origins=prepared.settings.origins)
+    print_header(prepared, path, log)
+    return _train(prepared, path, log, resume=False)
+
+
+def resume_run(path: str | Path, *, log: Log | None = None) -> Run:
+    """Go on with a run that was stopped, from its folder alone, to the same bits.
+
+    Raises:
+        FileNotFoundError: no run, or no state, in `path`.
+        ValueError: the data set is not the one that the run began with.
+    """
+    log, path = log or Log(), Path(path)
+    RunDir(path).open(resume=True)
+    prepared = prepare([config_layer(path)], log=log)
+    began_with = read_json(path / "env.json")["data"]
+    if began_with != fingerprints(prepared):
+        raise ValueError(
+            f"the data in {prepared.settings.data.path} is not what {path} was trained on: put it "
+            "back to resume, or start a new run with config="
+            f"{path / 'config.yaml'}"
+        )
+    print_header(prepared, path, log)
+    return _train(prepared, path, log, resume=True)
+
+
+def _train(prepared: Prepared, path: Path, log: Log, *, resume: bool) -> Run:
+    settings, model = prepared.settings, prepared.model
+    optimizer_settings, options = settings.optimizer, settings.train
+    train_loader = loader_for(prepared, prepared.train, training=True)
+    val_loader = scorer = None
+    monitor, mode = options.monitor, options.mode
+    if prepared.val is not None:
+        val_loader = loader_for(prepared, prepared.val, training=False)
+        scorer = make_scorer(prepared.val, prepared.preprocess)
+        monitor = monitor or scorer.monitor
+    optimizer = make_optimizer(
+        model,
+        optimizer_settings.name,
+        lr=optimizer_settings.lr,
+        weight_decay=optimizer_settings.weight_decay,
+        momentum=optimizer_settings.momentum,
+    )
+    stopping = None
+    if options.patience:
+        stopping = EarlyStopping(
+            monitor or "train/loss",
+            mode=mode,
+            patience=options.patience,
+            min_delta=options.min_delta,
+            start_epoch=options.start_epoch,
+        )
+    history = fit(
+        model,
+        train_loader,
+        val_loader=val_loader,
+        optimizer=optimizer,
+        schedule=schedule_for(prepared, optimizer, len(train_loader), monitor),
+        epochs=options.epochs,
+        evaluator=scorer,
+        out=path,
+        resume=resume,
+        ema=EMA(model, decay=options.ema_decay) if options.ema_decay else None,
+        early_stopping=stopping,
+        clip_norm=optimizer_settings.clip_norm,
+        amp=options.amp,
+        monitor=monitor,
+        mode=mode,
+        metadata=prepared.metadata,
+        log=log,
+    )
+    if history.stopped == "interrupted":
+        log.line(f"go on with: sightline train resume={path}")
+        return Run(path, history, None)
+    evaluation = None
+    if prepared.val is not None:
+        predictor = load(path, device=prepared.device)
+        evaluation = evaluate_predictor(predictor, prepared.val, settings.data.batch_size)
+        write_evaluation(path, evaluation, split=prepared.val.split or "val", weights="best")
+    return Run(path, history, evaluation)
+
+
+def schedule_for(
+    prepared: Prepared, optimizer: Optimizer, steps_per_epoch: int, monitor: str | None
+) -> Schedule:
+    """The schedule that the settings ask for."""
+    chosen = prepared.settings.optimizer
+    return make_schedule(
+        optimizer,
+        chosen.schedule,
+        epochs=prepared.settings.train.epochs,
+        steps_per_epoch=steps_per_epoch,
+        warmup_epochs=chosen.warmup_epochs,
+        gamma=chosen.gamma,
+        step_epochs=chosen.step_epochs,
+        milestones=chosen.milestones,
+        final_factor=chosen.final_factor,
+        initial_factor=chosen.initial_factor,
+        peak=chosen.peak,
+        patience=chosen.plateau_patience,
+        mode=monitor_mode(monitor or "train/loss", prepared.settings.train.mode),
+    )
+
+
+def loader_for(prepared: Prepared, annotations: Annotations, *, training: bool) -> Loader:
+    """Batches of one split; only training is shuffled and augmented."""
+    data, augment = prepared.settings.data, prepared.settings.augment
+    return make_loader(
+        annotations,
+        prepared.preprocess,
+        batch_size=data.batch_size,
+        shuffle=training,
+        augment=augment if training and augment != Augment.none() else None,
+        seed=prepared.settings.train.seed,
+        workers=data.workers,
+        # A last batch of one image may have no variance for batch norm to normalise by.
+        drop_last=training and len(annotations) % data.batch_size == 1 < len(annotations),
+        cache_bytes=data.cache_mb << 20,
+        keep_crowd=False,  # no anchor should learn, or be scored on, one box for many objects
+    )
+
+
+def evaluate_predictor(
+    predictor: Predictor, annotations: Annotations, batch_size: int = 16
+) -> Evaluation:
+    """All metrics of a trained model over a data set."""
+    if annotations.task != predictor.task:
+        raise ValueError(
+            f"the model is for {predictor.task}, the labels of {annotations.source} are for "
+            f"{annotations.task}"
+        )
+    if annotations.class_names != predictor.class_names:
+        raise ValueError(
+            f"the model knows the classes {', '.join(predictor.class_names)}; "
+            f"{annotations.source} has {', '.join(annotations.class_names)}"
+        )
+    scorer = make_scorer(annotations, predictor.preprocess)
+    loader = make_loader(
+        annotations, predictor.preprocess, batch_size=batch_size, shuffle=False, cache_bytes=0
+    )
+    device = next(predictor.model.parameters()).device
+    precision = Precision("off", device)
+    evaluate(predictor.model, loader, evaluator=scorer, precision=precision, losses=False)
+    return scorer.evaluation()
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, *, split: str, weights: str) -> None:
+    """Write evaluation.json and predictions.json into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(
+        folder / "evaluation.json", {"split": split, "weights": weights, **evaluation.to_dict()}
+    )
+    write_json(folder / "predictions.json", evaluation.predictions)
+
+
+def fingerprints(prepared: Prepared) -> dict[str, str | None]:
+    """A hash of each split's labels."""
+    val = fingerprint(prepared.val) if prepared.val is not None else None
+    return {"train": fingerprint(prepared.train), "val": val}
+
+
+def print_header(prepared: Prepared, path: Path, log: Log) -> None:
+    """What is about to be trained, on what, and which settings are not defaults."""
+    settings, train = prepared.settings, prepared.train
+    parameters = sum(p.numel() for p in prepared.model.parameters())
+    height, width = prepared.preprocess.size
+    counts = [f"{len(train)} train"]
+    if prepared.val is not None:
+        counts.append(f"{len(prepared.val)} {prepared.val.split or 'val'}")
+    classes = ", ".join(
+        f"{name} {count}" for name, count in zip(train.class_names, train.class_counts())
+    )
+    log.line(f"run      {path}")
+    log.line(
+        f"model    {settings.model.name}, {parameters / 1e6:.2f} M parameters, "
+        f"{height} x {width} pixels, on {prepared.device}"
+    )
+    log.line(f"data     {settings.data.path} ({train.format}): {', '.join(counts)} images")
+    log.line(f"classes  {classes}")
+    log.line("settings that differ from the defaults, by where they come from:")
+    by_origin: dict[str, list[str]] = {}
+    for key, origin in settings.origins.items():
+        group, name = key.split(".", 1)
+        if origin != "default" and key != "model.options":
+            value = getattr(getattr(settings, group), name)
+            by_origin.setdefault(origin, []).append(f"{key}={_short(value)}")
+    log.table((origin, " ".join(words)) for origin, words in by_origin.items())
+
+
+def _short(value: object) -> str:
+    if isinstance(value, (tuple, list)):
+        return ",".join(_short(item) for item in value)
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

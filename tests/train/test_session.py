@@ -1,0 +1,170 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import sightline
+from sightline.train.checkpoint import load_weights
+from sightline.train.log import Log
+from sightline.train.run_dir import RunDir
+from sightline.train.session import resume_run, train_from_settings
+from sightline.train.settings import SettingsError
+from sightline.train.settings_io import config_layer, override_layer
+
+from ..tiny import write_squares
+from ..trained import WRITE, train_quickly
+
+
+def test_a_run_folder_holds_all_that_a_run_is(trained):
+    task, _, run = trained
+    names = {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()}
+    assert names == {
+        "config.yaml",
+        "env.json",
+        "events.jsonl",
+        "results.csv",
+        "evaluation.json",
+        "predictions.json",
+        "weights/best.safetensors",
+        "weights/last.safetensors",
+        "weights/last.state.pt",
+    }
+    assert run.evaluation.task == task and len(run.history.rows) == 2
+    env = json.loads((run.path / "env.json").read_text())
+    assert env["packages"]["torch"] == torch.__version__
+    assert len(env["data"]["train"]) == 64
+
+
+def test_task_size_and_classes_come_from_the_data(trained):
+    task, _, run = trained
+    _, metadata = load_weights(run.path / "weights" / "best.safetensors")
+    assert metadata["task"] == task and set(metadata["class_names"]) == {"red", "green"}
+    options = metadata["model"]["options"]
+    assert options["in_channels"] == 3
+    if task == "detect":
+        widths = [pair[0] for level in options["anchors"] for pair in level]
+        assert len(widths) >= 3 and all(10 < width < 34 for width in widths)
+
+
+def test_final_metrics_are_those_of_the_best_epoch(trained):
+    _, _, run = trained
+    best = run.history.rows[run.history.best_epoch - 1]
+    for name, value in run.evaluation.metrics.items():
+        if f"val/{name}" in best:
+            assert value == pytest.approx(best[f"val/{name}"], abs=1e-6, nan_ok=True), name
+
+
+def test_a_run_predicts_with_nothing_but_its_folder(trained, tmp_path):
+    task, data, run = trained
+    data_elsewhere = next(data.rglob("*.png"))
+    predictor = sightline.load(run.path)
+    array = np.asarray(Image.open(data_elsewhere))
+    results = predictor.predict([data_elsewhere, array, Image.open(data_elsewhere)])
+    for result in results:
+        if task == "detect":
+            np.testing.assert_array_equal(result.boxes, results[0].boxes)
+            assert result.boxes.shape == (len(result), 4) and result.boxes.dtype == np.float64
+            assert (result.boxes >= 0).all() and (result.boxes <= 64).all()
+            assert set(result.names) <= {"red", "green"}
+        else:
+            assert result.name in ("red", "green")
+            assert result.probabilities.sum() == pytest.approx(1)
+            assert result.score == result.probabilities.max() == results[0].score
+    from_file = sightline.load(run.path / "weights" / "last.safetensors")
+    assert from_file.class_names == predictor.class_names
+
+
+def test_config_runs_again_to_the_same_bits(trained, tmp_path):
+    _, _, run = trained
+    again = train_from_settings(
+        [config_layer(run.path)], log=Log(quiet=True), out=tmp_path / "again"
+    )
+    assert_same_weights(run.path, again.path)
+
+
+def test_a_stopped_run_is_resumed_from_its_folder_to_the_same_bits(trained, tmp_path, monkeypatch):
+    task, data, run = trained
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDir, "save_epoch", stopping_after(1))
+        stopped = train_quickly(data, task, out=tmp_path / "run")
+    assert stopped.history.stopped == "interrupted" and stopped.evaluation is None
+    finished = resume_run(stopped.path, log=Log(quiet=True))
+    assert len(finished.history.rows) == 2 and finished.evaluation is not None
+    assert_same_weights(run.path, finished.path)
+
+
+def stopping_after(last):
+    """`RunDir.save_epoch` of a process that gets Ctrl-C right after epoch `last` is saved."""
+    save = RunDir.save_epoch
+
+    def call(self, epoch, *arguments, **options):
+        save(self, epoch, *arguments, **options)
+        if epoch == last:
+            raise KeyboardInterrupt
+
+    return call
+
+
+def assert_same_weights(first, second):
+    for name in ("best", "last"):
+        one, _ = load_weights(first / "weights" / f"{name}.safetensors")
+        two, _ = load_weights(second / "weights" / f"{name}.safetensors")
+        assert one.keys() == two.keys()
+        assert all(torch.equal(one[key], two[key]) for key in one), name
+
+
+def test_resume_refuses_data_that_changed(trained, tmp_path):
+    task, _, _ = trained
+    data = WRITE[task](tmp_path / "data")
+    run = train_quickly(data, task, out=tmp_path / "run")
+    extra = next(data.rglob("*.png"))
+    if task == "detect":
+        label = next((data / "labels" / "train").glob("*.txt"))
+        label.write_text("0 0.5 0.5 0.25 0.25\n")
+    else:
+        extra.unlink()
+    with pytest.raises(ValueError, match=r"is not what .* was trained on"):
+        resume_run(run.path, log=Log(quiet=True))
+
+
+def test_training_without_validation_keeps_the_last_weights(tmp_path):
+    data = write_squares(tmp_path / "data")
+    run = train_quickly(data, "detect", out=tmp_path / "run", epochs=1, val_split=None)
+    assert run.evaluation is None and run.history.monitor == "train/loss"
+    assert_same_best_and_last(run.path)
+
+
+def assert_same_best_and_last(path):
+    best, _ = load_weights(path / "weights" / "best.safetensors")
+    last, _ = load_weights(path / "weights" / "last.safetensors")
+    assert all(torch.equal(best[key], last[key]) for key in best)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("model=resnet20", "model resnet20 does not detect"),
+        ("model=light_detectr", r"unknown model 'light_detectr'; did you mean 'light_detector'"),
+        ("model.options.widht=3", r"model light_detector with options .*widht"),
+        ("task=classify", r"train.task is classify, but the labels of .* are for detect"),
+        ("preset=digit", "train.preset must be one of .*got 'digit'; did you mean digits"),
+        ("device=cuda:9", "train.device is cuda:9, but torch .* sees 0 CUDA devices"),
+        ("device=tpu", "train.device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
+    ],
+)
+def test_what_cannot_be_trained_is_named_before_anything_is_written(tmp_path, word, message):
+    if "cuda" in word and torch.cuda.device_count() > 9:
+        pytest.skip("this machine has that many GPUs")
+    data = write_squares(tmp_path / "data")
+    key, value = word.split("=")
+    layer = override_layer({"data": str(data), "epochs": 1, key: value})
+    with pytest.raises(SettingsError, match=message):
+        train_from_settings([layer], log=Log(quiet=True), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_data_set_says_what_to_give():
+    with pytest.raises(SettingsError, match="no data set: give data=<folder>"):
+        train_from_settings([], log=Log(quiet=True))
