@@ -1,0 +1,67 @@
+"""The one place that knows matplotlib: figures without global state, and their style."""
+
+import io
+from typing import Any
+
+__all__ = ["COLORS", "INK", "new_figure", "png"]
+
+# Okabe and Ito (2008): eight colours that remain distinct with colour-vision deficiencies.
+COLORS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#8C6D1F",
+    "#555555",
+)
+INK = "#24292f"
+_GRID = "#d8dee4"
+_DPI = 130
+
+
+def new_figure(width: float, height: float, *, columns: int = 1) -> tuple[Any, list[Any]]:
+    """A figure of `width` x `height` inches and its axes side by side.
+
+    Raises:
+        ImportError: matplotlib is missing; says how to install it.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError as error:
+        raise ImportError(
+            "plots need matplotlib, which is not installed: pip install 'sightline[plots]'"
+        ) from error
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout=layout, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
+    for ax in axes:
+        ax.grid(True, color=_GRID, linewidth=0.8)
+        ax.set_axisbelow(True)
+        ax.tick_params(colors=INK, labelsize=9, length=0)
+        for side, spine in ax.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_color(_GRID)
+    return figure, axes
+
+
+def label(ax: Any, title: str, x: str, y: str) -> None:
+    """Title and axis names in the style of all figures."""
+    ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
+    ax.set_xlabel(x, fontsize=9, color=INK)
+    ax.set_ylabel(y, fontsize=9, color=INK)
+
+
+def legend(ax: Any, **options: Any) -> None:
+    ax.legend(frameon=False, fontsize=8.5, labelcolor=INK, **options)
+
+
+def png(figure: Any) -> bytes:
+    """The figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

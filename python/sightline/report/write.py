@@ -1,0 +1,179 @@
+"""The report of one run or several: PNG files in each run's folder, and one HTML page."""
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sightline.report.confusion import draw_confusion
+from sightline.report.curves import draw_losses, draw_metrics, draw_rate
+from sightline.report.figure import png
+from sightline.report.page import Page
+from sightline.report.pictures import draw_examples
+from sightline.report.precision_recall import draw_precision_recall
+from sightline.train.files import atomic_write, read_json
+from sightline.train.history import read_results
+from sightline.train.prepare import read_split
+from sightline.train.settings import Settings
+from sightline.train.settings_io import config_layer, resolve
+
+__all__ = ["write_report"]
+
+_MEANING = {
+    "AP": "mean average precision over IoU .50 to .95 (COCO): how well boxes are found and placed",
+    "AP50": "average precision where a box counts from IoU .5 on: how well objects are found",
+    "AP75": "the same from IoU .75 on: only well-placed boxes count",
+    "mAP_voc": "PASCAL VOC 2010 average precision (area under the whole curve, IoU .5)",
+    "mAP_voc2007": "PASCAL VOC 2007 average precision (11 recall points, IoU .5)",
+    "accuracy": "share of pictures whose best class is the true one",
+    "top5": "share of pictures whose true class is among the five best",
+    "precision_macro": "of the pictures called a class, the share that is it; mean over classes",
+    "recall_macro": "of the pictures of a class, the share that was found; mean over classes",
+    "f1_macro": "harmonic mean of precision and recall; mean over classes",
+    "precision_micro": "precision over all pictures together",
+    "recall_micro": "recall over all pictures together",
+    "f1_micro": "F1 over all pictures together",
+}
+_HEADLINES = ("accuracy", "top5", "f1_macro", "AP", "AP50", "AP75", "mAP_voc")
+
+
+def write_report(
+    runs: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    title: str | None = None,
+    warn: Callable[[str], None] = print,
+) -> Path:
+    """Draw the numbers of runs and gather them on one page.
+
+    Each run's `plots/` gets its PNG files, and each of its `eval-<split>` folders too. The page
+    holds everything in itself, so it can be moved or sent.
+
+    Args:
+        runs: one run folder, or several for one page.
+        out: the page; None writes `report.html` into the (first) run.
+        title: heading of the page.
+        warn: called with a line of text where pictures cannot be shown because the data set is
+            no longer where the run found it.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        FileNotFoundError: a folder without results.csv.
+        ImportError: matplotlib or Pillow is missing.
+    """
+    folders = [Path(runs)] if isinstance(runs, (str, Path)) else [Path(run) for run in runs]
+    for folder in folders:
+        if not (folder / "results.csv").is_file():
+            raise FileNotFoundError(f"{folder} is no run with finished epochs: no results.csv")
+    page = Page(title or f"Report of {', '.join(str(folder) for folder in folders)}")
+    for folder in folders:
+        _run_section(page, folder, warn)
+    path = Path(out) if out else folders[0] / "report.html"
+    atomic_write(path, page.render())
+    return path
+
+
+def _run_section(page: Page, folder: Path, warn: Callable[[str], None]) -> None:
+    rows = read_results(folder / "results.csv")
+    settings = resolve([config_layer(folder)])
+    evaluations = [
+        path
+        for path in (folder / "evaluation.json", *sorted(folder.glob("eval-*/evaluation.json")))
+        if path.is_file()
+    ]
+    best = best_epoch(folder)
+    task = {"detect": "Detector", "classify": "Classifier"}[str(settings.train.task)]
+    page.heading(f"{task}: {settings.model.name} on {settings.data.path}")
+    page.text(_story(rows, settings, best))
+    for path in evaluations:
+        _evaluation_section(page, path, settings, warn)
+    page.heading("Training", level=3)
+    plots = folder / "plots"
+    _show(page, plots / "loss.png", draw_losses(rows, best_epoch=best), "loss over epochs")
+    metrics = draw_metrics(rows, best_epoch=best)
+    if metrics is not None:
+        _show(page, plots / "metrics.png", metrics, "validation metrics over epochs")
+    _show(page, plots / "lr.png", draw_rate(rows), "learning rate over epochs")
+    page.text(
+        f"Every number is in {folder / 'results.csv'}, every setting in {folder / 'config.yaml'}.",
+        note=True,
+    )
+
+
+def best_epoch(folder: Path) -> int | None:
+    """The epoch of `weights/best`, as its header says."""
+    from sightline.train.checkpoint import load_weights
+
+    path = folder / "weights" / "best.safetensors"
+    return int(load_weights(path)[1]["epoch"]) if path.is_file() else None
+
+
+def _story(rows: list[dict[str, float]], settings: Settings, best: int | None) -> str:
+    """What happened, in plain words."""
+    seconds = sum(row["seconds"] for row in rows)
+    text = (
+        f"Trained for {len(rows)} of {settings.train.epochs} epochs in {seconds:.0f} s with "
+        f"{settings.optimizer.name} at a largest learning rate of {settings.optimizer.lr:g}. "
+    )
+    if best is not None and settings.data.val_split is not None:
+        text += f"The best epoch on the {settings.data.val_split} split was number {best}. "
+    first, last = rows[0]["train/loss"], rows[-1]["train/loss"]
+    text += f"The training loss went from {first:.3f} to {last:.3f}"
+    if "val/loss" in rows[-1]:
+        text += f"; the validation loss ended at {rows[-1]['val/loss']:.3f}"
+    return text + "."
+
+
+def _evaluation_section(
+    page: Page, path: Path, settings: Settings, warn: Callable[[str], None]
+) -> None:
+    found, folder = read_json(path), path.parent
+    predictions = read_json(folder / "predictions.json")
+    split, metrics, plots = found["split"], found["metrics"], folder / "plots"
+    page.heading(f"On the {split} split, with the {found['weights']} weights", level=3)
+    page.cards([(name, metrics[name]) for name in _HEADLINES if name in metrics])
+    page.table(
+        [
+            {"metric": name, "value": metrics[name], "what it says": meaning}
+            for name, meaning in _MEANING.items()
+            if name in metrics
+        ]
+    )
+    page.heading("By class", level=3)
+    page.table(found["per_class"])
+    confusion = found["confusion"]
+    figure = draw_confusion(confusion["counts"], confusion["rows"], confusion["columns"])
+    page.heading("Confusion matrix", level=3)
+    if found["task"] == "detect":
+        page.text(
+            "Boxes with a score of at least 0.3, matched at IoU .5. The background column holds "
+            "objects that were missed, the background row boxes where nothing is.",
+            note=True,
+        )
+    _show(page, plots / "confusion_matrix.png", figure, "confusion matrix")
+    if found["curves"]:
+        values = {row["name"]: row["AP50"] for row in found["per_class"]}
+        curves = [{**curve, "AP50": values[curve["name"]] or math.nan} for curve in found["curves"]]
+        page.heading("Precision and recall", level=3)
+        _show(page, plots / "precision_recall.png", draw_precision_recall(curves), "PR curves")
+    try:
+        annotations = read_split(settings, split, class_names=found["class_names"])
+    except (OSError, ValueError) as error:
+        warn(f"no example pictures in the report: {error}")
+        return
+    buffer = io.BytesIO()
+    draw_examples(annotations, predictions).save(buffer, "PNG", optimize=True)
+    page.heading("Examples", level=3)
+    plots.mkdir(parents=True, exist_ok=True)
+    atomic_write(plots / "predictions.png", buffer.getvalue())
+    page.picture(buffer.getvalue(), f"predictions on the {split} split")
+
+
+def _show(page: Page, path: Path, figure: Any, description: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = png(figure)
+    atomic_write(path, data)
+    page.picture(data, description)
