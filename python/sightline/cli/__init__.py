@@ -1,0 +1,84 @@
+"""The `sightline` command: one file a verb, one clear line an error."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+__all__ = ["VERBS", "main"]
+
+VERBS = {
+    "demo": "train a detector and a classifier on embedded data and write a report",
+    "train": "train on a data set: sightline train data=<folder>",
+    "eval": "metrics of a run on a split, or of two COCO files",
+    "predict": "boxes or classes of pictures: sightline predict <run> <pictures>",
+    "info": "versions, kernels and extras, and the reason for each that is missing",
+}
+_USAGE = 2
+_INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; the exit status.
+
+    0 is success, 2 an error (one line on standard error; SIGHTLINE_DEBUG=1 adds the traceback),
+    130 an interruption.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("help", "--help", "-h"):
+        print(usage())
+        return 0 if words else _USAGE
+    if words[0] == "--version":
+        import sightline
+
+        print(f"sightline {sightline.__version__}")
+        return 0
+    verb = words[0]
+    try:
+        if verb not in VERBS:
+            near = get_close_matches(verb, VERBS, n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"unknown command {verb!r}{hint} There are {', '.join(VERBS)}")
+        module = importlib.import_module(f"sightline.cli.{verb}")
+        if {"--help", "-h"} & set(words[1:]):
+            print(str(module.__doc__).strip())
+            return 0
+        return module.run(words[1:])
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe, such as head, has what it wanted; nothing can be flushed to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("SIGHTLINE_DEBUG", "") not in ("", "0"):
+            raise
+        print(f"sightline {verb}: {one_line(error)}", file=sys.stderr)
+        return _USAGE
+
+
+def one_line(error: Exception) -> str:
+    """An error as one line; one that nobody foresaw says how to see where it arose."""
+    said = str(error)
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        said = error.strerror  # without its "[Errno 28]": the sentence is ours
+    text = " ".join(said.split()) or type(error).__name__
+    if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)):
+        return text
+    return f"{type(error).__name__}: {text} (SIGHTLINE_DEBUG=1 shows where)"
+
+
+def usage() -> str:
+    """The verbs, a line each."""
+    lines = [f"  {verb:<8} {meaning}" for verb, meaning in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: sightline <command> [key=value ...]",
+            "",
+            *lines,
+            "",
+            "sightline <command> --help says more.",
+        ]
+    )

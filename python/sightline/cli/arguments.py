@@ -1,0 +1,85 @@
+"""Words of the command line: `key=value`, `--key value`, `--flag`, and the rest."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+__all__ = ["Arguments", "UsageError", "parse"]
+
+_KEY = re.compile(r"[A-Za-z_][\w.-]*")
+
+
+class UsageError(ValueError):
+    """Words on the command line that mean nothing."""
+
+
+@dataclass
+class Arguments:
+    """Parsed words.
+
+    `positional` in order; `options` name -> text, without leading dashes; `flags` that were given.
+    """
+
+    positional: list[str] = field(default_factory=list)
+    options: dict[str, str] = field(default_factory=dict)
+    flags: set[str] = field(default_factory=set)
+
+    def take(self, name: str) -> str | None:
+        """Remove and return one option; None where it was not given."""
+        return self.options.pop(name, None)
+
+    def take_text(self, name: str, default: str) -> str:
+        return self.options.pop(name, default)
+
+    def take_number(self, name: str, default: float) -> float:
+        text = self.take(name)
+        if text is None:
+            return default
+        try:
+            return float(text)
+        except ValueError:
+            raise UsageError(f"{name} must be a number, got {text!r}") from None
+
+    def finish(self, known: Collection[str]) -> None:
+        """Raise UsageError where an option is left that nobody took."""
+        for name in self.options:
+            near = get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(f"unknown option {name!r}{hint} There are {', '.join(known)}")
+
+
+def parse(words: Sequence[str], *, flags: Collection[str] = ()) -> Arguments:
+    """Sort words into positional ones, options and flags.
+
+    `--key value`, `--key=value` and `key=value` mean the same. A word that is the name of an
+    existing file is positional, whatever it looks like.
+
+    Raises:
+        UsageError: an option twice, or one without a value.
+    """
+    parsed = Arguments()
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        dashed = word.startswith("--")
+        key, equals, value = word.removeprefix("--").partition("=")
+        if key.replace("-", "_") in flags and dashed and not equals:
+            parsed.flags.add(key.replace("-", "_"))
+            continue
+        is_option = bool(_KEY.fullmatch(key)) and (dashed or (equals and not Path(word).exists()))
+        if not is_option:
+            if dashed:
+                raise UsageError(f"{word!r} is no option")
+            parsed.positional.append(word)
+            continue
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UsageError(f"--{key} needs a value")
+            value = rest.pop(0)
+        key = key.replace("-", "_")
+        if key in parsed.options:
+            raise UsageError(f"{key} is given twice")
+        parsed.options[key] = value
+    return parsed

@@ -1,0 +1,118 @@
+"""sightline eval <run> [data=<path>] [split=test] [weights=best|last] [--json]
+sightline eval --gt <gt.json> --dt <dt.json> [--json]
+
+The first form evaluates a run's weights on a split of its data set (or of another one with the
+same classes) and writes evaluation.json and predictions.json into <run>/eval-<split>.
+The second prints COCO's twelve numbers for ground truth and detections in COCO's json format.
+
+  split=      split to evaluate on; val without it
+  weights=    best (default) or last
+  device=     auto, cpu or cuda
+  out=        folder for the results instead of <run>/eval-<split>
+  --json      print one JSON object instead of tables
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sightline.cli.arguments import Arguments, UsageError, parse
+from sightline.metrics import evaluate_coco
+
+if TYPE_CHECKING:
+    # The COCO form needs no torch, so what does is imported where a run is evaluated.
+    from sightline.data import Annotations
+    from sightline.train.scoring import Evaluation
+
+_OPTIONS = ("gt", "dt", "data", "split", "weights", "device", "out", "batch_size")
+
+
+def run(words: Sequence[str]) -> int:
+    arguments = parse(words, flags=("json",))
+    gt, dt = arguments.take("gt"), arguments.take("dt")
+    if gt is None and dt is None:
+        return _evaluate_run(arguments)
+    if gt is None or dt is None:
+        raise UsageError("--gt and --dt belong together: ground truth and detections")
+    arguments.finish(_OPTIONS)
+    results = evaluate_coco(gt, dt)
+    if "json" in arguments.flags:
+        print(json.dumps(results.to_dict()))
+    else:
+        print(results.summary())
+    return 0
+
+
+def _evaluate_run(arguments: Arguments) -> int:
+    from sightline.train.files import to_json
+    from sightline.train.log import Log
+    from sightline.train.predictor import load
+    from sightline.train.prepare import choose_device, warn_of_issues
+    from sightline.train.session import evaluate_predictor, write_evaluation
+
+    if len(arguments.positional) != 1:
+        raise UsageError("give one run folder or weights file, or --gt and --dt")
+    source = Path(arguments.positional[0])
+    split = arguments.take_text("split", "val")
+    weights = arguments.take_text("weights", "best")
+    device = choose_device(arguments.take_text("device", "auto"))
+    out = arguments.take("out")
+    batch_size = int(arguments.take_number("batch_size", 16))
+    predictor = load(source, weights=weights, device=device)
+    annotations = read_annotations(
+        source, split, data=arguments.take("data"), class_names=predictor.class_names
+    )
+    arguments.finish(_OPTIONS)
+    as_json = "json" in arguments.flags
+    warn_of_issues(annotations, Log(quiet=as_json))
+    evaluation = evaluate_predictor(predictor, annotations, batch_size)
+    folder = Path(out) if out else _result_folder(source, split)
+    write_evaluation(folder, evaluation, split=split, weights=weights)
+    if as_json:
+        print(to_json({"split": split, "images": len(annotations), **evaluation.metrics}))
+        return 0
+    print(f"{len(annotations)} images of the {split} split, weights {weights}")
+    print(evaluation_table(evaluation))
+    print(f"results  {folder}")
+    return 0
+
+
+def _result_folder(source: Path, split: str) -> Path:
+    if source.is_dir():
+        return source / f"eval-{split}"
+    # A file of a run: <run>/weights/best.safetensors.
+    return source.parent / f"{source.stem}-eval-{split}"
+
+
+def read_annotations(
+    source: Path, split: str, *, data: str | None, class_names: Sequence[str]
+) -> "Annotations":
+    """The split of the run's own data set, or of `data`, read as the run read it."""
+    from sightline.train.prepare import read_split
+    from sightline.train.settings_io import config_layer, override_layer, resolve
+
+    layers = []
+    if (source / "config.yaml").is_file():
+        layers.append(config_layer(source))
+    elif data is None:
+        raise UsageError(f"{source} is no run folder, so data=<path> is needed")
+    if data is not None:
+        layers.append(override_layer({"data.path": data, "data.format": None}))
+    return read_split(resolve(layers), split, class_names=class_names)
+
+
+def evaluation_table(evaluation: "Evaluation") -> str:
+    """Metrics, and one line a class, as text."""
+    lines = [
+        f"  {name:<16} {value:.4f}"
+        for name, value in evaluation.metrics.items()
+        if isinstance(value, float)
+    ]
+    columns = list(evaluation.per_class[0]) if evaluation.per_class else []
+    width = max([5, *(len(str(row["name"])) for row in evaluation.per_class)])
+    lines.append("  " + "class".ljust(width) + "".join(f"{c:>12}" for c in columns[1:]))
+    for row in evaluation.per_class:
+        cells = [f"{v:12.4f}" if isinstance(v, float) else f"{v:>12}" for v in row.values()][1:]
+        lines.append("  " + str(row["name"]).ljust(width) + "".join(cells))
+    return "\n".join(lines)

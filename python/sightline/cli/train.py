@@ -1,0 +1,65 @@
+"""sightline train data=<folder> [key=value ...]
+
+Trains on the train split and watches the val split. What is not given is found out from the data
+(task, picture size, anchors), taken from the preset of the task, or left at its default.
+
+  data=<path>          folder or file of the data set; also digits and digit-scenes
+  config=<file|run>    settings of an earlier run; key=value words win over it
+  resume=<run>         go on with a run that was stopped, to the same bits
+  epochs= batch_size= lr= size=240x320 model= optimizer= schedule= seed= device= name= patience=
+                       the settings most often given; config.yaml of any run lists them all
+  train_split=trainval val_split=none
+                       train on everything but the test split
+  --quiet              print only the last lines
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sightline.cli.arguments import UsageError, parse
+from sightline.report import write_report
+from sightline.train.log import Log
+from sightline.train.session import Run, resume_run, train_from_settings
+from sightline.train.settings_io import Layer, config_layer, override_layer
+
+
+def run(words: Sequence[str]) -> int:
+    arguments = parse(words, flags=("quiet",))
+    log = Log(quiet="quiet" in arguments.flags)
+    positional = arguments.positional
+    if positional:
+        raise UsageError(
+            f"expected key=value, got {positional[0]!r}; did you mean data={positional[0]}?"
+        )
+    resume = arguments.take("resume")
+    if resume is not None:
+        if arguments.options:
+            raise UsageError(
+                "resume goes on with the run's own settings, but "
+                f"{', '.join(arguments.options)} was given too: start a new run with "
+                f"config={Path(resume) / 'config.yaml'} to change them"
+            )
+        finished = resume_run(resume, log=log)
+    else:
+        layers: list[Layer] = []
+        config = arguments.take("config")
+        if config is not None:
+            layers.append(config_layer(config))
+        layers.append(override_layer(arguments.options))
+        finished = train_from_settings(layers, log=log)
+    return report(finished, log)
+
+
+def report(finished: Run, log: Log) -> int:
+    """Write the report of a finished run and print where it lies."""
+    interrupted = finished.history.stopped == "interrupted"
+    if finished.history.rows:
+        page = write_report(finished.path, warn=log.warn)
+        history = finished.history
+        if finished.evaluation is not None and history.best_value is not None:
+            print(
+                f"best     {history.monitor} {history.best_value:.4f} in epoch {history.best_epoch}"
+            )
+        print(f"weights  {finished.path / 'weights'}")
+        print(f"report   {page}")
+    return 130 if interrupted else 0

@@ -1,0 +1,96 @@
+import subprocess
+import sys
+
+import pytest
+
+from sightline.cli import VERBS, main, one_line
+from sightline.cli.arguments import UsageError, parse
+
+
+def test_key_value_and_dashes_mean_the_same():
+    one = parse(["data=a", "epochs=3"])
+    two = parse(["--data", "a", "--epochs=3"])
+    assert one == two and one.options == {"data": "a", "epochs": "3"}
+    assert parse(["--batch-size", "4"]).options == {"batch_size": "4"}
+
+
+def test_flags_and_positional_words_are_told_apart(tmp_path, monkeypatch):
+    parsed = parse(["run", "--json", "a.png", "out=x"], flags=("json",))
+    assert (parsed.positional, parsed.flags) == (["run", "a.png"], {"json"})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "name=1.png").touch()
+    assert parse(["name=1.png"]).positional == ["name=1.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a=1", "--a", "2"], "a is given twice"),
+        (["--out"], "--out needs a value"),
+        (["--out", "--json"], "--out needs a value"),
+        (["--9"], "'--9' is no option"),
+    ],
+)
+def test_words_that_mean_nothing_are_named(words, message):
+    with pytest.raises(UsageError, match=message):
+        parse(words)
+
+
+def test_no_command_prints_the_commands(capsys):
+    assert main([]) == 2 and main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(verb in text for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_command_has_help(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"sightline {verb}")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "unknown command 'trian'; did you mean train?"),
+        (["train", "folder"], "expected key=value, got 'folder'; did you mean data=folder?"),
+        (["train"], "no data set: give data=<folder>"),
+        (["train", "epoch=3"], "unknown setting 'epoch'; did you mean epochs?"),
+        (["train", "data=/no/such/folder"], "/no/such/folder: no such file or folder"),
+        (["train", "config=/no/such.yaml"], "no settings file /no/such.yaml"),
+        (["train", "resume=/no/run"], "nothing to resume in /no/run"),
+        (["train", "resume=/no/run", "epochs=3"], "resume goes on with the run's own settings"),
+        (["eval"], "give one run folder or weights file, or --gt and --dt"),
+        (["eval", "--gt", "a.json"], "--gt and --dt belong together"),
+        (["eval", "/no/run"], "cannot load a model from /no/run"),
+        (["predict", "run"], "give a run folder (or weights file) and at least one picture"),
+        (["predict", "run", "no.png"], "no.png: no such picture or folder"),
+        (["predict", "run", "a.png", "score_threshold=2"], "score_threshold must be in [0, 1]"),
+        (["predict", "run", "a.png", "treshold=2"], "unknown option 'treshold'"),
+        (["demo", "digits"], "expected key=value, got 'digits'"),
+        (["info", "more"], "info takes no words, got 'more'"),
+    ],
+)
+def test_an_error_is_one_line_and_status_2(words, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SIGHTLINE_DEBUG", raising=False)
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.err.count("\n") == 1
+    assert "Traceback" not in captured.err and not list(tmp_path.iterdir())
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    monkeypatch.setenv("SIGHTLINE_DEBUG", "1")
+    with pytest.raises(ValueError, match="unknown command"):
+        main(["trian"])
+
+
+def test_an_error_nobody_foresaw_says_how_to_see_more():
+    assert one_line(KeyError("x")) == "KeyError: 'x' (SIGHTLINE_DEBUG=1 shows where)"
+    assert one_line(ValueError("a\n  b")) == "a b"
+
+
+def test_the_package_runs_as_a_module():
+    command = [sys.executable, "-m", "sightline", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("sightline ")
