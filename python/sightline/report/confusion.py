@@ -31,7 +31,7 @@ def draw_confusion(
     totals = counts.sum(1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     side = min(9.0, 2.4 + 0.42 * len(rows))
-    figure, axes = new_figure(2 * side + 0.6, side + 0.2, columns=2)
+    figure, axes = new_figure(2 * side + 0.6, side + 0.5, columns=2)
     slanted = max(map(len, columns), default=0) > 3
     panels = (("Counts", counts, "{:.0f}"), ("Share of the true class", shares, "{:.2f}"))
     for ax, (title, values, form) in zip(axes, panels, strict=True):
@@ -48,5 +48,6 @@ def draw_confusion(
             for i, j in np.argwhere(counts > 0):
                 color = "white" if shares[i, j] > 0.55 else INK
                 text = form.format(values[i, j])
+                text = "<.01" if text == "0.00" else text
                 ax.text(j, i, text, ha="center", va="center", fontsize=size, color=color)
     return figure
