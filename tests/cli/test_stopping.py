@@ -1,0 +1,51 @@
+"""Runs that a signal ends, as a person or the system would send it."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sightline.cli import main
+from sightline.train.checkpoint import load_weights
+
+from ..tiny import write_colours
+from ..trained import quick_words
+
+EPOCHS = 12
+
+
+def start_and_signal(words, number):
+    """Start `sightline train`, send a signal once two epochs are done; its status and output."""
+    command = [sys.executable, "-u", "-m", "sightline", "train", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if line.startswith("epoch  2/"):
+            process.send_signal(number)
+            break
+    rest, _ = process.communicate(timeout=120)
+    return process.returncode, "".join(seen) + rest
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path, capsys, number, status):
+    data = write_colours(tmp_path / "data")
+    words = [w for w in quick_words("classify") if not w.startswith("epochs")]
+    words += [f"data={data}", f"epochs={EPOCHS}", f"out={tmp_path}"]
+    returned, said = start_and_signal([*words, "train.name=stopped"], number)
+    assert returned == status, said
+    stopped = tmp_path / "classify" / "stopped"
+    if number == signal.SIGINT:
+        assert f"go on with: sightline train resume={stopped}" in said
+        assert "Traceback" not in said
+    assert main(["train", *words, "train.name=whole", "--quiet"]) == 0
+    assert main(["train", f"resume={stopped}", "--quiet"]) == 0
+    for name in ("best", "last"):
+        one, _ = load_weights(stopped / "weights" / f"{name}.safetensors")
+        two, _ = load_weights(tmp_path / "classify" / "whole" / "weights" / f"{name}.safetensors")
+        assert all(torch.equal(one[key], two[key]) for key in two), name
