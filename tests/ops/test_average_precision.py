@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sightline import _numpy
 from sightline import reference as expected
 from sightline.ops import accumulate_precision, average_precision, match_detections

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from sightline import ops, reference
 from torch.nn import functional as F
+
+from sightline import ops, reference
 
 ACTIVATIONS = (None, "relu", "leaky_relu", "silu")
 LAYOUTS = ("contiguous", "channels_last")

@@ -71,6 +71,13 @@ def test_coding_is_the_reference_and_its_own_inverse(boxes, anchors):
     assert_both_kinds(ops.decode_boxes, decoded, deltas, anchors, weights)
 
 
+def test_deltas_worked_by_hand():
+    anchors = np.array([[0.0, 0, 10, 20]])
+    boxes = np.array([[5.0, 0, 25, 20]])  # the centre moves by an anchor's width, which doubles
+    assert_both_kinds(ops.encode_boxes, [[1, 0, np.log(2), 0]], boxes, anchors)
+    assert_both_kinds(ops.decode_boxes, anchors, np.zeros((1, 4)), anchors)
+
+
 def test_decoding_bounds_the_size(anchors):
     wild = np.full((65, 4), 1e3)
     assert_both_kinds(ops.decode_boxes, reference.decode_boxes(wild, anchors), wild, anchors)

@@ -3,7 +3,6 @@ predictions, the same in train and eval mode."""
 
 from sightline.models.anchors import default_anchors, fit_anchors, grid_anchors, kmeans_anchors
 from sightline.models.batch_norm import BatchNormAct2d, convert_batch_norm
-from sightline.models.box_coding import decode_boxes, encode_boxes
 from sightline.models.create import create_model, list_models
 from sightline.models.detector import AnchorDetector
 from sightline.models.fpn import FPN
@@ -19,9 +18,7 @@ __all__ = [
     "ResNet",
     "convert_batch_norm",
     "create_model",
-    "decode_boxes",
     "default_anchors",
-    "encode_boxes",
     "fit_anchors",
     "grid_anchors",
     "kmeans_anchors",

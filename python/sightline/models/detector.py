@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from sightline.models.anchors import default_anchors, grid_anchors
-from sightline.models.box_coding import decode_boxes
 from sightline.models.fpn import FPN
 from sightline.models.layers import ConvNormAct
 from sightline.models.losses import sigmoid_focal_loss
 from sightline.models.targets import check_images, object_targets
 from sightline.ops import (
     complete_box_iou_loss,
+    decode_boxes,
     distance_box_iou_loss,
     generalized_box_iou_loss,
     match_anchors,
