@@ -39,6 +39,10 @@ template <class Key>
 struct Keyed {
   Key key;
   int64_t index;
+
+  // Comes after every item.
+  SIGHTLINE_HD static Keyed end() { return {~Key(0), INT64_MAX}; }
+  SIGHTLINE_HD bool is_end() const { return index == INT64_MAX; }
 };
 template <class Key>
 SIGHTLINE_HD bool operator<(const Keyed<Key>& a, const Keyed<Key>& b) {

@@ -45,4 +45,14 @@ void match_anchors_cpu(const T* anchors,        // [num_anchors, 4]
                        int64_t num_anchors, int64_t images, MatchRule<T> rule,
                        ParallelFor parallel_for);
 
+// The same, without synchronising. offsets cannot be checked there: they are clamped to
+// [0, num_objects]. workspace: match_anchors_workspace_bytes<T>(...) bytes on the device, aligned
+// to 256.
+template <class T>
+void match_anchors_cuda(const T* anchors, const T* gt_boxes, const int64_t* offsets,
+                        int64_t* matches, int64_t num_anchors, int64_t num_objects, int64_t images,
+                        MatchRule<T> rule, void* workspace, CudaStream stream);
+template <class T>
+int64_t match_anchors_workspace_bytes(int64_t num_anchors, int64_t num_objects, int64_t images);
+
 }  // namespace sightline

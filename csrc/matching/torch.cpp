@@ -33,8 +33,18 @@ Tensor match_anchors(const Tensor& anchors, const Tensor& gt_boxes, const Tensor
   Tensor matches = torch::stable::new_empty(a, {images, n}, ScalarType::Long);
   dispatch_float(a, [&]<class T>(T) {
     const MatchRule<T> rule{T(high_threshold), T(low_threshold), allow_low_quality, zero_matches};
-    match_anchors_cpu(a.const_data_ptr<T>(), g.const_data_ptr<T>(), o.const_data_ptr<int64_t>(),
-                      matches.mutable_data_ptr<int64_t>(), n, images, rule, torch_parallel_for);
+    const T *p = a.const_data_ptr<T>(), *q = g.const_data_ptr<T>();
+    const int64_t* const starts = o.const_data_ptr<int64_t>();
+    int64_t* const m = matches.mutable_data_ptr<int64_t>();
+    if constexpr (kHasCuda) {
+      if (scope.on_cuda()) {
+        Tensor workspace = torch::stable::new_empty(
+            a, {match_anchors_workspace_bytes<T>(n, g.size(0), images)}, ScalarType::Byte);
+        return match_anchors_cuda(p, q, starts, m, n, g.size(0), images, rule,
+                                  workspace.mutable_data_ptr(), scope.stream());
+      }
+    }
+    match_anchors_cpu(p, q, starts, m, n, images, rule, torch_parallel_for);
   });
   return matches;
 }

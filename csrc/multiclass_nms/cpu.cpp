@@ -1,4 +1,3 @@
-#include <limits>
 #include <vector>
 
 #include "common/sort.h"
@@ -59,7 +58,7 @@ Candidates<S> find_candidates(const S* scores, const MulticlassShape& shape, S t
           if (s[flat] > threshold) found.items[cursor[c]++] = {score_key(s[flat]), flat};
       const int64_t first = found.starts[image * shape.classes];
       const int64_t count = found.starts[(image + 1) * shape.classes] - first;
-      found.last[image] = {~ScoreKey<S>(0), std::numeric_limits<int64_t>::max()};
+      found.last[image] = Item::end();
       if (count <= shape.pre_top_k) continue;
       Item* const copy = found.scratch.get() + first;
       std::copy_n(found.items.get() + first, count, copy);

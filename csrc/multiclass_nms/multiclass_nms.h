@@ -39,4 +39,14 @@ void multiclass_nms_cpu(const T* boxes,       // [images, anchors, (classes,) 4]
                         MulticlassShape shape, S score_threshold, T iou_threshold,
                         ParallelFor parallel_for);
 
+// The same bits, without synchronising. Memory is linear in the number of scores, and where
+// pre_top_k is smaller than anchors in images * classes * pre_top_k. workspace:
+// multiclass_nms_workspace_bytes<S>(shape) bytes on the device, aligned to 256.
+template <class T, class S>
+void multiclass_nms_cuda(const T* boxes, const S* scores, T* out_boxes, S* out_scores,
+                         int64_t* out_labels, int64_t* out_counts, MulticlassShape shape,
+                         S score_threshold, T iou_threshold, void* workspace, CudaStream stream);
+template <class S>
+int64_t multiclass_nms_workspace_bytes(MulticlassShape shape);
+
 }  // namespace sightline

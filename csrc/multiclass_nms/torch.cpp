@@ -36,10 +36,23 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes, c
   Tensor counts = torch::stable::new_empty(b, {shape.images}, ScalarType::Long);
   dispatch_float(b, [&]<class T>(T) {
     dispatch_float(s, [&]<class S>(S) {
-      multiclass_nms_cpu(b.const_data_ptr<T>(), s.const_data_ptr<S>(),
-                         out_boxes.mutable_data_ptr<T>(), out_scores.mutable_data_ptr<S>(),
-                         labels.mutable_data_ptr<int64_t>(), counts.mutable_data_ptr<int64_t>(),
-                         shape, S(score_threshold), T(iou_threshold), torch_parallel_for);
+      const T* const p = b.const_data_ptr<T>();
+      const S* const q = s.const_data_ptr<S>();
+      T* const ob = out_boxes.mutable_data_ptr<T>();
+      S* const os = out_scores.mutable_data_ptr<S>();
+      int64_t* const l = labels.mutable_data_ptr<int64_t>();
+      int64_t* const c = counts.mutable_data_ptr<int64_t>();
+      const S above(score_threshold);
+      const T overlap(iou_threshold);
+      if constexpr (kHasCuda) {
+        if (scope.on_cuda()) {
+          Tensor workspace = torch::stable::new_empty(b, {multiclass_nms_workspace_bytes<S>(shape)},
+                                                      ScalarType::Byte);
+          return multiclass_nms_cuda(p, q, ob, os, l, c, shape, above, overlap,
+                                     workspace.mutable_data_ptr(), scope.stream());
+        }
+      }
+      multiclass_nms_cpu(p, q, ob, os, l, c, shape, above, overlap, torch_parallel_for);
     });
   });
   return {out_boxes, out_scores, labels, counts};
@@ -55,5 +68,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
 STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) {
   m.impl("multiclass_nms", TORCH_BOX(&multiclass_nms));
 }
+#ifdef SIGHTLINE_CUDA
+STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) {
+  m.impl("multiclass_nms", TORCH_BOX(&multiclass_nms));
+}
+#endif
 
 }  // namespace sightline

@@ -28,4 +28,13 @@ std::vector<int64_t> nms_cpu(const T* boxes,       // [n, 4]
                              const int64_t* idxs,  // [n], or null
                              int64_t n, T threshold, ParallelFor parallel_for);
 
+// Writes the same to keep and returns how many they are. Synchronises the stream once, at the end,
+// to know that. workspace: nms_workspace_bytes<T, S>(n) bytes on the device, aligned to 256.
+template <class T, class S>
+int64_t nms_cuda(const T* boxes, const S* scores, const int64_t* idxs,
+                 int64_t* keep,  // [n]
+                 int64_t n, T threshold, void* workspace, CudaStream stream);
+template <class T, class S>
+int64_t nms_workspace_bytes(int64_t n);
+
 }  // namespace sightline

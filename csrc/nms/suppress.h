@@ -49,22 +49,21 @@ struct StrikeOut {
   template <class T>
   SIGHTLINE_INLINE static void run(const Box<T>* kept, int64_t count, BoxColumns<T> boxes,
                                    uint8_t* suppressed, T threshold, int64_t begin, int64_t end) {
-    using Flag = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;  // as wide as a lane
-    Flag hit[kTile];
+    T hit[kTile];  // 0 or 1, as wide as a lane
     for (int64_t start = begin; start < end; start += kTile) {
       const int64_t n = std::min(kTile, end - start);
       const T *const x1 = boxes.x1 + start, *const y1 = boxes.y1 + start;
       const T *const x2 = boxes.x2 + start, *const y2 = boxes.y2 + start;
       const T* const area = boxes.area + start;
-      for (int64_t j = 0; j < n; ++j) hit[j] = 0;
+      for (int64_t j = 0; j < n; ++j) hit[j] = T(0);
       for (int64_t k = 0; k < count; ++k) {
         const Box<T> a = kept[k];
         for (int64_t j = 0; j < n; ++j) {
           const Box<T> b{x1[j], y1[j], x2[j], y2[j], area[j], T(0)};
-          hit[j] |= suppresses(a, b, threshold) ? 1 : 0;
+          hit[j] = suppresses(a, b, threshold) ? T(1) : hit[j];
         }
       }
-      for (int64_t j = 0; j < n; ++j) suppressed[start + j] |= static_cast<uint8_t>(hit[j]);
+      for (int64_t j = 0; j < n; ++j) suppressed[start + j] |= hit[j] != T(0);
     }
   }
 };

@@ -16,22 +16,49 @@ void check_scored_boxes(const Tensor& boxes, const Tensor& scores) {
                   "boxes and scores must be on one device");
 }
 
+template <class T, class S>
+Tensor suppress_on_cpu(const Tensor& boxes, const Tensor& scores, const int64_t* idxs,
+                       T threshold) {
+  const std::vector<int64_t> keep = nms_cpu(boxes.const_data_ptr<T>(), scores.const_data_ptr<S>(),
+                                            idxs, boxes.size(0), threshold, torch_parallel_for);
+  Tensor out =
+      torch::stable::new_empty(boxes, {static_cast<int64_t>(keep.size())}, ScalarType::Long);
+  std::copy(keep.begin(), keep.end(), out.mutable_data_ptr<int64_t>());
+  return out;
+}
+
+template <class T, class S>
+Tensor suppress_on_cuda(const Tensor& boxes, const Tensor& scores, const int64_t* idxs, T threshold,
+                        CudaStream stream) {
+  const int64_t n = boxes.size(0);
+  Tensor keep = torch::stable::new_empty(boxes, {n}, ScalarType::Long);
+  Tensor workspace =
+      torch::stable::new_empty(boxes, {nms_workspace_bytes<T, S>(n)}, ScalarType::Byte);
+  const int64_t kept = nms_cuda(boxes.const_data_ptr<T>(), scores.const_data_ptr<S>(), idxs,
+                                keep.mutable_data_ptr<int64_t>(), n, threshold,
+                                workspace.mutable_data_ptr(), stream);
+  return torch::stable::narrow(keep, 0, 0, kept);
+}
+
 Tensor suppress_segments(const Tensor& boxes, const Tensor& scores, const Tensor* idxs,
                          double iou_threshold) {
   const DeviceScope scope(boxes);
   const Tensor b = torch::stable::contiguous(boxes), s = torch::stable::contiguous(scores);
-  const int64_t n = b.size(0);
-  std::vector<int64_t> keep;
+  const int64_t* const i = idxs == nullptr ? nullptr : idxs->const_data_ptr<int64_t>();
+  Tensor keep;
   dispatch_float(b, [&]<class T>(T) {
     dispatch_float(s, [&]<class S>(S) {
-      keep = nms_cpu(b.const_data_ptr<T>(), s.const_data_ptr<S>(),
-                     idxs == nullptr ? nullptr : idxs->const_data_ptr<int64_t>(), n,
-                     T(iou_threshold), torch_parallel_for);
+      const T threshold(iou_threshold);
+      if constexpr (kHasCuda) {
+        if (scope.on_cuda()) {
+          keep = suppress_on_cuda<T, S>(b, s, i, threshold, scope.stream());
+          return;
+        }
+      }
+      keep = suppress_on_cpu<T, S>(b, s, i, threshold);
     });
   });
-  Tensor out = torch::stable::new_empty(b, {static_cast<int64_t>(keep.size())}, ScalarType::Long);
-  std::copy(keep.begin(), keep.end(), out.mutable_data_ptr<int64_t>());
-  return out;
+  return keep;
 }
 
 Tensor nms(const Tensor& boxes, const Tensor& scores, double iou_threshold) {
@@ -50,15 +77,20 @@ Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& idxs
   return suppress_segments(boxes, scores, &i, iou_threshold);
 }
 
+void add_kernels(torch::stable::detail::StableLibrary& m) {
+  m.impl("nms", TORCH_BOX(&nms));
+  m.impl("batched_nms", TORCH_BOX(&batched_nms));
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
   m.def("nms(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor");
   m.def("batched_nms(Tensor boxes, Tensor scores, Tensor idxs, float iou_threshold) -> Tensor");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) {
-  m.impl("nms", TORCH_BOX(&nms));
-  m.impl("batched_nms", TORCH_BOX(&batched_nms));
-}
+STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { add_kernels(m); }
+#ifdef SIGHTLINE_CUDA
+STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { add_kernels(m); }
+#endif
 
 }  // namespace sightline

@@ -32,6 +32,18 @@ def test_matrix_forms_equal_the_reference(name):
     assert (getattr(ops, name)(a, b) == getattr(reference, name)(a, b)).all()
 
 
+def test_nms_and_matching_equal_the_reference():
+    boxes, scores = random_boxes(300), np.random.default_rng(2).random(300)
+    thresholds = {"high_threshold": 0.5, "low_threshold": 0.3}
+    for name, arguments, settings in (
+        ("nms", (boxes, scores, 0.4), {}),
+        ("batched_nms", (boxes, scores, np.arange(300) % 3, 0.4), {}),
+        ("match_anchors", (boxes, random_boxes(20, seed=1)), thresholds),
+    ):
+        got = getattr(ops, name)(*arguments, **settings)
+        assert (got == getattr(reference, name)(*arguments, **settings)).all()
+
+
 @pytest.mark.skipif(HAS_TORCH, reason="torch is installed")
 def test_training_names_what_is_missing():
     for module in ("models", "train"):
