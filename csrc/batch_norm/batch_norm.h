@@ -56,7 +56,7 @@ template <class T>
 struct BatchNormBackward {
   const T* grad;  // as x, of y
   const T* x;
-  const T* residual;  // as x, or null; not read where the activation is kNone
+  const T* residual;  // as x; null where there is none, and where the activation is kNone
   const Compute<T>* weight;
   const Compute<T>* bias;
   const double* mean;  // what the forward pass used
@@ -64,7 +64,7 @@ struct BatchNormBackward {
   T* grad_x;
   Compute<T>* grad_weight;
   Compute<T>* grad_bias;
-  T* grad_residual;  // as x, or null
+  T* grad_residual;  // as x; null where residual is
 };
 
 template <class T>
