@@ -54,6 +54,20 @@ def test_every_preset_holds_settings_that_exist(name):
     assert settings.model.name and settings.train.epochs >= 1
 
 
+def test_presets_of_a_task_leave_reading_alone():
+    # The task is known only after reading, so these would come too late.
+    reading = {"path", "format", "train_split", "val_split", "split_seed", "on_bad_label"}
+    for task in ("detect", "classify"):
+        assert not {f"data.{name}" for name in reading} & PRESETS[task].keys()
+
+
+def test_a_preset_may_say_how_its_data_set_is_read(monkeypatch):
+    few = {"data.scene_count": 3, "data.size": (64, 64)}
+    monkeypatch.setitem(PRESETS, "digit-scenes", {**PRESETS["digit-scenes"], **few})
+    layer = override_layer({"data": "digit-scenes", "val_split": None})
+    assert len(prepare([layer], log=Log(quiet=True)).train) == 3
+
+
 def test_a_preset_is_found_by_data_set_and_then_by_task():
     assert preset_for("digits", "classify") == "digits"
     assert preset_for("/some/folder", "detect") == "detect"

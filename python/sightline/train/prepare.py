@@ -86,6 +86,9 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
         DataError: the data set cannot be read.
     """
     asked = resolve(layers)
+    named = asked.train.preset or str(asked.data.path)
+    if named in PRESETS:  # known before the labels are: how the data are read may be part of it
+        asked = resolve([(f"preset {named}", PRESETS[named]), *layers])
     train = read_split(asked, asked.data.train_split)
     val = None
     if asked.data.val_split is not None:
