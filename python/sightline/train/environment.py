@@ -1,6 +1,7 @@
 """What a run was made with: versions, machine, and a fingerprint of its data."""
 
 import hashlib
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -46,7 +47,7 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if cuda else None,
         "cuda": torch.version.cuda,
-        "isa": os.environ.get("SIGHTLINE_ISA", "auto"),
+        "isa": importlib.import_module("sightline._numpy").isa(),
         "packages": {name: version_of(name) for name in _PACKAGES},
     }
 
