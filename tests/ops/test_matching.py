@@ -275,3 +275,18 @@ def test_compiled_function_has_no_graph_break():
 
     compiled = torch.compile(targets, fullgraph=True, backend="aot_eager")
     assert (compiled(anchors, gt_boxes) == targets(anchors, gt_boxes)).all()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_cuda_gives_what_the_cpu_gives(cuda, rule):
+    rng = np.random.default_rng(7)
+    for dtype in DTYPES:
+        for num_anchors in (0, 1, 255, 257, 5000):
+            anchors = torch.from_numpy(random_boxes(rng, num_anchors, dtype, bad=True))
+            gt_boxes = tensors([random_boxes(rng, n, dtype, bad=True) for n in (0, 7, 300, 1)])
+            for high, low in ((0.7, 0.3), (0.4, 0.0), (0.0, 0.0)):
+                settings = {"high_threshold": high, "low_threshold": low, "rule": rule}
+                got = ops.match_anchors(
+                    anchors.to(cuda), [boxes.to(cuda) for boxes in gt_boxes], **settings
+                )
+                assert (got.cpu() == ops.match_anchors(anchors, gt_boxes, **settings)).all()

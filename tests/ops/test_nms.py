@@ -363,3 +363,42 @@ def test_gradients_flow_through_the_kept_rows_alone():
         boxes[None], scores[None, :, None], score_threshold=0, iou_threshold=0.5, max_detections=2
     )
     assert not any(part.requires_grad for part in found)
+
+
+def test_cuda_gives_what_the_cpu_gives(cuda):
+    rng = np.random.default_rng(9)
+    for n in (*SIZES, 5000):
+        for dtype in DTYPES:
+            boxes, scores, idxs = tensors(
+                random_boxes(rng, n, dtype, bad=True), random_scores(rng, n), rng.integers(-3, 4, n)
+            )
+            on_gpu = [part.to(cuda) for part in (boxes, scores, idxs)]
+            for threshold in (0.0, 0.4, 1.0):
+                got = ops.nms(*on_gpu[:2], threshold)
+                assert got.device.type == "cuda"
+                assert_same(got.cpu(), ops.nms(boxes, scores, threshold).numpy())
+                expected = ops.batched_nms(boxes, scores, idxs, threshold).numpy()
+                assert_same(ops.batched_nms(*on_gpu, threshold).cpu(), expected)
+
+
+def test_multiclass_nms_on_cuda_gives_what_the_cpu_gives_without_synchronising(cuda):
+    rng = np.random.default_rng(10)
+    for shape in ((2, 0, 3), (2, 3, 0), (3, 65, 5), (2, 3000, 20)):
+        boxes = random_boxes(rng, shape[0] * shape[1], bad=True).reshape(*shape[:2], 4)
+        boxes, scores = tensors(boxes, random_scores(rng, shape))
+        on_gpu = boxes.to(cuda), scores.to(cuda)
+        for pre_top_k in (None, 1, 500):
+            settings = {
+                "score_threshold": 0.1,
+                "iou_threshold": 0.4,
+                "max_detections": 100,
+                "pre_top_k": pre_top_k,
+            }
+            before = torch.cuda.get_sync_debug_mode()
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                got = ops.multiclass_nms(*on_gpu, **settings)
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+            for part, expected in zip(got, ops.multiclass_nms(boxes, scores, **settings)):
+                assert_same(part.cpu(), expected.numpy())

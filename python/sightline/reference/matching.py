@@ -9,6 +9,7 @@ from .iou import box_iou
 
 Boxes = NDArray[np.floating]
 Matches = NDArray[np.int64]
+Number = np.floating
 
 BACKGROUND, BETWEEN = -1, -2
 
@@ -38,7 +39,7 @@ def match_anchors(
     return np.array(matches, np.int64).reshape(len(gt_boxes), len(anchors))
 
 
-def _default(iou: Boxes, high: float, low: float, allow_low_quality: bool) -> Matches:
+def _default(iou: Boxes, high: Number, low: Number, allow_low_quality: bool) -> Matches:
     """As the peers below, but an IoU of 0 matches nothing. `iou` is [objects, anchors]."""
     best_object, best = iou.argmax(0), iou.max(0)  # the first of equal overlaps
     matches = np.where((best >= low) & (best < high), BETWEEN, BACKGROUND)
@@ -49,7 +50,7 @@ def _default(iou: Boxes, high: float, low: float, allow_low_quality: bool) -> Ma
     return np.where(matched, best_object, matches)
 
 
-def _torchvision(iou: Boxes, high: float, low: float, allow_low_quality: bool) -> Matches:
+def _torchvision(iou: Boxes, high: Number, low: Number, allow_low_quality: bool) -> Matches:
     """The outcome of torchvision's Matcher: thresholds first, then the restored anchors."""
     best_object, best = iou.argmax(0), iou.max(0)
     matches = best_object.copy()
@@ -62,7 +63,7 @@ def _torchvision(iou: Boxes, high: float, low: float, allow_low_quality: bool) -
     return matches
 
 
-def _detectron2(iou: Boxes, high: float, low: float, allow_low_quality: bool) -> Matches:
+def _detectron2(iou: Boxes, high: Number, low: Number, allow_low_quality: bool) -> Matches:
     """The outcome of detectron2's Matcher, which labels bands of IoU: 0 up to the low threshold, -1
     up to the high one, 1 above; restored anchors are labelled 1. The object is always the best."""
     labels = np.array([0, -1, 1])[np.searchsorted([low, high], iou.max(0), side="right")]
