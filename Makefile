@@ -96,7 +96,7 @@ sanitize: $(VENV)/.built
 
 gpu:
 	SIGHTLINE_CUDA=ON $(PYTHON) -m pip install -q --no-build-isolation --no-deps --target build/gpu/site --upgrade .
-	PYTHONPATH=build/gpu/site SIGHTLINE_GPU=1 $(PYTHON) -m pytest -q tests/ops tests/gpu
+	PYTHONPATH=build/gpu/site SIGHTLINE_TEST_CUDA=1 $(PYTHON) -m pytest -q -p no:cacheprovider tests/ops
 	PYTHONPATH=build/gpu/site $(PYTHON) -m pytest -q benchmarks --benchmark-enable
 
 wheel: $(VENV)/.deps

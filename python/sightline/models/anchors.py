@@ -40,7 +40,8 @@ def kmeans_anchors(sizes: ArrayLike, count: int, *, max_rounds: int = 300) -> ND
     if count < 1:
         raise ValueError(f"`count` must be at least 1, got {count}")
     log_area = np.log(sizes.prod(1))
-    wanted = np.linspace(*np.percentile(log_area, [2, 98]), count)
+    low, high = np.percentile(log_area, [2, 98])
+    wanted = np.linspace(low, high, count)
     centres = sizes[np.abs(log_area[:, None] - wanted[None]).argmin(0)]
     for _ in range(max_rounds):
         nearest = _shape_iou(sizes, centres).argmax(1)

@@ -84,7 +84,7 @@ def convert_batch_norm(model: nn.Module) -> nn.Module:
     replacements: dict[nn.Module, nn.Module] = {}
     for parent in list(model.modules()):
         children = list(parent._modules.items())
-        followers = [*children[1:], (None, None)]
+        followers: list[tuple[Any, Any]] = [*children[1:], (None, None)]
         in_order = isinstance(parent, nn.Sequential) and type(parent).forward is _IN_ORDER
         for (name, child), (next_name, follower) in zip(children, followers):
             if child is None or not _is_plain(child, nn.BatchNorm2d):
@@ -125,7 +125,7 @@ def _activation_of(module: nn.Module) -> dict[str, Any] | None:
     return None
 
 
-def _replacement(norm: nn.Module, activation: dict[str, Any] | None) -> BatchNormAct2d:
+def _replacement(norm: Any, activation: dict[str, Any] | None) -> BatchNormAct2d:
     new = BatchNormAct2d(
         norm.num_features,
         norm.eps,

@@ -1,10 +1,8 @@
 """Models by name, from arguments that a checkpoint can hold as JSON."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-
-from torch import nn
 
 from sightline.models.detector import AnchorDetector
 from sightline.models.resnet import ResNet, resnet18, resnet20
@@ -33,7 +31,7 @@ def _resnet18_detector(
     )
 
 
-_MODELS = {
+_MODELS: dict[str, Callable[..., ResNet | AnchorDetector]] = {
     "resnet18": resnet18,
     "resnet20": resnet20,
     "light_detector": _light_detector,
@@ -60,5 +58,4 @@ def create_model(name: str, num_classes: int, **kwargs: Any) -> ResNet | AnchorD
     if name not in _MODELS:
         near = difflib.get_close_matches(name, _MODELS, n=1, cutoff=0)[0]
         raise ValueError(f"unknown model {name!r}; did you mean {near!r}? Known: {list_models()}")
-    model: nn.Module = _MODELS[name](num_classes, **kwargs)
-    return model
+    return _MODELS[name](num_classes, **kwargs)

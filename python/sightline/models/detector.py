@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,10 +46,11 @@ class AnchorHead(nn.Module):
         self.tower = nn.Sequential(*[ConvNormAct(channels, channels, 3) for _ in range(num_convs)])
         self.class_logits = nn.Conv2d(channels, num_anchors * num_classes, 1)
         self.box_deltas = nn.Conv2d(channels, num_anchors * 4, 1)
-        for layer in (self.class_logits, self.box_deltas):
+        prior = -math.log(1 / _PRIOR_PROBABILITY - 1)
+        for layer, bias in ((self.class_logits, prior), (self.box_deltas, 0.0)):
+            assert layer.bias is not None
             nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
-        nn.init.constant_(self.class_logits.bias, -math.log(1 / _PRIOR_PROBABILITY - 1))
+            nn.init.constant_(layer.bias, bias)
         self.num_classes = num_classes
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,7 +91,7 @@ class AnchorDetector(nn.Module):
 
     def __init__(
         self,
-        trunk: nn.Module,
+        trunk: Any,
         num_classes: int,
         *,
         anchors: Sequence[Sequence[Sequence[float]]] | None = None,
@@ -135,7 +137,7 @@ class AnchorDetector(nn.Module):
         self.iou_threshold = iou_threshold
         self.max_detections = max_detections
 
-        self.trunk = trunk
+        self.trunk: Any = trunk
         channels: Mapping[int, int] = trunk.feature_channels
         used = {stride: width for stride, width in channels.items() if stride >= min(strides)}
         self.fpn = FPN(used, fpn_channels, out_strides=strides)

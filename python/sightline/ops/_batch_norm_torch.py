@@ -76,7 +76,8 @@ def _differentiable_backward(
     # Aliases, so that an input that depends on another one does not count that one's share.
     aliases = [None if t is None else t.view_as(t) for t in inputs]
     wanted = [t for t in aliases if t is not None and t.requires_grad]
-    y = _composed(*aliases, mean, var, *numbers)
+    x, weight, bias, residual = aliases
+    y = _composed(x, weight, bias, residual, mean, var, *numbers)
     found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
     return [next(found) if t is not None and t.requires_grad else None for t in aliases]
 

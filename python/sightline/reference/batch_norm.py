@@ -34,7 +34,7 @@ def batch_norm_act(
     if training and running_mean is not None and running_var is not None and x.size:
         if num_batches_tracked is not None:
             num_batches_tracked += 1
-        factor = 1 / num_batches_tracked if momentum is None else momentum
+        factor = 1 / np.asarray(num_batches_tracked) if momentum is None else momentum
         running_mean[:] = (1 - factor) * running_mean + factor * mean
         running_var[:] = (1 - factor) * running_var + factor * var * count / (count - 1)
     u = _affine(x, _or(weight, np.ones(channels)), _or(bias, np.zeros(channels)), mean, var, eps)
