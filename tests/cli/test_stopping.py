@@ -13,7 +13,7 @@ from sightline.train.checkpoint import load_weights
 from ..tiny import write_colours
 from ..trained import quick_words
 
-EPOCHS = 12
+EPOCHS = 6
 
 
 def start_and_signal(words, number):
@@ -23,7 +23,7 @@ def start_and_signal(words, number):
     seen = []
     for line in process.stdout:
         seen.append(line)
-        if line.startswith("epoch  2/"):
+        if line.startswith(f"epoch 2/{EPOCHS}"):
             process.send_signal(number)
             break
     rest, _ = process.communicate(timeout=120)

@@ -70,17 +70,24 @@ def test_fit_lowers_the_loss_and_fills_the_run_folder(tmp_path):
     assert read_results(tmp_path / "run" / "results.csv") == history.rows
 
 
-@pytest.mark.parametrize("schedule", ["one-cycle", "plateau", "step"])
+@pytest.fixture(scope="module", params=["one-cycle", "plateau", "step"])
+def whole(request, tmp_path_factory):
+    """A run that was never stopped, by schedule."""
+    folder = tmp_path_factory.mktemp(request.param)
+    fit(**toy_run(schedule=request.param), out=folder / "run")
+    return request.param, folder / "run"
+
+
 @pytest.mark.parametrize("stop", [1, 2, 3, 4])
-def test_a_run_stopped_at_any_epoch_and_resumed_has_the_same_bits(tmp_path, stop, schedule):
-    fit(**toy_run(schedule=schedule), out=tmp_path / "whole")
+def test_a_run_stopped_at_any_epoch_and_resumed_has_the_same_bits(tmp_path, stop, whole):
+    schedule, never_stopped = whole
     with pytest.raises(Killed):
         options = {"out": tmp_path / "parts", "on_epoch_end": [kill_after(stop)]}
         fit(**toy_run(schedule=schedule), **options)
     # Another seed: everything that matters has to come from the state file.
     fit(**toy_run(schedule=schedule, seed=99), out=tmp_path / "parts", resume=True)
-    assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
-    assert results_without_times(tmp_path / "parts") == results_without_times(tmp_path / "whole")
+    assert bits(tmp_path / "parts") == bits(never_stopped)
+    assert results_without_times(tmp_path / "parts") == results_without_times(never_stopped)
 
 
 def test_a_run_resumed_after_every_epoch_has_the_same_bits(tmp_path):
