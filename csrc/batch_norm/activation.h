@@ -71,4 +71,34 @@ void dispatch_activation(Activation activation, F f) {
   }
 }
 
+// The same by value, for kernels where a uniform branch costs nothing.
+template <class S>
+SIGHTLINE_HD S activate(Activation activation, S u, S slope) {
+  switch (activation) {
+    case Activation::kRelu:
+      return Relu::value(u, slope);
+    case Activation::kLeakyRelu:
+      return LeakyRelu::value(u, slope);
+    case Activation::kSilu:
+      return Silu::value(u, slope);
+    case Activation::kNone:
+      break;
+  }
+  return u;
+}
+template <class S>
+SIGHTLINE_HD S activation_gradient(Activation activation, S grad, S u, S slope) {
+  switch (activation) {
+    case Activation::kRelu:
+      return Relu::gradient(grad, u, slope);
+    case Activation::kLeakyRelu:
+      return LeakyRelu::gradient(grad, u, slope);
+    case Activation::kSilu:
+      return Silu::gradient(grad, u, slope);
+    case Activation::kNone:
+      break;
+  }
+  return grad;
+}
+
 }  // namespace sightline

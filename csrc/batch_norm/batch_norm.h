@@ -7,9 +7,9 @@
 // count m = batch * length), in double, so that the rounding of a large mean is not lost in x -
 // mean.
 //
-// Moments are those of short blocks, shifted by a value of the block and merged in double (Chan,
-// Golub, LeVeque 1979) in an order that depends on the shape alone: the same bits for any number of
-// threads. CPU and CUDA differ in that order, and so in the last bits.
+// Moments are those of short blocks, shifted by an early value or mean of theirs and merged in
+// double (Chan, Golub, LeVeque 1979) in an order that depends on the shape alone: the same bits for
+// any number of threads. CPU and CUDA differ in that order, and so in the last bits.
 #pragma once
 
 #include <cstdint>
@@ -50,6 +50,12 @@ struct BatchNormForward {
 template <class T>
 void batch_norm_act_cpu(const BatchNormForward<T>& tensors, const BatchNormShape& shape,
                         const BatchNormOptions& options, ParallelFor parallel_for);
+template <class T>
+void batch_norm_act_cuda(const BatchNormForward<T>& tensors, const BatchNormShape& shape,
+                         const BatchNormOptions& options, double* workspace, CudaStream stream);
+
+// How many numbers of device memory the *_cuda functions of this shape need as workspace.
+int64_t batch_norm_workspace_cuda(const BatchNormShape& shape);
 
 // grad_weight and grad_bias are sums over the batch in inference, too.
 template <class T>
@@ -70,6 +76,10 @@ struct BatchNormBackward {
 template <class T>
 void batch_norm_act_backward_cpu(const BatchNormBackward<T>& tensors, const BatchNormShape& shape,
                                  const BatchNormOptions& options, ParallelFor parallel_for);
+template <class T>
+void batch_norm_act_backward_cuda(const BatchNormBackward<T>& tensors, const BatchNormShape& shape,
+                                  const BatchNormOptions& options, double* workspace,
+                                  CudaStream stream);
 
 // What running statistics take in after a training step over `count` elements a channel:
 // running += factor * (batch - running), with the unbiased variance (count >= 2).
@@ -86,6 +96,8 @@ struct BatchNormTracking {
 
 template <class S>
 void batch_norm_track_cpu(const BatchNormTracking<S>& tracking);
+template <class S>
+void batch_norm_track_cuda(const BatchNormTracking<S>& tracking, CudaStream stream);
 
 // Every instance that cpu.cpp and cuda.cu hold.
 #define SIGHTLINE_BATCH_NORM_TYPES(X) X(float) X(double) X(Float16) X(BFloat16)

@@ -126,7 +126,7 @@ class ColumnMoments {
     Buffer<T> buffer;
     const Rows<const S> rows = load(x, chunk, buffer);
     if (block_ == 0) {
-      std::copy_n(rows.data, width_, origin_);
+      run_for_isa<AverageRows>(rows, origin_, std::min(kOriginRows, chunk.rows), width_);
       std::fill_n(sum_, width_, S(0));
       std::fill_n(square_, width_, S(0));
     }

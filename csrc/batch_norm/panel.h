@@ -13,6 +13,7 @@ inline constexpr int64_t kMaxWidth = 512;   // columns of a panel; bounds the bu
 inline constexpr int64_t kMinWidth = 128;   // columns that narrow data are gathered to; at most
                                             // half of kMaxWidth
 inline constexpr int64_t kBlockRows = 128;  // rows summed in type Compute<T>, then merged in double
+inline constexpr int64_t kOriginRows = 8;   // averaged to what a block's moments are shifted by
 inline constexpr int64_t kChunk = 2048;     // elements of a buffer: a few fit the nearest cache
 inline constexpr int64_t kMaxGroups = 64;   // tasks of channels-last data: enough for 64 threads
 inline constexpr int64_t kMinGroup = 1 << 15;  // elements of such a task, fewer are not worth one

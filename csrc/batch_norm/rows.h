@@ -129,6 +129,22 @@ struct InputGradientRows {
   }
 };
 
+// The mean of each column.
+struct AverageRows {
+  template <class S>
+  SIGHTLINE_INLINE static void run(Rows<const S> x, S* mean, int64_t rows, int64_t width) {
+    for (int64_t j = 0; j < width; ++j) mean[j] = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      const S* p = x.row(r);
+      SIGHTLINE_INDEPENDENT
+      for (int64_t j = 0; j < width; ++j) mean[j] += p[j];
+    }
+    const S share = S(1) / static_cast<S>(rows);
+    SIGHTLINE_INDEPENDENT
+    for (int64_t j = 0; j < width; ++j) mean[j] *= share;
+  }
+};
+
 // Adds to each column's sums of x - origin and of its square. Row by row, with the sums in the
 // first-level cache: visiting several rows at a time halves the speed of reading, since the
 // prefetchers of the hardware do not follow it (measured on Zen 4).

@@ -90,6 +90,12 @@ Tensor new_per_channel(const Tensor& x, ScalarType type) {
   return torch::stable::new_empty(x, {x.size(1)}, type);
 }
 
+// Device memory of a call; torch gives it to nobody else before the stream is past the call.
+template <class Shape>
+Tensor new_workspace(const Tensor& x, const Shape& shape) {
+  return torch::stable::new_empty(x, {batch_norm_workspace_cuda(shape)}, ScalarType::Double);
+}
+
 template <class T>
 const T* data_of(const Tensor& t) {
   return static_cast<const T*>(t.const_data_ptr());
@@ -142,6 +148,13 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_act(const Tensor& input, const Opt
                                       mutable_data_of<double>(mean),
                                       mutable_data_of<double>(var),
                                       mutable_data_of<T>(y)};
+    if constexpr (kHasCuda) {
+      if (scope.on_cuda()) {
+        const Tensor workspace = new_workspace(x, shape);
+        return batch_norm_act_cuda(tensors, shape, options, mutable_data_of<double>(workspace),
+                                   scope.stream());
+      }
+    }
     batch_norm_act_cpu(tensors, shape, options, torch_parallel_for);
   });
   return {y, mean, var};
@@ -185,6 +198,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_act_backward(
         mutable_data_of<S>(grad_weight),
         mutable_data_of<S>(grad_bias),
         residual.has_value() ? mutable_data_of<T>(grad_residual) : nullptr};
+    if constexpr (kHasCuda) {
+      if (scope.on_cuda()) {
+        const Tensor workspace = new_workspace(x, shape);
+        return batch_norm_act_backward_cuda(tensors, shape, options,
+                                            mutable_data_of<double>(workspace), scope.stream());
+      }
+    }
     batch_norm_act_backward_cpu(tensors, shape, options, torch_parallel_for);
   });
   return {grad_x, grad_weight, grad_bias, grad_residual};
@@ -222,6 +242,9 @@ void batch_norm_track(const Tensor& mean, const Tensor& var, int64_t count,
         momentum.value_or(-1),
         channels,
         count};
+    if constexpr (kHasCuda) {
+      if (scope.on_cuda()) return batch_norm_track_cuda(tracking, scope.stream());
+    }
     batch_norm_track_cpu(tracking);
   };
   dispatch_float(running_mean, track);
@@ -249,5 +272,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "Tensor(a!) running_mean, Tensor(b!) running_var, Tensor(c!)? num_batches_tracked) -> ()");
 }
 STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { add_kernels(m); }
+#ifdef SIGHTLINE_CUDA
+STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { add_kernels(m); }
+#endif
 
 }  // namespace sightline

@@ -90,6 +90,8 @@ def batch_norm_act(
     check_choice("activation", activation, ACTIVATIONS)
     if save != "input":
         raise ValueError(f'`save` must be "input", all there is in this version, got {save!r}')
+    if not eps >= 0:
+        raise ValueError(f"`eps` must be >= 0, got {eps}")
     _check_shapes(x, weight, bias, running_mean, running_var, residual)
     _check_statistics(x, running_mean, running_var, training, momentum, num_batches_tracked)
     numbers = (ACTIVATIONS.index(activation), float(negative_slope), bool(training), float(eps))
@@ -169,8 +171,9 @@ def _track_arrays(_native, mean, var, count, momentum, running_mean, running_var
     if tracked is not None:
         tracked += 1
     factor = 1 / float(tracked) if momentum is None else momentum
-    running_mean += (factor * (mean - running_mean)).astype(running_mean.dtype)
-    running_var += (factor * (var * count / (count - 1) - running_var)).astype(running_var.dtype)
+    unbiased = count / (count - 1)
+    running_mean[...] = running_mean + factor * (mean - running_mean)
+    running_var[...] = running_var + factor * (var * unbiased - running_var)
 
 
 def _check_shapes(x, weight, bias, running_mean, running_var, residual):
