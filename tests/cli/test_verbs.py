@@ -46,6 +46,8 @@ def test_eval_writes_metrics_and_predictions(trained_copy, capsys):
     assert main(["eval", str(run), "weights=last", f"split={split}"]) == 0
     out = capsys.readouterr().out
     assert "weights last" in out and "green" in out and name in out
+    page = (run / "report.html").read_text()
+    assert f"On the {split} split, with the last weights" in page
 
 
 @pytest.mark.parametrize("trained", ["detect"], indirect=True)

@@ -2,7 +2,8 @@
 sightline eval --gt <gt.json> --dt <dt.json> [--json]
 
 The first form evaluates a run's weights on a split of its data set (or of another one with the
-same classes) and writes evaluation.json and predictions.json into <run>/eval-<split>.
+same classes), writes evaluation.json and predictions.json into <run>/eval-<split> and adds them to
+<run>/report.html.
 The second prints COCO's twelve numbers for ground truth and detections in COCO's json format.
 
   split=      split to evaluate on; val without it
@@ -75,6 +76,10 @@ def _evaluate_run(arguments: Arguments) -> int:
     print(f"{len(annotations)} images of the {split} split, weights {weights}")
     print(evaluation_table(evaluation))
     print(f"results  {folder}")
+    if source.is_dir() and out is None:
+        from sightline.report import write_report
+
+        print(f"report   {write_report(source, warn=Log().warn)}")
     return 0
 
 

@@ -14,6 +14,7 @@ from sightline.train.environment import environment, fingerprint
 from sightline.train.evaluate import evaluate
 from sightline.train.files import read_json, write_json
 from sightline.train.fit import fit
+from sightline.train.header import print_header
 from sightline.train.history import History
 from sightline.train.log import Log
 from sightline.train.optimizer import make_optimizer
@@ -220,37 +221,3 @@ def fingerprints(prepared: Prepared) -> dict[str, str | None]:
     """A hash of each split's labels."""
     val = fingerprint(prepared.val) if prepared.val is not None else None
     return {"train": fingerprint(prepared.train), "val": val}
-
-
-def print_header(prepared: Prepared, path: Path, log: Log) -> None:
-    """What is about to be trained, on what, and which settings are not defaults."""
-    settings, train = prepared.settings, prepared.train
-    parameters = sum(p.numel() for p in prepared.model.parameters())
-    height, width = prepared.preprocess.size
-    counts = [f"{len(train)} train"]
-    if prepared.val is not None:
-        counts.append(f"{len(prepared.val)} {prepared.val.split or 'val'}")
-    classes = ", ".join(
-        f"{name} {count}" for name, count in zip(train.class_names, train.class_counts())
-    )
-    log.line(f"run      {path}")
-    log.line(
-        f"model    {settings.model.name}, {parameters / 1e6:.2f} M parameters, "
-        f"{height} x {width} pixels, on {prepared.device}"
-    )
-    log.line(f"data     {settings.data.path} ({train.format}): {', '.join(counts)} images")
-    log.line(f"classes  {classes}")
-    log.line("settings that differ from the defaults, by where they come from:")
-    by_origin: dict[str, list[str]] = {}
-    for key, origin in settings.origins.items():
-        group, name = key.split(".", 1)
-        if origin != "default" and key != "model.options":
-            value = getattr(getattr(settings, group), name)
-            by_origin.setdefault(origin, []).append(f"{key}={_short(value)}")
-    log.table((origin, " ".join(words)) for origin, words in by_origin.items())
-
-
-def _short(value: object) -> str:
-    if isinstance(value, (tuple, list)):
-        return ",".join(_short(item) for item in value)
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,42 @@
+"""What a run prints before its first epoch."""
+
+from pathlib import Path
+
+from sightline.train.log import Log
+from sightline.train.prepare import Prepared
+
+__all__ = ["print_header"]
+
+
+def print_header(prepared: Prepared, path: Path, log: Log) -> None:
+    """What is about to be trained, on what, and which settings are not defaults."""
+    settings, train = prepared.settings, prepared.train
+    parameters = sum(p.numel() for p in prepared.model.parameters())
+    height, width = prepared.preprocess.size
+    counts = [f"{len(train)} train"]
+    if prepared.val is not None:
+        counts.append(f"{len(prepared.val)} {prepared.val.split or 'val'}")
+    classes = ", ".join(
+        f"{name} {count}" for name, count in zip(train.class_names, train.class_counts())
+    )
+    log.line(f"run      {path}")
+    log.line(
+        f"model    {settings.model.name}, {parameters / 1e6:.2f} M parameters, "
+        f"{height} x {width} pixels, on {prepared.device}"
+    )
+    log.line(f"data     {settings.data.path} ({train.format}): {', '.join(counts)} images")
+    log.line(f"classes  {classes}")
+    log.line("settings that differ from the defaults, by where they come from:")
+    by_origin: dict[str, list[str]] = {}
+    for key, origin in settings.origins.items():
+        group, name = key.split(".", 1)
+        if origin != "default" and key != "model.options":
+            value = getattr(getattr(settings, group), name)
+            by_origin.setdefault(origin, []).append(f"{key}={_short(value)}")
+    log.table((origin, " ".join(words)) for origin, words in by_origin.items())
+
+
+def _short(value: object) -> str:
+    if isinstance(value, (tuple, list)):
+        return ",".join(_short(item) for item in value)
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
