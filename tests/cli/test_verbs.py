@@ -125,6 +125,16 @@ def test_a_corrupt_picture_is_named(trained_copy, tmp_path, capsys):
     assert str(broken) in capsys.readouterr().err
 
 
+def test_eval_on_another_data_set_shows_the_pictures_of_that_one(trained_copy, tmp_path, capsys):
+    task, _, run = trained_copy
+    other = WRITE[task](tmp_path / "other")
+    assert main(["eval", str(run), f"data={other}"]) == 0
+    assert "warning" not in capsys.readouterr().out
+    saved = json.loads((run / "eval-val" / "evaluation.json").read_text())
+    assert saved["data"] == str(other)
+    assert (run / "eval-val" / "plots" / "predictions.png").is_file()
+
+
 def test_evaluation_against_another_task_is_refused(trained_copy, tmp_path, capsys):
     task, _, run = trained_copy
     other = {"detect": "classify", "classify": "detect"}[task]

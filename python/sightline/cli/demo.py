@@ -64,5 +64,5 @@ def _held_out(path: Path) -> dict[str, float]:
     settings = resolve([config_layer(path)])
     test = read_split(settings, "test", class_names=predictor.class_names)
     evaluation = evaluate_predictor(predictor, test, 50)
-    write_evaluation(path / "eval-test", evaluation, split="test", weights="best")
+    write_evaluation(path / "eval-test", evaluation, test, weights="best")
     return evaluation.metrics

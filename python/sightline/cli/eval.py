@@ -69,7 +69,7 @@ def _evaluate_run(arguments: Arguments) -> int:
     warn_of_issues(annotations, Log(quiet=as_json))
     evaluation = evaluate_predictor(predictor, annotations, batch_size)
     folder = Path(out) if out else _result_folder(source, split)
-    write_evaluation(folder, evaluation, split=split, weights=weights)
+    write_evaluation(folder, evaluation, annotations, weights=weights)
     if as_json:
         print(to_json({"split": split, "images": len(annotations), **evaluation.metrics}))
         return 0

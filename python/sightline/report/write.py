@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,9 @@ def _evaluation_section(
         page.heading("Precision and recall", level=3)
         _show(page, plots / "precision_recall.png", draw_precision_recall(curves), "PR curves")
     try:
-        annotations = read_split(settings, split, class_names=found["class_names"])
+        annotations = read_split(
+            _reading(settings, found["data"]), split, class_names=found["class_names"]
+        )
     except (OSError, ValueError) as error:
         warn(f"no example pictures in the report: {error}")
         return
@@ -170,6 +173,13 @@ def _evaluation_section(
     plots.mkdir(parents=True, exist_ok=True)
     atomic_write(plots / "predictions.png", buffer.getvalue())
     page.picture(buffer.getvalue(), f"predictions on the {split} split")
+
+
+def _reading(settings: Settings, source: str) -> Settings:
+    """The run's settings for the data set that was evaluated, which may be another one."""
+    if source == settings.data.path:
+        return settings
+    return replace(settings, data=replace(settings.data, path=source, format=None))
 
 
 def _show(page: Page, path: Path, figure: Any, description: str) -> None:

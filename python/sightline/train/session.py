@@ -140,7 +140,7 @@ def _train(prepared: Prepared, path: Path, log: Log, *, resume: bool) -> Run:
     if prepared.val is not None:
         predictor = load(path, device=prepared.device)
         evaluation = evaluate_predictor(predictor, prepared.val, settings.data.batch_size)
-        write_evaluation(path, evaluation, split=prepared.val.split or "val", weights="best")
+        write_evaluation(path, evaluation, prepared.val, weights="best")
     return Run(path, history, evaluation)
 
 
@@ -208,11 +208,19 @@ def evaluate_predictor(
     return scorer.evaluation()
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation, *, split: str, weights: str) -> None:
-    """Write evaluation.json and predictions.json into a folder."""
+def write_evaluation(
+    folder: Path, evaluation: Evaluation, annotations: Annotations, *, weights: str
+) -> None:
+    """Write evaluation.json and predictions.json of a data set into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(
-        folder / "evaluation.json", {"split": split, "weights": weights, **evaluation.to_dict()}
+        folder / "evaluation.json",
+        {
+            "data": annotations.source,
+            "split": annotations.split,
+            "weights": weights,
+            **evaluation.to_dict(),
+        },
     )
     write_json(folder / "predictions.json", evaluation.predictions)
 
