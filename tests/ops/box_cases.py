@@ -12,7 +12,8 @@ def random_boxes(rng, n, dtype=np.float32, bad=False):
         boxes[kind == 0, 2:] = boxes[kind == 0, :2]
         boxes[kind == 1] = boxes[kind == 1][:, [2, 3, 0, 1]]
         boxes[kind == 2] = np.round(boxes[kind == 2])
-        for value in (np.nan, np.inf, -np.inf, 0.9 * float(np.finfo(dtype).max)):
+        big = 0.9 * float(np.finfo(dtype).max)
+        for value in (np.nan, np.inf, -np.inf, big, -big):
             boxes[rng.random(boxes.shape) < 0.02] = value
     return boxes.astype(dtype)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sightline import ops, reference
 from sightline.ops._iou_torch import LOSS_OPS, MATRIX_OPS
 
+from .box_cases import awkward_layouts, random_boxes
 from .isa import outputs_of_every_level
 
 SIZES = (0, 1, 2, 63, 64, 65, 300)
@@ -21,20 +22,6 @@ TOLERANCE = {
     for name in (*MATRIX_OPS, *LOSS_OPS)
     for dtype in (np.float32, np.float64)
 }
-
-
-def random_boxes(rng, n, dtype=np.float32, bad=False):
-    corner = rng.uniform(-50, 100, (n, 2))
-    boxes = np.concatenate([corner, corner + rng.uniform(0, 60, (n, 2))], 1)
-    if bad:
-        kind = rng.integers(0, 6, n)
-        boxes[kind == 0, 2:] = boxes[kind == 0, :2]
-        boxes[kind == 1] = boxes[kind == 1][:, [2, 3, 0, 1]]
-        boxes[kind == 2] = np.round(boxes[kind == 2])
-        big = 0.9 * float(np.finfo(dtype).max)
-        for value in (np.nan, np.inf, -np.inf, big, -big):
-            boxes[rng.random(boxes.shape) < 0.02] = value
-    return boxes.astype(dtype)
 
 
 def assert_as_reference(name, got, expected):
@@ -146,9 +133,7 @@ def test_arrays_of_any_layout_give_the_same_result():
     rng = np.random.default_rng(3)
     a, b = random_boxes(rng, 65), random_boxes(rng, 33)
     expected = ops.box_iou(a, b)
-    frozen = a.copy()
-    frozen.flags.writeable = False
-    for same in (np.asfortranarray(a), a.repeat(2, 0)[::2], a[::-1][::-1], a.astype(">f4"), frozen):
+    for same in awkward_layouts(a):
         assert (ops.box_iou(same, b) == expected).all()
     tensor = torch.from_numpy(a).t().contiguous().t()
     assert (ops.box_iou(tensor, torch.from_numpy(b)).numpy() == expected).all()
@@ -306,6 +291,21 @@ for dtype in (np.float32, np.float64):
 def test_every_isa_level_gives_the_same_bits():
     outputs = outputs_of_every_level(BITS % ([*MATRIX_OPS, *LOSS_OPS],))
     assert len(set(outputs.values())) == 1
+
+
+@pytest.mark.parametrize("name", [*MATRIX_OPS, *LOSS_OPS])
+def test_cuda_gives_the_bits_of_the_cpu(name, cuda):
+    rng = np.random.default_rng(11)
+    for n, m in ((0, 3), (1, 1), (65, 300), (1000, 1000)):
+        m = n if name in LOSS_OPS else m
+        a, b = (torch.from_numpy(random_boxes(rng, k, bad=True)).requires_grad_() for k in (n, m))
+        expected = getattr(ops, name)(a, b)
+        on_gpu = [t.detach().to(cuda).requires_grad_() for t in (a, b)]
+        got = getattr(ops, name)(*on_gpu)
+        assert torch.equal(got.cpu(), expected)
+        grads = torch.autograd.grad(expected.sum(), (a, b))
+        for grad, other in zip(grads, torch.autograd.grad(got.sum(), on_gpu)):
+            torch.testing.assert_close(other.cpu(), grad, rtol=1e-4, atol=1e-6)
 
 
 def test_any_thread_count_gives_the_same_bits():
