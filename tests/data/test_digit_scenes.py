@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sightline.data import DataError, load_digit_scenes
-from sightline.data.digit_scenes import _PHOTOGRAPHS, _digit_indices
+from sightline.data.digit_scenes import _PHOTOGRAPHS, SCENE_SIZE, _digit_indices, _ripple
 
 
 def test_scenes_obey_their_rules():
@@ -66,3 +66,13 @@ def test_scene_arguments_are_checked():
         load_digit_scenes("extra")
     with pytest.raises(ValueError, match="`count` must be at least 1, got 0"):
         load_digit_scenes("train", 0)
+
+
+def test_rippling_bends_lines_and_invents_no_colour():
+    picture = np.zeros((SCENE_SIZE, SCENE_SIZE, 3), np.uint8)
+    picture[:, ::16] = (10, 200, 90)
+    bent = _ripple(picture, np.random.default_rng(0))
+    assert bent.shape == picture.shape and bent.dtype == np.uint8
+    assert {tuple(colour) for colour in bent.reshape(-1, 3)} == {(0, 0, 0), (10, 200, 90)}
+    columns_of_line = [np.flatnonzero(row.any(1)).tolist() for row in bent]
+    assert len({tuple(columns) for columns in columns_of_line}) > SCENE_SIZE // 2
