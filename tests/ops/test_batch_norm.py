@@ -501,3 +501,38 @@ def test_wrong_arguments_are_named(error, message, changes):
     good = {"x": X, **dict.fromkeys(names)}
     with pytest.raises(error, match=message):
         ops.batch_norm_act(**{**good, **changes})
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cuda_gives_what_the_cpu_gives_without_synchronising(cuda, layout, dtype):
+    for shape, activation, residual, training in itertools.product(
+        ((4, 3, 5, 7), (2, 40, 60, 50), (2, 70, 3, 3), (1, 2, 300, 400)),
+        ACTIVATIONS,
+        (False, True),
+        (True, False),
+    ):
+        settings = {"activation": activation, "training": training, "momentum": None}
+        args = arguments(shape, dtype, layout, residual)
+        moved = {
+            k: v if v is None else v.detach().to(cuda).requires_grad_(v.requires_grad)
+            for k, v in args.items()
+        }
+        grad = torch.randn(shape).to(dtype)
+        grads = {"cpu": grad, "cuda": grad.to(cuda)}
+        results = []
+        for given in (args, moved):
+            device = given["x"].device.type
+            tracked = torch.tensor(3, device=device)
+            before = torch.cuda.get_sync_debug_mode()
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                y = call(given, num_batches_tracked=tracked, **settings)
+                names = [k for k in ("x", "weight", "bias", "residual") if given[k] is not None]
+                found = torch.autograd.grad(y, [given[k] for k in names], grads[device])
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+            results.append((y, *found, given["running_mean"], given["running_var"], tracked))
+        for on_cpu, on_gpu in zip(*results, strict=True):
+            assert on_gpu.device.type == "cuda" and on_gpu.stride() == on_cpu.stride()
+            assert_near(on_gpu.cpu(), on_cpu.detach().double(), dtype, f"{shape} {settings}")
