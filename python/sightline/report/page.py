@@ -19,7 +19,7 @@ h3 { font-size: 1.02rem; margin: 1.7rem 0 .3rem; } p { margin: .4rem 0 .8rem; }
 table { border-collapse: collapse; margin: .5rem 0 1rem; }
 th, td { padding: .28rem .8rem; text-align: right; border-bottom: 1px solid #eaeef2;
          font-variant-numeric: tabular-nums; }
-th:first-child, td:first-child { text-align: left; } th { color: #57606a; font-weight: 600; }
+.text { text-align: left; } th { color: #57606a; font-weight: 600; }
 .cards { display: flex; flex-wrap: wrap; gap: .8rem; margin: .9rem 0; }
 .card { border: 1px solid #d8dee4; border-radius: 8px; padding: .5rem 1rem; min-width: 6.5rem; }
 .card b { display: block; font-size: 1.45rem; } .card span { color: #57606a; font-size: .85rem; }
@@ -54,9 +54,9 @@ class Page:
         """One row a dict, columns by their keys."""
         if not rows:
             return
-        head = "".join(f"<th>{html.escape(str(name))}</th>" for name in rows[0])
+        head = "".join(_tag("th", name, value) for name, value in rows[0].items())
         body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(_cell(v))}</td>" for v in row.values()) + "</tr>"
+            "<tr>" + "".join(_tag("td", _cell(v), v) for v in row.values()) + "</tr>"
             for row in rows
         )
         self._parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
@@ -75,6 +75,12 @@ class Page:
             f"<title>{html.escape(self.title)}</title>\n<style>{_STYLE}</style></head>\n"
             f"<body>\n{body}\n</body></html>\n"
         )
+
+
+def _tag(tag: str, content: str, value: Any) -> str:
+    """A cell of a table; columns of words are flush left, those of numbers right."""
+    kind = ' class="text"' if isinstance(value, str) else ""
+    return f"<{tag}{kind}>{html.escape(str(content))}</{tag}>"
 
 
 def _cell(value: Any) -> str:
