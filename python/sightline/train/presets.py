@@ -17,6 +17,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optimizer.weight_decay": 0.05,
         "optimizer.clip_norm": 5.0,
     },
+    # Blood cells (BCCD, trained on train and val with augment.flip_v=0.5, last weights): AP50 on the
+    # test split .902 and .895 for seeds 0 and 1, in 470 s of CPU time.
     "detect": {
         "model.name": "light_detector",
         "data.batch_size": 8,
@@ -30,6 +32,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optimizer.final_factor": 0.01,
         "augment.scale": (0.75, 1.35),
     },
+    # Accuracy .994, .994 and .992 for seeds 0, 1 and 2, in 45 s of CPU time.
     "digits": {
         "model.name": "resnet20",
         "data.size": (16, 16),
@@ -45,6 +48,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optimizer.final_factor": 0.01,
         "augment.brightness": 0.0,
     },
+    # AP50 on the 500 held-out scenes .880 for seed 1, in 260 s of CPU time.
     "digit-scenes": {
         "model.name": "light_detector",
         # Digits are told apart by strokes of two to six pixels, so the trunk has a block at
