@@ -1,6 +1,11 @@
 """Fixtures that several parts share."""
 
 import os
+
+# Before torch is imported, here and in the processes that tests start: their pictures are too small
+# for two threads to help, and threads that wait for each other on a busy machine take minutes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import shutil
 from pathlib import Path
 
