@@ -1,6 +1,11 @@
 """Models under one convention: `model(images, targets)` is a dict of loss terms, `model(images)`
 predictions, the same in train and eval mode."""
 
+try:
+    import torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError("sightline.models needs torch: pip install 'sightline[torch]'") from error
+
 from sightline.models.anchors import default_anchors, fit_anchors, grid_anchors, kmeans_anchors
 from sightline.models.batch_norm import BatchNormAct2d, convert_batch_norm
 from sightline.models.create import create_model, list_models

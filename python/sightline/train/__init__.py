@@ -3,6 +3,11 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+try:
+    import torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError("sightline.train needs torch: pip install 'sightline[train]'") from error
+
 from sightline.train.checkpoint import load_state, load_weights, save_state, save_weights
 from sightline.train.early_stopping import EarlyStopping
 from sightline.train.ema import EMA
