@@ -94,3 +94,9 @@ def test_the_package_runs_as_a_module():
     command = [sys.executable, "-m", "sightline", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("sightline ")
+
+
+def test_a_missing_file_is_named_without_its_errno(tmp_path, capsys):
+    missing = tmp_path / "nope.json"
+    assert main(["eval", "--gt", str(missing), "--dt", str(missing)]) == 2
+    assert capsys.readouterr().err == f"sightline eval: {missing}: No such file or directory\n"

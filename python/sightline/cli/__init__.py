@@ -62,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def one_line(error: Exception) -> str:
     """An error as one line; one that nobody foresaw says how to see where it arose."""
     said = str(error)
-    if isinstance(error, OSError) and error.strerror and error.filename is None:
-        said = error.strerror  # without its "[Errno 28]": the sentence is ours
+    if isinstance(error, OSError) and error.strerror:  # without its "[Errno 28]"
+        said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = " ".join(said.split()) or type(error).__name__
     if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)):
         return text
