@@ -296,6 +296,24 @@ def test_results_do_not_depend_on_the_number_of_threads():
         torch.set_num_threads(torch_threads)
 
 
+@pytest.mark.parametrize("rule", ["coco", "voc"])
+def test_cuda_gives_the_bits_of_the_cpu(rule, cuda):
+    arrays, named, inputs = large_case()
+    on_gpu = [value.to(cuda) for value in to_tensors(arrays)]
+    named_on_gpu = {name: value.to(cuda) for name, value in to_tensors(named).items()}
+    wanted = match_detections(*arrays, **named, **FLAGS, rule=rule)
+    got = match_detections(*on_gpu, **named_on_gpu, **FLAGS, rule=rule)
+    assert_same([value.cpu() for value in got], wanted)
+    curves = accumulate_precision(*(value.to(cuda) for value in to_tensors(inputs)))
+    assert_same([value.cpu() for value in curves], accumulate_precision(*inputs))
+    curve = np.linspace(0, 1, 13).reshape(1, 13)
+    for method in ("101point", "11point", "all"):
+        area = average_precision(
+            *(torch.from_numpy(curve).to(cuda) for _ in range(2)), method=method
+        )
+        assert_same([area.cpu()], [average_precision(curve, curve, method=method)])
+
+
 def native_arguments(seed=0):
     rng = np.random.default_rng(seed)
     arrays, named = random_groups(rng, groups=4, detections=5, objects=3)
