@@ -3,6 +3,7 @@
 # Both make .venv, install what constraints.txt pins and build the native code; a second call reuses it all.
 #
 # make check           ruff, clang-format, mypy
+# make fuzz            the long run of random cases against the references, at every instruction set
 # make bench           the benchmarks of the ops, against their peers where these are installed
 # make cuda            build with the CUDA kernels (needs nvcc, no GPU) and load that build
 # make without-torch   build and test the NumPy half in an environment without torch
@@ -47,6 +48,9 @@ $(VENV)/.deps: pyproject.toml $(CONSTRAINTS)
 $(VENV)/.built: $(VENV)/.deps $(NATIVE)
 	$(BIN)/pip install -q --no-build-isolation --no-deps -e .
 	touch $@
+
+fuzz: $(VENV)/.built
+	set -e; for isa in avx512 avx2 baseline; do SIGHTLINE_ISA=$$isa $(BIN)/python -m tests.fuzz; done
 
 check: $(VENV)/.built
 	$(BIN)/ruff check .
@@ -106,4 +110,4 @@ wheel: $(VENV)/.deps
 clean:
 	rm -rf build dist $(VENV)
 
-.PHONY: demo test build check bench cuda without-torch abi sanitize gpu wheel clean
+.PHONY: demo test build fuzz check bench cuda without-torch abi sanitize gpu wheel clean
