@@ -1,12 +1,14 @@
 // What every torch.cpp adapter needs of the stable ABI.
 #pragma once
 
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
+#include <array>
 #include <optional>
 
 #include "common/cuda_stream.h"
@@ -40,6 +42,27 @@ class DeviceScope {
   std::optional<torch::stable::accelerator::DeviceGuard> guard_;
   CudaStream stream_;
 };
+
+// torch::stable::contiguous and torch::stable::new_empty go through the boxed dispatcher, 1 us
+// each: as much as everything else in a call on a few boxes.
+inline Tensor as_contiguous(const Tensor& t) {
+  return t.is_contiguous() ? t : torch::stable::contiguous(t);
+}
+
+template <size_t kDims>
+Tensor allocate(const Tensor& like, const int64_t (&sizes)[kDims], ScalarType dtype) {
+  std::array<int64_t, kDims> strides;
+  int64_t stride = 1;
+  for (size_t d = kDims; d-- > 0; stride *= sizes[d]) strides[d] = stride;
+  int32_t device = 0;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
+  AtenTensorHandle out;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
+      kDims, sizes, strides.data(),
+      torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype)), device,
+      like.get_device_index(), &out));
+  return Tensor(out);
+}
 
 // Backstops of memory safety; the public functions check first, with better words.
 inline void check_boxes(const Tensor& t, const char* name) {

@@ -21,8 +21,7 @@ Tensor suppress_on_cpu(const Tensor& boxes, const Tensor& scores, const int64_t*
                        T threshold) {
   const std::vector<int64_t> keep = nms_cpu(boxes.const_data_ptr<T>(), scores.const_data_ptr<S>(),
                                             idxs, boxes.size(0), threshold, torch_parallel_for);
-  Tensor out =
-      torch::stable::new_empty(boxes, {static_cast<int64_t>(keep.size())}, ScalarType::Long);
+  Tensor out = allocate(boxes, {static_cast<int64_t>(keep.size())}, ScalarType::Long);
   std::copy(keep.begin(), keep.end(), out.mutable_data_ptr<int64_t>());
   return out;
 }
@@ -43,7 +42,7 @@ Tensor suppress_on_cuda(const Tensor& boxes, const Tensor& scores, const int64_t
 Tensor suppress_segments(const Tensor& boxes, const Tensor& scores, const Tensor* idxs,
                          double iou_threshold) {
   const DeviceScope scope(boxes);
-  const Tensor b = torch::stable::contiguous(boxes), s = torch::stable::contiguous(scores);
+  const Tensor b = as_contiguous(boxes), s = as_contiguous(scores);
   const int64_t* const i = idxs == nullptr ? nullptr : idxs->const_data_ptr<int64_t>();
   Tensor keep;
   dispatch_float(b, [&]<class T>(T) {
@@ -73,7 +72,7 @@ Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& idxs
                       idxs.scalar_type() == ScalarType::Long &&
                       idxs.get_device_index() == boxes.get_device_index(),
                   "idxs must have one int64 for each of boxes, on their device");
-  const Tensor i = torch::stable::contiguous(idxs);
+  const Tensor i = as_contiguous(idxs);
   return suppress_segments(boxes, scores, &i, iou_threshold);
 }
 

@@ -24,6 +24,9 @@ if torch is not None:
         _torch_missing = str(error)
 
 
+_FLOAT32 = {torch.float32} if torch is not None else set()
+
+
 def has_torch_ops() -> bool:
     """Whether tensors can be given: torch is installed and the torch ops were built."""
     return _torch_ops is not None
@@ -37,24 +40,30 @@ def backend(**arguments: Any) -> Any:
     """The native functions for these arguments: `torch.ops.sightline` or `sightline._numpy`.
 
     Raises TypeError for a mixture of tensors and arrays or any other type, ValueError for tensors
-    on several devices or on one without kernels. An argument that is None is passed over.
+    on several devices or on one without kernels. An argument that is None, which the first is not,
+    is passed over.
     """
-    given = [(name, value) for name, value in arguments.items() if value is not None]
-    first_name, first = given[0]
+    given = iter(arguments.items())
+    first_name, first = next(given)
     if is_tensor(first):
-        for name, value in given[1:]:
+        device = first.device
+        for name, value in given:
+            if value is None:
+                continue
             if not is_tensor(value):
                 raise TypeError(
                     f"`{name}` must be a torch.Tensor as `{first_name}` is, got {_kind(value)}: "
                     "convert one of them, tensors and arrays do not mix"
                 )
-            if value.device != first.device:
+            if value.device != device:
                 raise ValueError(
-                    f"`{name}` is on device {value.device} and `{first_name}` on {first.device}: "
+                    f"`{name}` is on device {value.device} and `{first_name}` on {device}: "
                     "move them to one device"
                 )
         return _backend_of_tensors(first_name, first)
-    for name, value in given:
+    for name, value in arguments.items():
+        if value is None:
+            continue
         if is_tensor(value):
             raise TypeError(
                 f"`{name}` is a torch.Tensor and `{first_name}` is {_kind(first)}: "
@@ -139,21 +148,21 @@ def as_floats(**arguments: Any) -> list[Any]:
     That is float64 if one of them is float64, otherwise float32: float16, bfloat16 and integers are
     widened. Raises TypeError for booleans, complex numbers and objects.
     """
-    if is_tensor(next(iter(arguments.values()))):
+    values = list(arguments.values())
+    if is_tensor(values[0]):
+        dtypes = {value.dtype for value in values}
+        if dtypes == _FLOAT32:  # as nearly always; the rest costs more than a small op
+            return values
         for name, value in arguments.items():
             if value.dtype == torch.bool or value.dtype.is_complex:
                 raise TypeError(f"`{name}` must hold real numbers, got dtype {value.dtype}")
-        wide = any(value.dtype == torch.float64 for value in arguments.values())
-        dtype = torch.float64 if wide else torch.float32
-        return [value.to(dtype) for value in arguments.values()]
+        dtype = torch.float64 if torch.float64 in dtypes else torch.float32
+        return [value.to(dtype) for value in values]
     for name, value in arguments.items():
         if value.dtype.kind not in "fiu":
             raise TypeError(f"`{name}` must hold real numbers, got dtype {value.dtype}")
-    wide = any(value.dtype.kind == "f" and value.dtype.itemsize > 4 for value in arguments.values())
-    return [
-        np.ascontiguousarray(value, np.float64 if wide else np.float32)
-        for value in arguments.values()
-    ]
+    wide = any(value.dtype.kind == "f" and value.dtype.itemsize > 4 for value in values)
+    return [np.ascontiguousarray(value, np.float64 if wide else np.float32) for value in values]
 
 
 def detached(value: Any) -> Any:
