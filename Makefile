@@ -5,6 +5,7 @@
 # make check           ruff, clang-format, mypy
 # make fuzz            the long run of random cases against the references, at every instruction set
 # make bench           the benchmarks of the ops, against their peers where these are installed
+# make peers           build/peers, an environment with torchvision for `sightline bench --peers`
 # make cuda            build with the CUDA kernels (needs nvcc, no GPU) and load that build
 # make without-torch   build and test the NumPy half in an environment without torch
 # make abi             load and test one build in the oldest and the newest torch (downloads several GB)
@@ -16,6 +17,7 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc cmake -type f)
+PEERS ?= torch==2.15.0 torchvision==0.29.2 numpy
 ABI_VERSIONS ?= 2.10.0 2.15.0
 WHEEL_ARCHITECTURES ?= 75-real;80-real;86-real;89-real;90-real;100-real;120
 
@@ -60,6 +62,13 @@ check: $(VENV)/.built
 
 bench: $(VENV)/.built
 	$(BIN)/python -m pytest -q benchmarks --benchmark-enable --benchmark-disable-gc
+	$(BIN)/python -m sightline bench $(if $(wildcard build/peers/bin/python),--peers build/peers/bin/python)
+
+# torchvision's wheels need a CUDA build of torch, which runs on a CPU, too: no constraint here.
+peers:
+	test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
+	PIP_CONSTRAINT= build/peers/bin/pip install -q $(PEERS)
+	build/peers/bin/python -c "import torchvision; print(torchvision.__version__)"
 
 cuda: build/cuda/.built
 	$(BIN)/python tools/check_cuda_build.py build/cuda/site
@@ -102,6 +111,9 @@ gpu:
 	SIGHTLINE_CUDA=ON $(PYTHON) -m pip install -q --no-build-isolation --no-deps --target build/gpu/site --upgrade .
 	PYTHONPATH=build/gpu/site SIGHTLINE_TEST_CUDA=1 $(PYTHON) -m pytest -q -p no:cacheprovider tests/ops
 	PYTHONPATH=build/gpu/site $(PYTHON) -m pytest -q benchmarks --benchmark-enable
+	mkdir -p benchmarks/results
+	PYTHONPATH=build/gpu/site $(PYTHON) -m sightline bench --device cuda --json benchmarks/results/\
+	$$($(PYTHON) -c "import torch; print(torch.cuda.get_device_name().lower().replace(' ', '-'))").json
 
 wheel: $(VENV)/.deps
 	$(BIN)/pip wheel -q --no-build-isolation --no-deps -Ccmake.define.SIGHTLINE_CUDA=ON \
@@ -110,4 +122,4 @@ wheel: $(VENV)/.deps
 clean:
 	rm -rf build dist $(VENV)
 
-.PHONY: demo test build fuzz check bench cuda without-torch abi sanitize gpu wheel clean
+.PHONY: demo test build fuzz check bench peers cuda without-torch abi sanitize gpu wheel clean

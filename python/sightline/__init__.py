@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 # Loaded on first use, so that `import sightline` costs nothing and metrics never import torch.
-_SUBMODULES = ("cli", "data", "metrics", "models", "ops", "reference", "report", "train")
+_SUBMODULES = ("bench", "cli", "data", "metrics", "models", "ops", "reference", "report", "train")
 
 if TYPE_CHECKING:
-    from sightline import cli, data, metrics, models, ops, reference, report, train
+    from sightline import bench, cli, data, metrics, models, ops, reference, report, train
     from sightline.train.predictor import load
 
 
@@ -29,6 +29,7 @@ def __dir__() -> list[str]:
 
 __all__ = [
     "__version__",
+    "bench",
     "cli",
     "data",
     "load",

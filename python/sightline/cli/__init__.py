@@ -13,6 +13,7 @@ VERBS = {
     "train": "train on a data set: sightline train data=<folder>",
     "eval": "metrics of a run on a split, or of two COCO files",
     "predict": "boxes or classes of pictures: sightline predict <run> <pictures>",
+    "bench": "how fast the ops are here, against their peers and this machine's limits",
     "info": "versions, kernels and extras, and the reason for each that is missing",
 }
 _USAGE = 2

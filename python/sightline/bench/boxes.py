@@ -1,0 +1,80 @@
+"""The works of IoU and NMS."""
+
+from functools import partial
+
+from .inputs import classes, clustered, pairs, raw_detections, sparse
+from .work import Work
+
+_MATRICES = {"1,000 x 8,400": (1_000, 8_400), "1,000 x 100,000": (1_000, 100_000)}
+
+WORKS = (
+    *(
+        Work(
+            f"box_iou(out=) {size}",
+            "box_iou_out",
+            partial(pairs, *shape),
+            limit="fill",
+            goals={"torchvision": 100, "limit": 1 / 0.6},
+            long=shape[1] > 10_000,
+        )
+        for size, shape in _MATRICES.items()
+    ),
+    *(
+        Work(
+            f"box_iou, fresh output, {size}",
+            "box_iou",
+            partial(pairs, *shape, out=False),
+            limit="fill_fresh",
+            goals={"limit": 1.3},
+            long=shape[1] > 10_000,
+        )
+        for size, shape in _MATRICES.items()
+    ),
+    *(
+        Work(
+            f"{program}(out=) 1,000 x 8,400",
+            f"{program}_out",
+            partial(pairs, 1_000, 8_400),
+            limit="fill",
+            tolerance=1e-5,
+            goals={"torchvision": 80},
+        )
+        for program in ("generalized_box_iou", "complete_box_iou")
+    ),
+    *(
+        Work(
+            f"nms {n:,} sparse",
+            "nms",
+            partial(sparse, n),
+            limit="sort",
+            goals={"torchvision": g},
+            without=("torch",) if n >= 10_000 else (),
+        )
+        for n, g in {100: 4, 1_000: 20, 10_000: 60, 20_000: 100}.items()
+    ),
+    Work(
+        "nms 20,000 clustered",
+        "nms",
+        partial(clustered, 20_000),
+        limit="sort",
+        goals={"torchvision": 8},
+    ),
+    Work(
+        "batched_nms 20,000 of 80 classes",
+        "batched_nms",
+        partial(classes, 20_000, 80),
+        limit="sort",
+        goals={"torchvision": 15},
+    ),
+    Work(
+        "multiclass_nms 16 x 8,400 x 80",
+        "multiclass_nms",
+        partial(raw_detections, 16, 8_400, 80),
+        limit="read",
+        goals={"torchvision": 20},
+        no_sync=True,
+        long=True,
+    ),
+    Work("box_iou of one box", "box_iou", partial(pairs, 1, 1, out=False)),
+    Work("nms of one box", "nms", partial(sparse, 1), goals={"torchvision": 2}),
+)

@@ -1,0 +1,36 @@
+"""Ours."""
+
+from torch import Tensor
+
+from sightline import ops
+
+
+def box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return ops.box_iou(boxes1, boxes2)
+
+
+def box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
+    return ops.box_iou(boxes1, boxes2, out=out)
+
+
+def generalized_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
+    return ops.generalized_box_iou(boxes1, boxes2, out=out)
+
+
+def complete_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
+    return ops.complete_box_iou(boxes1, boxes2, out=out)
+
+
+def nms(boxes: Tensor, scores: Tensor) -> Tensor:
+    return ops.nms(boxes, scores, 0.5)
+
+
+def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor) -> Tensor:
+    return ops.batched_nms(boxes, scores, idxs, 0.5)
+
+
+def multiclass_nms(boxes: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
+    found = ops.multiclass_nms(
+        boxes, scores, score_threshold=0.001, iou_threshold=0.5, max_detections=300
+    )
+    return found.boxes, found.scores, found.labels

@@ -1,0 +1,40 @@
+"""torchvision, as its users call it; it has no `out`."""
+
+import torch
+from torch import Tensor
+from torchvision import ops
+
+
+def box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return ops.box_iou(boxes1, boxes2)
+
+
+def box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
+    return ops.box_iou(boxes1, boxes2)
+
+
+def generalized_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
+    return ops.generalized_box_iou(boxes1, boxes2)
+
+
+def complete_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
+    return ops.complete_box_iou(boxes1, boxes2)
+
+
+def nms(boxes: Tensor, scores: Tensor) -> Tensor:
+    return ops.nms(boxes, scores, 0.5)
+
+
+def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor) -> Tensor:
+    return ops.batched_nms(boxes, scores, idxs, 0.5)
+
+
+def multiclass_nms(boxes: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
+    """The usual loop over images, as in torchvision's own detectors."""
+    found = []
+    for own_boxes, own_scores in zip(boxes, scores):
+        anchor, label = torch.where(own_scores > 0.001)
+        candidates, confidence = own_boxes[anchor], own_scores[anchor, label]
+        keep = ops.batched_nms(candidates, confidence, label, 0.5)[:300]
+        found.append((candidates[keep], confidence[keep], label[keep]))
+    return tuple(torch.stack(part) for part in zip(*found))

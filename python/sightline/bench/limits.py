@@ -1,0 +1,78 @@
+"""What the machine needs for the part of a work that no program can leave out.
+
+Each function takes the work's inputs, ours and a result of ours, and gives the passes to sample
+beside the contenders: name -> (run, how many of them make up the work). The fastest is the limit.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sightline import _numpy, ops
+
+Passes = dict[str, tuple[Callable[[], object], float]]
+
+
+def fill(inputs: list[Tensor], result: list[Tensor]) -> Passes:
+    """Writing an output of that size, which was written before."""
+    (out,) = result
+    if out.is_cuda:
+        return {"fill": (lambda: out.fill_(0.5), 1), **_copy(out)}
+    room = aligned(out.numel())
+    return {
+        "fill": (lambda: _numpy.fill_memory(room, 0.5, False), 1),
+        "streaming fill": (lambda: _numpy.fill_memory(room, 0.5, True), 1),
+    }
+
+
+def fill_fresh(inputs: list[Tensor], result: list[Tensor]) -> Passes:
+    """Allocating an output of that size and writing it."""
+    (out,) = result
+    return {"fresh fill": (lambda: torch.empty_like(out).fill_(0.5), 1)}
+
+
+def read(inputs: list[Tensor], result: list[Tensor]) -> Passes:
+    """Reading the inputs."""
+    count = sum(x.numel() * x.element_size() for x in inputs) // 4
+    if inputs[0].is_cuda:
+        room = torch.zeros(count, device="cuda")
+        return {"read": (lambda: room.sum(), 1)}
+    words = aligned(count).view(np.uint32)
+    return {"read": (lambda: _numpy.read_memory(words), 1)}
+
+
+def sort(inputs: list[Tensor], result: list[Tensor]) -> Passes:
+    """Sorting as many keys of 64 bits, score and index."""
+    _, scores, *_ = inputs
+    if scores.is_cuda:
+        return {"sort": (lambda: scores.sort(descending=True), 1)}
+    keys = np.random.default_rng(0).integers(0, 2**63, len(scores), dtype=np.uint64)
+    return {"sort": (lambda: np.sort(keys), 1)}
+
+
+def pairs(inputs: list[Tensor], result: list[Tensor]) -> Passes:
+    """`box_iou` of as many pairs, into an output that stays in the cache."""
+    boxes1, boxes2, *_ = inputs
+    rows = max(1, min(len(boxes1), 100_000 // len(boxes2)))
+    part = boxes1[:rows].contiguous()
+    out = torch.empty(rows, len(boxes2), device=boxes1.device)
+    return {"pairs": (lambda: ops.box_iou(part, boxes2, out=out), len(boxes1) / rows)}
+
+
+def _copy(out: Tensor) -> Passes:
+    """Half the work read and half written: the copy bandwidth, by which GPUs are known."""
+    half = out.flatten()[: max(1, out.numel() // 2)]
+    other = torch.empty_like(half)
+    return {"copy": (lambda: other.copy_(half), 1)}
+
+
+def aligned(count: int) -> np.ndarray:
+    """At least `count` float32, a multiple of 16 of them, aligned to 64 bytes and written."""
+    count = max(16, -(-count // 16) * 16)
+    raw = np.zeros(count + 16, np.float32)
+    start = -raw.ctypes.data % 64 // 4
+    room = raw[start : start + count]
+    room[:] = 1
+    return room

@@ -1,0 +1,96 @@
+"""What the figures were taken on: processor, instruction set, versions, and bandwidths."""
+
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import sightline
+from sightline import _load, _numpy
+
+from .limits import aligned
+from .run_program import sample
+
+_FLOATS = 2**25  # 128 MiB an array: several times any cache that one thread may have to itself
+_REPEATS = 5
+
+
+def describe(device: str, threads: int) -> dict[str, Any]:
+    """Names, counts and versions."""
+    found = {
+        "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        "instruction set": _numpy.isa(),
+        "threads": threads,
+        "cores": len(os.sched_getaffinity(0)),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "versions": {
+            "sightline": sightline.__version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in ("torch", "numpy")},
+        },
+    }
+    if device == "cuda":
+        found["capability"] = ".".join(map(str, torch.cuda.get_device_capability()))
+        found["kernels built for"] = _load.cuda_architectures
+        found["versions"]["cuda"] = torch.version.cuda
+    return found
+
+
+def bandwidths(device: str) -> dict[str, float]:
+    """Best of a few passes over large arrays, in GB/s; a copy counts what it reads and writes."""
+    return _cuda_bandwidths() if device == "cuda" else _cpu_bandwidths()
+
+
+def launch_floor() -> float:
+    """Seconds of a kernel on CUDA that does nothing to speak of, launches back to back."""
+    one = torch.zeros(1, device="cuda")
+    return min(sample(lambda: one.fill_(1), 1000, "cuda") / 1000 for _ in range(_REPEATS))
+
+
+def _cpu_bandwidths() -> dict[str, float]:
+    a, b = aligned(_FLOATS), aligned(_FLOATS)
+    words = a.view(np.uint32)
+    return {
+        "read": _best(lambda: _numpy.read_memory(words), a.nbytes),
+        "fill": _best(lambda: _numpy.fill_memory(a, 0.5, False), a.nbytes),
+        "streaming fill": _best(lambda: _numpy.fill_memory(a, 0.5, True), a.nbytes),
+        "copy": _best(lambda: _numpy.copy_memory(a, b, False), 2 * a.nbytes),
+        "streaming copy": _best(lambda: _numpy.copy_memory(a, b, True), 2 * a.nbytes),
+    }
+
+
+def _cuda_bandwidths() -> dict[str, float]:
+    a, b = (torch.zeros(2**28, device="cuda") for _ in range(2))
+    passes: dict[str, tuple[Callable[[], object], int]] = {
+        "read": (a.sum, 1),
+        "fill": (lambda: a.fill_(0.5), 1),
+        "copy": (lambda: b.copy_(a), 2),
+    }
+    return {
+        name: 1e-9 * moved * a.nbytes / min(sample(run, 5, "cuda") / 5 for _ in range(_REPEATS))
+        for name, (run, moved) in passes.items()
+    }
+
+
+def _best(run: Callable[[], object], moved: int) -> float:
+    seconds = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return 1e-9 * moved / min(seconds)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

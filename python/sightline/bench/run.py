@@ -1,0 +1,186 @@
+"""Runs works: equality first, then all contenders and the limit in turns."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from sightline import _numpy
+
+from . import limits
+from .peers import Peers
+from .run_program import Program, arrays_of, contender, program, sample
+from .timing import Sample, Times, take_turns
+from .work import Work
+
+HERE = ("torch", "torchvision")  # contenders that run in our own process, where they load
+_DRIFT = 1.1  # of the limit between the halves of a run, above which the figures are "noisy"
+
+
+@dataclass
+class Outcome:
+    """What one work gave. `peers` and `passes` are by name; the fastest pass is the limit."""
+
+    work: Work
+    ours: Times
+    moved: int  # bytes of the inputs and the results: what must be read and written at least
+    peers: dict[str, Times] = field(default_factory=dict)
+    passes: dict[str, Times] = field(default_factory=dict)
+    one_thread: Times | None = None
+
+    @property
+    def limit(self) -> tuple[str, Times] | None:
+        return min(self.passes.items(), key=lambda item: item[1].median, default=None)
+
+    @property
+    def noisy(self) -> bool:
+        steady = self.limit[1] if self.limit else self.ours
+        return steady.drift > _DRIFT
+
+    def ratio(self, peer: str) -> float:
+        return self.peers[peer].median / self.ours.median
+
+    def as_json(self) -> dict[str, Any]:
+        def numbers(times: Times) -> dict[str, Any]:
+            return {
+                "median": times.median,
+                "lowest": times.lowest,
+                "spread": times.spread,
+                "samples": len(times.seconds),
+            }
+
+        peers = {n: {**numbers(t), "ratio": self.ratio(n)} for n, t in self.peers.items()}
+        found: dict[str, Any] = {"name": self.work.name, "noisy": self.noisy, "bytes": self.moved}
+        found |= {"ours": numbers(self.ours), "peers": peers, "goals": dict(self.work.goals)}
+        found["passes"] = {name: numbers(times) for name, times in self.passes.items()}
+        if self.limit:
+            name, times = self.limit
+            found["limit"] = {"name": name, "fraction": times.median / self.ours.median}
+        if self.one_thread:
+            gain = self.one_thread.median / self.ours.median
+            found["one thread"] = {**numbers(self.one_thread), "ratio": gain}
+        return found
+
+
+def run(
+    works: Sequence[Work],
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    peers: Peers | None = None,
+    seconds: float = 1.0,
+) -> Iterator[Outcome]:
+    """An outcome for each work.
+
+    `seconds` is about how long each contender is sampled. With more than one thread, ours on one
+    takes turns with the others.
+    """
+    with _threads(threads):
+        for work in works:
+            yield _run_work(work, device, threads, peers, seconds)
+
+
+def _run_work(
+    work: Work, device: str, threads: int, peers: Peers | None, seconds: float
+) -> Outcome:
+    own = contender("sightline")
+    ours = program(own, work, device) if own else None
+    if ours is None:
+        raise ImportError("sightline.ops does not load: `sightline info` says why")
+    ours()  # warm-up
+    result = ours()
+    expected = arrays_of(result)
+    if device == "cuda" and work.no_sync:
+        _call_without_sync(ours)
+
+    samples: dict[str, Sample] = {"sightline": partial(_sample, ours, device)}
+    for name, run_peer in _peers_here(work, device):
+        _check_same(work, name, arrays_of(run_peer()), expected)
+        samples[name] = partial(_sample, run_peer, device)
+    if peers:
+        others = [name for name in peers.contenders if name not in work.without]
+        for name in peers.open(work.name, others, device):
+            _check_same(work, name, peers.result(name), expected)
+            samples[name] = partial(peers.sample, name)
+    peer_names = [name for name in samples if name != "sightline"]
+    if threads > 1:
+        samples["one thread"] = partial(_sample_on_one_thread, ours, device, threads)
+
+    inputs = list(ours.args)
+    tensors = [result] if isinstance(result, torch.Tensor) else list(result)
+    passes = getattr(limits, work.limit)(inputs, tensors) if work.limit else {}
+    for name, (run_pass, _) in passes.items():
+        run_pass()
+        samples[name] = partial(_sample, run_pass, device)
+
+    times = take_turns(samples, seconds=seconds)
+    return Outcome(
+        work,
+        times["sightline"],
+        sum(x.nbytes for x in _read_inputs(work, inputs)) + sum(x.nbytes for x in expected),
+        {name: times[name] for name in peer_names},
+        {n: Times([many * s for s in times[n].seconds]) for n, (_, many) in passes.items()},
+        times.get("one thread"),
+    )
+
+
+def _peers_here(work: Work, device: str) -> Iterator[tuple[str, Program]]:
+    for name in HERE:
+        if name in work.without:
+            continue
+        programs = contender(name)
+        run_peer = program(programs, work, device) if programs else None
+        if run_peer:
+            yield name, run_peer
+
+
+def _read_inputs(work: Work, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    return inputs[:-1] if work.program.endswith("_out") else inputs
+
+
+def _check_same(work: Work, name: str, got: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    """Raise ValueError where the peer's result is another one: then there is nothing to time."""
+    if len(got) != len(expected):
+        raise ValueError(f"{work.name}: {name} gives {len(got)} results, ours {len(expected)}")
+    for theirs, mine in zip(got, expected):
+        if theirs.shape != mine.shape:
+            raise ValueError(f"{work.name}: {name} gives {theirs.shape}, ours {mine.shape}")
+        if work.tolerance == 0 and not np.array_equal(theirs, mine):
+            raise ValueError(f"{work.name}: {name} and ours differ")
+        if work.tolerance and not np.allclose(theirs, mine, rtol=0, atol=work.tolerance):
+            raise ValueError(f"{work.name}: {name} and ours differ by more than {work.tolerance}")
+
+
+def _sample(run_program: Callable[[], object], device: str, calls: int) -> float:
+    return sample(run_program, calls, device)
+
+
+def _sample_on_one_thread(run_program: Program, device: str, threads: int, calls: int) -> float:
+    with _threads(1, back_to=threads):
+        return sample(run_program, calls, device)
+
+
+def _call_without_sync(run_program: Program) -> None:
+    """Raise RuntimeError where the program waits for the device."""
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        run_program()
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+
+
+@contextmanager
+def _threads(count: int, back_to: int | None = None) -> Iterator[None]:
+    before = (back_to or torch.get_num_threads(), back_to or _numpy.get_num_threads())
+    torch.set_num_threads(count)
+    _numpy.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        _numpy.set_num_threads(before[1])

@@ -1,0 +1,71 @@
+"""Times of contenders that take turns, so that a busy moment meets all of them."""
+
+import gc
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+Sample = Callable[[int], float]  # runs it so many times; seconds of all of them
+
+_SHORTEST_SAMPLE = 2e-3  # seconds; below it the clock and the loop around the calls are felt
+_MOST_ROUNDS = 25
+_FEWEST_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of one call, in the order in which they were taken."""
+
+    seconds: Sequence[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def lowest(self) -> float:
+        return min(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """Half the distance of the quartiles over the median."""
+        if len(self.seconds) < 2:
+            return 0.0
+        low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return (high - low) / 2 / self.median
+
+    @property
+    def drift(self) -> float:
+        """How far the second half lies from the first, as a ratio of at least 1."""
+        half = len(self.seconds) // 2
+        first, second = (statistics.median(p) for p in (self.seconds[:half], self.seconds[half:]))
+        return max(first, second) / min(first, second)
+
+
+def take_turns(contenders: dict[str, Sample], *, seconds: float) -> dict[str, Times]:
+    """Times of each, of about `seconds` in all for each but at least three samples.
+
+    Every contender has been run once before. One that is slow sits out rounds, evenly.
+    """
+    calls, rounds = {}, {}
+    for name, sample in contenders.items():
+        once = max(sample(1), 1e-7)
+        calls[name] = max(1, round(_SHORTEST_SAMPLE / once))
+        # A first call may be slow: what it says of a fast one is corrected.
+        once = sample(calls[name]) / calls[name]
+        calls[name] = max(1, round(_SHORTEST_SAMPLE / once))
+        wanted = seconds / (calls[name] * once)
+        rounds[name] = int(min(max(wanted, _FEWEST_ROUNDS), _MOST_ROUNDS))
+    most = max(rounds.values())
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for turn in range(most):
+            for name, sample in contenders.items():
+                if (turn + 1) * rounds[name] // most > len(taken[name]):
+                    taken[name].append(sample(calls[name]) / calls[name])
+    finally:
+        if collecting:
+            gc.enable()
+    return {name: Times(values) for name, values in taken.items()}
