@@ -23,6 +23,7 @@ from .iou import (
     generalized_box_iou,
     generalized_box_iou_loss,
 )
+from .linear_assignment import linear_assignment
 from .matching import match_anchors
 from .nms import batched_nms, multiclass_nms, nms
 
@@ -44,6 +45,7 @@ __all__ = [
     "encode_boxes",
     "generalized_box_iou",
     "generalized_box_iou_loss",
+    "linear_assignment",
     "match_anchors",
     "match_detections",
     "multiclass_nms",

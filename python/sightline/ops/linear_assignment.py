@@ -1,0 +1,73 @@
+"""Linear assignment: the pairing of least total cost, as set prediction needs it."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ._arguments import as_floats, backend, detached, has_torch_ops, is_tensor
+
+if has_torch_ops():
+    from . import _linear_assignment_torch  # noqa: F401  registers the rules
+
+Array = Any  # a torch.Tensor or a numpy.ndarray
+
+
+def linear_assignment(cost: Array, *, mask: Array | None = None, maximize: bool = False) -> Array:
+    """The column of each row in the assignment of least total cost, for a batch of problems.
+
+    Each row takes at most one column and each column one row; as many pairs are made as the
+    smaller side has. A pair whose cost is NaN or infinite is never made: pad a batch with infinity,
+    or give a mask.
+
+    Args:
+        cost: [N, M], or [..., N, M]: predictions by objects, say. Computed in float64.
+        mask: bool [..., M]: columns that there are; None for all.
+        maximize: greatest total instead of least.
+
+    Returns:
+        int64 [..., N]: the column of each row, -1 where it has none. Not differentiable.
+
+    Raises:
+        ValueError: a wrong shape or device. TypeError: a mixture of tensors and arrays, or a dtype
+        that is not a real number, or a mask that is not bool.
+
+    Exact: shortest augmenting paths, O(min(N, M)^2 max(N, M)) at worst. The smaller side is entered
+    in ascending order, rows where the two are equal; where not all can be placed, the earlier ones
+    have precedence. Equal path lengths go to a free partner, then to the lowest index, so that the
+    choice among optima is the same on every device and for any number of threads. Nothing waits
+    for a GPU.
+
+    Source: Crouse, "On implementing 2D rectangular assignment algorithms", IEEE TAES 2016.
+
+    >>> import numpy as np
+    >>> linear_assignment(np.array([[4.0, 1.0], [2.0, 8.0], [3.0, 2.0]]))
+    array([ 1,  0, -1])
+    """
+    native = backend(cost=cost, mask=mask)
+    shape = tuple(cost.shape)
+    if len(shape) < 2:
+        raise ValueError(f"`cost` must have shape [..., N, M], got {list(shape)}")
+    (cost,) = as_floats(cost=detached(cost))
+    if maximize:
+        cost = -cost
+    if mask is not None:
+        cost = _without_masked(cost, mask)
+    batch = math.prod(shape[:-2])
+    columns = native.linear_assignment(cost.reshape(batch, *shape[-2:]))
+    return columns.reshape(shape[:-1])
+
+
+def _without_masked(cost: Array, mask: Array) -> Array:
+    expected = (*cost.shape[:-2], cost.shape[-1])
+    if tuple(mask.shape) != expected:
+        raise ValueError(
+            f"`mask` must have shape {list(expected)}, one for each column of `cost`, "
+            f"got {list(mask.shape)}"
+        )
+    if str(mask.dtype).removeprefix("torch.") != "bool":
+        raise TypeError(f"`mask` must hold bool, got dtype {mask.dtype}")
+    mask = mask[..., None, :]
+    if is_tensor(cost):
+        return cost.masked_fill(~mask, float("inf"))
+    return np.where(mask, cost, cost.dtype.type(np.inf))
