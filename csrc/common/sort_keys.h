@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "common/macros.h"
 
@@ -35,17 +36,18 @@ template <class S>
 using ScoreKey = decltype(score_key(S{}));
 
 // An item to sort; the order is total: by key, then by index.
-template <class Key>
+template <class Key, class Index = int64_t>
 struct Keyed {
+  static constexpr Index kEnd = std::numeric_limits<Index>::max();
   Key key;
-  int64_t index;
+  Index index;
 
   // Comes after every item.
-  SIGHTLINE_HD static Keyed end() { return {~Key(0), INT64_MAX}; }
-  SIGHTLINE_HD bool is_end() const { return index == INT64_MAX; }
+  SIGHTLINE_HD static Keyed end() { return {~Key(0), kEnd}; }
+  SIGHTLINE_HD bool is_end() const { return index == kEnd; }
 };
-template <class Key>
-SIGHTLINE_HD bool operator<(const Keyed<Key>& a, const Keyed<Key>& b) {
+template <class Key, class Index>
+SIGHTLINE_HD bool operator<(const Keyed<Key, Index>& a, const Keyed<Key, Index>& b) {
   return a.key < b.key || (a.key == b.key && a.index < b.index);
 }
 

@@ -77,7 +77,6 @@ std::vector<int64_t> suppress_groups(const T* boxes, Candidates<S>& candidates,
   const int64_t groups = shape.images * shape.classes, total = candidates.starts.back();
   const auto memory = std::make_unique_for_overwrite<T[]>(5 * total);
   const BoxColumns<T> columns(memory.get(), total);
-  const auto suppressed = std::make_unique<uint8_t[]>(total);
   const auto positions = std::make_unique_for_overwrite<int64_t[]>(total);
   std::vector<int64_t> kept(groups);
   const int64_t grain = kCandidatesPerTask * groups / (total + 1) + 1;
@@ -92,8 +91,7 @@ std::vector<int64_t> suppress_groups(const T* boxes, Candidates<S>& candidates,
       for (int64_t i = 0; i < n; ++i)
         own.set(i, load_box(boxes + shape.box_offset(image, items[i].index)));
       int64_t* const position = positions.get() + start;
-      kept[g] = suppress(own, suppressed.get() + start, position, n, shape.max_detections,
-                         iou_threshold, serial_for);
+      kept[g] = suppress(own, position, n, shape.max_detections, iou_threshold, serial_for);
       for (int64_t k = 0; k < kept[g]; ++k) items[k] = items[position[k]];
     }
   });

@@ -1,22 +1,18 @@
 // The core of NMS on the CPU: sorted boxes in, positions of the kept ones out.
 //
-// Tiles of boxes are resolved one after another: within a tile serially, then the survivors of the
-// tile strike out later boxes, in parallel over those. No pair is looked at twice, nothing of size
-// N x N is held, and the outcome does not depend on how the work was cut.
+// Boxes are resolved best first, each against the kept ones before it (kept_boxes.h). With several
+// threads a tile of boxes is first tested, in parallel, against what was kept before the tile; what
+// is left of it is then resolved in order against what the tile itself has kept. The outcome does
+// not depend on how the work was cut, and memory is linear in n.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 
 #include "common/isa.h"
-#include "nms/nms.h"
+#include "nms/kept_boxes.h"
 
 namespace sightline {
-
-inline constexpr int64_t kTile = 256;
-// At least this many pairs a task; fewer cost less than starting a thread.
-inline constexpr int64_t kPairsPerTask = 1 << 16;
 
 inline constexpr auto serial_for = [](int64_t n, int64_t, Range body) {
   if (n > 0) body(0, n);
@@ -44,47 +40,74 @@ struct BoxColumns {
 
 namespace {
 
-// suppressed[j] becomes 1 where one of `count` kept boxes suppresses box j, for begin <= j < end.
-struct StrikeOut {
+inline constexpr int64_t kTile = 2048;
+inline constexpr int64_t kTestsPerTask = 512;
+
+// found[i - begin] becomes the position of a box kept before, if one suppresses box i, or -1. The
+// first such position where kFirst, else 0.
+template <bool kFirst>
+struct TestTile {
   template <class T>
-  SIGHTLINE_INLINE static void run(const Box<T>* kept, int64_t count, BoxColumns<T> boxes,
-                                   uint8_t* suppressed, T threshold, int64_t begin, int64_t end) {
-    T hit[kTile];  // 0 or 1, as wide as a lane
-    for (int64_t start = begin; start < end; start += kTile) {
-      const int64_t n = std::min(kTile, end - start);
-      const T *const x1 = boxes.x1 + start, *const y1 = boxes.y1 + start;
-      const T *const x2 = boxes.x2 + start, *const y2 = boxes.y2 + start;
-      const T* const area = boxes.area + start;
-      for (int64_t j = 0; j < n; ++j) hit[j] = T(0);
-      for (int64_t k = 0; k < count; ++k) {
-        const Box<T> a = kept[k];
-        for (int64_t j = 0; j < n; ++j) {
-          const Box<T> b{x1[j], y1[j], x2[j], y2[j], area[j], T(0)};
-          hit[j] = suppresses(a, b, threshold) ? T(1) : hit[j];
-        }
-      }
-      for (int64_t j = 0; j < n; ++j) suppressed[start + j] |= hit[j] != T(0);
-    }
+  SIGHTLINE_INLINE static int64_t test(const KeptBoxes<T>& kept, const Box<T>& box, int64_t since) {
+    if (!(box.area > T(0))) return -1;  // nothing overlaps it
+    if constexpr (kFirst) return kept.first_suppressor(box, since);
+    return kept.suppresses_any(box, since) ? 0 : -1;
+  }
+  template <class T>
+  SIGHTLINE_INLINE static void run(const KeptBoxes<T>* kept, BoxColumns<T> boxes, int64_t begin,
+                                   int64_t end, int64_t* found) {
+    for (int64_t i = begin; i < end; ++i) found[i - begin] = test(*kept, boxes[i], 0);
   }
 };
 
-// Resolves the boxes begin <= i < end among themselves; survivors and their positions come out.
+// Resolves the boxes of a tile in order. tested: found holds what TestTile made of it.
+template <bool kFirst>
 struct ResolveTile {
   template <class T>
-  SIGHTLINE_INLINE static void run(BoxColumns<T> boxes, uint8_t* suppressed, T threshold,
-                                   int64_t begin, int64_t end, Box<T>* survivors,
+  SIGHTLINE_INLINE static void run(KeptBoxes<T>* kept, BoxColumns<T> boxes, int64_t begin,
+                                   int64_t end, bool tested, int64_t* found, int64_t max_kept,
                                    int64_t* positions, int64_t* count) {
-    int64_t found = 0;
-    for (int64_t i = begin; i < end; ++i) {
-      if (suppressed[i]) continue;
-      survivors[found] = boxes[i];
-      positions[found] = i;
-      StrikeOut::run(survivors + found, 1, boxes, suppressed, threshold, i + 1, end);
-      ++found;
+    const int64_t since = tested ? begin : 0;
+    int64_t total = *count;
+    for (int64_t i = begin; i < end && total < max_kept; ++i) {
+      int64_t& suppressor = found[i - begin];
+      const Box<T> box = boxes[i];
+      if (!tested || suppressor < 0) suppressor = TestTile<kFirst>::test(*kept, box, since);
+      if (suppressor >= 0) continue;
+      positions[total++] = i;
+      if (box.area > T(0)) kept->add(box, i);
     }
-    *count = found;
+    *count = total;
   }
 };
+
+template <bool kFirst, class T>
+int64_t resolve(BoxColumns<T> boxes, int64_t* suppressors, int64_t* kept, int64_t n,
+                int64_t max_kept, T threshold, ParallelFor parallel_for) {
+  KeptBoxes<T> kept_boxes(n, threshold, kFirst);
+  int64_t found_in_tile[kTile];
+  int64_t count = 0;
+  for (int64_t begin = 0; begin < n && count < max_kept; begin += kTile) {
+    const int64_t end = std::min(begin + kTile, n);
+    int64_t* const found = kFirst ? suppressors + begin : found_in_tile;
+    const auto finish = [&](bool tested) {
+      run_for_isa<ResolveTile<kFirst>>(&kept_boxes, boxes, begin, end, tested, found, max_kept,
+                                       kept, &count);
+    };
+    bool undivided = false;  // then no other thread has a part in the tile, and one pass does both
+    parallel_for(end - begin, kTestsPerTask, [&](int64_t first, int64_t last) {
+      if (last - first == end - begin) {
+        undivided = true;
+        finish(false);
+      } else {
+        run_for_isa<TestTile<kFirst>>(static_cast<const KeptBoxes<T>*>(&kept_boxes), boxes,
+                                      begin + first, begin + last, found + first);
+      }
+    });
+    if (!undivided) finish(true);
+  }
+  return count;
+}
 
 }  // namespace
 
@@ -92,24 +115,17 @@ struct ResolveTile {
 // many.
 template <class T>
 int64_t suppress(BoxColumns<T> boxes,  // n, sorted
-                 uint8_t* suppressed,  // [n], zeros; changed
                  int64_t* kept,        // [n]
                  int64_t n, int64_t max_kept, T threshold, ParallelFor parallel_for) {
-  Box<T> survivors[kTile];
-  int64_t total = 0;
-  for (int64_t begin = 0; begin < n && total < max_kept; begin += kTile) {
-    const int64_t end = std::min(begin + kTile, n);
-    int64_t count = 0;
-    run_for_isa<ResolveTile>(boxes, suppressed, threshold, begin, end, survivors, kept + total,
-                             &count);
-    total += count;
-    if (count == 0 || total >= max_kept) continue;
-    parallel_for(n - end, kPairsPerTask / count + 1, [&, count, end](int64_t first, int64_t last) {
-      run_for_isa<StrikeOut>(static_cast<const Box<T>*>(survivors), count, boxes, suppressed,
-                             threshold, end + first, end + last);
-    });
-  }
-  return std::min(total, max_kept);
+  return resolve<false>(boxes, nullptr, kept, n, max_kept, threshold, parallel_for);
+}
+
+// The same for all kept boxes; suppressors[i] becomes the position of the first kept box that
+// suppresses box i, or -1 where i is kept.
+template <class T>
+int64_t suppress_and_explain(BoxColumns<T> boxes, int64_t* suppressors /* [n] */, int64_t* kept,
+                             int64_t n, T threshold, ParallelFor parallel_for) {
+  return resolve<true>(boxes, suppressors, kept, n, n, threshold, parallel_for);
 }
 
 }  // namespace sightline

@@ -53,9 +53,11 @@ def nms(boxes: Array, scores: Array, iou_threshold: float) -> Array:
         ValueError: a wrong shape, device or threshold.
         TypeError: a mixture of tensors and arrays, or a dtype that is not a real number.
 
-    Time is O(N log N + K N), memory O(N). The result is the same for any number of threads. On CUDA
-    the size of the result is awaited: one synchronisation. torchvision's CPU op compares float32
-    IoU with the threshold in float64, so the two differ where an IoU rounds to the threshold.
+    On the CPU a box is tested only against kept boxes of like size and place, which changes no
+    result: time is about N log N, and K N at worst, where all boxes lie together; memory is linear
+    in N. The result is the same for any number of threads. On CUDA the size of the result is
+    awaited: one synchronisation. torchvision's CPU op compares float32 IoU with the threshold in
+    float64, so the two differ where an IoU rounds to the threshold.
 
     >>> import numpy as np
     >>> boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]])
