@@ -1,0 +1,126 @@
+// The IoU matrix of many boxes (lanes) with a list of boxes (objects), entry by entry and never
+// held. Boxes lie in tiles with hulls; what lies apart from a tile's hull overlaps none of its
+// boxes and is passed over, which is exact: where boxes lie apart IoU is 0.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "common/box.h"
+
+namespace sightline {
+
+inline constexpr int64_t kTileLanes = 64;  // consecutive boxes fill the lanes of a vector
+inline constexpr int64_t kTilesOfBlock = 16;
+inline constexpr int64_t kBlockLanes = kTileLanes * kTilesOfBlock;
+
+// An integer as wide as a lane of T.
+template <class T>
+using LaneInt = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+
+// What encloses boxes; those that lie nowhere do not widen it.
+template <class T>
+struct Hull {
+  static constexpr T kInf = std::numeric_limits<T>::infinity();
+  T x1 = kInf, y1 = kInf, x2 = -kInf, y2 = -kInf;
+
+  SIGHTLINE_INLINE void add(T bx1, T by1, T bx2, T by2) {
+    x1 = smaller(bx1, x1), y1 = smaller(by1, y1), x2 = larger(bx2, x2), y2 = larger(by2, y2);
+  }
+  // False only where no box within can have an IoU above 0 with b: that takes edges x1 < x2 common
+  // to both, and likewise y.
+  SIGHTLINE_INLINE bool meets(const Box<T>& b) const {
+    return (b.x1 < x2) & (x1 < b.x2) & (b.y1 < y2) & (y1 < b.y2);
+  }
+};
+
+template <class T>
+struct BoxTile {
+  T x1[kTileLanes], y1[kTileLanes], x2[kTileLanes], y2[kTileLanes], area[kTileLanes];
+  LaneInt<T> index[kTileLanes];  // of the box; set where an order is given
+  int64_t begin, size;           // position of the first lane, and how many lanes hold boxes
+  Hull<T> hull;
+
+  SIGHTLINE_INLINE Box<T> operator[](int64_t j) const {
+    return {x1[j], y1[j], x2[j], y2[j], area[j], T(0)};
+  }
+
+  // order: [n] or null.
+  SIGHTLINE_INLINE void load(const T* boxes, const int32_t* order, int64_t first, int64_t last) {
+    begin = first;
+    size = std::min(kTileLanes, last - first);
+    for (int64_t j = 0; j < kTileLanes; ++j) {
+      // The tile is filled up with its last box, which changes no maximum.
+      const int64_t position = first + std::min(j, size - 1);
+      const int64_t i = order == nullptr ? position : order[position];
+      const T* const p = boxes + 4 * i;
+      x1[j] = p[0], y1[j] = p[1], x2[j] = p[2], y2[j] = p[3];
+      index[j] = static_cast<LaneInt<T>>(i);
+    }
+    for (int64_t j = 0; j < kTileLanes; ++j) {
+      const T p[4] = {x1[j], y1[j], x2[j], y2[j]};
+      const Box<T> b = load_box(p);
+      x1[j] = b.x1, y1[j] = b.y1, x2[j] = b.x2, y2[j] = b.y2, area[j] = b.area;
+    }
+    constexpr int64_t kWidth = 16;
+    T low_x[kWidth], low_y[kWidth], high_x[kWidth], high_y[kWidth];
+    for (int64_t l = 0; l < kWidth; ++l)
+      low_x[l] = x1[l], low_y[l] = y1[l], high_x[l] = x2[l], high_y[l] = y2[l];
+    for (int64_t j = kWidth; j < kTileLanes; j += kWidth)
+      for (int64_t l = 0; l < kWidth; ++l) {
+        low_x[l] = smaller(x1[j + l], low_x[l]), low_y[l] = smaller(y1[j + l], low_y[l]);
+        high_x[l] = larger(x2[j + l], high_x[l]), high_y[l] = larger(y2[j + l], high_y[l]);
+      }
+    hull = {};
+    for (int64_t l = 0; l < kWidth; ++l) hull.add(low_x[l], low_y[l], high_x[l], high_y[l]);
+  }
+
+  SIGHTLINE_INLINE bool overlaps(const Box<T>& object) const {
+    LaneInt<T> any = 0;
+    for (int64_t j = 0; j < kTileLanes; ++j) any |= intersection((*this)[j], object) > T(0) ? 1 : 0;
+    return any != 0;
+  }
+};
+
+// Calls visitor.begin(tile), visitor.visit(tile, g, object) for every object g, in ascending order,
+// that some box of the tile overlaps, and visitor.end(tile), for the tiles of the boxes
+// begin <= position < end.
+template <class T, class Visitor>
+SIGHTLINE_INLINE void visit_overlaps(const T* boxes,        // [n, 4]
+                                     const int32_t* order,  // [n], or null: as they come
+                                     int64_t begin, int64_t end,
+                                     const Box<T>* objects,  // [num_objects]
+                                     int64_t num_objects,
+                                     int64_t* nearby,  // [num_objects], scratch
+                                     Visitor& visitor) {
+  BoxTile<T> tiles[kTilesOfBlock];
+  for (int64_t start = begin; start < end; start += kBlockLanes) {
+    const int64_t last = std::min(start + kBlockLanes, end);
+    const int64_t count = (last - start + kTileLanes - 1) / kTileLanes;
+    Hull<T> block;
+    for (int64_t t = 0; t < count; ++t) {
+      tiles[t].load(boxes, order, start + t * kTileLanes, last);
+      const Hull<T>& h = tiles[t].hull;
+      block.add(h.x1, h.y1, h.x2, h.y2);
+    }
+    int64_t found = 0;
+    for (int64_t g = 0; g < num_objects; ++g) {
+      nearby[found] = g;
+      found += block.meets(objects[g]);
+    }
+    for (int64_t t = 0; t < count; ++t) {
+      const BoxTile<T>& tile = tiles[t];
+      visitor.begin(tile);
+      for (int64_t k = 0; k < found; ++k) {
+        const Box<T> object = objects[nearby[k]];
+        if (tile.hull.meets(object) && tile.overlaps(object))
+          visitor.visit(tile, nearby[k], object);
+      }
+      visitor.end(tile);
+    }
+  }
+}
+
+}  // namespace sightline
