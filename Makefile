@@ -9,7 +9,7 @@
 # make cuda            build with the CUDA kernels (needs nvcc, no GPU) and load that build
 # make without-torch   build and test the NumPy half in an environment without torch
 # make abi             load and test one build in the oldest and the newest torch (downloads several GB)
-# make sanitize        run the NumPy half under the address and undefined-behaviour sanitizers
+# make sanitize        run the kernels alone, and the NumPy half, under the address and undefined-behaviour sanitizers
 # make gpu             on a machine with a GPU: build for it in the Python at hand, test, benchmark
 # make wheel           a wheel with CUDA kernels for every architecture
 PYTHON ?= python3
@@ -100,8 +100,10 @@ abi: build/cuda/.built
 sanitize: $(VENV)/.built
 	SIGHTLINE_TORCH=OFF $(BIN)/pip wheel -q --no-build-isolation --no-deps -Cbuild-dir=build/sanitize/objects \
 	  -Ccmake.define.CMAKE_BUILD_TYPE=RelWithDebInfo -Cinstall.strip=false \
+	  -Ccmake.define.SIGHTLINE_NATIVE_TESTS=ON \
 	  -Ccmake.define.CMAKE_CXX_FLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined" \
 	  -w build/sanitize/wheel .
+	set -e; for isa in avx512 avx2 baseline; do SIGHTLINE_ISA=$$isa build/sanitize/objects/kernel_checks; done
 	$(BIN)/pip install -q --no-deps --upgrade --target build/sanitize/site build/sanitize/wheel/*.whl
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 SIGHTLINE_SITE=build/sanitize/site \
