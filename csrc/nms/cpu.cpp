@@ -151,9 +151,29 @@ std::vector<int64_t> nms_cpu(const T* boxes, const S* scores, const int64_t* idx
   return kept_of_segments(sorted, positions.get(), kept, n);
 }
 
-#define INSTANTIATE(T, S)                                                               \
-  template std::vector<int64_t> nms_cpu(const T*, const S*, const int64_t*, int64_t, T, \
-                                        ParallelFor);
+template <class T, class S>
+std::vector<int64_t> nms_suppressed_by_cpu(const T* boxes, const S* scores, const int64_t* idxs,
+                                           int64_t* suppressed_by, int64_t n, T threshold,
+                                           ParallelFor parallel_for) {
+  const SortedBoxes<T> sorted(boxes, scores, idxs, n, parallel_for);
+  const auto positions = uninitialized<int64_t>(n), suppressors = uninitialized<int64_t>(n);
+  std::vector<int64_t> kept(sorted.segments());
+  sorted.for_each_segment(parallel_for, [&](int64_t s, ParallelFor within) {
+    const int64_t start = sorted.starts[s], end = sorted.starts[s + 1];
+    kept[s] = suppress_and_explain(sorted.columns.from(start), suppressors.get() + start,
+                                   positions.get() + start, end - start, threshold, within);
+    const auto box_at = [&](int64_t p) { return sorted.order[sorted.rank(p)]; };
+    for (int64_t p = start; p < end; ++p)
+      suppressed_by[box_at(p)] = suppressors[p] < 0 ? -1 : box_at(start + suppressors[p]);
+  });
+  return kept_of_segments(sorted, positions.get(), kept, n);
+}
+
+#define INSTANTIATE(T, S)                                                                 \
+  template std::vector<int64_t> nms_cpu(const T*, const S*, const int64_t*, int64_t, T,   \
+                                        ParallelFor);                                     \
+  template std::vector<int64_t> nms_suppressed_by_cpu(const T*, const S*, const int64_t*, \
+                                                      int64_t*, int64_t, T, ParallelFor);
 INSTANTIATE(float, float)
 INSTANTIATE(float, double)
 INSTANTIATE(double, float)

@@ -51,4 +51,17 @@ int64_t nms_cuda(const T* boxes, const S* scores, const int64_t* idxs,
 template <class T, class S>
 int64_t nms_workspace_bytes(int64_t n);
 
+// The same, and for each box the index of the first kept box, in their order, that suppresses it;
+// -1 where the box itself is kept.
+template <class T, class S>
+std::vector<int64_t> nms_suppressed_by_cpu(const T* boxes, const S* scores, const int64_t* idxs,
+                                           int64_t* suppressed_by,  // [n]
+                                           int64_t n, T threshold, ParallelFor parallel_for);
+// As nms_cuda, and with its workspace.
+template <class T, class S>
+int64_t nms_suppressed_by_cuda(const T* boxes, const S* scores, const int64_t* idxs,
+                               int64_t* keep,           // [n]
+                               int64_t* suppressed_by,  // [n]
+                               int64_t n, T threshold, void* workspace, CudaStream stream);
+
 }  // namespace sightline

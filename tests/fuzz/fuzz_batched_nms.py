@@ -32,10 +32,11 @@ def check(rng: np.random.Generator) -> None:
         f"{n} boxes, {dtype}, scores {score_dtype}, threshold {threshold}, "
         f"{len(np.unique(idxs))} segments of {idxs.dtype}"
     )
-    expected = reference.batched_nms(boxes, scores, idxs, threshold)
-    assert ops.batched_nms(boxes, scores, idxs, threshold).tolist() == expected.tolist(), said
+    arguments = (boxes, scores, idxs, threshold)
+    keep, by = reference.batched_nms(*arguments, return_suppressed_by=True)
+    assert ops.batched_nms(*arguments).tolist() == keep.tolist(), said
+    got = ops.batched_nms(*arguments, return_suppressed_by=True)
+    assert got[0].tolist() == keep.tolist() and got[1].tolist() == by.tolist(), said
     if rng.random() < 0.2:
-        tensors = map(torch.from_numpy, (boxes, scores, idxs))
-        assert ops.batched_nms(*tensors, threshold).tolist() == expected.tolist(), (
-            f"tensors: {said}"
-        )
+        tensors = map(torch.from_numpy, arguments[:-1])
+        assert ops.batched_nms(*tensors, threshold).tolist() == keep.tolist(), f"tensors: {said}"

@@ -16,8 +16,11 @@ def check(rng: np.random.Generator) -> None:
     boxes = draw_boxes(rng, n, dtype, threshold)
     scores = draw_scores(rng, n, score_dtype)
     said = f"{n} boxes, {dtype}, scores {score_dtype}, threshold {threshold}"
-    expected = reference.nms(boxes, scores, threshold)
-    assert ops.nms(boxes, scores, threshold).tolist() == expected.tolist(), said
+    arguments = (boxes, scores, threshold)
+    keep, by = reference.nms(*arguments, return_suppressed_by=True)
+    assert ops.nms(*arguments).tolist() == keep.tolist(), said
+    got = ops.nms(*arguments, return_suppressed_by=True)
+    assert got[0].tolist() == keep.tolist() and got[1].tolist() == by.tolist(), said
     if rng.random() < 0.2:
-        got = ops.nms(torch.from_numpy(boxes), torch.from_numpy(scores), threshold)
-        assert got.tolist() == expected.tolist(), f"tensors: {said}"
+        tensors = map(torch.from_numpy, arguments[:-1])
+        assert ops.nms(*tensors, threshold).tolist() == keep.tolist(), f"tensors: {said}"

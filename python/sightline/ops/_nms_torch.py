@@ -10,6 +10,10 @@ def _keep(boxes, *_others):
     return boxes.new_empty(kept, dtype=torch.int64)
 
 
+def _keep_and_suppressed_by(boxes, *_others):
+    return _keep(boxes), boxes.new_empty(boxes.shape[0], dtype=torch.int64)
+
+
 def _detections(boxes, scores, score_threshold, iou_threshold, max_detections, pre_top_k):
     images = scores.shape[0]
     return (
@@ -22,6 +26,7 @@ def _detections(boxes, scores, score_threshold, iou_threshold, max_detections, p
 
 register_fake("nms", _keep)
 register_fake("batched_nms", _keep)
+register_fake("nms_suppressed_by", _keep_and_suppressed_by)
 register_fake("multiclass_nms", _detections)
-for _name in ("nms", "batched_nms", "multiclass_nms"):
+for _name in ("nms", "batched_nms", "nms_suppressed_by", "multiclass_nms"):
     register_float32(_name)

@@ -37,7 +37,9 @@ class Detections(NamedTuple):
     count: Array  # int64 [B]: rows that are not padding
 
 
-def nms(boxes: Array, scores: Array, iou_threshold: float) -> Array:
+def nms(
+    boxes: Array, scores: Array, iou_threshold: float, *, return_suppressed_by: bool = False
+) -> Any:
     """Indices of the boxes that no better box overlaps by more than `iou_threshold`.
 
     Args:
@@ -45,9 +47,12 @@ def nms(boxes: Array, scores: Array, iou_threshold: float) -> Array:
         scores: [N], any real dtype, tensor or array as `boxes` is.
         iou_threshold: in [0, 1], rounded to the computing type. At 0 any overlap suppresses, at 1
             none does.
+        return_suppressed_by: whether to say, too, which kept box removed each box.
 
     Returns:
-        int64 [K], best first. Empty boxes give an empty result.
+        int64 [K], best first. Empty boxes give an empty result. With `return_suppressed_by`, that
+        and int64 [N]: for each box the index of the best kept box that suppresses it, -1 where it
+        is kept itself.
 
     Raises:
         ValueError: a wrong shape, device or threshold.
@@ -63,24 +68,36 @@ def nms(boxes: Array, scores: Array, iou_threshold: float) -> Array:
     >>> boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]])
     >>> nms(boxes, np.array([0.8, 0.9, 0.7]), 0.5)
     array([1, 2])
+    >>> nms(boxes, np.array([0.8, 0.9, 0.7]), 0.5, return_suppressed_by=True)
+    (array([1, 2]), array([ 1, -1, -1]))
     """
     native = backend(boxes=boxes, scores=scores)
     check_boxes("boxes", boxes)
     check_length("scores", scores, boxes.shape[0], "boxes")
     iou_threshold = check_fraction("iou_threshold", iou_threshold)
     (boxes,), (scores,) = as_floats(boxes=boxes), as_floats(scores=scores)
+    if return_suppressed_by:
+        return native.nms_suppressed_by(boxes, scores, None, iou_threshold)
     return native.nms(boxes, scores, iou_threshold)
 
 
-def batched_nms(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) -> Array:
+def batched_nms(
+    boxes: Array,
+    scores: Array,
+    idxs: Array,
+    iou_threshold: float,
+    *,
+    return_suppressed_by: bool = False,
+) -> Any:
     """`nms` of every segment by itself: boxes of different `idxs` never suppress each other.
 
     Args:
-        boxes, scores, iou_threshold: as in `nms`.
+        boxes, scores, iou_threshold, return_suppressed_by: as in `nms`.
         idxs: integers [N] of any value: the class, or class and image, of each box.
 
     Returns:
-        int64 [K]: what all segments keep, best first.
+        int64 [K]: what all segments keep, best first. With `return_suppressed_by` also the int64
+        [N] of `nms`: a box is suppressed by one of its segment.
 
     Raises:
         ValueError, TypeError: as `nms`; TypeError where `idxs` are not integers.
@@ -103,6 +120,8 @@ def batched_nms(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) 
         as_floats(scores=scores),
         as_indices(idxs=idxs),
     )
+    if return_suppressed_by:
+        return native.nms_suppressed_by(boxes, scores, idxs, iou_threshold)
     return native.batched_nms(boxes, scores, idxs, iou_threshold)
 
 

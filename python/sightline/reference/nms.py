@@ -13,25 +13,46 @@ Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
 
 
-def nms(boxes: Floats, scores: Floats, iou_threshold: float) -> Integers:
-    """[K]: indices of the boxes that no kept better box overlaps by more than `iou_threshold`."""
+def nms(
+    boxes: Floats, scores: Floats, iou_threshold: float, *, return_suppressed_by: bool = False
+) -> Integers | tuple[Integers, Integers]:
+    """[K]: indices of the boxes that no kept better box overlaps by more than `iou_threshold`.
+
+    With `return_suppressed_by` also [N]: the best kept box that suppresses each, or -1.
+    """
     boxes = _floats(boxes)
     keep: list[int] = []
+    suppressed_by = np.full(len(boxes), -1, np.int64)
     for i in best_first(scores):
-        overlap = box_iou(boxes[keep], boxes[i : i + 1])
-        if not (overlap > boxes.dtype.type(iou_threshold)).any():
+        overlap = box_iou(boxes[keep], boxes[i : i + 1])[:, 0]
+        suppressors = np.flatnonzero(overlap > boxes.dtype.type(iou_threshold))
+        if len(suppressors) == 0:
             keep.append(i)
-    return np.array(keep, np.int64)
+        else:
+            suppressed_by[i] = keep[suppressors[0]]
+    kept = np.array(keep, np.int64)
+    return (kept, suppressed_by) if return_suppressed_by else kept
 
 
-def batched_nms(boxes: Floats, scores: Floats, idxs: Integers, iou_threshold: float) -> Integers:
-    """[K]: what `nms` keeps of each segment of equal `idxs`, best first."""
+def batched_nms(
+    boxes: Floats,
+    scores: Floats,
+    idxs: Integers,
+    iou_threshold: float,
+    *,
+    return_suppressed_by: bool = False,
+) -> Integers | tuple[Integers, Integers]:
+    """What `nms` gives of each segment of equal `idxs`, together, best first."""
     kept = np.zeros(len(boxes), bool)
+    suppressed_by = np.full(len(boxes), -1, np.int64)
     for idx in np.unique(idxs):
         segment = np.flatnonzero(idxs == idx)
-        kept[segment[nms(boxes[segment], scores[segment], iou_threshold)]] = True
+        keep, by = nms(boxes[segment], scores[segment], iou_threshold, return_suppressed_by=True)
+        kept[segment[keep]] = True
+        suppressed_by[segment] = np.where(by < 0, -1, segment[by])
     order = best_first(scores)
-    return order[kept[order]]
+    keep = order[kept[order]]
+    return (keep, suppressed_by) if return_suppressed_by else keep
 
 
 def multiclass_nms(
