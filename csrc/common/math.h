@@ -1,6 +1,7 @@
 // Transcendentals from IEEE + - x / alone, so that every ISA level and CUDA give the same bits.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "common/macros.h"
@@ -121,6 +122,65 @@ SIGHTLINE_HD T exponential(T x) {
   const Bits first = exponent / 2, second = exponent - first;
   return exponential_near_0(r) * __builtin_bit_cast(T, Bits(first << Format::kMantissa)) *
          __builtin_bit_cast(T, Bits(second << Format::kMantissa));
+}
+
+template <class T>
+struct SineCosine {
+  T sine, cosine;
+};
+
+// Of |x| <= pi / 4 and a little more; coefficients of S. Moshier's Cephes library. Within 1 ulp.
+SIGHTLINE_HD SineCosine<double> sine_cosine_near_0(double x) {
+  const double z = x * x;
+  double p = 1.58962301576546568060e-10;
+  p = p * z - 2.50507477628578072866e-8;
+  p = p * z + 2.75573136213857245213e-6;
+  p = p * z - 1.98412698295895385996e-4;
+  p = p * z + 8.33333333332211858878e-3;
+  p = p * z - 1.66666666666666307295e-1;
+  double q = -1.13585365213876817300e-11;
+  q = q * z + 2.08757008419747316778e-9;
+  q = q * z - 2.75573141792967388112e-7;
+  q = q * z + 2.48015872888517045348e-5;
+  q = q * z - 1.38888888888730564116e-3;
+  q = q * z + 4.16666666666665929218e-2;
+  return {x + x * (z * p), 1.0 - (0.5 * z - z * z * q)};
+}
+
+// An angle as whole quarter turns and a rest of at most an eighth of a turn, in radians.
+struct QuarterTurns {
+  double rest;
+  bool odd;  // the number of quarter turns
+};
+
+// Adding it rounds to a whole number.
+inline constexpr double kRoundToWhole = 0x1.8p52;
+
+// Exact up to the last step, from degrees to radians; the rest lies in (-45, 45] degrees.
+SIGHTLINE_HD QuarterTurns quarter_turns_of_degrees(double degrees) {
+  constexpr double kExact = 0x1p30;  // up to here, 90 times a whole number leaves no bit behind
+  if (std::fabs(degrees) > kExact) degrees = std::fmod(degrees, 360.0);
+  double turns = (degrees * (1.0 / 90.0) + kRoundToWhole) - kRoundToWhole;
+  double rest = degrees - turns * 90.0;
+  // The other side of a tie, for one form of every direction.
+  const double over = rest > 45.0 ? 1.0 : (rest <= -45.0 ? -1.0 : 0.0);
+  turns += over;
+  rest -= over * 90.0;
+  return {rest * (kPi<double> / 180.0), (static_cast<int64_t>(turns) & 1) != 0};
+}
+
+// Beyond kExact the angle is first reduced by 2 pi as a double, which moves it by less than half
+// of its last bit.
+SIGHTLINE_HD QuarterTurns quarter_turns_of_radians(double radians) {
+  constexpr double kExact = 0x1p20;
+  // pi / 2 in three parts; the first two have few enough bits for exact products.
+  constexpr double kHigh = 2 * 7.85398125648498535156e-1;
+  constexpr double kMiddle = 2 * 3.77489470793079817668e-8;
+  constexpr double kLow = 2 * 2.69515142907905952645e-15;
+  if (std::fabs(radians) > kExact) radians = std::fmod(radians, 2 * kPi<double>);
+  const double turns = (radians * (2.0 / kPi<double>)+kRoundToWhole) - kRoundToWhole;
+  const double rest = ((radians - turns * kHigh) - turns * kMiddle) - turns * kLow;
+  return {rest, (static_cast<int64_t>(turns) & 1) != 0};
 }
 
 }  // namespace math

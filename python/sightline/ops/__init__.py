@@ -24,6 +24,7 @@ from .iou import (
     generalized_box_iou_loss,
 )
 from .iou_max import box_iou_max
+from .iou_rotated import box_iou_rotated
 from .linear_assignment import linear_assignment
 from .matching import match_anchors
 from .nms import batched_nms, multiclass_nms, nms
@@ -38,6 +39,7 @@ __all__ = [
     "box_ioa",
     "box_iou",
     "box_iou_max",
+    "box_iou_rotated",
     "clip_boxes_to_image",
     "complete_box_iou",
     "complete_box_iou_loss",

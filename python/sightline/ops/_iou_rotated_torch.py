@@ -1,0 +1,73 @@
+"""What torch must know of the IoU of rotated boxes beyond its kernels."""
+
+import torch
+
+from ._rules_torch import register_backward, register_fake, register_float32
+
+
+def _matrix(boxes1, boxes2, degrees):
+    return boxes1.new_empty(boxes1.shape[0], boxes2.shape[0])
+
+
+def _aligned(boxes1, boxes2, degrees):
+    return boxes1.new_empty(boxes1.shape[0])
+
+
+def _out(boxes1, boxes2, degrees, out):
+    return None
+
+
+def _backward(grad, boxes1, boxes2, degrees):
+    return boxes1.new_empty(boxes1.shape), boxes2.new_empty(boxes2.shape)
+
+
+def _register_vmap_by_element(name: str) -> None:
+    """Under vmap, one call an element of the batch."""
+    op = getattr(torch.ops.sightline, name)
+
+    def vmap(info, in_dims, *arguments):
+        results = []
+        for i in range(info.batch_size):
+            element = [
+                value if dim is None else value.select(dim, i)
+                for value, dim in zip(arguments, in_dims, strict=True)
+            ]
+            results.append(op(*element))
+        if isinstance(results[0], torch.Tensor):
+            return torch.stack(results), 0
+        return tuple(map(torch.stack, zip(*results))), (0,) * len(results[0])
+
+    torch.library.register_vmap(f"sightline::{name}", vmap)
+
+
+def _register_vmap_by_row(name: str) -> None:
+    """Under vmap, one call on the rows of all elements of the batch, which do not mix."""
+    op = getattr(torch.ops.sightline, name)
+
+    def vmap(info, in_dims, *arguments):
+        *tensors, degrees = arguments
+        batch = info.batch_size
+
+        def flat(value, dim):
+            whole = value.expand(batch, *value.shape) if dim is None else value.movedim(dim, 0)
+            return whole.flatten(0, 1)
+
+        result = op(*map(flat, tensors, in_dims), degrees)
+        if isinstance(result, torch.Tensor):
+            return result.unflatten(0, (batch, -1)), 0
+        return tuple(part.unflatten(0, (batch, -1)) for part in result), (0,) * len(result)
+
+    torch.library.register_vmap(f"sightline::{name}", vmap)
+
+
+for _name, _fake, _register_vmap in (
+    ("box_iou_rotated", _matrix, _register_vmap_by_element),
+    ("aligned_box_iou_rotated", _aligned, _register_vmap_by_row),
+):
+    register_fake(_name, _fake)
+    register_fake(f"{_name}_out", _out)
+    register_fake(f"{_name}_backward", _backward)
+    register_backward(_name, differentiable=2)
+    register_float32(_name)
+    _register_vmap(_name)
+    _register_vmap(f"{_name}_backward")
