@@ -3,6 +3,7 @@
 Importing this imports torch where it is installed; without torch the functions work on arrays.
 """
 
+from .assign_fcos import assign_fcos
 from .average_precision import accumulate_precision, average_precision, match_detections
 from .batch_norm import batch_norm_act
 from .boxes import (
@@ -31,6 +32,7 @@ from .nms import batched_nms, multiclass_nms, nms
 
 __all__ = [
     "accumulate_precision",
+    "assign_fcos",
     "average_precision",
     "batch_norm_act",
     "batched_nms",

@@ -1,5 +1,6 @@
 """Every op in plain, slow, readable NumPy: the specification that the kernels are held to."""
 
+from .assign_fcos import assign_fcos
 from .average_precision import accumulate_precision, average_precision, match_detections
 from .batch_norm import batch_norm_act, batch_norm_act_backward
 from .boxes import (
@@ -28,6 +29,7 @@ from .nms import batched_nms, multiclass_nms, nms
 
 __all__ = [
     "accumulate_precision",
+    "assign_fcos",
     "average_precision",
     "batch_norm_act",
     "batch_norm_act_backward",

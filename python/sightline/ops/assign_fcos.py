@@ -1,0 +1,103 @@
+"""FCOS: points inside objects, each level for the objects of its size."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ._arguments import as_floats, backend, check_number, has_torch_ops, is_tensor, torch
+from ._objects import Objects, is_single, named, padded_boxes
+
+if has_torch_ops():
+    from . import _assign_fcos_torch  # noqa: F401  registers the rules
+
+Array = Any  # a torch.Tensor or a numpy.ndarray
+
+_RANGE_IN_STRIDES = 8  # 64 pixels at stride 8, as in the paper
+
+
+def assign_fcos(
+    points: Sequence[Array],
+    gt_boxes: Objects,
+    *,
+    strides: Sequence[float],
+    size_ranges: Sequence[tuple[float, float]] | None = None,
+    center_radius: float = 1.5,
+    mask: Array | None = None,
+) -> Array:
+    """The object that each point of a feature pyramid learns, by the rule of FCOS.
+
+    An object is taken by the points strictly inside it and less than `center_radius` strides from
+    its centre along both axes, on the levels whose size range holds the distance from the point to
+    the farthest side. Of several objects a point takes the one of least area, the first of equals.
+
+    Args:
+        points: a list of [A_l, 2] xy, in pixels of the image, one for each level.
+        gt_boxes: [G, 4] xyxy, a list of one such for each of B images, or [B, G, 4].
+        strides: pixels between neighbouring points, one number for each level.
+        size_ranges: for each level the least and the greatest distance in pixels, both included.
+            None for 8 strides a level: 0 to 64, 64 to 128 and so on for strides 8, 16 ..., the
+            last without end.
+        center_radius: in strides; infinity lets the whole object count, as the first FCOS did.
+        mask: bool [B, G] beside `gt_boxes` [B, G, 4]: the rows that are objects.
+
+    Returns:
+        int64 [B, A], or [A] for one image, A over all levels in order: index of the object within
+        its image, -1 for background. A box that is not finite is no object.
+
+    Raises:
+        ValueError: a wrong shape, device, length, range or radius. TypeError: a mixture of tensors
+        and arrays, or a dtype that is not a real number.
+
+    Time is at most points x objects, memory the result. Nothing waits for a GPU.
+
+    Source: Tian et al., "FCOS", ICCV 2019, section 3.2; centre sampling from its 2020 revision.
+    torchvision lets an object of any size into the last level and one smaller than the first
+    level's range into the first, as the default ranges do.
+
+    >>> import numpy as np
+    >>> points = [np.array([[4.0, 4.0], [12.0, 4.0]]), np.array([[8.0, 8.0]])]
+    >>> assign_fcos(points, np.array([[0, 0, 16, 8]]), strides=[8, 16])
+    array([ 0,  0, -1])
+    """
+    points = list(points)
+    if not points:
+        raise ValueError("`points` must hold at least one level, got none")
+    levels = {f"points[{i}]": level for i, level in enumerate(points)}
+    native = backend(**levels, **named("gt_boxes", gt_boxes), mask=mask)
+    for name, level in levels.items():
+        if len(level.shape) != 2 or level.shape[1] != 2:
+            raise ValueError(f"`{name}` must have shape [A, 2], got {list(level.shape)}")
+    strides = [_check_positive("strides", stride) for stride in strides]
+    ranges = _default_ranges(strides) if size_ranges is None else list(size_ranges)
+    for name, values in (("strides", strides), ("size_ranges", ranges)):
+        if len(values) != len(points):
+            raise ValueError(
+                f"`{name}` must have one entry for each of the {len(points)} levels of `points`, "
+                f"got {len(values)}"
+            )
+    for low, high in ranges:
+        if not low <= high:
+            raise ValueError(f"`size_ranges` must be pairs (least, greatest), got {(low, high)}")
+    radius = _check_positive("center_radius", center_radius)
+    wide = as_floats(**levels, **named("gt_boxes", gt_boxes))[: len(points)]
+    objects = padded_boxes(gt_boxes, mask, wide[0])
+    parts = [
+        native.assign_fcos(level, objects, radius * stride, float(low), float(high))
+        for level, stride, (low, high) in zip(wide, strides, ranges)
+    ]
+    index = torch.cat(parts, 1) if is_tensor(parts[0]) else np.concatenate(parts, 1)
+    return index[0] if is_single(gt_boxes) else index
+
+
+def _check_positive(name: str, value: Any) -> float:
+    number = check_number(name, value)
+    if not number > 0:
+        raise ValueError(f"`{name}` must be positive, got {value}")
+    return number
+
+
+def _default_ranges(strides: list[float]) -> list[tuple[float, float]]:
+    ends = [_RANGE_IN_STRIDES * stride for stride in strides[:-1]]
+    return list(zip([0.0, *ends], [*ends, math.inf]))
