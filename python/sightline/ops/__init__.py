@@ -29,6 +29,7 @@ from .iou_rotated import box_iou_rotated
 from .linear_assignment import linear_assignment
 from .matching import match_anchors
 from .nms import batched_nms, multiclass_nms, nms
+from .soft_nms import soft_nms
 
 __all__ = [
     "accumulate_precision",
@@ -57,4 +58,5 @@ __all__ = [
     "multiclass_nms",
     "nms",
     "remove_small_boxes",
+    "soft_nms",
 ]
