@@ -29,6 +29,7 @@ from .iou_rotated import box_iou_rotated
 from .linear_assignment import linear_assignment
 from .matching import match_anchors
 from .nms import batched_nms, multiclass_nms, nms
+from .nms_padded import nms_padded
 from .soft_nms import soft_nms
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "match_detections",
     "multiclass_nms",
     "nms",
+    "nms_padded",
     "remove_small_boxes",
     "soft_nms",
 ]

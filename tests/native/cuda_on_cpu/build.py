@@ -1,0 +1,101 @@
+"""Compiles .cu files with g++ into a library whose kernels run on the CPU (see cuda_runtime.h)."""
+
+import ctypes
+import hashlib
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+BUILD = ROOT / "build" / "cuda_on_cpu"
+
+# The .cu files that <family>.cpp calls, below csrc.
+SOURCES = {
+    "nms": ("nms/cuda.cu", "nms/order.cu", "nms_padded/cuda.cu", "multiclass_nms/cuda.cu"),
+}
+FLAGS = ("-std=c++20", "-O1", "-g1", "-fPIC", "-ffp-contract=off", "-fvisibility=hidden", "-w")
+
+# kernel<<<...>>>( or kernel<T, N><<<...>>>(; the arguments may hold <> of one level.
+_LAUNCH = re.compile(
+    r"([A-Za-z_][\w:]*(?:<[^;<>()]*(?:<[^;<>()]*>[^;<>()]*)*>)?)\s*<<<(.*?)>>>\s*\(", re.S
+)
+# One variable a declaration: a type without commas outside <>, a name, its dimensions.
+_SHARED = re.compile(
+    r"(?<!extern )__shared__\s+((?:unsigned\s+|long\s+)*[\w:]+(?:<[^;=]*?>)?)\s+"
+    r"(\w+)((?:\[[^\]]*\])*)\s*;"
+)
+_DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\(\w+\)\s+)?([\w:]+)\s+(\w+)\[\]\s*;")
+
+
+def translate(code: str, path: Path) -> str:
+    """CUDA C++ as C++: launches and shared memory become calls; lines stay where they are."""
+
+    def launch(match: re.Match[str]) -> str:
+        kernel, configuration = match.groups()
+        call = f"[](auto... arguments) {{ {kernel}(arguments...); }}"
+        return f"cuda_on_cpu::Launch({configuration}).of({call})("
+
+    def shared(match: re.Match[str]) -> str:
+        kind, name, dimensions = match.groups()
+        array = f"cuda_on_cpu::shared<{kind}{dimensions}>(__FILE__, __LINE__)"
+        return f"auto& {name} = {array};"
+
+    code = _DYNAMIC.sub(
+        r"\1* const \2 = static_cast<\1*>(cuda_on_cpu::dynamic_shared_memory());", code
+    )
+    code = _SHARED.sub(shared, _LAUNCH.sub(launch, code))
+    for left in ("__shared__", "<<<"):
+        if left in re.sub(r"//.*", "", code):
+            raise ValueError(f"{path}: a form of {left} that translate() does not know")
+    return f'#line 1 "{path}"\n{code}'
+
+
+def library(family: str) -> ctypes.CDLL:
+    """The emulated kernels of a family; skips where there is no g++, fails where it refuses."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("no g++ to compile the CUDA kernels for the CPU")
+    inputs = [*HERE.glob("*"), *(p for p in (ROOT / "csrc").rglob("*.*") if p.suffix != ".cpp")]
+    digest = hashlib.sha256(repr(FLAGS).encode())
+    for path in sorted(p for p in inputs if p.is_file()):
+        digest.update(path.name.encode() + path.read_bytes())
+    folder = BUILD / family / digest.hexdigest()[:16]
+    built = folder / f"{family}.so"
+    if not built.exists():
+        shutil.rmtree(BUILD / family, ignore_errors=True)
+        _compile(compiler, family, folder, built)
+    return ctypes.CDLL(str(built))
+
+
+def _compile(compiler: str, family: str, folder: Path, built: Path) -> None:
+    csrc = ROOT / "csrc"
+    for path in csrc.rglob("*.cu*"):
+        target = folder / "translated" / path.relative_to(csrc)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".cuh" or str(path.relative_to(csrc)) in SOURCES[family]:
+            target.write_text(translate(path.read_text(), path))
+    units = [folder / "translated" / name for name in SOURCES[family]]
+    units += [HERE / "emulator.cpp", HERE / "radix_sort.cpp", HERE / f"{family}.cpp"]
+    include = [
+        "-D__CUDACC__",
+        "-include",
+        HERE / "cuda_runtime.h",
+        f"-I{HERE}",
+        f"-I{folder / 'translated'}",
+        f"-I{csrc}",
+    ]
+    objects = []
+    running = []
+    for unit in units:
+        objects.append(folder / f"{len(objects)}.o")
+        command = [compiler, *FLAGS, *include, "-x", "c++", "-c", unit, "-o", objects[-1]]
+        running.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+    errors = "".join(process.communicate()[1] for process in running)
+    assert not any(process.returncode for process in running), errors
+    partial = built.with_suffix(".part")
+    subprocess.run([compiler, "-shared", *objects, "-o", partial], check=True)
+    partial.rename(built)
