@@ -53,6 +53,9 @@ $(VENV)/.built: $(VENV)/.deps $(NATIVE)
 
 fuzz: $(VENV)/.built
 	set -e; for isa in avx512 avx2 baseline; do SIGHTLINE_ISA=$$isa $(BIN)/python -m tests.fuzz; done
+	if test -x build/peers/bin/python; then \
+	  $(BIN)/python -m tests.fuzz.against_torchvision --peers build/peers/bin/python; \
+	else echo "no build/peers, so not against torchvision: make peers"; fi
 
 check: $(VENV)/.built
 	$(BIN)/ruff check .

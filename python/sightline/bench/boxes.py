@@ -41,6 +41,15 @@ WORKS = (
         )
         for program in ("generalized_box_iou", "complete_box_iou")
     ),
+    Work(
+        "box_iou_max 100,000 x 500",
+        "box_iou_max",
+        partial(pairs, 100_000, 500, out=False),
+        limit="pairs",
+        goals={"torchvision": 100},
+        without=("torch",),
+        long=True,
+    ),
     *(
         Work(
             f"nms {n:,} sparse",

@@ -50,7 +50,8 @@ class Random {
   std::mt19937_64 engine_;
 };
 
-// Exactly n elements, the first of them sizeof(T) past a multiple of 64; neighbours are poisoned.
+// Exactly n elements, the first of them sizeof(T) past a multiple of 64. The element before them is
+// poisoned where it fills the 8 bytes that ASan can tell apart.
 template <class T>
 class Buffer {
  public:

@@ -21,6 +21,11 @@ def complete_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
     return ops.complete_box_iou(boxes1, boxes2, out=out)
 
 
+def box_iou_max(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, ...]:
+    found = ops.box_iou_max(boxes1, boxes2)
+    return found.row_max, found.column_max
+
+
 def nms(boxes: Tensor, scores: Tensor) -> Tensor:
     return ops.nms(boxes, scores, 0.5)
 

@@ -18,6 +18,13 @@ def box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
     return box_iou(boxes1, boxes2)
 
 
+def box_iou_max(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, ...]:
+    """The matrix, then its maxima and which columns they are in."""
+    matrix = box_iou(boxes1, boxes2)
+    row_max, _ = matrix.max(1)
+    return row_max, matrix.amax(0)
+
+
 def nms(boxes: Tensor, scores: Tensor) -> Tensor:
     """The greedy loop over what is left."""
     order = scores.argsort(descending=True, stable=True)

@@ -21,6 +21,13 @@ def complete_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
     return ops.complete_box_iou(boxes1, boxes2)
 
 
+def box_iou_max(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, ...]:
+    """The matrix, then its maxima and which columns they are in."""
+    matrix = ops.box_iou(boxes1, boxes2)
+    row_max, _ = matrix.max(1)
+    return row_max, matrix.amax(0)
+
+
 def nms(boxes: Tensor, scores: Tensor) -> Tensor:
     return ops.nms(boxes, scores, 0.5)
 
