@@ -25,6 +25,7 @@ from .iou_max import box_iou_max
 from .iou_rotated import box_iou_rotated
 from .linear_assignment import linear_assignment
 from .matching import match_anchors
+from .matrix_nms import matrix_nms
 from .nms import batched_nms, multiclass_nms, nms
 from .nms_padded import nms_padded
 from .soft_nms import soft_nms
@@ -54,6 +55,7 @@ __all__ = [
     "linear_assignment",
     "match_anchors",
     "match_detections",
+    "matrix_nms",
     "multiclass_nms",
     "nms",
     "nms_padded",
