@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "common/macros.h"
 
@@ -181,6 +182,83 @@ SIGHTLINE_HD QuarterTurns quarter_turns_of_radians(double radians) {
   const double turns = (radians * (2.0 / kPi<double>)+kRoundToWhole) - kRoundToWhole;
   const double rest = ((radians - turns * kHigh) - turns * kMiddle) - turns * kLow;
   return {rest, (static_cast<int64_t>(turns) & 1) != 0};
+}
+
+// logarithm(1 + m) for sqrt(1/2) <= 1 + m < sqrt(2), less m - m^2 / 2; coefficients of S. Moshier's
+// Cephes library.
+SIGHTLINE_HD float logarithm_tail(float m) {
+  float p = 7.0376836292e-2f;
+  p = p * m - 1.1514610310e-1f;
+  p = p * m + 1.1676998740e-1f;
+  p = p * m - 1.2420140846e-1f;
+  p = p * m + 1.4249322787e-1f;
+  p = p * m - 1.6668057665e-1f;
+  p = p * m + 2.0000714765e-1f;
+  p = p * m - 2.4999993993e-1f;
+  p = p * m + 3.3333331174e-1f;
+  return p * m * (m * m);
+}
+SIGHTLINE_HD double logarithm_tail(double m) {
+  double p = 1.01875663804580931796e-4;
+  p = p * m + 4.97494994976747001425e-1;
+  p = p * m + 4.70579119878881725854e0;
+  p = p * m + 1.44989225341610930846e1;
+  p = p * m + 1.79368678507819816313e1;
+  p = p * m + 7.70838733755885391666e0;
+  double q = m + 1.12873587189167450590e1;
+  q = q * m + 4.52279145837532221105e1;
+  q = q * m + 8.29875266912776603211e1;
+  q = q * m + 7.11544750618563894466e1;
+  q = q * m + 2.31251620126765340583e1;
+  return m * (m * m * (p / q));
+}
+
+// What a binary format is to logarithm(): the bits of its numbers, and a scale that makes subnormal
+// numbers normal.
+template <class T>
+struct LogarithmFormat;
+template <>
+struct LogarithmFormat<float> {
+  using Bits = uint32_t;
+  static constexpr Bits kRootHalf = 0x3f3504f3u;  // sqrt(1/2)
+  static constexpr Bits kExponentOffset =
+      0x4b000000u;  // 2^23: low bits of a sum are a whole number
+  static constexpr float kExponentBase = 0x1p23f;
+  static constexpr float kNormal = 0x1p-126f, kScale = 0x1p25f, kScaleLog2 = 25.0f;
+};
+template <>
+struct LogarithmFormat<double> {
+  using Bits = uint64_t;
+  static constexpr Bits kRootHalf = 0x3fe6a09e667f3bcdu;
+  static constexpr Bits kExponentOffset = 0x4330000000000000u;
+  static constexpr double kExponentBase = 0x1p52;
+  static constexpr double kNormal = 0x1p-1022, kScale = 0x1p54, kScaleLog2 = 54.0;
+};
+
+// Natural logarithm: -inf of 0, NaN of a negative number, subnormal numbers and infinity included;
+// within 2 ulp (tests/ops/test_boxes.py measures it).
+template <class T>
+SIGHTLINE_HD T logarithm(T x) {
+  using Format = LogarithmFormat<T>;
+  using Bits = typename Format::Bits;
+  constexpr T kInf = std::numeric_limits<T>::infinity();
+  constexpr int kMantissa = ExponentialFormat<T>::kMantissa;
+  const bool small = x < Format::kNormal;
+  const Bits bits = __builtin_bit_cast(Bits, small ? x * Format::kScale : x);
+  // x = 2^n * (1 + m) with 1 + m from sqrt(1/2) to sqrt(2). n is biased until the last step, so
+  // that it stays positive.
+  const Bits shifted =
+      bits - Format::kRootHalf + (Bits(2 * ExponentialFormat<T>::kBias) << kMantissa);
+  const Bits biased = shifted >> kMantissa;
+  const T n = __builtin_bit_cast(T, Bits(biased | Format::kExponentOffset)) -
+              (Format::kExponentBase + T(2 * ExponentialFormat<T>::kBias)) -
+              (small ? Format::kScaleLog2 : T(0));
+  const Bits mantissa = bits - ((biased - 2 * ExponentialFormat<T>::kBias) << kMantissa);
+  const T m = __builtin_bit_cast(T, mantissa) - T(1);
+  const T low = logarithm_tail(m) + n * ExponentialFormat<T>::kLog2Low - T(0.5) * (m * m);
+  const T finite = (m + low) + n * ExponentialFormat<T>::kLog2High;
+  return x > T(0) ? (x < kInf ? finite : x)
+                  : (x == T(0) ? -kInf : std::numeric_limits<T>::quiet_NaN());
 }
 
 }  // namespace math

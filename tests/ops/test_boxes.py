@@ -7,6 +7,7 @@ import torch
 from sightline import ops, reference
 
 FORMATS = ("xyxy", "xywh", "cxcywh")
+ROTATED = ("xywhr", "cxcywhr", "xyxyxyxy")
 
 
 @pytest.fixture
@@ -42,10 +43,118 @@ def test_box_convert_is_the_reference(boxes, in_fmt, out_fmt):
     assert_both_kinds(ops.box_convert, expected, given, in_fmt, out_fmt)
 
 
-def test_box_convert_keeps_integers_and_leading_dimensions():
+def test_box_convert_of_integers_neither_wraps_nor_loses_halves():
     boxes = np.array([[[1, 2, 3, 7]]])
     assert ops.box_convert(boxes, "xywh", "xyxy").tolist() == [[[1, 2, 4, 9]]]
     assert ops.box_convert(boxes, "xywh", "xyxy").dtype == boxes.dtype
+    wide = ops.box_convert(np.array([[200, 9, 100, 5]], np.uint8), "xywh", "xyxy")
+    assert wide.dtype == np.int32 and wide.tolist() == [[200, 9, 300, 14]]
+    wide = ops.box_convert(torch.tensor([[9, 9, 3, 12]], dtype=torch.uint8), "xyxy", "xywh")
+    assert wide.dtype == torch.int32 and wide.tolist() == [[9, 9, -6, 3]]
+    centred = ops.box_convert(torch.tensor([[0, 0, 3, 5]]), "xyxy", "cxcywh")
+    assert centred.dtype == torch.float32 and centred.tolist() == [[1.5, 2.5, 3, 5]]
+
+
+@pytest.fixture
+def rotated(boxes):
+    """[65, 5] centre, size and degrees, all quadrants among them."""
+    angle = np.random.default_rng(2).uniform(-179, 179, (len(boxes), 1))
+    return np.concatenate([reference.box_convert(boxes, "xyxy", "cxcywh"), angle], 1)
+
+
+def test_rotated_formats_worked_by_hand():
+    # A quarter turn counter-clockwise: what was the top left corner lies at the bottom left.
+    box = np.array([[10.0, 10, 4, 2, 90]])
+    corners = [[9, 12, 9, 8, 11, 8, 11, 12]]
+    np.testing.assert_allclose(ops.box_convert(box, "cxcywhr", "xyxyxyxy"), corners, atol=1e-14)
+    np.testing.assert_allclose(
+        ops.box_convert(box, "cxcywhr", "xywhr"), [[9, 12, 4, 2, 90]], atol=1e-14
+    )
+
+
+@pytest.mark.parametrize("in_fmt", ROTATED)
+@pytest.mark.parametrize("out_fmt", ROTATED)
+def test_rotated_formats_are_the_reference(rotated, in_fmt, out_fmt):
+    given = reference.box_convert(rotated, "cxcywhr", in_fmt)
+    expected = reference.box_convert(rotated, "cxcywhr", out_fmt)
+    assert_both_kinds(ops.box_convert, expected, given, in_fmt, out_fmt)
+
+
+def test_rotated_formats_round_integers_and_keep_the_dtype(rotated):
+    whole = rotated.round().astype(np.int64)
+    expected = reference.box_convert(whole, "cxcywhr", "xyxyxyxy").round()
+    got = ops.box_convert(torch.from_numpy(whole), "cxcywhr", "xyxyxyxy")
+    assert got.dtype == torch.int64 and got.tolist() == expected.tolist()
+    half = torch.from_numpy(rotated).half()
+    assert ops.box_convert(half, "cxcywhr", "xywhr").dtype == torch.float16
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_box_area_of_every_format_is_the_reference(boxes, fmt):
+    given = reference.box_convert(boxes, "xyxy", fmt)
+    assert_both_kinds(ops.box_area, reference.box_area(given, fmt), given, fmt)
+
+
+def test_clip_boxes_of_narrow_integers_to_a_large_image():
+    boxes = np.array([[1, 2, 250, 30]], np.uint8)
+    assert ops.clip_boxes_to_image(boxes, (20, 1000)).tolist() == [[1, 2, 250, 20]]
+    assert ops.clip_boxes_to_image(torch.from_numpy(boxes), (20.9, 1e9)).tolist() == [
+        [1, 2, 250, 20]
+    ]
+
+
+def test_remove_small_boxes_of_unsigned_integers_sees_inverted_ones():
+    boxes = np.array([[9, 9, 3, 3], [0, 0, 250, 250]], np.uint8)
+    assert ops.remove_small_boxes(boxes, 5).tolist() == [1]
+    assert ops.remove_small_boxes(torch.from_numpy(boxes), 5).tolist() == [1]
+
+
+BAD = np.array(
+    [
+        [0, 0, 2, 2],
+        [np.nan, 0, 1, 1],
+        [0, 0, np.inf, 1],
+        [3, 3, 1, 4],
+        [3, 3, 3, 4],
+        [-1e200, -1e200, 1e200, 1e200],
+        [0, 0, 50, 2],
+        [np.inf, 0, np.nan, 1],
+    ]
+)
+
+
+@pytest.mark.parametrize("size", [None, (10, 40)])
+def test_check_boxes_says_what_the_reference_says(size):
+    for rows in (BAD, BAD[:2], np.repeat(BAD, 7, 0)):
+        with pytest.raises(ValueError) as expected:
+            reference.check_boxes(rows, size=size)
+        for boxes in (rows, torch.from_numpy(rows)):
+            with pytest.raises(ValueError) as got:
+                ops.check_boxes(boxes, size=size)
+            assert str(got.value) == str(expected.value)
+
+
+def test_check_boxes_names_the_rows_of_every_reason():
+    with pytest.raises(ValueError) as error:
+        ops.check_boxes(BAD, size=(10, 40))
+    assert str(error.value) == (
+        "`boxes` has 7 bad rows of 8: 2 with NaN (rows 1, 7); 1 infinite (row 2); "
+        "1 inverted (row 3); 1 without area (row 4); 1 whose area overflows (row 5); "
+        "1 outside the image of 10 x 40 (row 6)"
+    )
+
+
+def test_check_boxes_returns_good_boxes_themselves(boxes):
+    assert ops.check_boxes(boxes) is boxes
+    assert ops.check_boxes(np.zeros((0, 4)), size=(1, 1)).shape == (0, 4)
+    whole = torch.tensor([[0, 0, 9, 9]], dtype=torch.bfloat16)
+    assert ops.check_boxes(whole, size=(9, 9)) is whole
+
+
+def test_check_boxes_computes_areas_in_the_type_of_the_ops():
+    with pytest.raises(ValueError, match="1 whose area overflows"):
+        ops.check_boxes(np.array([[0, 0, 1e30, 1e30]], np.float32))
+    ops.check_boxes(np.array([[0, 0, 1e30, 1e30]]))
 
 
 def test_area_clip_and_small_boxes_are_the_reference(boxes):
@@ -62,37 +171,22 @@ def test_box_area_does_not_overflow_narrow_types(dtype):
     assert ops.box_area(np.array([[0, 0, 250, 250], [9, 9, 3, 3]], dtype)).tolist() == [62500, 0]
 
 
-def test_coding_is_the_reference_and_its_own_inverse(boxes, anchors):
-    weights = (10.0, 10.0, 5.0, 5.0)
-    deltas = reference.encode_boxes(boxes, anchors, weights)
-    assert_both_kinds(ops.encode_boxes, deltas, boxes, anchors, weights)
-    np.testing.assert_allclose(reference.decode_boxes(deltas, anchors, weights), boxes, atol=1e-10)
-    decoded = reference.decode_boxes(deltas, anchors, weights)
-    assert_both_kinds(ops.decode_boxes, decoded, deltas, anchors, weights)
-
-
-def test_deltas_worked_by_hand():
-    anchors = np.array([[0.0, 0, 10, 20]])
-    boxes = np.array([[5.0, 0, 25, 20]])  # the centre moves by an anchor's width, which doubles
-    assert_both_kinds(ops.encode_boxes, [[1, 0, np.log(2), 0]], boxes, anchors)
-    assert_both_kinds(ops.decode_boxes, anchors, np.zeros((1, 4)), anchors)
-
-
-def test_decoding_bounds_the_size(anchors):
-    wild = np.full((65, 4), 1e3)
-    assert_both_kinds(ops.decode_boxes, reference.decode_boxes(wild, anchors), wild, anchors)
-
-
-def test_coding_has_the_gradient_of_its_value(boxes, anchors):
-    deltas = torch.tensor(reference.encode_boxes(boxes[:5], anchors[:5]), requires_grad=True)
-    anchor_tensor = torch.from_numpy(anchors[:5])
-    assert torch.autograd.gradcheck(lambda d: ops.decode_boxes(d, anchor_tensor), deltas)
-
-
 def test_wrong_arguments_are_named(boxes):
     with pytest.raises(ValueError, match=r"`boxes` must have shape \[\.\.\., 4\], got \[2, 5\]"):
         ops.box_convert(np.zeros((2, 5)), "xyxy", "xywh")
     with pytest.raises(ValueError, match="`out_fmt` must be one of"):
         ops.box_convert(boxes, "xyxy", "yxyx")
-    with pytest.raises(TypeError, match="tensors and arrays do not mix"):
-        ops.encode_boxes(boxes, torch.from_numpy(boxes))
+    with pytest.raises(ValueError, match="must be both aligned or both rotated"):
+        ops.box_convert(boxes, "xyxy", "cxcywhr")
+    with pytest.raises(ValueError, match=r"`boxes` must have shape \[\.\.\., 5\], got \[65, 4\]"):
+        ops.box_convert(boxes, "xywhr", "cxcywhr")
+    with pytest.raises(ValueError, match="`fmt` must be one of"):
+        ops.box_area(boxes, "cxcywhr")
+    for size in ((1,), 5, (-1, 2), (float("nan"), 2)):
+        with pytest.raises(ValueError, match="`size` must be"):
+            ops.clip_boxes_to_image(boxes, size)
+    for function in (ops.check_boxes, lambda b: ops.remove_small_boxes(b, 1)):
+        with pytest.raises(ValueError, match=r"`boxes` must have shape \[N, 4\], got \[4\]"):
+            function(boxes[0])
+    with pytest.raises(TypeError, match="real numbers"):
+        ops.box_convert(boxes > 0, "xyxy", "xywh")

@@ -194,7 +194,7 @@ def test_wrong_arguments_are_named():
     with pytest.raises(TypeError, match=r"`boxes1` must hold real numbers, got dtype torch.bool"):
         ops.box_iou(torch.zeros(2, 4, dtype=torch.bool), torch.zeros(2, 4))
     with pytest.raises(
-        ValueError, match="`in_fmt` must be one of 'xyxy', 'xywh', 'cxcywh', got 'xyx'"
+        ValueError, match="`fmt` must be one of 'xyxy', 'xywh', 'cxcywh', got 'xyx'"
     ):
         ops.box_iou(good, good, fmt="xyx")
     with pytest.raises(ValueError, match="`reduction` must be one of"):

@@ -9,6 +9,7 @@ from .batch_norm import batch_norm_act
 from .boxes import (
     box_area,
     box_convert,
+    check_boxes,
     clip_boxes_to_image,
     decode_boxes,
     encode_boxes,
@@ -45,6 +46,7 @@ __all__ = [
     "box_iou",
     "box_iou_max",
     "box_iou_rotated",
+    "check_boxes",
     "clip_boxes_to_image",
     "complete_box_iou",
     "complete_box_iou_loss",

@@ -8,7 +8,7 @@ an area overflows, IoU is 0. No result is NaN.
 from typing import Any
 
 from ._arguments import as_floats, backend, check_boxes, check_choice, has_torch_ops
-from .boxes import box_convert
+from .boxes import ALIGNED_FORMATS, box_convert
 
 if has_torch_ops():
     from . import _iou_torch  # noqa: F401  registers the rules
@@ -134,6 +134,7 @@ def _matrix(
     check_boxes("boxes2", boxes2)
     boxes1, boxes2 = as_floats(boxes1=boxes1, boxes2=boxes2)
     if fmt != "xyxy":
+        check_choice("fmt", fmt, ALIGNED_FORMATS)
         boxes1, boxes2 = box_convert(boxes1, fmt, "xyxy"), box_convert(boxes2, fmt, "xyxy")
     if out is None:
         return getattr(native, name)(boxes1, boxes2, *eps)
