@@ -8,6 +8,7 @@
 # make peers           build/peers, an environment with torchvision for `sightline bench --peers`
 # make cuda            build with the CUDA kernels (needs nvcc, no GPU) and load that build
 # make without-torch   build and test the NumPy half in an environment without torch
+# make compat          run torchvision's detectors on our ops, beside a torch without CUDA (downloads torchvision)
 # make abi             load and test one build in the oldest and the newest torch (downloads several GB)
 # make sanitize        run the kernels alone, and the NumPy half, under the address and undefined-behaviour sanitizers
 # make gpu             on a machine with a GPU: build for it in the Python at hand, test, benchmark
@@ -18,6 +19,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc cmake -type f)
 PEERS ?= torch==2.15.0 torchvision==0.29.2 numpy
+TORCHVISION ?= 0.28.0
 ABI_VERSIONS ?= 2.10.0 2.15.0
 WHEEL_ARCHITECTURES ?= 75-real;80-real;86-real;89-real;90-real;100-real;120
 
@@ -89,6 +91,11 @@ without-torch:
 	build/without-torch/bin/pip install -q --no-build-isolation --no-deps --force-reinstall \
 	  -Cbuild-dir=build/without-torch/objects .
 	build/without-torch/bin/python -m pytest -q tests/without_torch tests/metrics
+
+# torchvision asks for a CUDA build of torch: it comes alone, into a folder that no other target looks in.
+compat: $(VENV)/.built
+	PIP_CONSTRAINT= $(BIN)/pip install -q --no-deps --upgrade --target build/compat/site torchvision==$(TORCHVISION)
+	PYTHONPATH=build/compat/site $(BIN)/python -m pytest -q -p no:cacheprovider tests/compat
 
 # One build, made here against one torch, in others: these environments take no constraint.
 abi: build/cuda/.built

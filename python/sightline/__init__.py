@@ -6,10 +6,21 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 # Loaded on first use, so that `import sightline` costs nothing and metrics never import torch.
-_SUBMODULES = ("bench", "cli", "data", "metrics", "models", "ops", "reference", "report", "train")
+_SUBMODULES = (
+    "bench",
+    "cli",
+    "compat",
+    "data",
+    "metrics",
+    "models",
+    "ops",
+    "reference",
+    "report",
+    "train",
+)
 
 if TYPE_CHECKING:
-    from sightline import bench, cli, data, metrics, models, ops, reference, report, train
+    from sightline import bench, cli, compat, data, metrics, models, ops, reference, report, train
     from sightline.train.predictor import load
 
 
@@ -31,6 +42,7 @@ __all__ = [
     "__version__",
     "bench",
     "cli",
+    "compat",
     "data",
     "load",
     "metrics",

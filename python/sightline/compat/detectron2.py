@@ -1,0 +1,104 @@
+"""The box functions of detectron2 from Sightline's kernels: its names, arguments and shapes.
+
+`batched_nms`, `nms_rotated` and `batched_nms_rotated` are those of `detectron2.layers`, the
+pairwise functions those of `detectron2.structures`, `Box2BoxTransform` that of
+`detectron2.modeling.box_regression`. detectron2 need not be installed. Where it takes its `Boxes`,
+these take a tensor or array of the boxes, or any object that has one as `.tensor`. What differs:
+
+- a rotated box is suppressed where its overlap is more than the threshold; detectron2 suppresses on
+  the CPU where it is equal too, and on CUDA not;
+- order is total (score descending, index ascending, NaN last), and bad boxes have defined results.
+"""
+
+import math
+from typing import Any
+
+from sightline import ops
+from sightline.ops import batched_nms
+
+from ._shared import aligned_overlap, find_op, pairwise_intersection_of
+
+__all__ = [
+    "Box2BoxTransform",
+    "batched_nms",
+    "batched_nms_rotated",
+    "matched_pairwise_iou",
+    "nms_rotated",
+    "pairwise_intersection",
+    "pairwise_ioa",
+    "pairwise_iou",
+    "pairwise_iou_rotated",
+]
+
+Array = Any  # a torch.Tensor or a numpy.ndarray
+
+_SCALE_CLAMP = math.log(1000.0 / 16)
+
+
+def nms_rotated(boxes: Array, scores: Array, iou_threshold: float) -> Array:
+    """Kept boxes of [N, 5] (cx, cy, w, h, degrees counter-clockwise): int64 [K], best first."""
+    return find_op("nms_rotated")(boxes, scores, iou_threshold)
+
+
+def batched_nms_rotated(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) -> Array:
+    """`nms_rotated` of every class of `idxs`, integers [N], by itself; exact, not by shifting."""
+    return find_op("nms_rotated")(boxes, scores, iou_threshold, idxs=idxs)
+
+
+def pairwise_iou(boxes1: Any, boxes2: Any) -> Array:
+    """[N, M], IoU of every pair of [N, 4] and [M, 4] xyxy."""
+    return ops.box_iou(_values(boxes1), _values(boxes2))
+
+
+def pairwise_ioa(boxes1: Any, boxes2: Any) -> Array:
+    """[N, M], intersection over the area of the box of `boxes2`, of every pair.
+
+    `sightline.ops.box_ioa` divides by the area of the first box.
+    """
+    return ops.box_ioa(_values(boxes2), _values(boxes1)).T
+
+
+def pairwise_intersection(boxes1: Any, boxes2: Any) -> Array:
+    """[N, M], area of the intersection of every pair; in plain operations with their memory."""
+    return pairwise_intersection_of(_values(boxes1), _values(boxes2))
+
+
+def matched_pairwise_iou(boxes1: Any, boxes2: Any) -> Array:
+    """[N], IoU of aligned pairs of [N, 4] xyxy."""
+    return aligned_overlap(_values(boxes1), _values(boxes2), "iou")
+
+
+def pairwise_iou_rotated(boxes1: Any, boxes2: Any) -> Array:
+    """[N, M], IoU of every pair of [N, 5] and [M, 5] (cx, cy, w, h, degrees)."""
+    return find_op("box_iou_rotated")(_values(boxes1), _values(boxes2))
+
+
+class Box2BoxTransform:
+    """Deltas of R-CNN: `sightline.ops.encode_boxes` and `decode_boxes`.
+
+    A source without size is no error, but gives deltas 0 along that axis.
+    """
+
+    def __init__(
+        self, weights: tuple[float, float, float, float], scale_clamp: float = _SCALE_CLAMP
+    ):
+        """`weights` of dx, dy, dw, dh. A `scale_clamp` but log(1000 / 16) is not available."""
+        if not math.isclose(scale_clamp, _SCALE_CLAMP):
+            raise NotImplementedError(
+                f"`scale_clamp` must be log(1000 / 16) = {_SCALE_CLAMP}, got {scale_clamp}"
+            )
+        self.weights = weights
+        self.scale_clamp = scale_clamp
+
+    def get_deltas(self, src_boxes: Array, target_boxes: Array) -> Array:
+        """[N, 4] deltas that turn `src_boxes` [N, 4] into `target_boxes` [N, 4]."""
+        return ops.encode_boxes(target_boxes, src_boxes, self.weights)
+
+    def apply_deltas(self, deltas: Array, boxes: Array) -> Array:
+        """[N, K * 4] xyxy: `boxes` [N, 4] moved by the K deltas each of `deltas` [N, K * 4]."""
+        each = deltas.reshape(deltas.shape[0], deltas.shape[1] // 4, 4)
+        return ops.decode_boxes(each, boxes[:, None], self.weights).reshape(deltas.shape)
+
+
+def _values(boxes: Any) -> Array:
+    return getattr(boxes, "tensor", boxes)

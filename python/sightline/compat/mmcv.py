@@ -1,0 +1,269 @@
+"""The box functions of `mmcv.ops` from Sightline's kernels: names, arguments and shapes of mmcv.
+
+Tensors in, tensors out; arrays in, arrays out. mmcv need not be installed. What holds for all:
+
+- a box is suppressed where its overlap is more than the threshold; mmcv's soft and rotated NMS
+  suppress on the CPU where it is equal too, and on CUDA not;
+- order is total (score descending, index ascending, NaN last), and bad boxes have defined results;
+- results are float32, or float64 where an input is: mmcv knows float32 alone;
+- `offset=1` takes x2 - x1 + 1 for a width: the boxes are computed with x2 + 1 and y2 + 1.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from sightline import ops
+from sightline.ops._arguments import as_floats, as_indices, check_choice, is_tensor, torch
+
+from ._shared import aligned_overlap, find_op
+
+__all__ = ["batched_nms", "bbox_overlaps", "box_iou_rotated", "nms", "nms_rotated", "soft_nms"]
+
+Array = Any  # a torch.Tensor or a numpy.ndarray
+
+
+def nms(
+    boxes: Array,
+    scores: Array,
+    iou_threshold: float,
+    offset: int = 0,
+    score_threshold: float = 0,
+    max_num: int = -1,
+) -> tuple[Array, Array]:
+    """Kept boxes with their scores, [K, 5], and their indices, int64 [K], best first.
+
+    Args:
+        boxes: [N, 4] xyxy. scores: [N]. iou_threshold: in [0, 1].
+        offset: 0 or 1, see the module.
+        score_threshold: where more than 0, only scores above it take part.
+        max_num: where more than 0, the most that is kept.
+    """
+    keep = _hard_nms(boxes, scores, None, iou_threshold, offset, score_threshold, max_num)
+    return _detections(boxes, scores, keep), keep
+
+
+def soft_nms(
+    boxes: Array,
+    scores: Array,
+    iou_threshold: float = 0.3,
+    sigma: float = 0.5,
+    min_score: float = 1e-3,
+    method: str = "linear",
+    offset: int = 0,
+) -> tuple[Array, Array]:
+    """Boxes with lowered scores, [K, 5], and their indices, int64 [K], in the order of keeping.
+
+    `method` is "linear", "gaussian" or "naive", which is `nms` of the scores from `min_score`. A
+    score below `min_score` leaves, the best one too: mmcv keeps that whatever it is.
+    """
+    check_choice("method", method, ("naive", "linear", "gaussian"))
+    moved = _with_offset(boxes, offset)
+    if method == "naive":
+        taking = _where(scores >= min_score)
+        keep = taking[ops.nms(moved[taking], scores[taking], iou_threshold)]
+        return _detections(boxes, scores, keep), keep
+    keep, lowered = find_op("soft_nms")(
+        moved,
+        scores,
+        method=method,
+        iou_threshold=iou_threshold,
+        sigma=sigma,
+        score_threshold=min_score,
+    )
+    return _join(boxes[keep], lowered), keep
+
+
+def batched_nms(
+    boxes: Array,
+    scores: Array,
+    idxs: Array,
+    nms_cfg: dict[str, Any] | None,
+    class_agnostic: bool = False,
+) -> tuple[Array, Array]:
+    """NMS of every class by itself: detections [K, 5] or [K, 6], and indices, int64 [K].
+
+    Args:
+        boxes: [N, 4] xyxy, or [N, 5] in radians for the type "nms_rotated".
+        scores: [N]. idxs: integers [N], the classes.
+        nms_cfg: of `type` ("nms", "soft_nms" or "nms_rotated"; "nms" where absent), `max_num`,
+            `class_agnostic` and the arguments of that function. `split_thr` changes nothing:
+            classes are separated exactly at every size. None: no suppression, best first.
+        class_agnostic: all boxes are of one class.
+
+    Raises:
+        NotImplementedError: another type, or an argument that is not known.
+    """
+    if nms_cfg is None:
+        keep = _descending(scores)
+        return _detections(boxes, scores, keep), keep
+    settings = dict(nms_cfg)
+    kind = settings.pop("type", "nms")
+    agnostic = settings.pop("class_agnostic", class_agnostic)
+    max_num = settings.pop("max_num", -1)
+    settings.pop("split_thr", None)
+    if "iou_thr" in settings:  # the name that older settings use
+        settings["iou_threshold"] = settings.pop("iou_thr")
+    segments = as_indices(idxs=idxs)[0] * (0 if agnostic else 1)
+    if kind == "nms":
+        threshold, offset = settings.pop("iou_threshold"), settings.pop("offset", 0)
+        above = settings.pop("score_threshold", 0)
+        _refuse(kind, settings)
+        keep = _hard_nms(boxes, scores, segments, threshold, offset, above, max_num)
+        return _detections(boxes, scores, keep), keep
+    if kind == "soft_nms":
+        method = settings.pop("method", "linear")
+        moved = _with_offset(boxes, settings.pop("offset", 0))
+        check_choice("method", method, ("linear", "gaussian"))
+        soft = {
+            "iou_threshold": settings.pop("iou_threshold", 0.3),
+            "sigma": settings.pop("sigma", 0.5),
+            "score_threshold": settings.pop("min_score", 1e-3),
+        }
+        _refuse(kind, settings)
+        keep, lowered = find_op("soft_nms")(moved, scores, method=method, idxs=segments, **soft)
+        keep, lowered = _first(keep, max_num), _first(lowered, max_num)
+        return _join(boxes[keep], lowered), keep
+    if kind == "nms_rotated":
+        threshold = settings.pop("iou_threshold")
+        clockwise = settings.pop("clockwise", True)
+        _refuse(kind, settings)
+        detections, keep = nms_rotated(boxes, scores, threshold, segments, clockwise)
+        return _first(detections, max_num), _first(keep, max_num)
+    raise NotImplementedError(
+        f"`nms_cfg` has the type {kind!r}; there are 'nms', 'soft_nms' and 'nms_rotated'"
+    )
+
+
+def nms_rotated(
+    dets: Array,
+    scores: Array,
+    iou_threshold: float,
+    labels: Array | None = None,
+    clockwise: bool = True,
+) -> tuple[Array, Array]:
+    """Kept rotated boxes with their scores, [K, 6], and their indices, int64 [K], best first.
+
+    Args:
+        dets: [N, 5] as (cx, cy, w, h, radians).
+        scores: [N]. iou_threshold: in [0, 1].
+        labels: integers [N]: boxes of different labels do not suppress each other.
+        clockwise: the sense of positive angles on a screen.
+
+    Nothing in gives [0, 6] and no indices; mmcv gives `dets` and None.
+    """
+    turned = _degrees(dets, clockwise)
+    if labels is None:
+        keep = find_op("nms_rotated")(turned, scores, iou_threshold)
+    else:
+        keep = find_op("nms_rotated")(turned, scores, iou_threshold, idxs=labels)
+    return _detections(dets, scores, keep), keep
+
+
+def box_iou_rotated(
+    bboxes1: Array,
+    bboxes2: Array,
+    mode: str = "iou",
+    aligned: bool = False,
+    clockwise: bool = True,
+) -> Array:
+    """IoU of rotated boxes [N, 5] and [M, 5] in radians: [N, M], or [N] where aligned.
+
+    `mode` "iof", the intersection over the first area, raises NotImplementedError.
+    """
+    check_choice("mode", mode, ("iou", "iof"))
+    if mode == "iof":
+        raise NotImplementedError("`mode` 'iof' of rotated boxes is not available: use 'iou'")
+    first, second = _degrees(bboxes1, clockwise), _degrees(bboxes2, clockwise)
+    return find_op("box_iou_rotated")(first, second, aligned=aligned)
+
+
+def bbox_overlaps(
+    bboxes1: Array, bboxes2: Array, mode: str = "iou", aligned: bool = False, offset: int = 0
+) -> Array:
+    """Overlap of boxes [N, 4] and [M, 4] xyxy: [N, M], or [N] where aligned.
+
+    Args:
+        mode: "iou", or "iof": the intersection over the area of the first box.
+        aligned: pair i with i; N = M.
+        offset: 0 or 1, see the module. Where a union is empty the overlap is 0; mmcv divides by a
+            union of at least `offset`.
+    """
+    check_choice("mode", mode, ("iou", "iof"))
+    first, second = _with_offset(bboxes1, offset), _with_offset(bboxes2, offset)
+    if not aligned:
+        return (ops.box_iou if mode == "iou" else ops.box_ioa)(first, second)
+    return aligned_overlap(first, second, mode)
+
+
+def _with_offset(boxes: Array, offset: int) -> Array:
+    check_choice("offset", offset, (0, 1))
+    if offset == 0:
+        return boxes
+    (boxes,) = as_floats(boxes=boxes)
+    return boxes + _row([0, 0, 1, 1], boxes)
+
+
+def _degrees(boxes: Array, clockwise: bool) -> Array:
+    """[N, 5] in degrees counter-clockwise, of radians in the sense given."""
+    (boxes,) = as_floats(boxes=boxes)
+    sign = -1.0 if clockwise else 1.0
+    return boxes * _row([1, 1, 1, 1, sign * 180 / np.pi], boxes)
+
+
+def _row(numbers: list[float], like: Array) -> Array:
+    return like.new_tensor(numbers) if is_tensor(like) else np.array(numbers, like.dtype)
+
+
+def _hard_nms(
+    boxes: Array,
+    scores: Array,
+    segments: Array | None,
+    iou_threshold: float,
+    offset: int,
+    score_threshold: float,
+    max_num: int,
+) -> Array:
+    """Indices of what is kept; every box is of one segment where there are none."""
+    boxes, taking = _with_offset(boxes, offset), None
+    if score_threshold > 0:
+        taking = _where(scores > score_threshold)
+        boxes, scores = boxes[taking], scores[taking]
+        segments = None if segments is None else segments[taking]
+    if segments is None:
+        keep = ops.nms(boxes, scores, iou_threshold)
+    else:
+        keep = ops.batched_nms(boxes, scores, segments, iou_threshold)
+    return _first(keep if taking is None else taking[keep], max_num)
+
+
+def _where(mask: Array) -> Array:
+    return torch.where(mask)[0] if is_tensor(mask) else np.flatnonzero(mask)
+
+
+def _descending(scores: Array) -> Array:
+    if is_tensor(scores):
+        return torch.sort(scores.nan_to_num(nan=-torch.inf), descending=True, stable=True)[1]
+    return np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
+
+
+def _first(rows: Array, max_num: int) -> Array:
+    return rows[:max_num] if max_num > 0 else rows
+
+
+def _detections(boxes: Array, scores: Array, keep: Array) -> Array:
+    return _join(boxes[keep], scores[keep])
+
+
+def _join(boxes: Array, scores: Array) -> Array:
+    boxes, scores = as_floats(boxes=boxes, scores=scores)
+    if is_tensor(boxes):
+        return torch.cat([boxes, scores[:, None]], 1)
+    return np.concatenate([boxes, scores[:, None]], 1)
+
+
+def _refuse(kind: str, settings: dict[str, Any]) -> None:
+    if settings:
+        raise NotImplementedError(
+            f"`nms_cfg` has {', '.join(map(repr, settings))}, which {kind!r} does not know"
+        )

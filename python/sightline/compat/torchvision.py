@@ -1,0 +1,189 @@
+"""`torchvision.ops` from Sightline's kernels, and torchvision itself beside a CPU build of torch.
+
+The functions have the names, arguments, order and shapes of `torchvision.ops`, and take NumPy
+arrays too. `from sightline.compat import torchvision as vision_ops` in place of
+`from torchvision import ops as vision_ops` needs no torchvision. What differs is what torchvision
+leaves undefined or gets wrong:
+
+- boxes that are inverted, without area or not finite have defined results and no NaN
+  (docs/numeric-contract.md), and areas below 0 are 0;
+- an NaN score sorts last instead of first, and equal scores by ascending index;
+- `batched_nms` separates classes exactly instead of by shifting coordinates;
+- float16, bfloat16 and integers are computed in float32, which is the result's type; so
+  `box_area` of integers is float32;
+- the gradient of `complete_box_iou_loss` goes through the weight alpha too.
+
+`install` makes `import torchvision` work where its library cannot be loaded.
+"""
+
+import re
+import sys
+from typing import Any
+
+from sightline import ops
+from sightline.ops import (
+    batched_nms,
+    box_area,
+    clip_boxes_to_image,
+    complete_box_iou,
+    complete_box_iou_loss,
+    distance_box_iou,
+    distance_box_iou_loss,
+    generalized_box_iou,
+    generalized_box_iou_loss,
+    nms,
+    remove_small_boxes,
+)
+from sightline.ops._arguments import check_choice
+
+from ._shared import find_op
+
+__all__ = [
+    "batched_nms",
+    "box_area",
+    "box_convert",
+    "box_iou",
+    "clip_boxes_to_image",
+    "complete_box_iou",
+    "complete_box_iou_loss",
+    "distance_box_iou",
+    "distance_box_iou_loss",
+    "generalized_box_iou",
+    "generalized_box_iou_loss",
+    "install",
+    "nms",
+    "remove_small_boxes",
+    "roi_align",
+    "sigmoid_focal_loss",
+]
+
+Array = Any  # a torch.Tensor or a numpy.ndarray
+
+ROTATED_FORMATS = ("cxcywhr", "xywhr", "xyxyxyxy")
+
+
+def box_convert(boxes: Array, in_fmt: str, out_fmt: str) -> Array:
+    """`sightline.ops.box_convert`; the result never shares memory with `boxes`.
+
+    An aligned and a rotated format raise ValueError, where torchvision raises NotImplementedError.
+    Integers: see `sightline.ops.box_convert`; torchvision wraps narrow ones.
+    """
+    converted = ops.box_convert(boxes, in_fmt, out_fmt)
+    if converted is not boxes:
+        return converted
+    return boxes.clone() if hasattr(boxes, "clone") else boxes.copy()
+
+
+def box_iou(boxes1: Array, boxes2: Array, fmt: str = "xyxy") -> Array:
+    """`sightline.ops.box_iou`, and for the formats "cxcywhr", "xywhr" and "xyxyxyxy" that of
+    rotated boxes, [N, 5] or [N, 8], in degrees.
+    """
+    if fmt not in ROTATED_FORMATS:
+        check_choice("fmt", fmt, ("xyxy", "xywh", "cxcywh", *ROTATED_FORMATS))
+        return ops.box_iou(boxes1, boxes2, fmt)
+    rotated = [ops.box_convert(boxes, fmt, "cxcywhr") for boxes in (boxes1, boxes2)]
+    return find_op("box_iou_rotated")(*rotated)
+
+
+def sigmoid_focal_loss(
+    inputs: Any, targets: Any, alpha: float = 0.25, gamma: float = 2, reduction: str = "none"
+) -> Any:
+    """Focal loss of logits, in their shape, or its mean or sum; of tensors alone.
+
+    A negative `alpha` weighs neither kind of target. Targets other than 0 and 1 are for torchvision
+    alone: here a target counts as 1 above 0.5 when it chooses its alpha.
+    """
+    from sightline.models.losses import sigmoid_focal_loss as unreduced
+
+    check_choice("reduction", reduction, ("none", "mean", "sum"))
+    loss = unreduced(inputs, targets, alpha=alpha, gamma=gamma)
+    return loss if reduction == "none" else getattr(loss, reduction)()
+
+
+def roi_align(
+    input: Any,
+    boxes: Any,
+    output_size: int | tuple[int, int],
+    spatial_scale: float = 1.0,
+    sampling_ratio: int = -1,
+    aligned: bool = False,
+) -> Any:
+    """Averages of bilinear samples in the bins of regions, in plain torch operations: not fast.
+
+    Args:
+        input: tensor [N, C, H, W] on any device.
+        boxes: [K, 5] of image index, x1, y1, x2, y2, or a list of [L, 4] for the images.
+        output_size: of the bins, one number or (height, width).
+        spatial_scale: turns coordinates of the boxes into those of the input.
+        sampling_ratio: samples a side of a bin; one a pixel, rounded up, where it is not positive.
+        aligned: subtract half a pixel, and let regions be smaller than one.
+
+    Returns:
+        [K, C, height, width] in the type of `input`, differentiable by it, not by the boxes.
+    """
+    from ._roi_align import RoIAlign, stack_regions
+
+    height, width = (output_size, output_size) if isinstance(output_size, int) else output_size
+    rois = stack_regions(boxes)
+    return RoIAlign.apply(input, rois, spatial_scale, height, width, sampling_ratio, aligned)
+
+
+def install() -> bool:
+    """Makes `import torchvision` work beside a torch without CUDA; gives whether it had to.
+
+    The torchvision of the package index is built for CUDA. Beside a CPU build of torch its library
+    does not load, and importing it fails with "operator torchvision::nms does not exist". There,
+    and only there, this defines the ops that the library would have defined and imports
+    torchvision: `nms` and `box_iou_rotated` are Sightline's, `roi_align` is plain torch code; the
+    others (`roi_pool`, `ps_roi_align`, `ps_roi_pool`, `deform_conv2d`, the quantised ones) raise
+    NotImplementedError when they are called. RetinaNet, SSD, FCOS and Faster R-CNN then train and
+    predict on the CPU. Reading pictures with `torchvision.io` stays unavailable.
+
+    Call it before the first `import torchvision` of the process; again, it does nothing. Where
+    torchvision imports by itself it is imported and left alone: the result is False.
+
+    Raises:
+        ModuleNotFoundError: torchvision is not installed; `pip install --no-deps torchvision` of
+            the release that belongs to the torch at hand installs it.
+        RuntimeError: torch is a build for CUDA or ROCm, which needs a torchvision of the same kind.
+    """
+    import torch
+
+    try:
+        import torchvision
+
+        if torchvision.extension._has_ops():
+            return getattr(torchvision.extension._has_ops, "by_sightline", False)
+    except RuntimeError as error:
+        if not re.search(r"torchvision::\w+ does not exist", str(error)):
+            raise
+        # Modules of the failed import would be found half-initialised.
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+    if torch.version.cuda is not None or torch.version.hip is not None:
+        raise RuntimeError(
+            f"torchvision cannot load its library beside torch {torch.__version__}: install the "
+            "release of torchvision that belongs to it. sightline.compat.torchvision.install() "
+            "is for torch without CUDA"
+        )
+    from ._torchvision_ops import define_missing_ops
+
+    define_missing_ops()
+    import torchvision
+
+    _claim_ops(torchvision.extension)
+    return True
+
+
+def _claim_ops(extension: Any) -> None:
+    """Tells torchvision, whose functions ask before they call an op, that the ops are there."""
+    of_torchvision = extension._has_ops
+
+    def has_ops() -> bool:
+        return True
+
+    has_ops.by_sightline = True  # type: ignore[attr-defined]
+    for name, module in list(sys.modules.items()):
+        of_package = name.split(".")[0] == "torchvision"
+        if of_package and getattr(module, "_has_ops", None) is of_torchvision:
+            module._has_ops = has_ops  # type: ignore[attr-defined]

@@ -1,0 +1,363 @@
+"""The names of torchvision.ops, and install(): with torchvision where it is, and without it.
+
+install() changes a process, so it is tried in processes of its own, against packages of a few lines
+that fail as torchvision does, that work, or that fail otherwise.
+"""
+
+import importlib.util
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sightline import ops
+from sightline.compat import torchvision as compat
+
+from ..ops.box_cases import random_boxes
+
+needs_cpu_torch = pytest.mark.skipif(
+    torch.version.cuda is not None or torch.version.hip is not None,
+    reason="install() is for torch without CUDA",
+)
+
+# What torchvision's own modules do at import, in the order in which it does it.
+EXTENSION = """
+import torch
+
+def _has_ops():
+    return False
+
+def _assert_has_ops():
+    if not _has_ops():
+        raise RuntimeError("no ops")
+"""
+BROKEN = {
+    "__init__.py": "from . import extension, _meta, ops\n__version__ = '0'",
+    "extension.py": EXTENSION,
+    "_meta.py": """
+import torch
+
+@torch.library.register_fake("torchvision::nms")
+def meta_nms(dets, scores, iou_threshold):
+    return dets.new_empty(torch.library.get_ctx().new_dynamic_size(), dtype=torch.long)
+""",
+    "ops.py": """
+import torch
+from .extension import _assert_has_ops, _has_ops
+
+def nms(boxes, scores, iou_threshold):
+    _assert_has_ops()
+    assert _has_ops()
+    return torch.ops.torchvision.nms(boxes, scores, iou_threshold)
+""",
+}
+WORKING = {
+    **BROKEN,
+    "extension.py": EXTENSION.replace("return False", "return True")
+    + """
+library = torch.library.Library("torchvision", "DEF")
+library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+library.impl("nms", lambda dets, scores, iou_threshold: torch.arange(3), "CPU")
+""",
+}
+
+
+def run_beside(folder: Path, package: dict[str, str] | None, code: str) -> str:
+    """What `code` prints where this torchvision is the only one; None: the one installed."""
+    path = os.environ.get("PYTHONPATH", "")
+    if package is not None:
+        (folder / "torchvision").mkdir()
+        for name, text in package.items():
+            (folder / "torchvision" / name).write_text(text)
+        path = str(folder)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@needs_cpu_torch
+def test_install_supplies_the_ops_that_are_missing(tmp_path):
+    said = run_beside(
+        tmp_path,
+        BROKEN,
+        """
+try:
+    import torchvision
+except RuntimeError as error:
+    print(error)
+import torch
+from sightline import ops
+from sightline.compat.torchvision import install
+from sightline.compat._torchvision_ops import SCHEMAS
+print(install(), install())
+import torchvision
+boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]], requires_grad=True)
+scores = torch.tensor([0.8, 0.9, 0.7])
+print(torchvision.ops.nms(boxes, scores, 0.5).tolist())
+nms = lambda b, s: torch.ops.torchvision.nms(b, s, 0.5) * 2
+print(torch.compile(nms, fullgraph=True, backend="eager")(boxes, scores).tolist())
+for name, schema in SCHEMAS.items():
+    op = getattr(torch.ops.torchvision, name).default
+    assert str(op._schema) == f"torchvision::{name}{schema}", (str(op._schema), schema)
+try:
+    torch.ops.torchvision.roi_pool(torch.zeros(1, 1, 4, 4), torch.zeros(1, 5), 1.0, 2, 2)
+except NotImplementedError as error:
+    print(error)
+image = torch.rand(1, 2, 6, 7, dtype=torch.float64, requires_grad=True)
+rois = torch.tensor([[0, 0.5, 1, 4, 5], [0, 1, 1, 3, 3]], dtype=torch.float64)
+arguments = (image, rois, 1.0, 2, 2, 2, True)
+torch.library.opcheck(torch.ops.torchvision.roi_align.default, arguments)
+assert torch.autograd.gradcheck(lambda i: torch.ops.torchvision.roi_align(i, *arguments[1:]), image)
+""",
+    ).splitlines()
+    assert "operator torchvision::nms does not exist" in said[0]
+    assert said[1:4] == ["True True", "[1, 2]", "[2, 4]"]
+    assert "torchvision::roi_pool is not among the ops" in said[4]
+
+
+def test_install_leaves_a_torchvision_that_works_alone(tmp_path):
+    said = run_beside(
+        tmp_path,
+        WORKING,
+        """
+import torch
+from sightline.compat.torchvision import install
+print(install(), install())
+import torchvision
+print(torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5).tolist())
+print(hasattr(torch.ops.torchvision, "roi_align"), torchvision.extension._has_ops())
+""",
+    )
+    assert said.splitlines() == ["False False", "[0, 1, 2]", "False True"]
+
+
+@needs_cpu_torch
+def test_install_works_where_the_import_did_not_fail(tmp_path):
+    package = {**BROKEN, "_meta.py": ""}
+    code = """
+import torchvision
+from sightline.compat.torchvision import install
+import torch
+print(install(), torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5).tolist())
+"""
+    assert run_beside(tmp_path, package, code).split("\n")[0] == "True [0]"
+
+
+def test_install_passes_on_what_else_is_wrong(tmp_path):
+    broken = {"__init__.py": "raise RuntimeError('compiled with another CUDA')"}
+    code = """
+from sightline.compat.torchvision import install
+try:
+    install()
+except RuntimeError as error:
+    print(error)
+import torch
+print(hasattr(torch.ops.torchvision, "nms"))
+"""
+    said = run_beside(tmp_path, broken, code)
+    assert said.splitlines() == ["compiled with another CUDA", "False"]
+
+
+def test_install_refuses_a_torch_for_cuda(tmp_path):
+    code = """
+import torch
+torch.version.cuda = "13.0"
+from sightline.compat.torchvision import install
+try:
+    install()
+except RuntimeError as error:
+    print(error)
+print(hasattr(torch.ops.torchvision, "nms"))
+"""
+    said = run_beside(tmp_path, BROKEN, code).splitlines()
+    assert said[0].startswith("torchvision cannot load its library beside torch")
+    assert said[1] == "False"
+
+
+def test_nothing_but_install_imports_torchvision(tmp_path):
+    code = """
+import sys
+import sightline.compat.torchvision, sightline.compat.mmcv, sightline.compat.detectron2
+print("torchvision" in sys.modules)
+"""
+    assert run_beside(tmp_path, BROKEN, code).strip() == "False"
+
+
+def brute_roi_align(image, rois, scale, bins_y, bins_x, ratio, aligned):
+    """RoIAlign one sample at a time."""
+    _, channels, height, width = image.shape
+    out = np.zeros((len(rois), channels, bins_y, bins_x))
+    for k, (index, *corners) in enumerate(rois):
+        x1, y1, x2, y2 = (c * scale - (0.5 if aligned else 0) for c in corners)
+        w, h = (x2 - x1, y2 - y1) if aligned else (max(x2 - x1, 1), max(y2 - y1, 1))
+        count_y, count_x = (
+            ratio or int(np.ceil(side / n)) for side, n in ((h, bins_y), (w, bins_x))
+        )
+        for i in range(bins_y):
+            for j in range(bins_x):
+                for sy in range(count_y):
+                    for sx in range(count_x):
+                        y = y1 + (i + (sy + 0.5) / count_y) * h / bins_y
+                        x = x1 + (j + (sx + 0.5) / count_x) * w / bins_x
+                        if not (-1 <= y <= height and -1 <= x <= width):
+                            continue
+                        y, x = np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)
+                        y0, x0 = int(y), int(x)
+                        y1_, x1_ = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
+                        fy, fx = y - y0, x - x0
+                        picture = image[int(index)]
+                        out[k, :, i, j] += (
+                            (1 - fy) * ((1 - fx) * picture[:, y0, x0] + fx * picture[:, y0, x1_])
+                            + fy * ((1 - fx) * picture[:, y1_, x0] + fx * picture[:, y1_, x1_])
+                        ) / (count_y * count_x)
+    return out
+
+
+@pytest.mark.parametrize("ratio", [2, 0])
+@pytest.mark.parametrize("aligned", [False, True])
+def test_roi_align_is_the_mean_of_its_samples(ratio, aligned):
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(2, 3, 7, 9))
+    corner = rng.uniform(-30, 80, (9, 2))
+    rois = np.column_stack([rng.integers(0, 2, 9), corner, corner + rng.uniform(0, 60, (9, 2))])
+    expected = brute_roi_align(image, rois, 0.1, 3, 2, ratio, aligned)
+    tensor = torch.from_numpy(image).requires_grad_()
+    got = compat.roi_align(tensor, torch.from_numpy(rois), (3, 2), 0.1, ratio or -1, aligned)
+    np.testing.assert_allclose(got.detach(), expected, atol=1e-12)
+    assert np.abs(expected).max() > 0
+    align = lambda t: compat.roi_align(t, torch.from_numpy(rois), 2, 0.1, -1, aligned)  # noqa: E731
+    assert torch.autograd.gradcheck(align, tensor[:, :1].detach().requires_grad_())
+
+
+def test_roi_align_takes_a_list_of_boxes_and_nothing():
+    image = torch.rand(2, 3, 8, 8)
+    boxes = [torch.tensor([[0.0, 0, 4, 4]]), torch.tensor([[1.0, 1, 5, 5], [2, 2, 6, 6]])]
+    rois = torch.tensor([[0.0, 0, 0, 4, 4], [1, 1, 1, 5, 5], [1, 2, 2, 6, 6]])
+    assert torch.equal(compat.roi_align(image, boxes, 2), compat.roi_align(image, rois, 2))
+    assert compat.roi_align(image, rois[:0], 2).shape == (0, 3, 2, 2)
+    with pytest.raises(ValueError, match="`rois` must name images from 0 to 1"):
+        compat.roi_align(image, rois + 2, 2)
+
+
+def test_box_convert_gives_a_copy_and_box_iou_knows_the_formats():
+    boxes = torch.from_numpy(random_boxes(np.random.default_rng(0), 9))
+    same = compat.box_convert(boxes, "xyxy", "xyxy")
+    assert torch.equal(same, boxes) and same.data_ptr() != boxes.data_ptr()
+    array = boxes.numpy()
+    assert not np.shares_memory(compat.box_convert(array, "xyxy", "xyxy"), array)
+    centred = compat.box_convert(boxes, "xyxy", "cxcywh")
+    torch.testing.assert_close(
+        compat.box_iou(centred, centred, fmt="cxcywh"), ops.box_iou(boxes, boxes)
+    )
+    with pytest.raises(ValueError, match="`fmt` must be one of"):
+        compat.box_iou(boxes, boxes, fmt="yxyx")
+
+
+def test_sigmoid_focal_loss_is_the_paper():
+    logits, targets = torch.randn(7, 3), (torch.rand(7, 3) > 0.5).float()
+    p = logits.sigmoid()
+    p_t = torch.where(targets == 1, p, 1 - p)
+    alpha_t = torch.where(targets == 1, 0.25, 0.75)
+    expected = -alpha_t * (1 - p_t) ** 2 * p_t.log()
+    torch.testing.assert_close(compat.sigmoid_focal_loss(logits, targets), expected)
+    mean = compat.sigmoid_focal_loss(logits, targets, reduction="mean")
+    torch.testing.assert_close(mean, expected.mean())
+    with pytest.raises(ValueError, match="`reduction` must be one of"):
+        compat.sigmoid_focal_loss(logits, targets, reduction="max")
+
+
+needs_torchvision = pytest.mark.skipif(
+    importlib.util.find_spec("torchvision") is None,
+    reason="torchvision is not installed: `make compat` runs this beside it",
+)
+
+
+@needs_torchvision
+def test_signatures_begin_as_those_of_torchvision(tmp_path):
+    names = [n for n in compat.__all__ if n != "install"]
+    code = f"""
+import inspect
+from sightline.compat import torchvision as compat
+compat.install()
+import torchvision
+for name in {names!r}:
+    print(name, *(f"{{p.name}}={{p.default}}" for p in
+        inspect.signature(getattr(torchvision.ops, name)).parameters.values()))
+"""
+    for line in run_beside(tmp_path, None, code).splitlines():
+        name, *theirs = line.split()
+        parameters = inspect.signature(getattr(compat, name)).parameters.values()
+        ours = [f"{p.name}={p.default}" for p in parameters]
+        assert ours[: len(theirs)] == theirs, name
+        assert all(p.kind is p.KEYWORD_ONLY for p in list(parameters)[len(theirs) :]), name
+
+
+@needs_torchvision
+@needs_cpu_torch
+def test_suppression_of_torchvision_is_ours(tmp_path):
+    code = """
+from sightline import ops
+from sightline.compat.torchvision import install
+assert install()
+import torch, torchvision
+torch.manual_seed(0)
+boxes = torch.rand(3000, 4) * 300
+boxes[:, 2:] += boxes[:, :2]
+scores, labels = torch.rand(3000), torch.randint(0, 5, (3000,))
+assert torch.equal(torchvision.ops.nms(boxes, scores, 0.5), ops.nms(boxes, scores, 0.5))
+for some in (slice(0, 500), slice(None)):
+    given = boxes[some], scores[some], labels[some], 0.5
+    assert torch.equal(torchvision.ops.batched_nms(*given), ops.batched_nms(*given))
+"""
+    run_beside(tmp_path, None, code)
+
+
+@needs_torchvision
+@needs_cpu_torch
+@pytest.mark.parametrize(
+    "name",
+    [
+        "retinanet_resnet50_fpn",
+        "ssdlite320_mobilenet_v3_large",
+        "ssd300_vgg16",
+        "fcos_resnet50_fpn",
+        "fasterrcnn_mobilenet_v3_large_320_fpn",
+    ],
+)
+def test_detectors_of_torchvision_train_and_predict(tmp_path, name):
+    code = f"""
+from sightline.compat.torchvision import install
+install()
+import torch, torchvision
+torch.manual_seed(0)
+settings = dict(weights=None, weights_backbone=None, num_classes=5)
+if "ssd" not in {name!r}:
+    settings.update(min_size=128, max_size=160)
+model = getattr(torchvision.models.detection, {name!r})(**settings)
+images = [torch.rand(3, 120, 130), torch.rand(3, 110, 140)]
+boxes = torch.tensor([[10.0, 10, 60, 70], [50, 40, 110, 100]])
+targets = [dict(boxes=boxes, labels=torch.tensor([1, 2])) for _ in images]
+before = next(p for p in model.parameters() if p.requires_grad).clone()
+sum(model(images, targets).values()).backward()
+torch.optim.SGD(model.parameters(), 1e-3).step()
+assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+assert not torch.equal(before, next(p for p in model.parameters() if p.requires_grad))
+model.eval()
+for part in (model, getattr(model, "roi_heads", model)):
+    part.score_thresh = 0.0
+with torch.no_grad():
+    found = model(images)
+print(*(len(f["boxes"]) for f in found))
+"""
+    counts = run_beside(tmp_path, None, code).split()
+    assert len(counts) == 2 and all(int(count) > 0 for count in counts)
