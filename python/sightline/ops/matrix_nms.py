@@ -52,9 +52,10 @@ def matrix_nms(
         TypeError: a mixture of tensors and arrays, or a dtype that is not a real number.
 
     Better means of a higher score, equal ones by ascending index, NaN last. A box that a better one
-    equals (m_i = 1) says nothing in the linear method; the authors' code divides zero by zero. Bad boxes overlap nothing, as in `box_iou`, and keep their scores. Memory is O(N), time is
-    O(N log N + N^2 / 4096 + pairs that overlap) on the CPU; CUDA looks at all pairs and does not
-    synchronise. The result is the same bits for any number of threads and instruction set.
+    equals (m_i = 1) says nothing in the linear method; the authors' code divides zero by zero. Bad
+    boxes overlap nothing, as in `box_iou`, and keep their scores. Memory is O(N), time is O(N log N
+    + N^2 / 4096 + pairs that overlap) on the CPU; CUDA looks at all pairs and does not synchronise.
+    The result is the same bits for any number of threads and instruction set.
 
     Source: Wang et al., SOLOv2: dynamic and fast instance segmentation, 2020, equations 3 and 4.
 
