@@ -27,13 +27,15 @@ SIGHTLINE_HD int lowest_bit(uint64_t word) {  // of a word that is not 0
 #endif
 }
 
-// A loaded box without what follows from its corners: one wide load from shared memory.
+// A loaded box without what follows from its corners: one wide load from shared memory. A box
+// without an area overlaps nothing, and so becomes one that lies nowhere.
 template <class T>
 struct alignas(4 * sizeof(T)) Corners {
   T x1, y1, x2, y2;
 
-  SIGHTLINE_HD static Corners of(const Box<T>& b) { return {b.x1, b.y1, b.x2, b.y2}; }
-  // load_box of nothing finite.
+  SIGHTLINE_HD static Corners of(const Box<T>& b) {
+    return b.area > T(0) ? Corners{b.x1, b.y1, b.x2, b.y2} : nowhere();
+  }
   SIGHTLINE_HD static Corners nowhere() {
     constexpr T kInf = std::numeric_limits<T>::infinity();
     return {kInf, kInf, -kInf, -kInf};
@@ -45,25 +47,30 @@ struct alignas(4 * sizeof(T)) Corners {
   }
 };
 
-// Whether the intersection has an area: without one the IoU is 0. Exact, as a difference of two
-// numbers is positive where the first is larger.
+// Whether the sides of the intersection are positive; where not, the IoU is 0. Exact: both boxes
+// have positive sides or lie nowhere, and a difference is positive where the first is larger.
 template <class T>
 SIGHTLINE_HD bool intersects(const Corners<T>& a, const Corners<T>& b) {
-  return (smaller(a.x2, b.x2) > larger(a.x1, b.x1)) & (smaller(a.y2, b.y2) > larger(a.y1, b.y1));
+  return (a.x2 > b.x1) & (b.x2 > a.x1) & (a.y2 > b.y1) & (b.y2 > a.y1);
 }
 
 // Bit k says that box k of the 64 suppresses `own` if it is kept. Most boxes lie apart: they are
-// told by comparisons alone, and what is left takes the division.
+// told by four comparisons, and what is left takes the division.
 template <class T>
 SIGHTLINE_HD uint64_t rivals_among(const Corners<T>* boxes,  // [64]
                                    const int64_t* segments,  // [64], or null: all are of one
                                    uint64_t candidates,      // bits of the boxes in question
                                    const Corners<T>& own, int64_t segment, T threshold) {
+  constexpr int kGroup = 8;  // bits whose places are constants once the inner loop is unrolled
   uint64_t near = 0;
+  for (int first = 0; first < kWordBits; first += kGroup) {
+    unsigned group = 0;
 #if defined(__CUDA_ARCH__)
-#pragma unroll 8
+#pragma unroll
 #endif
-  for (int k = 0; k < kWordBits; ++k) near |= static_cast<uint64_t>(intersects(boxes[k], own)) << k;
+    for (int k = 0; k < kGroup; ++k) group |= intersects(boxes[first + k], own) ? 1u << k : 0u;
+    near |= static_cast<uint64_t>(group) << first;
+  }
   uint64_t rivals = 0;
   const Box<T> box = own.box();
   for (near &= candidates; near != 0; near &= near - 1) {
@@ -89,13 +96,18 @@ SIGHTLINE_HD Fate fate_of(const uint64_t* rivals,  // [kTileWords]
   return hit != 0 ? Fate::kSuppressed : (waits != 0 ? Fate::kOpen : Fate::kKept);
 }
 
-// How many bits are set below place.
-SIGHTLINE_HD int bits_before(const uint64_t* words, int place) {
+// The bits of a tile's word w that belong to places before `place`.
+SIGHTLINE_HD uint64_t places_before(int place, int w) {
+  const int count = place - w * kWordBits;
+  if (count <= 0) return 0;
+  return count >= kWordBits ? ~uint64_t(0) : (uint64_t(1) << count) - 1;
+}
+
+// How many bits are set before `place`.
+SIGHTLINE_HD int bits_before(const uint64_t* words, int place) {  // [kTileWords]
   int count = 0;
-  for (int w = 0; w < place / kWordBits; ++w) count += bit_count(words[w]);
-  const uint64_t below = (uint64_t(1) << (place % kWordBits)) - 1;
-  // place may be the end of all words.
-  return place % kWordBits == 0 ? count : count + bit_count(words[place / kWordBits] & below);
+  for (int w = 0; w < kTileWords; ++w) count += bit_count(words[w] & places_before(place, w));
+  return count;
 }
 
 // First position of the run of equal keys that holds `position`; keys are sorted.

@@ -142,11 +142,7 @@ __global__ void __launch_bounds__(kTileBoxes)
     __syncthreads();
     uint64_t rivals[kTileWords];
     for (int w = 0; w < kTileWords; ++w) {
-      // Those of higher rank alone.
-      const int before = t - w * kWordBits;
-      const uint64_t candidates = before >= kWordBits
-                                      ? ~uint64_t(0)
-                                      : (before <= 0 ? uint64_t(0) : (uint64_t(1) << before) - 1);
+      const uint64_t candidates = places_before(t, w);  // of higher rank
       rivals[w] =
           gone || candidates == 0
               ? uint64_t(0)
@@ -170,14 +166,14 @@ __global__ void __launch_bounds__(kTileBoxes)
       const int64_t other_index = order[other_position];
       uint64_t survivors[kTileWords];
       int count = kTileBoxes;
+      for (int w = 0; w < kTileWords; ++w)
+        survivors[w] = seen != 0 ? read_now(board.kept, other * kTileWords + w) : 0;
       if (seen != 0) {
-        for (int w = 0; w < kTileWords; ++w)
-          survivors[w] = read_now(board.kept, other * kTileWords + w);
         count = bits_before(survivors, kTileBoxes);
         if (t >= count) boxes[t] = Corners<T>::nowhere();
       }
-      if (seen == 0 || (survivors[t / kWordBits] >> (t % kWordBits) & 1)) {
-        const int place = seen == 0 ? t : bits_before(survivors, t);
+      const int place = seen == 0 ? t : bits_before(survivors, t);
+      if (seen == 0 || bits_before(survivors, t + 1) > place) {
         boxes[place] = Corners<T>::of(source.box(list, other_index));
         segments[place] = segment_at(list, other_position, other_index);
       }

@@ -135,6 +135,22 @@ def test_a_chain_of_boxes_in_which_each_suppresses_the_next(library):
         np.testing.assert_array_equal(got, np.arange(0, 700, 2))
 
 
+def test_suppressed_by_says_what_the_cpu_says(library):
+    rng = np.random.default_rng(5)
+    for seed, n in enumerate((0, 1, 257, 900)):
+        boxes, scores = cluttered(rng, n, spread=60), tied(rng, n)
+        for idxs in (None, rng.integers(0, 3, n)):
+            keep, suppressed_by = garbage(n, np.int64), garbage(n, np.int64)
+            start(library, seed)
+            count = function(library, "nms_suppressed_by", boxes, scores)(
+                *map(pointer, (boxes, scores, idxs, keep, suppressed_by)),
+                ctypes.c_int64(n), ctypes.c_double(0.5),
+            )  # fmt: skip
+            want = _numpy.nms_suppressed_by(boxes, scores, idxs, 0.5)
+            np.testing.assert_array_equal(keep[:count], want[0])
+            np.testing.assert_array_equal(suppressed_by, want[1])
+
+
 def test_nms_padded_is_nms_of_each_image_cut(library):
     rng = np.random.default_rng(2)
     cases = [(1, 0), (3, 1), (2, 256), (3, 257), (2, 1300), (1, SHORT + 300), (2, SHORT + 100)]
@@ -174,17 +190,32 @@ def test_launches_do_not_grow_with_the_boxes_and_padded_forms_never_wait(library
         start(library, 0)
         boxes, scores = cluttered(rng, n), tied(rng, n)
         call(library, boxes, scores, *arguments)
-        return counters(library)
+        return counters(library)._replace(barriers=0)
 
     def padded(library, boxes, scores, images):
         boxes, scores = boxes.reshape(images, -1, 4), scores.reshape(images, -1)
         nms_padded(library, boxes, scores, None, 0.5, 10, None)
 
     for n in (8, 1000, SHORT):
-        assert asked_by(nms, n, None, 0.5) == Counters(2, 0, 0, 1, 1)
-        assert asked_by(padded, n, 1) == asked_by(padded, n, 8) == Counters(2, 0, 0, 0, 0)
+        assert asked_by(nms, n, None, 0.5) == Counters(2, 0, 0, 1, 1, 0)
+        assert asked_by(padded, n, 1) == asked_by(padded, n, 8) == Counters(2, 0, 0, 0, 0, 0)
     for n in (SHORT + 100, 6000):
-        assert asked_by(nms, n, None, 0.5) == Counters(3, 1, 0, 1, 1)
-        assert asked_by(nms, n, np.arange(n) % 9, 0.5) == Counters(5, 3, 0, 1, 1)
-        assert asked_by(padded, n, 1) == Counters(3, 1, 0, 0, 0)
-    assert asked_by(padded, 2 * SHORT + 100, 2) == Counters(4, 2, 0, 0, 0)
+        assert asked_by(nms, n, None, 0.5) == Counters(3, 1, 0, 1, 1, 0)
+        assert asked_by(nms, n, np.arange(n) % 9, 0.5) == Counters(5, 3, 0, 1, 1, 0)
+        assert asked_by(padded, n, 1) == Counters(3, 1, 0, 0, 0, 0)
+    assert asked_by(padded, 2 * SHORT + 100, 2) == Counters(4, 2, 0, 0, 0, 0)
+
+
+def test_nms_padded_looks_at_no_more_tiles_than_it_takes(library):
+    # Boxes far from each other: the first tile alone fills an image.
+    n = 20 * 256
+    left = 3 * np.arange(n, dtype=np.float32)
+    boxes = np.stack([left, 0 * left, left + 1, 0 * left + 1], 1)[None]
+
+    def barriers(max_detections):
+        start(library, 0)
+        indices, _ = nms_padded(library, boxes, -left[None], None, 0.5, max_detections, None)
+        assert indices[0].tolist() == list(range(max_detections))
+        return counters(library).barriers
+
+    assert barriers(200) < barriers(n) / 3

@@ -15,7 +15,13 @@ BUILD = ROOT / "build" / "cuda_on_cpu"
 
 # The .cu files that <family>.cpp calls, below csrc.
 SOURCES = {
-    "nms": ("nms/cuda.cu", "nms/order.cu", "nms_padded/cuda.cu", "multiclass_nms/cuda.cu"),
+    "nms": (
+        "nms/cuda.cu",
+        "nms/order.cu",
+        "nms/suppressed_by.cu",
+        "nms_padded/cuda.cu",
+        "multiclass_nms/cuda.cu",
+    ),
 }
 FLAGS = ("-std=c++20", "-O1", "-g1", "-fPIC", "-ffp-contract=off", "-fvisibility=hidden", "-w")
 

@@ -60,6 +60,7 @@ namespace cuda_on_cpu {
 // What the library under test asked of the device; set to zero by the test.
 struct Counters {
   int64_t kernels, library_calls, fills, copies_to_host, synchronisations;
+  int64_t barriers;  // that blocks passed: a measure of how far kernels went
 };
 extern Counters counters;
 

@@ -76,6 +76,7 @@ jmp_buf scheduler;
 Fiber* running = nullptr;
 const std::function<void()>* thread_body = nullptr;
 std::mt19937 random_numbers(0);
+unsigned max_blocks = 0;  // of a grid's first dimension; 0: as many as asked for
 std::vector<std::unique_ptr<Fiber>> all_fibers;
 std::vector<Fiber*> idle;
 
@@ -156,36 +157,58 @@ bool release_barrier_if_complete(Block& block) {
   }
   if (first == nullptr) return false;
   block.votes = votes;
+  ++counters.barriers;
   for (Fiber* f : block.fibers)
     if (f->state == State::kAtBlockBarrier) f->state = State::kReady;
   return true;
 }
 
 struct StepOutcome {
-  bool done, progress;
+  bool done, progress, paused;
 };
 
-// Runs every thread of the block that can run until it waits, in random order.
-StepOutcome step(Block& block) {
-  std::vector<Fiber*> order = block.fibers;
-  std::shuffle(order.begin(), order.end(), random_numbers);
-  bool progress = false, done = true, paused = false;
-  for (Fiber* f : order) {
-    if (f->state == State::kPaused) f->state = State::kReady;
-    if (f->state != State::kReady) continue;
-    resume(f);
-    if (f->state == State::kPaused)
-      paused = true;
-    else
-      progress = true;
+// Runs the lanes of a warp in random order until all wait for other warps or have ended.
+StepOutcome run_warp(std::vector<Fiber*> lanes) {
+  StepOutcome outcome{true, false, false};
+  for (bool again = true; again;) {
+    again = false;
+    std::shuffle(lanes.begin(), lanes.end(), random_numbers);
+    for (Fiber* f : lanes) {
+      if (f->state != State::kReady) continue;
+      resume(f);
+      again = true;
+      if (f->state == State::kPaused) outcome.paused = true;
+      if (f->state != State::kPaused) outcome.progress = true;
+    }
   }
-  for (const Fiber* f : block.fibers) done = done && f->state == State::kDone;
-  if (done) return {true, true};
-  progress = release_barrier_if_complete(block) || progress;
-  for (const Fiber* f : block.fibers) progress = progress || f->state == State::kReady;
-  if (!progress && !paused)
+  return outcome;
+}
+
+// Runs some of the block's warps, each as far as it can get: a missing barrier lets it overtake.
+StepOutcome step(Block& block) {
+  StepOutcome outcome{true, false, false};
+  const auto warps = (block.fibers.size() + kWarpLanes - 1) / kWarpLanes;
+  std::vector<size_t> order(warps);
+  for (size_t w = 0; w < warps; ++w) order[w] = w;
+  std::shuffle(order.begin(), order.end(), random_numbers);
+  order.resize(1 + random_numbers() % warps);
+  for (Fiber* f : block.fibers)
+    if (f->state == State::kPaused) f->state = State::kReady;
+  for (const size_t w : order) {
+    const auto first = block.fibers.begin() + static_cast<int64_t>(w * kWarpLanes);
+    const auto last = std::min(first + kWarpLanes, block.fibers.end());
+    const StepOutcome of_warp = run_warp({first, last});
+    outcome.progress = outcome.progress || of_warp.progress;
+    outcome.paused = outcome.paused || of_warp.paused;
+  }
+  for (const Fiber* f : block.fibers) outcome.done = outcome.done && f->state == State::kDone;
+  if (outcome.done) return {true, true, false};
+  if (release_barrier_if_complete(block)) outcome.progress = true;
+  for (const Fiber* f : block.fibers)
+    if (f->state == State::kReady) outcome.progress = true;
+  if (!outcome.progress && !outcome.paused)
     fail("a block waits for ever: a barrier or a warp's exchange that not all threads reach");
-  return {false, progress};
+  return outcome;
 }
 
 }  // namespace
@@ -234,10 +257,12 @@ void* shared_memory(const char* name, int line, size_t bytes, size_t alignment) 
 void* dynamic_shared_memory() { return running->block->base(); }
 
 void run_grid(dim3 grid, dim3 size, size_t shared_bytes, const std::function<void()>& thread) {
-  const uint64_t blocks = uint64_t(grid.x) * grid.y * grid.z;
   const unsigned threads = size.x * size.y * size.z;
-  if (blocks == 0 || threads == 0 || threads > 1024 || grid.y > 65535 || grid.z > 65535)
-    fail("a launch with " + std::to_string(blocks) + " blocks of " + std::to_string(threads) +
+  const uint64_t asked = uint64_t(grid.x) * grid.y * grid.z;
+  if (max_blocks > 0) grid.x = std::min(grid.x, max_blocks);
+  const uint64_t blocks = uint64_t(grid.x) * grid.y * grid.z;
+  if (asked == 0 || threads == 0 || threads > 1024 || grid.y > 65535 || grid.z > 65535)
+    fail("a launch with " + std::to_string(asked) + " blocks of " + std::to_string(threads) +
          " threads");
   if (shared_bytes > kSharedBytes) fail("more shared memory than a block may have");
   if (running != nullptr && current != nullptr) fail("a kernel launches a kernel");
@@ -278,12 +303,15 @@ void run_grid(dim3 grid, dim3 size, size_t shared_bytes, const std::function<voi
 
 }  // namespace cuda_on_cpu
 
-extern "C" __attribute__((visibility("default"))) void cuda_on_cpu_start(
-    unsigned seed) {  // of the order in which fibers run; counters go to zero
+// Sets the counters to zero, and the order in which fibers run. With max_blocks above 0 a grid gets
+// no more blocks than that: what is beyond is up to the kernel's loop, as in grids of kMaxBlocks.
+extern "C" __attribute__((visibility("default"))) void cuda_on_cpu_start(unsigned seed,
+                                                                         unsigned max_blocks) {
   cuda_on_cpu::random_numbers.seed(seed);
+  cuda_on_cpu::max_blocks = max_blocks;
   cuda_on_cpu::counters = {};
 }
 extern "C" __attribute__((visibility("default"))) void cuda_on_cpu_counters(
-    int64_t* out /* [5] */) {
+    int64_t* out /* [6] */) {
   std::memcpy(out, &cuda_on_cpu::counters, sizeof(cuda_on_cpu::Counters));
 }

@@ -50,6 +50,14 @@ class WorkspaceMemory {
         sightline::nms_cuda(boxes, scores, idxs, keep, n, T(threshold), memory.get(), {});         \
     return memory.fence_is_whole() ? kept : -1;                                                    \
   }                                                                                                \
+  EXPORT int64_t nms_suppressed_by_##SUFFIX(const T* boxes, const S* scores, const int64_t* idxs,  \
+                                            int64_t* keep, int64_t* suppressed_by, int64_t n,      \
+                                            double threshold) {                                    \
+    WorkspaceMemory memory(sightline::nms_workspace_bytes<T, S>(n));                               \
+    const int64_t kept = sightline::nms_suppressed_by_cuda(                                        \
+        boxes, scores, idxs, keep, suppressed_by, n, T(threshold), memory.get(), {});              \
+    return memory.fence_is_whole() ? kept : -1;                                                    \
+  }                                                                                                \
   EXPORT int64_t nms_padded_##SUFFIX(const T* boxes, const S* scores, const int64_t* idxs,         \
                                      int64_t* indices, int64_t* counts, int64_t images, int64_t n, \
                                      int64_t max_detections, double iou_threshold,                 \
