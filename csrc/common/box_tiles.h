@@ -84,16 +84,26 @@ struct BoxTile {
   }
 };
 
+// Objects to hold boxes against.
+template <class T>
+struct ObjectList {
+  const Box<T>* boxes;
+  const int32_t* chosen;  // [count] indices into boxes, ascending, or null: all are meant
+  int64_t count;
+
+  SIGHTLINE_INLINE int32_t operator[](int64_t k) const {
+    return chosen == nullptr ? static_cast<int32_t>(k) : chosen[k];
+  }
+};
+
 // Calls visitor.begin(tile), visitor.visit(tile, g, object) for every object g, in ascending order,
 // that some box of the tile overlaps, and visitor.end(tile), for the tiles of the boxes
 // begin <= position < end.
 template <class T, class Visitor>
 SIGHTLINE_INLINE void visit_overlaps(const T* boxes,        // [n, 4]
                                      const int32_t* order,  // [n], or null: as they come
-                                     int64_t begin, int64_t end,
-                                     const Box<T>* objects,  // [num_objects]
-                                     int64_t num_objects,
-                                     int64_t* nearby,  // [num_objects], scratch
+                                     int64_t begin, int64_t end, ObjectList<T> objects,
+                                     int32_t* nearby,  // [objects.count], scratch
                                      Visitor& visitor) {
   BoxTile<T> tiles[kTilesOfBlock];
   for (int64_t start = begin; start < end; start += kBlockLanes) {
@@ -106,15 +116,16 @@ SIGHTLINE_INLINE void visit_overlaps(const T* boxes,        // [n, 4]
       block.add(h.x1, h.y1, h.x2, h.y2);
     }
     int64_t found = 0;
-    for (int64_t g = 0; g < num_objects; ++g) {
+    for (int64_t k = 0; k < objects.count; ++k) {
+      const int32_t g = objects[k];
       nearby[found] = g;
-      found += block.meets(objects[g]);
+      found += block.meets(objects.boxes[g]);
     }
     for (int64_t t = 0; t < count; ++t) {
       const BoxTile<T>& tile = tiles[t];
       visitor.begin(tile);
       for (int64_t k = 0; k < found; ++k) {
-        const Box<T> object = objects[nearby[k]];
+        const Box<T> object = objects.boxes[nearby[k]];
         if (tile.hull.meets(object) && tile.overlaps(object))
           visitor.visit(tile, nearby[k], object);
       }

@@ -19,7 +19,7 @@ struct ReduceLanes {
   template <class T>
   SIGHTLINE_INLINE static void run(const Sides<T>& sides, const int32_t* order,
                                    const Box<T>* objects, ObjectMaxima<T> of_object,
-                                   int64_t* nearby, int64_t begin, int64_t end) {
+                                   int32_t* nearby, int64_t begin, int64_t end) {
     T* const values = sides.lane_max;
     int64_t* const indices = sides.lane_argmax;
     const auto store = [=](int64_t i, T value, int64_t object) SIGHTLINE_LAMBDA {
@@ -27,7 +27,8 @@ struct ReduceLanes {
       indices[i] = object;
     };
     MaximaVisitor<T, kOrdered, decltype(store)> visitor{of_object, store, {}, {}, {}};
-    visit_overlaps(sides.lanes, order, begin, end, objects, sides.num_objects, nearby, visitor);
+    visit_overlaps<T>(sides.lanes, order, begin, end, {objects, nullptr, sides.num_objects}, nearby,
+                      visitor);
   }
 };
 
@@ -48,7 +49,7 @@ void box_iou_max_cpu(const T* boxes1, const T* boxes2, IouMaxima<T> out, int64_t
   const int64_t blocks_of_part = (blocks + parts - 1) / parts;
   const auto values = std::make_unique<T[]>(parts * s);            // [parts, s]
   const auto indices = std::make_unique<LaneInt<T>[]>(parts * s);  // [parts, s]
-  const auto nearby = std::make_unique_for_overwrite<int64_t[]>(parts * s);
+  const auto nearby = std::make_unique_for_overwrite<int32_t[]>(parts * s);
   const int64_t grain = kPairsPerTask / (blocks_of_part * kBlockLanes * (s + 1)) + 1;
   parallel_for(parts, grain, [&](int64_t first, int64_t last) {
     for (int64_t part = first; part < last; ++part) {

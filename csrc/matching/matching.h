@@ -7,7 +7,7 @@
 //
 // An IoU of 0 matches nothing unless zero_matches is set, which is what torchvision and detectron2
 // do: an object that no anchor overlaps then makes every anchor of IoU 0 with it a match.
-// T is float or double. Memory is linear: anchors + objects.
+// T is float or double; anchors and objects are below 2^31. Memory is linear: anchors + objects.
 #pragma once
 
 #include <cstdint>

@@ -13,6 +13,8 @@ Array<int64_t> match_anchors(const Array<T>& anchors, const Array<T>& gt_boxes,
   check_boxes(gt_boxes, "gt_boxes");
   require(offsets.ndim() == 1 && offsets.shape(0) >= 1, "offsets must have shape [B + 1]");
   const int64_t n = anchors.shape(0), images = offsets.shape(0) - 1;
+  require(n <= INT32_MAX && gt_boxes.shape(0) <= INT32_MAX,
+          "anchors and gt_boxes must hold fewer than 2^31 boxes");
   const int64_t* const o = offsets.data();
   bool ascending = o[0] == 0 && o[images] == gt_boxes.shape(0);
   for (int64_t i = 0; i < images; ++i) ascending = ascending && o[i] <= o[i + 1];

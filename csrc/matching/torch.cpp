@@ -21,6 +21,8 @@ Tensor match_anchors(const Tensor& anchors, const Tensor& gt_boxes, const Tensor
   check_boxes(anchors, "anchors");
   check_boxes(gt_boxes, "gt_boxes");
   check_alike(anchors, gt_boxes, "anchors and gt_boxes");
+  STD_TORCH_CHECK(anchors.size(0) <= INT32_MAX && gt_boxes.size(0) <= INT32_MAX,
+                  "anchors and gt_boxes must hold fewer than 2^31 boxes");
   STD_TORCH_CHECK(offsets.dim() == 1 && offsets.size(0) >= 1 &&
                       offsets.scalar_type() == ScalarType::Long &&
                       offsets.get_device_index() == anchors.get_device_index(),

@@ -130,6 +130,25 @@ def test_a_list_is_matched_image_by_image():
         assert (row == ops.match_anchors(anchors, objects, **THRESHOLDS)).all()
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_anchors_in_random_order_and_on_a_raster_match_as_the_reference_says(dtype, rule):
+    # Enough of both that groups which lie apart are passed over, and random anchors put in order.
+    rng = np.random.default_rng(8)
+    corner = np.stack(np.meshgrid(np.arange(90), np.arange(60)), -1).reshape(-1, 2) * 8.0
+    raster = np.concatenate([corner, corner + 40], 1).astype(dtype)
+    corner = rng.uniform(0, 700, (150, 2))
+    size = np.exp2(rng.uniform(3, 8, (150, 2)))
+    gt_boxes = np.concatenate([corner, corner + size], 1).round().astype(dtype)
+    images = [gt_boxes, gt_boxes[:3], gt_boxes[70:]]
+    if rule != "default":
+        images.append(gt_boxes + dtype(5000))
+    for anchors in (raster, rng.permutation(raster)):
+        for allow in (True, False):
+            settings = {**THRESHOLDS, "allow_low_quality": allow, "rule": rule}
+            match_all_ways(anchors, images, **settings)
+
+
 def test_no_images_and_no_anchors_give_empty_results():
     anchors = np.zeros((3, 4), np.float32)
     assert match_all_ways(anchors, [], **THRESHOLDS).shape == (0, 3)
