@@ -33,6 +33,7 @@ from .matrix_nms import matrix_nms
 from .nms import batched_nms, multiclass_nms, nms
 from .nms_padded import nms_padded
 from .soft_nms import soft_nms
+from .weighted_boxes_fusion import weighted_boxes_fusion
 
 __all__ = [
     "accumulate_precision",
@@ -65,4 +66,5 @@ __all__ = [
     "nms_padded",
     "remove_small_boxes",
     "soft_nms",
+    "weighted_boxes_fusion",
 ]

@@ -1,0 +1,142 @@
+"""Weighted boxes fusion: one set of boxes from those of several models."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ._arguments import (
+    as_floats,
+    as_indices,
+    backend,
+    check_boxes,
+    check_choice,
+    check_fraction,
+    check_length,
+    check_number,
+    detached,
+    has_torch_ops,
+    is_tensor,
+)
+
+if has_torch_ops():
+    import torch
+
+    from . import _weighted_boxes_fusion_torch  # noqa: F401  registers the rules
+
+Array = Any  # a torch.Tensor or a numpy.ndarray
+
+_CONF_TYPES = ("avg", "max", "box_and_model_avg", "absent_model_aware_avg")  # as FusedScore
+
+
+def weighted_boxes_fusion(
+    boxes: Sequence[Array],
+    scores: Sequence[Array],
+    labels: Sequence[Array],
+    *,
+    weights: Sequence[float] | None = None,
+    iou_threshold: float = 0.55,
+    score_threshold: float = 0.0,
+    conf_type: str = "avg",
+    allows_overflow: bool = False,
+) -> tuple[Array, Array, Array]:
+    """Means, weighed by score, of the boxes of several models that overlap.
+
+    Boxes of one label, best first, gather in clusters: a box joins the cluster whose mean box it
+    overlaps most, where that IoU is more than `iou_threshold`, and otherwise founds one.
+
+    Args:
+        boxes: for each of M models [N_m, 4] xyxy in pixels or any other unit. float16, bfloat16 and
+            integers are computed in float32; all in float64 if a box or a score is.
+        scores: for each model [N_m], in [0, 1] where fused scores are to be.
+        labels: for each model integers [N_m].
+        weights: M numbers, at least 0 and not all 0, that multiply the scores. None: all are 1.
+        iou_threshold: in [0, 1], rounded to the computing type.
+        score_threshold: at least 0; boxes of a lower score, before it is weighed, are left out.
+        conf_type: the score of a cluster of n boxes. "avg": their mean, times min(n, M) / M;
+            "max": the largest; "box_and_model_avg": their mean, times the share of the models that
+            have one; "absent_model_aware_avg": their mean, to which each model without one adds 0.
+            M and the means count models by their weights.
+        allows_overflow: of "avg" alone: n / M in place of min(n, M) / M; scores may exceed 1.
+
+    Returns:
+        boxes [K, 4], scores [K], labels int64 [K], best first; equal scores by the place of the
+        cluster's best box in the input. Without gradient.
+
+    Raises:
+        ValueError: a wrong length, shape, device or number.
+        TypeError: a mixture of tensors and arrays, or a wrong dtype.
+
+    Equal weighted scores are taken in the order of the input, models first. Left out are boxes
+    without area and scores that are not finite. A cluster whose scores are all 0 has the box of its
+    first. Memory is O(N ceil(M / 64)); time is O(N log N + N^2 / 4096 + pairs that overlap) on the
+    CPU. The result is the same for any number of threads. On CUDA the size of the result is
+    awaited, and all boxes of a label are held to all its clusters.
+
+    The package of the authors, `ensemble_boxes`, differs: it clips boxes to [0, 1], swaps inverted
+    corners, sums in float32, takes equal scores in no fixed order, and gives NaN where all scores
+    of a cluster are 0.
+
+    Source: Solovyev et al., Weighted boxes fusion: ensembling boxes from different object detection
+    models, 2021.
+
+    >>> import numpy as np
+    >>> boxes = [np.array([[0.0, 0, 10, 10]]), np.array([[0.0, 0, 10, 8], [20, 20, 30, 30]])]
+    >>> scores = [np.array([0.6]), np.array([0.2, 0.5])]
+    >>> labels = [np.array([1]), np.array([1, 1])]
+    >>> fused, score, label = weighted_boxes_fusion(boxes, scores, labels)
+    >>> fused, score
+    (array([[ 0. ,  0. , 10. ,  9.5],
+           [20. , 20. , 30. , 30. ]]), array([0.4 , 0.25]))
+    """
+    models = len(boxes)
+    if models == 0:
+        raise ValueError("`boxes` must hold the boxes of at least one model, got none")
+    for name, value in (("scores", scores), ("labels", labels), ("weights", weights)):
+        if value is not None and len(value) != models:
+            raise ValueError(
+                f"`{name}` must have one entry for each of the {models} models, got {len(value)}"
+            )
+    named = {
+        f"{name}[{m}]": value[m]
+        for name, value in (("boxes", boxes), ("scores", scores), ("labels", labels))
+        for m in range(models)
+    }
+    native = backend(**named)
+    for m in range(models):
+        check_boxes(f"boxes[{m}]", boxes[m])
+        check_length(f"scores[{m}]", scores[m], boxes[m].shape[0], f"boxes[{m}]")
+        check_length(f"labels[{m}]", labels[m], boxes[m].shape[0], f"boxes[{m}]")
+    numbers = [1.0] * models if weights is None else [check_number("weights", w) for w in weights]
+    if not all(0 <= w < math.inf for w in numbers) or max(numbers) == 0:
+        raise ValueError(f"`weights` must be finite, at least 0 and not all 0, got {numbers}")
+    iou_threshold = check_fraction("iou_threshold", iou_threshold)
+    score_threshold = check_number("score_threshold", score_threshold)
+    if not score_threshold >= 0:
+        raise ValueError(f"`score_threshold` must be at least 0, got {score_threshold}")
+    check_choice("conf_type", conf_type, _CONF_TYPES)
+
+    def named_floats(name: str, values: Sequence[Array]) -> dict[str, Array]:
+        return {f"{name}[{m}]": detached(values[m]) for m in range(models)}
+
+    floats = as_floats(**named_floats("boxes", boxes), **named_floats("scores", scores))
+    integers = as_indices(**{f"labels[{m}]": labels[m] for m in range(models)})
+    join: Any
+    if is_tensor(boxes[0]):
+        join = torch.cat
+        model_of = [torch.full_like(part, m) for m, part in enumerate(integers)]
+    else:
+        join = np.concatenate
+        model_of = [np.full_like(part, m) for m, part in enumerate(integers)]
+    return native.weighted_boxes_fusion(
+        join(floats[:models]),
+        join(floats[models:]),
+        join(integers),
+        join(model_of),
+        numbers,
+        iou_threshold,
+        score_threshold,
+        _CONF_TYPES.index(conf_type),
+        bool(allows_overflow),
+    )
