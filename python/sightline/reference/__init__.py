@@ -29,6 +29,7 @@ from .matching import match_anchors
 from .matrix_nms import matrix_nms
 from .nms import batched_nms, multiclass_nms, nms
 from .nms_padded import nms_padded
+from .nms_rotated import nms_rotated
 from .soft_nms import soft_nms
 from .weighted_boxes_fusion import weighted_boxes_fusion
 
@@ -62,6 +63,7 @@ __all__ = [
     "multiclass_nms",
     "nms",
     "nms_padded",
+    "nms_rotated",
     "remove_small_boxes",
     "soft_nms",
     "weighted_boxes_fusion",
