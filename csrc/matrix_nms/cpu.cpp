@@ -97,14 +97,14 @@ struct LargestOverBetter {
     const T *const x2 = boxes.x2 + first, *const y2 = boxes.y2 + first;
     const T* const area = boxes.area + first;
     const T* const most_overlap = lanes.most_overlap + first;
+    const T limit = T(better), lowest = T(Pass::kLowest);
     SIGHTLINE_INDEPENDENT
     for (int32_t l = 0; l < kLanes; ++l) {
       const Box<T> other{x1[l], y1[l], x2[l], y2[l], area[l], T(0)};
       const T overlap = iou(other, box);
-      const T value = Pass::value(overlap, most_overlap, l);
-      const bool counts = (l < better) & (overlap > T(0));
-      const T raised = larger(value, largest[l]);
-      largest[l] = counts ? raised : largest[l];
+      const T value = overlap > T(0) ? Pass::value(overlap, most_overlap, l) : lowest;
+      const T of_better = T(l) < limit ? value : lowest;  // lanes as T: one width in the loop
+      largest[l] = larger(of_better, largest[l]);
     }
   }
 };
