@@ -36,6 +36,20 @@ def test_batched_nms_is_ours(boxes):
     assert torch.equal(got, ops.batched_nms(boxes, scores, labels, 0.3))
 
 
+def test_rotated_forms_are_ours_in_degrees(boxes):
+    turned = torch.cat([ops.box_convert(boxes, "xyxy", "cxcywh"), torch.arange(30.0)[:, None]], 1)
+    held = SimpleNamespace(tensor=turned)
+    got = detectron2.pairwise_iou_rotated(held, turned[:7])
+    assert torch.equal(got, ops.box_iou_rotated(turned, turned[:7]))
+    if not hasattr(ops, "nms_rotated"):
+        pytest.skip("there is no nms_rotated yet")
+    scores, labels = torch.rand(30), torch.arange(30) % 3
+    got = detectron2.nms_rotated(turned, scores, 0.3)
+    assert torch.equal(got, ops.nms_rotated(turned, scores, 0.3))
+    got = detectron2.batched_nms_rotated(turned, scores, labels, 0.3)
+    assert torch.equal(got, ops.nms_rotated(turned, scores, 0.3, idxs=labels))
+
+
 def test_box2box_transform_codes_several_boxes_a_row(boxes):
     transform = detectron2.Box2BoxTransform(weights=(10.0, 10.0, 5.0, 5.0))
     source, target = boxes[:10], boxes[10:20]

@@ -71,6 +71,50 @@ def test_nms_with_offset_takes_pixels_as_whole():
         mmcv.nms(boxes, scores, 0.3, offset=2)
 
 
+def test_soft_nms_gives_lowered_scores(case):
+    boxes, scores, labels = case
+    for method in ("linear", "gaussian"):
+        dets, keep = both_kinds(mmcv.soft_nms, boxes, scores, method=method, min_score=0.01)
+        indices, lowered = ops.soft_nms(boxes, scores, method=method, score_threshold=0.01)
+        assert keep.tolist() == indices.tolist() and dets[:, 4].tolist() == lowered.tolist()
+        settings = {"type": "soft_nms", "method": method, "min_score": 0.01, "max_num": 9}
+        dets, keep = both_kinds(mmcv.batched_nms, boxes, scores, labels, settings)
+        indices, _ = ops.soft_nms(boxes, scores, method=method, score_threshold=0.01, idxs=labels)
+        assert keep.tolist() == indices[:9].tolist() and dets.shape == (9, 5)
+    dets, keep = both_kinds(mmcv.soft_nms, boxes, scores, 0.3, method="naive", min_score=0.2)
+    kept = ops.nms(boxes, scores, 0.3)
+    assert keep.tolist() == kept[scores[kept] >= 0.2].tolist()
+
+
+@pytest.mark.parametrize("clockwise", [True, False])
+def test_box_iou_rotated_takes_radians_clockwise(clockwise):
+    # An L of two long boxes: whether the second leans over the first tells the sense.
+    first = np.array([[0.0, 0, 10, 1, np.pi / 4]])
+    down_right = np.array([[3.0, 3, 1, 1, 0]])
+    iou = mmcv.box_iou_rotated(first, down_right, clockwise=clockwise)
+    assert (iou > 0).item() == clockwise
+    aligned = mmcv.box_iou_rotated(first, down_right, aligned=True, clockwise=clockwise)
+    assert aligned.tolist() == iou[0].tolist()
+    with pytest.raises(NotImplementedError, match="`mode` 'iof'"):
+        mmcv.box_iou_rotated(first, first, mode="iof")
+
+
+@pytest.mark.skipif(not hasattr(ops, "nms_rotated"), reason="there is no nms_rotated yet")
+def test_nms_rotated_gives_detections_and_separates_labels(case):
+    boxes, scores, labels = case
+    angles = np.linspace(-3, 3, 200, dtype=np.float32)[:, None]
+    rotated = np.concatenate([ops.box_convert(boxes, "xyxy", "cxcywh"), angles], 1)
+    degrees = np.concatenate([rotated[:, :4], -rotated[:, 4:] * np.float32(180 / np.pi)], 1)
+    dets, keep = both_kinds(mmcv.nms_rotated, rotated, scores, 0.3)
+    assert keep.tolist() == ops.nms_rotated(degrees, scores, 0.3).tolist()
+    assert dets.tolist() == np.column_stack([rotated[keep], scores[keep]]).tolist()
+    _, apart = both_kinds(mmcv.nms_rotated, rotated, scores, 0.3, labels)
+    assert apart.tolist() == ops.nms_rotated(degrees, scores, 0.3, idxs=labels).tolist()
+    settings = {"type": "nms_rotated", "iou_threshold": 0.3, "max_num": 5}
+    dets, few = both_kinds(mmcv.batched_nms, rotated, scores, labels, settings)
+    assert few.tolist() == apart[:5].tolist() and dets.shape == (5, 6)
+
+
 def test_batched_nms_separates_classes_unless_told(case):
     boxes, scores, labels = case
     _, keep = both_kinds(mmcv.batched_nms, boxes, scores, labels, {"iou_threshold": 0.3})

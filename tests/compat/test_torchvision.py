@@ -259,6 +259,14 @@ def test_box_convert_gives_a_copy_and_box_iou_knows_the_formats():
     torch.testing.assert_close(
         compat.box_iou(centred, centred, fmt="cxcywh"), ops.box_iou(boxes, boxes)
     )
+    turned = torch.cat([centred, torch.full((9, 1), 30.0)], 1)
+    corners = compat.box_convert(turned, "cxcywhr", "xyxyxyxy")
+    torch.testing.assert_close(
+        compat.box_iou(corners, corners, fmt="xyxyxyxy"),
+        ops.box_iou_rotated(turned, turned),
+        rtol=1e-4,
+        atol=1e-4,
+    )
     with pytest.raises(ValueError, match="`fmt` must be one of"):
         compat.box_iou(boxes, boxes, fmt="yxyx")
 
@@ -292,10 +300,10 @@ compat.install()
 import torchvision
 for name in {names!r}:
     print(name, *(f"{{p.name}}={{p.default}}" for p in
-        inspect.signature(getattr(torchvision.ops, name)).parameters.values()))
+        inspect.signature(getattr(torchvision.ops, name)).parameters.values()), sep="|")
 """
     for line in run_beside(tmp_path, None, code).splitlines():
-        name, *theirs = line.split()
+        name, *theirs = line.split("|")
         parameters = inspect.signature(getattr(compat, name)).parameters.values()
         ours = [f"{p.name}={p.default}" for p in parameters]
         assert ours[: len(theirs)] == theirs, name
@@ -347,11 +355,11 @@ model = getattr(torchvision.models.detection, {name!r})(**settings)
 images = [torch.rand(3, 120, 130), torch.rand(3, 110, 140)]
 boxes = torch.tensor([[10.0, 10, 60, 70], [50, 40, 110, 100]])
 targets = [dict(boxes=boxes, labels=torch.tensor([1, 2])) for _ in images]
-before = next(p for p in model.parameters() if p.requires_grad).clone()
+before = [p.clone() for p in model.parameters()]
 sum(model(images, targets).values()).backward()
 torch.optim.SGD(model.parameters(), 1e-3).step()
 assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-assert not torch.equal(before, next(p for p in model.parameters() if p.requires_grad))
+assert any(not torch.equal(b, p) for b, p in zip(before, model.parameters()))
 model.eval()
 for part in (model, getattr(model, "roi_heads", model)):
     part.score_thresh = 0.0

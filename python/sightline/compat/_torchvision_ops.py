@@ -9,7 +9,6 @@ from torch import Tensor
 from sightline import ops
 
 from ._roi_align import roi_align, roi_align_backward
-from ._shared import find_op
 
 # Name and schema of every op of torchvision's library, as it declares them.
 SCHEMAS = {
@@ -55,7 +54,7 @@ def _nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
 
 
 def _box_iou_rotated(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    return find_op("box_iou_rotated")(boxes1, boxes2)
+    return ops.box_iou_rotated(boxes1, boxes2)
 
 
 def _roi_align_fake(input, rois, spatial_scale, pooled_height, pooled_width, *_others):

@@ -70,7 +70,7 @@ def matched_pairwise_iou(boxes1: Any, boxes2: Any) -> Array:
 
 def pairwise_iou_rotated(boxes1: Any, boxes2: Any) -> Array:
     """[N, M], IoU of every pair of [N, 5] and [M, 5] (cx, cy, w, h, degrees)."""
-    return find_op("box_iou_rotated")(_values(boxes1), _values(boxes2))
+    return ops.box_iou_rotated(_values(boxes1), _values(boxes2))
 
 
 class Box2BoxTransform:

@@ -63,7 +63,7 @@ def soft_nms(
         taking = _where(scores >= min_score)
         keep = taking[ops.nms(moved[taking], scores[taking], iou_threshold)]
         return _detections(boxes, scores, keep), keep
-    keep, lowered = find_op("soft_nms")(
+    keep, lowered = ops.soft_nms(
         moved,
         scores,
         method=method,
@@ -121,7 +121,7 @@ def batched_nms(
             "score_threshold": settings.pop("min_score", 1e-3),
         }
         _refuse(kind, settings)
-        keep, lowered = find_op("soft_nms")(moved, scores, method=method, idxs=segments, **soft)
+        keep, lowered = ops.soft_nms(moved, scores, method=method, idxs=segments, **soft)
         keep, lowered = _first(keep, max_num), _first(lowered, max_num)
         return _join(boxes[keep], lowered), keep
     if kind == "nms_rotated":
@@ -175,7 +175,7 @@ def box_iou_rotated(
     if mode == "iof":
         raise NotImplementedError("`mode` 'iof' of rotated boxes is not available: use 'iou'")
     first, second = _degrees(bboxes1, clockwise), _degrees(bboxes2, clockwise)
-    return find_op("box_iou_rotated")(first, second, aligned=aligned)
+    return ops.box_iou_rotated(first, second, aligned=aligned)
 
 
 def bbox_overlaps(

@@ -36,8 +36,6 @@ from sightline.ops import (
 )
 from sightline.ops._arguments import check_choice
 
-from ._shared import find_op
-
 __all__ = [
     "batched_nms",
     "box_area",
@@ -82,7 +80,7 @@ def box_iou(boxes1: Array, boxes2: Array, fmt: str = "xyxy") -> Array:
         check_choice("fmt", fmt, ("xyxy", "xywh", "cxcywh", *ROTATED_FORMATS))
         return ops.box_iou(boxes1, boxes2, fmt)
     rotated = [ops.box_convert(boxes, fmt, "cxcywhr") for boxes in (boxes1, boxes2)]
-    return find_op("box_iou_rotated")(*rotated)
+    return ops.box_iou_rotated(*rotated)
 
 
 def sigmoid_focal_loss(
