@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from .inputs import classes, clustered, pairs, raw_detections, sparse
+from .inputs import classes, clustered, pairs, raw_detections, rotated_pairs, sparse
 from .work import Work
 
 _MATRICES = {"1,000 x 8,400": (1_000, 8_400), "1,000 x 100,000": (1_000, 100_000)}
@@ -50,6 +50,14 @@ WORKS = (
         without=("torch",),
         long=True,
     ),
+    Work(
+        "box_iou_rotated(out=) 2,000 x 2,000",
+        "box_iou_rotated_out",
+        partial(rotated_pairs, 2_000, 2_000),
+        limit="fill",
+        tolerance=1e-3,  # of torchvision, in float32; ours is held to the reference by the tests
+        goals={"torchvision": 20},
+    ),
     *(
         Work(
             f"nms {n:,} sparse",
@@ -83,6 +91,22 @@ WORKS = (
         goals={"torchvision": 20},
         no_sync=True,
         long=True,
+    ),
+    Work(
+        "nms_padded 20,000 sparse to 300",
+        "nms_padded",
+        partial(sparse, 20_000),
+        limit="sort",
+        no_sync=True,
+    ),
+    *(
+        Work(
+            f"soft_nms 1,000 clustered, {method}",
+            f"soft_nms_{method}",
+            partial(clustered, 1_000),
+            limit="sort",
+        )
+        for method in ("linear", "gaussian")
     ),
     Work("box_iou of one box", "box_iou", partial(pairs, 1, 1, out=False)),
     Work("nms of one box", "nms", partial(sparse, 1), goals={"torchvision": 2}),

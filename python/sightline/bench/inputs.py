@@ -53,6 +53,17 @@ def pairs(n: int, m: int, *, out: bool = True) -> Arrays:
     return (*boxes, np.zeros((n, m), np.float32)) if out else boxes
 
 
+def rotated_pairs(n: int, m: int) -> Arrays:
+    """Two sets [., 5] of boxes (cx, cy, w, h, degrees), and room for the matrix."""
+
+    def boxes(count: int, seed: int) -> Floats:
+        rng = np.random.default_rng(seed)
+        centre, sides = rng.uniform(0, IMAGE, (count, 2)), rng.uniform(10, 100, (count, 2))
+        return np.column_stack([centre, sides, rng.uniform(-180, 180, count)]).astype(np.float32)
+
+    return boxes(n, 0), boxes(m, 1), np.zeros((n, m), np.float32)
+
+
 def raw_detections(images: int, anchors: int, classes: int) -> Arrays:
     """Boxes [images, anchors, 4] and scores [images, anchors, classes] before any threshold.
 

@@ -21,6 +21,10 @@ def complete_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
     return ops.complete_box_iou(boxes1, boxes2, out=out)
 
 
+def box_iou_rotated_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
+    return ops.box_iou_rotated(boxes1, boxes2, out=out)
+
+
 def box_iou_max(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, ...]:
     found = ops.box_iou_max(boxes1, boxes2)
     return found.row_max, found.column_max
@@ -39,3 +43,17 @@ def multiclass_nms(boxes: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
         boxes, scores, score_threshold=0.001, iou_threshold=0.5, max_detections=300
     )
     return found.boxes, found.scores, found.labels
+
+
+def nms_padded(boxes: Tensor, scores: Tensor) -> Tensor:
+    return ops.nms_padded(boxes, scores, 0.5, max_detections=300).indices
+
+
+def soft_nms_linear(boxes: Tensor, scores: Tensor) -> Tensor:
+    keep, _ = ops.soft_nms(boxes, scores, method="linear", iou_threshold=0.3)
+    return keep
+
+
+def soft_nms_gaussian(boxes: Tensor, scores: Tensor) -> Tensor:
+    keep, _ = ops.soft_nms(boxes, scores, method="gaussian", sigma=0.5)
+    return keep

@@ -1,5 +1,7 @@
 """What one writes in plain torch without a kernel."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -33,4 +35,28 @@ def nms(boxes: Tensor, scores: Tensor) -> Tensor:
         best, order = order[0], order[1:]
         keep.append(best)
         order = order[box_iou(boxes[best][None], boxes[order])[0] <= 0.5]
+    return torch.stack(keep)
+
+
+def soft_nms_linear(boxes: Tensor, scores: Tensor) -> Tensor:
+    return _soft_nms(boxes, scores, lambda iou: torch.where(iou > 0.3, 1 - iou, 1))
+
+
+def soft_nms_gaussian(boxes: Tensor, scores: Tensor) -> Tensor:
+    return _soft_nms(boxes, scores, lambda iou: torch.exp(-(iou**2) / 0.5))
+
+
+def _soft_nms(boxes: Tensor, scores: Tensor, factor: Callable[[Tensor], Tensor]) -> Tensor:
+    """Keep the best, lower the others, until none has a score of 0.001."""
+    rest = torch.arange(len(scores), device=scores.device)
+    rest = rest[scores >= 0.001]
+    scores = scores[rest]
+    keep = []
+    while len(rest):
+        best = scores.argmax()
+        keep.append(rest[best])
+        scores = scores * factor(box_iou(boxes[rest[best]][None], boxes[rest])[0])
+        scores[best] = -1
+        stays = scores >= 0.001
+        rest, scores = rest[stays], scores[stays]
     return torch.stack(keep)

@@ -21,6 +21,10 @@ def complete_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
     return ops.complete_box_iou(boxes1, boxes2)
 
 
+def box_iou_rotated_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
+    return ops.box_iou(boxes1, boxes2, fmt="cxcywhr")
+
+
 def box_iou_max(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, ...]:
     """The matrix, then its maxima and which columns they are in."""
     matrix = ops.box_iou(boxes1, boxes2)
@@ -30,6 +34,11 @@ def box_iou_max(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, ...]:
 
 def nms(boxes: Tensor, scores: Tensor) -> Tensor:
     return ops.nms(boxes, scores, 0.5)
+
+
+def nms_padded(boxes: Tensor, scores: Tensor) -> Tensor:
+    keep = ops.nms(boxes, scores, 0.5)[:300]
+    return torch.nn.functional.pad(keep, (0, 300 - len(keep)), value=-1)
 
 
 def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor) -> Tensor:
