@@ -16,11 +16,11 @@ struct AnchorBoxes {
   const T* boxes;  // [images, anchors, (classes,) 4]
   MulticlassShape shape;
 
-  SIGHTLINE_HD bool segmented() const { return shape.classes > 1; }
+  SIGHTLINE_HD bool segmented() const { return shape.segments() > 1; }
   SIGHTLINE_HD Box<T> box(int64_t image, int64_t flat) const {
     return load_box(boxes + shape.box_offset(image, flat));
   }
-  SIGHTLINE_HD int64_t segment(int64_t, int64_t flat) const { return flat % shape.classes; }
+  SIGHTLINE_HD int64_t segment(int64_t, int64_t flat) const { return flat % shape.segments(); }
 };
 
 // One thread a row of the output.

@@ -2,9 +2,9 @@
 // outputs.
 //
 // Candidates have a score > score_threshold, so NaN is none; of an image's candidates the pre_top_k
-// best stay; each class is suppressed for itself as in nms/nms.h; the max_detections best of what
-// is kept come out, best first. Ties go by ascending flat index, which is anchor * classes + label.
-// Rows past counts[image] hold 0, 0 and -1.
+// best stay; each class, or with `agnostic` each image, is suppressed for itself as in nms/nms.h;
+// the max_detections best of what is kept come out, best first. Ties go by ascending flat index,
+// which is anchor * classes + label. Rows past counts[image] hold 0, 0 and -1.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,12 @@ struct MulticlassShape {
   int64_t images, anchors, classes;
   bool boxes_per_class;  // boxes are [images, anchors, classes, 4], not [images, anchors, 4]
   int64_t max_detections;
-  int64_t pre_top_k;  // at least 1
+  int64_t pre_top_k;      // at least 1
+  bool agnostic = false;  // boxes of different classes suppress each other
 
+  // Of an image: its scores by flat % segments() are suppressed each for themselves.
+  SIGHTLINE_HD int64_t segments() const { return agnostic ? 1 : classes; }
+  SIGHTLINE_HD int64_t segment_size() const { return agnostic ? scores_per_image() : anchors; }
   SIGHTLINE_HD int64_t scores_per_image() const { return anchors * classes; }
   SIGHTLINE_HD int64_t box_offset(int64_t image, int64_t flat) const {
     return 4 *
@@ -28,7 +32,8 @@ struct MulticlassShape {
   }
 };
 
-// T and S are float or double, each on its own. Memory is linear in the number of candidates.
+// T and S are float or double, each on its own. Memory is linear in max_detections, and in the
+// number of candidates that are looked at before an image has as many.
 template <class T, class S>
 void multiclass_nms_cpu(const T* boxes,       // [images, anchors, (classes,) 4]
                         const S* scores,      // [images, anchors, classes]

@@ -9,7 +9,7 @@ namespace {
 
 template <class T, class S>
 MulticlassShape shape_of(const Array<T>& boxes, const Array<S>& scores, int64_t max_detections,
-                         int64_t pre_top_k) {
+                         int64_t pre_top_k, bool agnostic) {
   require(scores.ndim() == 3, "scores must have shape [B, A, C]");
   require((boxes.ndim() == 3 || boxes.ndim() == 4) && boxes.shape(boxes.ndim() - 1) == 4 &&
               boxes.shape(0) == scores.shape(0) && boxes.shape(1) == scores.shape(1) &&
@@ -17,14 +17,15 @@ MulticlassShape shape_of(const Array<T>& boxes, const Array<S>& scores, int64_t 
           "boxes must have shape [B, A, 4] or [B, A, C, 4]");
   require(max_detections >= 0 && pre_top_k >= 1,
           "max_detections must be at least 0 and pre_top_k at least 1");
-  return {scores.shape(0),   scores.shape(1), scores.shape(2),
-          boxes.ndim() == 4, max_detections,  pre_top_k};
+  return {scores.shape(0), scores.shape(1), scores.shape(2), boxes.ndim() == 4,
+          max_detections,  pre_top_k,       agnostic};
 }
 
 template <class T, class S>
 auto multiclass_nms(const Array<T>& boxes, const Array<S>& scores, double score_threshold,
-                    double iou_threshold, int64_t max_detections, int64_t pre_top_k) {
-  const MulticlassShape shape = shape_of(boxes, scores, max_detections, pre_top_k);
+                    double iou_threshold, int64_t max_detections, int64_t pre_top_k,
+                    bool agnostic) {
+  const MulticlassShape shape = shape_of(boxes, scores, max_detections, pre_top_k, agnostic);
   Array<T> out_boxes({shape.images, max_detections, int64_t(4)});
   Array<S> out_scores({shape.images, max_detections});
   Array<int64_t> labels({shape.images, max_detections}), counts(shape.images);
@@ -45,7 +46,7 @@ template <class T, class S>
 void add_of(py::module_& m) {
   m.def("multiclass_nms", &multiclass_nms<T, S>, py::arg("boxes").noconvert(),
         py::arg("scores").noconvert(), py::arg("score_threshold"), py::arg("iou_threshold"),
-        py::arg("max_detections"), py::arg("pre_top_k"));
+        py::arg("max_detections"), py::arg("pre_top_k"), py::arg("agnostic"));
 }
 
 const AddToModule add([](py::module_& m) {

@@ -8,7 +8,7 @@ namespace sightline {
 namespace {
 
 MulticlassShape shape_of(const Tensor& boxes, const Tensor& scores, int64_t max_detections,
-                         int64_t pre_top_k) {
+                         int64_t pre_top_k, bool agnostic) {
   STD_TORCH_CHECK(scores.dim() == 3, "scores must have shape [B, A, C]");
   STD_TORCH_CHECK((boxes.dim() == 3 || boxes.dim() == 4) && boxes.size(boxes.dim() - 1) == 4 &&
                       boxes.size(0) == scores.size(0) && boxes.size(1) == scores.size(1) &&
@@ -18,16 +18,16 @@ MulticlassShape shape_of(const Tensor& boxes, const Tensor& scores, int64_t max_
                   "boxes and scores must be on one device");
   STD_TORCH_CHECK(max_detections >= 0 && pre_top_k >= 1,
                   "max_detections must be at least 0 and pre_top_k at least 1");
-  return {scores.size(0),   scores.size(1), scores.size(2),
-          boxes.dim() == 4, max_detections, pre_top_k};
+  return {scores.size(0), scores.size(1), scores.size(2), boxes.dim() == 4,
+          max_detections, pre_top_k,      agnostic};
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes, const Tensor& scores,
                                                           double score_threshold,
                                                           double iou_threshold,
-                                                          int64_t max_detections,
-                                                          int64_t pre_top_k) {
-  const MulticlassShape shape = shape_of(boxes, scores, max_detections, pre_top_k);
+                                                          int64_t max_detections, int64_t pre_top_k,
+                                                          bool agnostic) {
+  const MulticlassShape shape = shape_of(boxes, scores, max_detections, pre_top_k, agnostic);
   const DeviceScope scope(boxes);
   const Tensor b = torch::stable::contiguous(boxes), s = torch::stable::contiguous(scores);
   Tensor out_boxes = torch::stable::new_empty(b, {shape.images, max_detections, 4});
@@ -63,7 +63,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes, c
 STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
   m.def(
       "multiclass_nms(Tensor boxes, Tensor scores, float score_threshold, float iou_threshold, "
-      "SymInt max_detections, SymInt pre_top_k) -> (Tensor, Tensor, Tensor, Tensor)");
+      "SymInt max_detections, SymInt pre_top_k, bool agnostic) -> (Tensor, Tensor, Tensor, "
+      "Tensor)");
 }
 STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) {
   m.impl("multiclass_nms", TORCH_BOX(&multiclass_nms));

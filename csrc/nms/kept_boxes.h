@@ -17,6 +17,7 @@
 #include <limits>
 #include <memory>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "nms/nms.h"
@@ -37,18 +38,12 @@ struct alignas(64) BoxBlock {
 template <class T>
 class KeptBoxes {
  public:
-  // Room for n boxes. with_positions: first_suppressor() will be asked.
-  KeptBoxes(int64_t n, T threshold, bool with_positions)
-      : threshold_(threshold), share_(suppression_share(threshold)) {
-    const bool may_hash = n > kFlat;
-    if (may_hash)
-      while (buckets_ * kBoxesPerBucket < n) buckets_ *= 2;
-    // Each bucket has at most one block that is not full.
-    const int64_t room = (n + kLanes - 1) / kLanes + (may_hash ? buckets_ + kFlat / kLanes : 0);
-    blocks_ = std::make_unique_for_overwrite<BoxBlock<T>[]>(room);
-    if (may_hash) heads_ = std::make_unique_for_overwrite<int32_t[]>(buckets_);
-    if (with_positions) positions_ = std::make_unique_for_overwrite<int64_t[]>(room * kLanes);
-
+  // For up to n boxes; memory is taken as they come. with_positions: first_suppressor() is asked.
+  KeptBoxes(int64_t n, T threshold, bool with_positions = false)
+      : most_(n),
+        with_positions_(with_positions),
+        threshold_(threshold),
+        share_(suppression_share(threshold)) {
     // Rounding moves an IoU by a few units in the last place; below kSlack even that is no bound.
     constexpr double kSlack = 64.0 * std::numeric_limits<T>::epsilon();
     const double t = threshold < kSlack ? 0.0 : threshold * (1.0 - kSlack);
@@ -59,7 +54,8 @@ class KeptBoxes {
 
   // Positions ascend from call to call. A box of no area may be left out: it suppresses nothing.
   SIGHTLINE_INLINE void add(const Box<T>& box, int64_t position) {
-    if (!hashed_ && count_ == kFlat) build_cells();
+    if (count_ == 0) allocate(std::min<int64_t>(kFlat / kLanes, (most_ + kLanes - 1) / kLanes));
+    if (count_ == kFlat) build_cells();
     ++count_;
     if (hashed_) {
       add_to_cell(box, position);
@@ -126,6 +122,10 @@ class KeptBoxes {
     return static_cast<uint32_t>(bits);
   }
 
+  void allocate(int64_t blocks) {
+    blocks_ = std::make_unique_for_overwrite<BoxBlock<T>[]>(blocks);
+    if (with_positions_) positions_ = std::make_unique_for_overwrite<int64_t[]>(blocks * kLanes);
+  }
   void open_block(int32_t next) {
     constexpr T kInf = std::numeric_limits<T>::infinity();
     BoxBlock<T>& block = blocks_[blocks_in_use_++];
@@ -234,24 +234,26 @@ class KeptBoxes {
 
   // From few blocks with all boxes to cells; boxes keep their order.
   void build_cells() {
-    BoxBlock<T> all[kFlat / kLanes];
-    int64_t positions[kFlat];
-    std::copy_n(blocks_.get(), kFlat / kLanes, all);
-    for (int64_t i = 0; i < kFlat; ++i)
-      positions[i] = positions_ ? positions_[i] : all[i / kLanes].newest;
+    const auto flat_blocks = std::move(blocks_);
+    const auto flat_positions = std::move(positions_);
+    while (buckets_ * kBoxesPerBucket < most_) buckets_ *= 2;
+    heads_ = std::make_unique_for_overwrite<int32_t[]>(buckets_);
     std::fill_n(heads_.get(), buckets_, -1);
+    allocate((most_ + kLanes - 1) / kLanes + buckets_);  // a bucket has one block that is not full
     blocks_in_use_ = 0;
     hashed_ = true;
-    for (int64_t i = 0; i < kFlat; ++i)
-      add_to_cell(box_of(all[i / kLanes], i % kLanes), positions[i]);
+    for (int64_t i = 0; i < kFlat; ++i) {
+      const BoxBlock<T>& block = flat_blocks[i / kLanes];
+      add_to_cell(box_of(block, i % kLanes), flat_positions ? flat_positions[i] : block.newest);
+    }
   }
 
   std::unique_ptr<BoxBlock<T>[]> blocks_;
   std::unique_ptr<int32_t[]> heads_;      // [buckets], the newest block of each, or -1
   std::unique_ptr<int64_t[]> positions_;  // [blocks * kLanes], or null
   std::vector<Level> levels_;
-  int64_t buckets_ = 1, blocks_in_use_ = 0, count_ = 0;
-  bool hashed_ = false;
+  int64_t most_, buckets_ = 1, blocks_in_use_ = 0, count_ = 0;
+  bool with_positions_, hashed_ = false;
   T threshold_, share_;
   double ratio_, inverse_ratio_, reach_;
 };

@@ -72,7 +72,9 @@ def nms_padded(library, boxes, scores, idxs, iou_threshold, max_detections, scor
     return indices, counts
 
 
-def multiclass_nms(library, boxes, scores, above, iou_threshold, max_detections, pre_top_k):
+def multiclass_nms(
+    library, boxes, scores, above, iou_threshold, max_detections, pre_top_k, agnostic
+):
     images, rows = scores.shape[0], (scores.shape[0], max_detections)
     outputs = (
         garbage((*rows, 4), boxes.dtype),
@@ -80,7 +82,8 @@ def multiclass_nms(library, boxes, scores, above, iou_threshold, max_detections,
         garbage(rows, np.int64),
         garbage(images, np.int64),
     )
-    sizes = np.array([*scores.shape, boxes.ndim == 4, max_detections, pre_top_k], np.int64)
+    own_boxes = boxes.ndim == 4
+    sizes = np.array([*scores.shape, own_boxes, max_detections, pre_top_k, agnostic], np.int64)
     status = function(library, "multiclass_nms", boxes, scores)(
         *map(pointer, (boxes, scores, *outputs, sizes)),
         ctypes.c_double(above), ctypes.c_double(iou_threshold),
@@ -175,7 +178,12 @@ def test_multiclass_nms_gives_what_the_cpu_gives(library, dtypes):
         shared = cluttered(rng, b * a, dtypes[0], 60).reshape(b, a, 4)
         own = cluttered(rng, b * a * c, dtypes[0], 60).reshape(b, a, c, 4)
         for boxes in (shared, own):
-            for settings in ((0.6, 0.4, 0, 9**9), (0.1, 0.4, 10, 7), (-np.inf, 0.5, 300, 900)):
+            for settings in (
+                (0.6, 0.4, 0, 9**9, False),
+                (0.1, 0.4, 10, 7, False),
+                (-np.inf, 0.5, 300, 900, False),
+                (-np.inf, 0.5, 300, 900, True),
+            ):
                 start(library, seed)
                 got = multiclass_nms(library, boxes, scores, *settings)
                 expected = _numpy.multiclass_nms(boxes, scores, *settings)

@@ -18,6 +18,14 @@ def random_boxes(rng, n, dtype=np.float32, bad=False):
     return boxes.astype(dtype)
 
 
+def random_scores(rng, shape, dtype=np.float32):
+    """With many ties, a few NaN and infinities, and zeros of both signs."""
+    scores = np.round(rng.uniform(-1, 1, shape), 2).astype(dtype)
+    for value in (np.nan, np.inf, -np.inf, 0.0, -0.0):
+        scores[rng.random(shape) < 0.02] = value
+    return scores
+
+
 def awkward_layouts(array):
     """The same values strided, transposed, big-endian and read-only."""
     strided = np.zeros((2 * array.shape[0], *array.shape[1:]), array.dtype)[::2]

@@ -14,7 +14,7 @@ def _keep_and_suppressed_by(boxes, *_others):
     return _keep(boxes), boxes.new_empty(boxes.shape[0], dtype=torch.int64)
 
 
-def _detections(boxes, scores, score_threshold, iou_threshold, max_detections, pre_top_k):
+def _detections(boxes, scores, _score_threshold, _iou_threshold, max_detections, *_others):
     images = scores.shape[0]
     return (
         boxes.new_empty(images, max_detections, 4),

@@ -133,11 +133,13 @@ def multiclass_nms(
     iou_threshold: float,
     max_detections: int,
     pre_top_k: int | None = None,
+    agnostic: bool = False,
 ) -> Detections:
     """Detections of a batch of images from the scores of every anchor and class.
 
     Candidates are scores above `score_threshold`; of each image's candidates the `pre_top_k` best
-    stay; each class is suppressed for itself; the `max_detections` best of an image come out.
+    stay; each class is suppressed for itself, or with `agnostic` all classes together; the
+    `max_detections` best of an image come out.
 
     Args:
         boxes: [B, A, 4] xyxy, one box an anchor, or [B, A, C, 4], one a class.
@@ -146,6 +148,9 @@ def multiclass_nms(
         iou_threshold: in [0, 1], rounded to the type of the boxes.
         max_detections: D, the rows of an image in the result, at least 0.
         pre_top_k: at least 1; None lets all candidates stay.
+        agnostic: whether boxes of different classes suppress each other. An anchor that is a
+            candidate in several classes then stays in its best alone, its IoU with itself being 1,
+            unless `iou_threshold` is 1 or it has no area.
 
     Returns:
         `Detections`: boxes [B, D, 4], scores [B, D], labels [B, D], count [B]. Images are padded
@@ -154,8 +159,9 @@ def multiclass_nms(
     Raises:
         ValueError, TypeError: as `nms`.
 
-    There is no cap on candidates; memory is linear in their number. The sizes do not depend on the
-    data: nothing waits for a GPU.
+    There is no cap on candidates and no limit of time. On the CPU an image is done as soon as it
+    has `max_detections`: its best scores are found and sorted a batch at a time, mostly in one pass
+    over all of them. On the GPU nothing waits: the sizes do not depend on the data.
 
     >>> import numpy as np
     >>> boxes = np.array([[[0, 0, 10, 10], [1, 0, 11, 10]]])
@@ -184,6 +190,6 @@ def multiclass_nms(
     (boxes,), (scores,) = as_floats(boxes=detached(boxes)), as_floats(scores=detached(scores))
     return Detections(
         *native.multiclass_nms(
-            boxes, scores, score_threshold, iou_threshold, max_detections, pre_top_k
+            boxes, scores, score_threshold, iou_threshold, max_detections, pre_top_k, bool(agnostic)
         )
     )

@@ -63,6 +63,7 @@ def multiclass_nms(
     iou_threshold: float,
     max_detections: int,
     pre_top_k: int | None = None,
+    agnostic: bool = False,
 ) -> tuple[Floats, Floats, Integers, Integers]:
     """Boxes [B, D, 4], scores [B, D], labels [B, D] and count [B] of the best detections."""
     boxes, scores = _floats(boxes), _floats(scores)
@@ -79,7 +80,8 @@ def multiclass_nms(
         anchor, label = candidates // classes, candidates % classes
         box = boxes[b, anchor] if boxes.ndim == 3 else boxes[b, anchor, label]
         # Sorted as they are, their positions break ties as the flat indices would.
-        keep = batched_nms(box, score, label, iou_threshold)[:max_detections]
+        segment = np.zeros_like(label) if agnostic else label
+        keep = batched_nms(box, score, segment, iou_threshold)[:max_detections]
         count[b] = len(keep)
         out_boxes[b, : len(keep)] = box[keep]
         out_scores[b, : len(keep)] = score[keep]

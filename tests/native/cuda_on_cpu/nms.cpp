@@ -72,11 +72,12 @@ class WorkspaceMemory {
   }                                                                                                \
   EXPORT int64_t multiclass_nms_##SUFFIX(const T* boxes, const S* scores, T* out_boxes,            \
                                          S* out_scores, int64_t* labels, int64_t* counts,          \
-                                         const int64_t*                                            \
-                                             sizes /* images, anchors, classes, boxes per class,   \
-             max_detections, pre_top_k */,                                                         \
+                                         const int64_t* sizes /* images, anchors, classes, boxes   \
+                        per class, max_detections, pre_top_k, agnostic */                                                            \
+                                         ,                                                         \
                                          double score_threshold, double iou_threshold) {           \
-    const MulticlassShape shape{sizes[0], sizes[1], sizes[2], sizes[3] != 0, sizes[4], sizes[5]};  \
+    const MulticlassShape shape{sizes[0], sizes[1], sizes[2],     sizes[3] != 0,                   \
+                                sizes[4], sizes[5], sizes[6] != 0};                                \
     WorkspaceMemory memory(sightline::multiclass_nms_workspace_bytes<S>(shape));                   \
     sightline::multiclass_nms_cuda(boxes, scores, out_boxes, out_scores, labels, counts, shape,    \
                                    S(score_threshold), T(iou_threshold), memory.get(), {});        \
