@@ -99,12 +99,12 @@ def _run_work(
 
     samples: dict[str, Sample] = {"sightline": partial(_sample, ours, device)}
     for name, run_peer in _peers_here(work, device):
-        _check_same(work, name, arrays_of(run_peer()), expected)
+        check_same(work, name, arrays_of(run_peer()), expected)
         samples[name] = partial(_sample, run_peer, device)
     if peers:
         others = [name for name in peers.contenders if name not in work.without]
         for name in peers.open(work.name, others, device):
-            _check_same(work, name, peers.result(name), expected)
+            check_same(work, name, peers.result(name), expected)
             samples[name] = partial(peers.sample, name)
     peer_names = [name for name in samples if name != "sightline"]
     if threads > 1:
@@ -142,7 +142,7 @@ def _read_inputs(work: Work, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
     return inputs[:-1] if work.program.endswith("_out") else inputs
 
 
-def _check_same(work: Work, name: str, got: list[np.ndarray], expected: list[np.ndarray]) -> None:
+def check_same(work: Work, name: str, got: list[np.ndarray], expected: list[np.ndarray]) -> None:
     """Raise ValueError where the peer's result is another one: then there is nothing to time."""
     if len(got) != len(expected):
         raise ValueError(f"{work.name}: {name} gives {len(got)} results, ours {len(expected)}")
