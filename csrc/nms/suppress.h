@@ -1,7 +1,7 @@
 // The core of NMS on the CPU: sorted boxes in, positions of the kept ones out.
 //
-// Boxes are resolved best first, each against the kept ones before it (kept_boxes.h). With several
-// threads a tile of boxes is first tested, in parallel, against what was kept before the tile; what
+// Boxes are resolved best first, each against the kept ones before it (kept_boxes.h). Where few are
+// kept, a tile of boxes is first tested, in parallel, against what was kept before the tile; what
 // is left of it is then resolved in order against what the tile itself has kept. The outcome does
 // not depend on how the work was cut, and memory is linear in n.
 #pragma once
@@ -42,6 +42,9 @@ namespace {
 
 inline constexpr int64_t kTile = 2048;
 inline constexpr int64_t kTestsPerTask = 512;
+// A box that is kept is tested twice in a tile that is shared out. Where more than one in so many
+// of the last tile were kept, that costs more than a second thread saves: one resolves the tile.
+inline constexpr int64_t kSharedBelow = 5;
 
 // found[i - begin] becomes the position of a box kept before, if one suppresses box i, or -1. The
 // first such position where kFirst, else 0.
@@ -86,25 +89,30 @@ int64_t resolve(BoxColumns<T> boxes, int64_t* suppressors, int64_t* kept, int64_
                 int64_t max_kept, T threshold, ParallelFor parallel_for) {
   KeptBoxes<T> kept_boxes(n, threshold, kFirst);
   int64_t found_in_tile[kTile];
-  int64_t count = 0;
+  int64_t count = 0, kept_of_last_tile = n;
   for (int64_t begin = 0; begin < n && count < max_kept; begin += kTile) {
-    const int64_t end = std::min(begin + kTile, n);
+    const int64_t end = std::min(begin + kTile, n), before = count;
     int64_t* const found = kFirst ? suppressors + begin : found_in_tile;
     const auto finish = [&](bool tested) {
       run_for_isa<ResolveTile<kFirst>>(&kept_boxes, boxes, begin, end, tested, found, max_kept,
                                        kept, &count);
     };
-    bool undivided = false;  // then no other thread has a part in the tile, and one pass does both
-    parallel_for(end - begin, kTestsPerTask, [&](int64_t first, int64_t last) {
-      if (last - first == end - begin) {
-        undivided = true;
-        finish(false);
-      } else {
-        run_for_isa<TestTile<kFirst>>(static_cast<const KeptBoxes<T>*>(&kept_boxes), boxes,
-                                      begin + first, begin + last, found + first);
-      }
-    });
-    if (!undivided) finish(true);
+    bool done = kept_of_last_tile * kSharedBelow > kTile;
+    if (done) {
+      finish(false);
+    } else {
+      parallel_for(end - begin, kTestsPerTask, [&](int64_t first, int64_t last) {
+        if (last - first == end - begin) {  // no other thread has a part in it: one pass does both
+          finish(false);
+          done = true;
+        } else {
+          run_for_isa<TestTile<kFirst>>(static_cast<const KeptBoxes<T>*>(&kept_boxes), boxes,
+                                        begin + first, begin + last, found + first);
+        }
+      });
+    }
+    if (!done) finish(true);
+    kept_of_last_tile = count - before;
   }
   return count;
 }
