@@ -4,6 +4,7 @@ Importing this imports torch where it is installed; without torch the functions 
 """
 
 from .assign_fcos import assign_fcos
+from .assign_ssd import assign_ssd
 from .average_precision import accumulate_precision, average_precision, match_detections
 from .batch_norm import batch_norm_act
 from .boxes import (
@@ -39,6 +40,7 @@ from .weighted_boxes_fusion import weighted_boxes_fusion
 __all__ = [
     "accumulate_precision",
     "assign_fcos",
+    "assign_ssd",
     "average_precision",
     "batch_norm_act",
     "batched_nms",

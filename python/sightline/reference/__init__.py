@@ -1,6 +1,7 @@
 """Every op in plain, slow, readable NumPy: the specification that the kernels are held to."""
 
 from .assign_fcos import assign_fcos
+from .assign_ssd import assign_ssd
 from .average_precision import accumulate_precision, average_precision, match_detections
 from .batch_norm import batch_norm_act, batch_norm_act_backward
 from .boxes import (
@@ -36,6 +37,7 @@ from .weighted_boxes_fusion import weighted_boxes_fusion
 __all__ = [
     "accumulate_precision",
     "assign_fcos",
+    "assign_ssd",
     "average_precision",
     "batch_norm_act",
     "batch_norm_act_backward",

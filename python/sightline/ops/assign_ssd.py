@@ -1,0 +1,74 @@
+"""SSD: an anchor for every object, then an object for every anchor that overlaps one enough."""
+
+from typing import Any
+
+from ._arguments import (
+    as_floats,
+    backend,
+    check_boxes,
+    check_choice,
+    check_fraction,
+    has_torch_ops,
+)
+from ._objects import Objects, is_single, named, padded_boxes
+
+if has_torch_ops():
+    from . import _assign_ssd_torch  # noqa: F401  registers the rules
+
+Array = Any  # a torch.Tensor or a numpy.ndarray
+
+SSD_RULES = ("default", "torchvision")
+
+
+def assign_ssd(
+    anchors: Array,
+    gt_boxes: Objects,
+    *,
+    threshold: float = 0.5,
+    rule: str = "default",
+    mask: Array | None = None,
+) -> Array:
+    """The object that each anchor learns, by the rule of SSD.
+
+    First each object gets an anchor of its own: the pair of the highest IoU of all is made, its
+    anchor and object leave, and so on while pairs overlap. Every anchor that is left then takes the
+    object that it overlaps most, the first of equals, where their IoU is at least `threshold`.
+
+    Args:
+        anchors: [A, 4] xyxy. float16, bfloat16 and integers are computed in float32.
+        gt_boxes: [G, 4] xyxy, a list of one such for each of B images, or [B, G, 4].
+        threshold: in [0, 1], rounded to the computing type.
+        rule: "default", or "torchvision" (its `SSDMatcher`): each object takes its best anchor in
+            turn, so that of two objects with the same best anchor the first is left without, and an
+            object that overlaps no anchor takes anchor 0; at a threshold of 0 every anchor is
+            matched.
+        mask: bool [B, G] beside `gt_boxes` [B, G, 4]: the rows that are objects.
+
+    Returns:
+        int64 [B, A], or [A] for one image: index of the object within its image, -1 background. A
+        box that is not finite is no object. Of pairs with equal IoU the lowest anchor is first,
+        then the first object.
+
+    Raises:
+        ValueError: a wrong shape, device, threshold or rule. TypeError: a mixture of tensors and
+        arrays, or a dtype that is not a real number.
+
+    Time is A x G, and A more for each object whose best anchor another one has; memory A + G an
+    image. Nothing waits for a GPU.
+
+    Source: Liu et al., "SSD", ECCV 2016, section 2.2.
+
+    >>> import numpy as np
+    >>> anchors = np.array([[0, 0, 10, 10], [0, 0, 10, 8], [50, 50, 60, 60]])
+    >>> gt_boxes = np.array([[0, 0, 10, 9], [0, 0, 10, 10]])
+    >>> assign_ssd(anchors, gt_boxes)
+    array([ 1,  0, -1])
+    """
+    native = backend(anchors=anchors, **named("gt_boxes", gt_boxes), mask=mask)
+    check_boxes("anchors", anchors)
+    threshold = check_fraction("threshold", threshold)
+    check_choice("rule", rule, SSD_RULES)
+    wide = as_floats(anchors=anchors, **named("gt_boxes", gt_boxes))[0]
+    objects = padded_boxes(gt_boxes, mask, wide)
+    index = native.assign_ssd(wide, objects, threshold, rule == "torchvision")
+    return index[0] if is_single(gt_boxes) else index
