@@ -27,18 +27,21 @@ SIGHTLINE_HD T height(const Box<T>& b) {
   return larger(b.y2 - b.y1, T(0));
 }
 
-// Loads p[0..3]. A box that lies nowhere has x1 = y1 = +inf and x2 = y2 = -inf.
+// load_box reads p[0..3]. A box that lies nowhere has x1 = y1 = +inf and x2 = y2 = -inf.
 template <class T>
-SIGHTLINE_HD Box<T> load_box(const T* p) {
+SIGHTLINE_HD Box<T> make_box(T x1, T y1, T x2, T y2) {
   constexpr T kInf = std::numeric_limits<T>::infinity();
-  Box<T> b{p[0], p[1], p[2], p[3], T(0), T(0)};
+  Box<T> b{x1, y1, x2, y2, T(0), T(0)};
   b.area = width(b) * height(b);
   // x - x is 0 for a finite x and NaN for the others.
-  const T zero =
-      ((p[0] - p[0]) + (p[1] - p[1])) + ((p[2] - p[2]) + (p[3] - p[3])) + (b.area - b.area);
+  const T zero = ((x1 - x1) + (y1 - y1)) + ((x2 - x2) + (y2 - y2)) + (b.area - b.area);
   const bool usable = zero == T(0);
   return {usable ? b.x1 : kInf,  usable ? b.y1 : kInf,   usable ? b.x2 : -kInf,
           usable ? b.y2 : -kInf, usable ? b.area : T(0), T(0)};
+}
+template <class T>
+SIGHTLINE_HD Box<T> load_box(const T* p) {
+  return make_box(p[0], p[1], p[2], p[3]);
 }
 
 // 0 where a box has no width; NaN where it lies nowhere, which aspect_penalty turns into 0.
@@ -49,68 +52,86 @@ SIGHTLINE_HD T box_angle(const Box<T>& b) {
   return w > T(0) ? math::arctangent(w / h) : T(0);
 }
 
-template <class T>
+// kSolid promises, here and below, that a has an area: then the union and the hull have one too and
+// need no test.
+//
+// What the sides are cut off at: 0, which gcc must not know of, or it makes two instructions of one
+// maximum.
+template <bool kSolid, class T>
+SIGHTLINE_HD T zero_beside(const Box<T>& a) {
+  return kSolid ? a.area - a.area : T(0);
+}
+
+template <bool kSolid = false, class T>
 SIGHTLINE_HD T intersection(const Box<T>& a, const Box<T>& b) {
-  const T w = larger(smaller(a.x2, b.x2) - larger(a.x1, b.x1), T(0));
-  const T h = larger(smaller(a.y2, b.y2) - larger(a.y1, b.y1), T(0));
+  const T zero = zero_beside<kSolid>(a);
+  const T w = larger(smaller(a.x2, b.x2) - larger(a.x1, b.x1), zero);
+  const T h = larger(smaller(a.y2, b.y2) - larger(a.y1, b.y1), zero);
   return w * h;
 }
 
-// eps is 0 in the matrix forms and a small number in the losses, where it keeps gradients finite.
-template <class T>
-SIGHTLINE_HD T iou(const Box<T>& a, const Box<T>& b, T eps = T(0)) {
-  const T inter = intersection(a, b);
+template <bool kSolid = false, class T>
+SIGHTLINE_HD T iou(const Box<T>& a, const Box<T>& b) {
+  const T inter = intersection<kSolid>(a, b);
   const T both = a.area + b.area - inter;
-  return both > T(0) ? inter / (both + eps) : T(0);
+  return kSolid || both > T(0) ? inter / both : T(0);
+}
+
+// The losses add a small eps to the union, which keeps gradients finite.
+template <bool kSolid = false, class T>
+SIGHTLINE_HD T iou(const Box<T>& a, const Box<T>& b, T eps) {
+  const T inter = intersection<kSolid>(a, b);
+  const T both = a.area + b.area - inter;
+  return kSolid || both > T(0) ? inter / (both + eps) : T(0);
 }
 
 // Intersection over the area of a.
-template <class T>
+template <bool kSolid = false, class T>
 SIGHTLINE_HD T ioa(const Box<T>& a, const Box<T>& b) {
-  const T inter = intersection(a, b);
-  return a.area > T(0) ? inter / a.area : T(0);
+  const T inter = intersection<kSolid>(a, b);
+  return kSolid || a.area > T(0) ? inter / a.area : T(0);
 }
 
-template <class T>
+template <bool kSolid = false, class T>
 SIGHTLINE_HD T hull_width(const Box<T>& a, const Box<T>& b) {
-  return larger(larger(a.x2, b.x2) - smaller(a.x1, b.x1), T(0));
+  const T w = larger(a.x2, b.x2) - smaller(a.x1, b.x1);
+  return kSolid ? w : larger(w, T(0));
 }
-template <class T>
+template <bool kSolid = false, class T>
 SIGHTLINE_HD T hull_height(const Box<T>& a, const Box<T>& b) {
-  return larger(larger(a.y2, b.y2) - smaller(a.y1, b.y1), T(0));
+  const T h = larger(a.y2, b.y2) - smaller(a.y1, b.y1);
+  return kSolid ? h : larger(h, T(0));
 }
 
 // Share of the hull that neither box covers, in [0, 1]; Rezatofighi et al. 2019, eq. 5.
-template <class T>
+template <bool kSolid = false, class T>
 SIGHTLINE_HD T hull_penalty(const Box<T>& a, const Box<T>& b, T eps) {
-  const T hull = hull_width(a, b) * hull_height(a, b);
-  const T both = a.area + b.area - intersection(a, b);
-  const T share = (hull - both) / (hull + eps);
-  const T limit = hull > T(0) ? T(1) : T(0);  // NaN comes of an infinite hull or an empty one
-  return share == share ? larger(smaller(share, T(1)), T(0)) : limit;
+  const T hull = hull_width<kSolid>(a, b) * hull_height<kSolid>(a, b);
+  const T both = a.area + b.area - intersection<kSolid>(a, b);
+  // NaN comes of an infinite hull, where smaller() gives 1, or of an empty one.
+  const T share = larger(smaller((hull - both) / (hull + eps), T(1)), zero_beside<kSolid>(a));
+  return kSolid || hull > T(0) ? share : T(0);
 }
 
 // Half-sums first: the centre of a box with large coordinates must not overflow.
 template <class T>
-SIGHTLINE_HD T centre_dx(const Box<T>& a, const Box<T>& b) {
-  return (a.x1 * T(0.5) + a.x2 * T(0.5)) - (b.x1 * T(0.5) + b.x2 * T(0.5));
+SIGHTLINE_HD T centre_x(const Box<T>& b) {
+  return b.x1 * T(0.5) + b.x2 * T(0.5);
 }
 template <class T>
-SIGHTLINE_HD T centre_dy(const Box<T>& a, const Box<T>& b) {
-  return (a.y1 * T(0.5) + a.y2 * T(0.5)) - (b.y1 * T(0.5) + b.y2 * T(0.5));
+SIGHTLINE_HD T centre_y(const Box<T>& b) {
+  return b.y1 * T(0.5) + b.y2 * T(0.5);
 }
 
-// Squared distance of the centres over the squared diagonal of the hull, in [0, 1]; Zheng et al.
-// 2020, eq. 6.
-template <class T>
-SIGHTLINE_HD T centre_penalty(const Box<T>& a, const Box<T>& b, T eps) {
-  const T dx = centre_dx(a, b), dy = centre_dy(a, b);
-  const T hw = hull_width(a, b), hh = hull_height(a, b);
+// Squared distance of the centres, dx and dy apart, over the squared diagonal of the hull, in
+// [0, 1]; Zheng et al. 2020, eq. 6.
+template <bool kSolid = false, class T>
+SIGHTLINE_HD T centre_penalty(const Box<T>& a, const Box<T>& b, T dx, T dy, T eps) {
+  const T hw = hull_width<kSolid>(a, b), hh = hull_height<kSolid>(a, b);
   const T distance = dx * dx + dy * dy;
-  const T ratio = distance / (hw * hw + hh * hh + eps);
-  // Where the ratio is no number: 1 after an overflow, 0 of a box that lies nowhere.
-  const T limit = distance > T(0) ? T(1) : T(0);
-  return ratio <= T(1) ? ratio : limit;
+  // NaN after an overflow, where smaller() gives 1; the distance of a box that lies nowhere is NaN.
+  const T ratio = smaller(distance / (hw * hw + hh * hh + eps), T(1));
+  return distance > T(0) ? ratio : T(0);
 }
 
 // Squared difference of the angles in units of (pi / 2)^2; Zheng et al. 2020, eq. 9.

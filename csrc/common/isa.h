@@ -13,16 +13,26 @@ const char* isa_name();
 #if defined(__x86_64__)
 template <class Kernel, class... Args>
 [[gnu::target("avx2,fma,f16c,bmi,bmi2"), gnu::noinline]] void run_avx2(Args... args) {
-  Kernel::run(args...);
+  if constexpr (requires { Kernel::template run_at<Isa::kAvx2>(args...); }) {
+    Kernel::template run_at<Isa::kAvx2>(args...);
+  } else {
+    Kernel::run(args...);
+  }
 }
 template <class Kernel, class... Args>
 [[gnu::target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,f16c,bmi,bmi2"), gnu::noinline]] void
 run_avx512(Args... args) {
-  Kernel::run(args...);
+  if constexpr (requires { Kernel::template run_at<Isa::kAvx512>(args...); }) {
+    Kernel::template run_at<Isa::kAvx512>(args...);
+  } else {
+    Kernel::run(args...);
+  }
 }
 #endif
 
-// Kernel::run must be SIGHTLINE_INLINE: what it calls and does not inline runs as baseline code.
+// A kernel that must know its level has run_at<level> instead of run. Either must be
+// SIGHTLINE_INLINE: what it calls and does not inline runs as
+// baseline code.
 template <class Kernel, class... Args>
 void run_for_isa(Args... args) {
 #if defined(__x86_64__)
@@ -35,7 +45,11 @@ void run_for_isa(Args... args) {
       break;
   }
 #endif
-  Kernel::run(args...);
+  if constexpr (requires { Kernel::template run_at<Isa::kBaseline>(args...); }) {
+    Kernel::template run_at<Isa::kBaseline>(args...);
+  } else {
+    Kernel::run(args...);
+  }
 }
 
 }  // namespace sightline

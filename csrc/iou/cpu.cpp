@@ -1,148 +1,129 @@
 #include <algorithm>
 
 #include "common/isa.h"
-#include "iou/gradient.h"
+#include "common/memory.h"
 #include "iou/iou.h"
+#include "iou/tile.h"
 
 namespace sightline {
 namespace {
 
-// Columns prepared at a time, one array a field: consecutive columns fill the lanes of a vector.
-constexpr int64_t kTile = 256;
-// At least this many pairs a task; fewer cost less than starting a thread.
-constexpr int64_t kPairsPerTask = 1 << 15;
+// At most this many columns are prepared at a time: they stay in the second-level cache while every
+// row goes through them, and a row is written a few pages at a time.
+constexpr int64_t kMaxColumns = 2048;
+constexpr int64_t kAlignedTile = 256;
+// At least this many pairs a task: 30 us and more, which is several times the start of a thread.
+constexpr int64_t kPairsPerTask = 1 << 17;
 
-template <class T>
-struct BoxTile {
-  T x1[kTile], y1[kTile], x2[kTile], y2[kTile], area[kTile], angle[kTile];
+// A column's tile of every row, counted tile by tile and, within a tile, row by row.
+struct ColumnTiles {
+  int64_t columns, tiles;
 
-  template <class Form>
-  SIGHTLINE_INLINE void fill(const T* boxes, int64_t count) {
-    for (int64_t k = 0; k < count; ++k) {
-      const Box<T> b = prepare_box<Form>(boxes + 4 * k);
-      x1[k] = b.x1;
-      y1[k] = b.y1;
-      x2[k] = b.x2;
-      y2[k] = b.y2;
-      area[k] = b.area;
-      angle[k] = b.angle;
-    }
-  }
-  SIGHTLINE_INLINE Box<T> operator[](int64_t k) const {
-    return {x1[k], y1[k], x2[k], y2[k], area[k], angle[k]};
+  ColumnTiles(int64_t m, int64_t line) {
+    tiles = (m + kMaxColumns - 1) / kMaxColumns;
+    columns = ((m + tiles - 1) / tiles + line - 1) / line * line;
+    tiles = (m + columns - 1) / columns;
   }
 };
 
 template <class Form>
-struct PairwiseRows {
-  template <class T>
-  SIGHTLINE_INLINE static void run(const T* boxes1, const T* boxes2, T* out, int64_t m, T eps,
-                                   int64_t begin, int64_t end) {
-    BoxTile<T> tile;
-    for (int64_t start = 0; start < m; start += kTile) {
-      const int64_t columns = std::min(kTile, m - start);
-      tile.template fill<Form>(boxes2 + 4 * start, columns);
-      for (int64_t i = begin; i < end; ++i) {
-        const Box<T> a = prepare_box<Form>(boxes1 + 4 * i);
-        T* const row = out + i * m + start;
-        for (int64_t j = 0; j < columns; ++j) row[j] = Form::value(a, tile[j], eps);
+struct PairwiseTiles {
+  template <Isa level, bool kSolid, class T>
+  SIGHTLINE_INLINE static void write_row(const PreparedBox<T>& a,
+                                         const BoxTile<T, kMaxColumns>& tile, T eps, T* row,
+                                         int64_t columns, bool stream) {
+    constexpr int64_t kLine = kLineBytes / sizeof(T);
+    const auto write = [&](T* to, int64_t from, int64_t count) SIGHTLINE_LAMBDA {
+      for (int64_t k = 0; k < count; ++k)
+        to[k] = Form::template value<kSolid>(a, tile.template at<Form>(from + k), eps);
+    };
+    if (!stream) return write(row, 0, columns);
+    const int64_t head = std::min(numbers_to_line(row), columns);
+    const int64_t tail = columns - (columns - head) % kLine;
+    write(row, 0, head);
+    for (int64_t j = head; j < tail; j += kLine) {
+      alignas(kLineBytes) T line[kLine];
+      write(line, j, kLine);
+      LineStream<level>::store(row + j, line);
+    }
+    write(row + tail, tail, columns - tail);
+  }
+
+  template <Isa level, class T>
+  SIGHTLINE_INLINE static void run_at(const T* boxes1, const T* boxes2, T* out, PairShape shape,
+                                      T eps, ColumnTiles tiles, bool stream, int64_t begin,
+                                      int64_t end) {
+    BoxTile<T, kMaxColumns> tile;
+    while (begin < end) {
+      const int64_t block = begin / shape.n, b = block / tiles.tiles;
+      const int64_t first_row = begin % shape.n;
+      const int64_t last_row = std::min(shape.n, first_row + end - begin);
+      const int64_t start = block % tiles.tiles * tiles.columns;
+      const int64_t columns = std::min(tiles.columns, shape.m - start);
+      tile.template fill<Form>(boxes2 + 4 * (shape.first_box2(b) + start), columns);
+      for (int64_t i = first_row; i < last_row; ++i) {
+        const PreparedBox<T> a = prepare_box<Form>(boxes1 + 4 * (shape.first_box1(b) + i));
+        T* const row = out + (b * shape.n + i) * shape.m + start;
+        if (a.area > T(0)) {
+          write_row<level, true>(a, tile, eps, row, columns, stream);
+        } else {
+          write_row<level, false>(a, tile, eps, row, columns, stream);
+        }
       }
+      begin += last_row - first_row;
     }
+    if (stream) end_stream();
   }
 };
 
 template <class Form>
-struct AlignedLoss {
+struct AlignedPairs {
   template <class T>
   SIGHTLINE_INLINE static void run(const T* boxes1, const T* boxes2, T* out, T eps, int64_t begin,
                                    int64_t end) {
-    BoxTile<T> first, second;
-    for (int64_t start = begin; start < end; start += kTile) {
-      const int64_t count = std::min(kTile, end - start);
+    BoxTile<T, kAlignedTile> first, second;
+    for (int64_t start = begin; start < end; start += kAlignedTile) {
+      const int64_t count = std::min(kAlignedTile, end - start);
       first.template fill<Form>(boxes1 + 4 * start, count);
       second.template fill<Form>(boxes2 + 4 * start, count);
       for (int64_t k = 0; k < count; ++k)
-        out[start + k] = T(1) - Form::value(first[k], second[k], eps);
+        out[start + k] =
+            aligned_value<Form>(first.template at<Form>(k), second.template at<Form>(k), eps);
     }
   }
 };
-
-template <class T>
-void store(T* p, const BoxGradient<T>& g) {
-  p[0] = g.x1;
-  p[1] = g.y1;
-  p[2] = g.x2;
-  p[3] = g.y2;
-}
 
 }  // namespace
 
 template <class Form, class T>
-void pairwise_cpu(const T* boxes1, const T* boxes2, T* out, int64_t n, int64_t m, T eps,
+void pairwise_cpu(const T* boxes1, const T* boxes2, T* out, PairShape shape, T eps, bool fresh,
                   ParallelFor parallel_for) {
-  if (n == 0 || m == 0) return;
-  parallel_for(n, kPairsPerTask / m + 1, [=](int64_t begin, int64_t end) {
-    run_for_isa<PairwiseRows<Form>>(boxes1, boxes2, out, m, eps, begin, end);
-  });
-}
-
-// One pass over rows for grad1 and one over columns for grad2: every sum has one owner and one
-// order.
-template <class Form, class T>
-void pairwise_backward_cpu(const T* grad, const T* boxes1, const T* boxes2, T* grad1, T* grad2,
-                           int64_t n, int64_t m, T eps, ParallelFor parallel_for) {
-  parallel_for(n, kPairsPerTask / (m + 1) + 1, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Box<T> a = prepare_box<Form>(boxes1 + 4 * i);
-      BoxGradient<T> ga, unused;
-      for (int64_t j = 0; j < m; ++j)
-        add_gradient<Form>(a, prepare_box<Form>(boxes2 + 4 * j), eps, grad[i * m + j], ga, unused);
-      store(grad1 + 4 * i, ga);
-    }
-  });
-  parallel_for(m, kPairsPerTask / (n + 1) + 1, [=](int64_t begin, int64_t end) {
-    for (int64_t j = begin; j < end; ++j) {
-      const Box<T> b = prepare_box<Form>(boxes2 + 4 * j);
-      BoxGradient<T> gb, unused;
-      for (int64_t i = 0; i < n; ++i)
-        add_gradient<Form>(prepare_box<Form>(boxes1 + 4 * i), b, eps, grad[i * m + j], unused, gb);
-      store(grad2 + 4 * j, gb);
-    }
-  });
+  const int64_t pairs = shape.batch * shape.n * shape.m;
+  if (pairs == 0) return;
+  const ColumnTiles tiles(shape.m, kLineBytes / sizeof(T));
+  const bool stream = !fresh && pairs * int64_t(sizeof(T)) > kStreamBytes;
+  parallel_for(shape.batch * tiles.tiles * shape.n, kPairsPerTask / tiles.columns + 1,
+               [=](int64_t begin, int64_t end) {
+                 run_for_isa<PairwiseTiles<Form>>(boxes1, boxes2, out, shape, eps, tiles, stream,
+                                                  begin, end);
+               });
 }
 
 template <class Form, class T>
-void aligned_loss_cpu(const T* boxes1, const T* boxes2, T* out, int64_t n, T eps,
-                      ParallelFor parallel_for) {
+void aligned_cpu(const T* boxes1, const T* boxes2, T* out, int64_t n, T eps,
+                 ParallelFor parallel_for) {
   parallel_for(n, kPairsPerTask, [=](int64_t begin, int64_t end) {
-    run_for_isa<AlignedLoss<Form>>(boxes1, boxes2, out, eps, begin, end);
+    run_for_isa<AlignedPairs<Form>>(boxes1, boxes2, out, eps, begin, end);
   });
 }
 
-template <class Form, class T>
-void aligned_loss_backward_cpu(const T* grad, const T* boxes1, const T* boxes2, T* grad1, T* grad2,
-                               int64_t n, T eps, ParallelFor parallel_for) {
-  parallel_for(n, kPairsPerTask, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      BoxGradient<T> ga, gb;
-      add_gradient<Form>(prepare_box<Form>(boxes1 + 4 * i), prepare_box<Form>(boxes2 + 4 * i), eps,
-                         -grad[i], ga, gb);
-      store(grad1 + 4 * i, ga);
-      store(grad2 + 4 * i, gb);
-    }
-  });
-}
-
-#define INSTANTIATE(Form, T)                                                                  \
-  template void pairwise_cpu<Form>(const T*, const T*, T*, int64_t, int64_t, T, ParallelFor); \
-  template void pairwise_backward_cpu<Form>(const T*, const T*, const T*, T*, T*, int64_t,    \
-                                            int64_t, T, ParallelFor);
+#define INSTANTIATE(Form, T) \
+  template void pairwise_cpu<Form>(const T*, const T*, T*, PairShape, T, bool, ParallelFor);
 SIGHTLINE_MATRIX_FORMS(INSTANTIATE)
 #undef INSTANTIATE
-#define INSTANTIATE(Form, T)                                                                      \
-  template void aligned_loss_cpu<Form>(const T*, const T*, T*, int64_t, T, ParallelFor);          \
-  template void aligned_loss_backward_cpu<Form>(const T*, const T*, const T*, T*, T*, int64_t, T, \
-                                                ParallelFor);
+#define INSTANTIATE(Form, T) \
+  template void aligned_cpu<Form>(const T*, const T*, T*, int64_t, T, ParallelFor);
+SIGHTLINE_MATRIX_FORMS(INSTANTIATE)
 SIGHTLINE_LOSS_FORMS(INSTANTIATE)
 #undef INSTANTIATE
 

@@ -1,5 +1,7 @@
 """What torch must know of the IoU ops beyond their kernels."""
 
+import torch
+
 from ._rules_torch import register_backward, register_fake, register_float32
 
 MATRIX_OPS = (
@@ -10,30 +12,134 @@ MATRIX_OPS = (
     "complete_box_iou",
 )
 LOSS_OPS = ("generalized_box_iou_loss", "distance_box_iou_loss", "complete_box_iou_loss")
+ALIGNED_OPS = (*(f"{name}_aligned" for name in MATRIX_OPS), *LOSS_OPS)
+
+
+def _batch(boxes1, boxes2):
+    """[B], or [] where neither has a batch; a batch of 1 serves every element."""
+    sizes = [boxes.shape[0] for boxes in (boxes1, boxes2) if boxes.dim() == 3]
+    return tuple(sizes[-1:]) if not sizes or sizes[0] == 1 else tuple(sizes[:1])
 
 
 def _matrix(boxes1, boxes2, *_eps):
-    return boxes1.new_empty(boxes1.shape[0], boxes2.shape[0])
+    return boxes1.new_empty(*_batch(boxes1, boxes2), boxes1.shape[-2], boxes2.shape[-2])
 
 
 def _out(boxes1, boxes2, *_eps_and_out):
     return None
 
 
-def _loss(boxes1, boxes2, eps):
+def _aligned(boxes1, boxes2, *_eps):
     return boxes1.new_empty(boxes1.shape[0])
 
 
-def _backward(grad, boxes1, boxes2, *_eps):
+def _matrix_backward(grad, boxes1, boxes2, *_eps):
+    batch = _batch(boxes1, boxes2)
+    return tuple(boxes.new_empty(*batch, boxes.shape[-2], 4) for boxes in (boxes1, boxes2))
+
+
+def _aligned_backward(grad, boxes1, boxes2, *_eps):
     return boxes1.new_empty(boxes1.shape), boxes2.new_empty(boxes2.shape)
+
+
+def _register_matrix_backward(name):
+    backward_op = getattr(torch.ops.sightline, f"{name}_backward")
+
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[:2])
+        ctx.eps = inputs[2:]
+
+    def backward(ctx, grad):
+        boxes = ctx.saved_tensors
+        grads = backward_op(grad, *boxes, *ctx.eps)
+        # Boxes that served the whole batch get the sum of what each element gives them.
+        return (
+            *(g.sum_to_size(b.shape) if g.shape != b.shape else g for g, b in zip(grads, boxes)),
+            *(None for _ in ctx.eps),
+        )
+
+    torch.library.register_autograd(f"sightline::{name}", backward, setup_context=setup_context)
+
+
+def _mapped(tensor, dim, size):
+    """[size, ...]: the mapped dimension first, or the same for each where there is none."""
+    return tensor.movedim(dim, 0) if dim is not None else tensor.expand(size, *tensor.shape)
+
+
+def _with_batch(boxes, dim, size, batch):
+    """[size * B, N, 4] of boxes [N, 4] or [B, N, 4] beside a mapped dimension."""
+    boxes = _mapped(boxes, dim, size)
+    if boxes.dim() == 3:
+        boxes = boxes.unsqueeze(1)
+    return boxes.expand(size, batch, *boxes.shape[2:]).reshape(-1, *boxes.shape[2:])
+
+
+def _register_matrix_vmap(name):
+    op = getattr(torch.ops.sightline, name)
+    backward_op = getattr(torch.ops.sightline, f"{name}_backward")
+
+    def one_batch(info, dims, boxes1, boxes2):
+        """Both boxes with the mapped dimension in their batch, and the batch they had."""
+        own = [
+            boxes.shape[0 if dim is None or dim > 0 else 1]
+            for boxes, dim in ((boxes1, dims[0]), (boxes2, dims[1]))
+            if boxes.dim() - (dim is not None) == 3
+        ]
+        batch = max(own, default=1) if 0 not in own else 0
+        size = info.batch_size
+        mapped = (_with_batch(b, d, size, batch) for b, d in ((boxes1, dims[0]), (boxes2, dims[1])))
+        return *mapped, (size, batch) if own else (size,)
+
+    def forward(info, in_dims, boxes1, boxes2, *eps):
+        boxes1, boxes2, lead = one_batch(info, in_dims, boxes1, boxes2)
+        matrix = op(boxes1, boxes2, *eps)
+        return matrix.reshape(*lead, *matrix.shape[1:]), 0
+
+    def backward(info, in_dims, grad, boxes1, boxes2, *eps):
+        grad = _mapped(grad, in_dims[0], info.batch_size)
+        boxes1, boxes2, lead = one_batch(info, in_dims[1:], boxes1, boxes2)
+        grad = grad.reshape(-1, boxes1.shape[1], boxes2.shape[1])
+        grads = backward_op(grad, boxes1, boxes2, *eps)
+        return tuple(g.reshape(*lead, *g.shape[1:]) for g in grads), (0, 0)
+
+    torch.library.register_vmap(f"sightline::{name}", forward)
+    torch.library.register_vmap(f"sightline::{name}_backward", backward)
+
+
+def _register_aligned_vmap(name):
+    op = getattr(torch.ops.sightline, name)
+    backward_op = getattr(torch.ops.sightline, f"{name}_backward")
+
+    def forward(info, in_dims, boxes1, boxes2, *eps):
+        boxes1, boxes2 = (
+            _mapped(boxes, dim, info.batch_size) for boxes, dim in zip((boxes1, boxes2), in_dims)
+        )
+        values = op(boxes1.reshape(-1, 4), boxes2.reshape(-1, 4), *eps)
+        return values.reshape(boxes1.shape[:-1]), 0
+
+    def backward(info, in_dims, *arguments):
+        grad, boxes1, boxes2 = (
+            _mapped(tensor, dim, info.batch_size) for tensor, dim in zip(arguments[:3], in_dims)
+        )
+        grads = backward_op(
+            grad.reshape(-1), boxes1.reshape(-1, 4), boxes2.reshape(-1, 4), *arguments[3:]
+        )
+        return tuple(g.reshape(boxes1.shape) for g in grads), (0, 0)
+
+    torch.library.register_vmap(f"sightline::{name}", forward)
+    torch.library.register_vmap(f"sightline::{name}_backward", backward)
 
 
 for _name in MATRIX_OPS:
     register_fake(_name, _matrix)
     register_fake(f"{_name}_out", _out)
-for _name in LOSS_OPS:
-    register_fake(_name, _loss)
-for _name in (*MATRIX_OPS, *LOSS_OPS):
-    register_fake(f"{_name}_backward", _backward)
+    register_fake(f"{_name}_backward", _matrix_backward)
+    _register_matrix_backward(_name)
+    _register_matrix_vmap(_name)
+    register_float32(_name)
+for _name in ALIGNED_OPS:
+    register_fake(_name, _aligned)
+    register_fake(f"{_name}_backward", _aligned_backward)
     register_backward(_name, differentiable=2)
+    _register_aligned_vmap(_name)
     register_float32(_name)

@@ -1,8 +1,9 @@
 """Overlap of boxes in plain NumPy: the definition that the kernels are held to.
 
-Arrays [N, 4] xyxy in, float32 or float64 computing as `sightline.ops` does, with the same bits but
-for the arctangent of `complete_box_iou`. Memory is a dozen times N x M. A box is usable where its
-coordinates and its area are finite; another overlaps nothing.
+Arrays [..., N, 4] xyxy in, float32 or float64 computing as `sightline.ops` does, with the same bits
+but for the arctangent of `complete_box_iou`. Every pair gives [..., N, M], `aligned` ones [..., N];
+leading dimensions broadcast. Memory is a dozen times that. A box is usable where its coordinates
+and its area are finite; another overlaps nothing.
 """
 
 import numpy as np
@@ -11,37 +12,41 @@ from numpy.typing import NDArray
 Boxes = NDArray[np.floating]
 
 
-def box_iou(boxes1: Boxes, boxes2: Boxes) -> Boxes:
-    """[N, M]: intersection over union; 0 where the union is empty or a box is not usable."""
-    a, b, usable = _pairs(boxes1, boxes2)
+def box_iou(boxes1: Boxes, boxes2: Boxes, *, aligned: bool = False) -> Boxes:
+    """Intersection over union; 0 where the union is empty or a box is not usable."""
+    a, b, usable = _pairs(boxes1, boxes2, aligned)
     with np.errstate(all="ignore"):
         return _where(usable, _iou(a, b), 0)
 
 
-def box_ioa(boxes1: Boxes, boxes2: Boxes) -> Boxes:
-    """[N, M]: intersection over the area of the first box; 0 where that is empty."""
-    a, b, usable = _pairs(boxes1, boxes2)
+def box_ioa(boxes1: Boxes, boxes2: Boxes, *, aligned: bool = False) -> Boxes:
+    """Intersection over the area of the first box; 0 where that is empty."""
+    a, b, usable = _pairs(boxes1, boxes2, aligned)
     with np.errstate(all="ignore"):
         return _where(usable & (_area(a) > 0), _intersection(a, b) / _area(a), 0)
 
 
-def generalized_box_iou(boxes1: Boxes, boxes2: Boxes) -> Boxes:
-    """[N, M]: GIoU, Rezatofighi et al. 2019."""
-    a, b, usable = _pairs(boxes1, boxes2)
+def generalized_box_iou(boxes1: Boxes, boxes2: Boxes, *, aligned: bool = False) -> Boxes:
+    """GIoU, Rezatofighi et al. 2019."""
+    a, b, usable = _pairs(boxes1, boxes2, aligned)
     with np.errstate(all="ignore"):
         return _where(usable, _iou(a, b) - _hull_penalty(a, b), 0)
 
 
-def distance_box_iou(boxes1: Boxes, boxes2: Boxes, eps: float = 1e-7) -> Boxes:
-    """[N, M]: DIoU, Zheng et al. 2020, equation 6."""
-    a, b, usable = _pairs(boxes1, boxes2)
+def distance_box_iou(
+    boxes1: Boxes, boxes2: Boxes, eps: float = 1e-7, *, aligned: bool = False
+) -> Boxes:
+    """DIoU, Zheng et al. 2020, equation 6."""
+    a, b, usable = _pairs(boxes1, boxes2, aligned)
     with np.errstate(all="ignore"):
         return _where(usable, _iou(a, b) - _centre_penalty(a, b, eps), 0)
 
 
-def complete_box_iou(boxes1: Boxes, boxes2: Boxes, eps: float = 1e-7) -> Boxes:
-    """[N, M]: CIoU, Zheng et al. 2020, equations 8 to 11."""
-    a, b, usable = _pairs(boxes1, boxes2)
+def complete_box_iou(
+    boxes1: Boxes, boxes2: Boxes, eps: float = 1e-7, *, aligned: bool = False
+) -> Boxes:
+    """CIoU, Zheng et al. 2020, equations 8 to 11."""
+    a, b, usable = _pairs(boxes1, boxes2, aligned)
     with np.errstate(all="ignore"):
         iou = _iou(a, b)
         return _where(usable, iou - _centre_penalty(a, b, eps) - _aspect_penalty(a, b, iou, eps), 0)
@@ -92,8 +97,10 @@ def _aligned(boxes1: np.ndarray, boxes2: np.ndarray) -> tuple[_Box, _Box, np.nda
     return a, b, _usable(a) & _usable(b)
 
 
-def _pairs(boxes1: np.ndarray, boxes2: np.ndarray) -> tuple[_Box, _Box, np.ndarray]:
-    return _aligned(boxes1[:, None, :], boxes2[None, :, :])
+def _pairs(boxes1: np.ndarray, boxes2: np.ndarray, aligned: bool) -> tuple[_Box, _Box, np.ndarray]:
+    if aligned:
+        return _aligned(boxes1, boxes2)
+    return _aligned(boxes1[..., :, None, :], boxes2[..., None, :, :])
 
 
 def _side(low: Boxes, high: Boxes) -> Boxes:
@@ -101,14 +108,12 @@ def _side(low: Boxes, high: Boxes) -> Boxes:
 
 
 def _area(a: _Box) -> Boxes:
-
     return _side(a[0], a[2]) * _side(a[1], a[3])
 
 
 def _intersection(a: _Box, b: _Box) -> Boxes:
     width = _side(np.maximum(a[0], b[0]), np.minimum(a[2], b[2]))
     height = _side(np.maximum(a[1], b[1]), np.minimum(a[3], b[3]))
-
     return width * height
 
 
