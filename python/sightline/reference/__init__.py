@@ -25,6 +25,7 @@ from .iou import (
 )
 from .iou_max import box_iou_max
 from .iou_rotated import box_iou_rotated
+from .iou_topk import box_iou_topk
 from .linear_assignment import linear_assignment
 from .matching import match_anchors
 from .matrix_nms import matrix_nms
@@ -48,6 +49,7 @@ __all__ = [
     "box_iou",
     "box_iou_max",
     "box_iou_rotated",
+    "box_iou_topk",
     "check_boxes",
     "clip_boxes_to_image",
     "complete_box_iou",

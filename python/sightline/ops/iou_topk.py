@@ -1,0 +1,57 @@
+"""The largest entries of each row of the IoU matrix, without the matrix."""
+
+from math import prod
+from typing import Any, NamedTuple
+
+from ._arguments import as_floats, backend, check_count, detached, has_torch_ops
+from .iou_max import check_batches
+
+if has_torch_ops():
+    from . import _iou_topk_torch  # noqa: F401  registers the rules
+
+Array = Any  # a torch.Tensor or a numpy.ndarray
+
+
+class BoxIouTopk(NamedTuple):
+    """What `box_iou_topk` gives back."""
+
+    values: Array
+    indices: Array
+
+
+def box_iou_topk(boxes1: Array, boxes2: Array, k: int) -> BoxIouTopk:
+    """For each of `boxes1` the k of `boxes2` that it overlaps most.
+
+    Args:
+        boxes1: [..., N, 4] xyxy, in pixels. float16, bfloat16 and integers are computed in float32.
+        boxes2: [..., M, 4] with the same leading dimensions, tensor or array as `boxes1` is.
+        k: 0 or more; it may exceed M.
+
+    Returns:
+        values [..., N, k]: the largest IoUs above 0, in descending order, with the bits that
+            `box_iou` has there; then zeros. Not differentiable.
+        indices int64 [..., N, k]: into `boxes2`, equal IoUs in ascending order; then -1.
+
+    Raises:
+        ValueError: a wrong shape or device, different leading dimensions, or a negative k.
+        TypeError: a mixture of tensors and arrays, or a dtype that is not a real number.
+
+    Boxes that are bad overlap nothing, as in `box_iou`. Memory is N x k + M, with N and M below
+    2^31. Time is N x M at most on the CPU, where groups of boxes that lie apart are passed over,
+    and N x M x k on CUDA.
+
+    >>> import numpy as np
+    >>> boxes1 = np.array([[0, 0, 2, 2]])
+    >>> boxes2 = np.array([[9, 9, 10, 10], [0, 0, 1, 1], [0, 0, 2, 1]])
+    >>> box_iou_topk(boxes1, boxes2, k=3)
+    BoxIouTopk(values=array([[0.5 , 0.25, 0.  ]], dtype=float32), indices=array([[ 2,  1, -1]]))
+    """
+    native = backend(boxes1=boxes1, boxes2=boxes2)
+    batch = check_batches(boxes1, boxes2)
+    k = check_count("k", k, at_least=0)
+    boxes1, boxes2 = as_floats(boxes1=detached(boxes1), boxes2=detached(boxes2))
+    values, indices = native.box_iou_topk(
+        *(boxes.reshape(prod(batch), boxes.shape[-2], 4) for boxes in (boxes1, boxes2)), k
+    )
+    shape = (*batch, boxes1.shape[-2], k)
+    return BoxIouTopk(values.reshape(shape), indices.reshape(shape))
