@@ -41,8 +41,6 @@ def test_rotated_forms_are_ours_in_degrees(boxes):
     held = SimpleNamespace(tensor=turned)
     got = detectron2.pairwise_iou_rotated(held, turned[:7])
     assert torch.equal(got, ops.box_iou_rotated(turned, turned[:7]))
-    if not hasattr(ops, "nms_rotated"):
-        pytest.skip("there is no nms_rotated yet")
     scores, labels = torch.rand(30), torch.arange(30) % 3
     got = detectron2.nms_rotated(turned, scores, 0.3)
     assert torch.equal(got, ops.nms_rotated(turned, scores, 0.3))

@@ -99,7 +99,6 @@ def test_box_iou_rotated_takes_radians_clockwise(clockwise):
         mmcv.box_iou_rotated(first, first, mode="iof")
 
 
-@pytest.mark.skipif(not hasattr(ops, "nms_rotated"), reason="there is no nms_rotated yet")
 def test_nms_rotated_gives_detections_and_separates_labels(case):
     boxes, scores, labels = case
     angles = np.linspace(-3, 3, 200, dtype=np.float32)[:, None]

@@ -2,7 +2,18 @@
 
 from functools import partial
 
-from .inputs import classes, clustered, pairs, raw_detections, rotated_pairs, sparse
+from .inputs import (
+    aligned_pairs,
+    classes,
+    clustered,
+    deltas,
+    models,
+    pairs,
+    raw_detections,
+    rotated,
+    rotated_pairs,
+    sparse,
+)
 from .work import Work
 
 _MATRICES = {"1,000 x 8,400": (1_000, 8_400), "1,000 x 100,000": (1_000, 100_000)}
@@ -15,6 +26,7 @@ WORKS = (
             partial(pairs, *shape),
             limit="fill",
             goals={"torchvision": 100, "limit": 1 / 0.6},
+            cuda_goals={"limit": 1 / 0.8},
             long=shape[1] > 10_000,
         )
         for size, shape in _MATRICES.items()
@@ -60,14 +72,50 @@ WORKS = (
     ),
     *(
         Work(
+            f"{program} 100,000 aligned",
+            program,
+            partial(aligned_pairs, 100_000),
+            limit="read",
+            tolerance=1e-5,
+        )
+        for program in (
+            "generalized_box_iou_loss",
+            "distance_box_iou_loss",
+            "complete_box_iou_loss",
+        )
+    ),
+    Work(
+        "decode_boxes 16 x 8,400, clipped",
+        "decode_boxes",
+        partial(deltas, 16, 8_400),
+        limit="read",
+        tolerance=1e-3,  # of a pixel in 1,000: torchvision's exponential is torch's
+    ),
+    *(
+        Work(
             f"nms {n:,} sparse",
             "nms",
             partial(sparse, n),
             limit="sort",
             goals={"torchvision": g},
+            cuda_goals=cuda_goals,
             without=("torch",) if n >= 10_000 else (),
         )
-        for n, g in {100: 4, 1_000: 20, 10_000: 60, 20_000: 100}.items()
+        for n, g, cuda_goals in (
+            (100, 4, {}),
+            (1_000, 20, {"torchvision": 3}),
+            (10_000, 60, {}),
+            (20_000, 100, {"torchvision": 5}),
+        )
+    ),
+    Work(  # torchvision takes 20 s on a CPU
+        "nms 100,000 sparse",
+        "nms",
+        partial(sparse, 100_000),
+        limit="sort",
+        cuda_goals={"torchvision": 10},
+        without=("torch",),
+        long=True,
     ),
     Work(
         "nms 20,000 clustered",
@@ -82,6 +130,7 @@ WORKS = (
         partial(classes, 20_000, 80),
         limit="sort",
         goals={"torchvision": 15},
+        cuda_goals={"torchvision": 5},
     ),
     Work(
         "multiclass_nms 16 x 8,400 x 80",
@@ -108,6 +157,20 @@ WORKS = (
         )
         for method in ("linear", "gaussian")
     ),
+    Work(
+        "matrix_nms 1,000 clustered",
+        "matrix_nms",
+        partial(clustered, 1_000),
+        limit="sort",
+        tolerance=1e-6,
+    ),
+    Work(
+        "nms_rotated 2,000 sparse",
+        "nms_rotated",
+        partial(rotated, 2_000),
+        limit="sort",
+    ),
+    Work("weighted_boxes_fusion 3 x 1,000", "weighted_boxes_fusion", partial(models, 3, 1_000)),
     Work("box_iou of one box", "box_iou", partial(pairs, 1, 1, out=False)),
     Work("nms of one box", "nms", partial(sparse, 1), goals={"torchvision": 2}),
 )

@@ -53,6 +53,32 @@ def pairs(n: int, m: int, *, out: bool = True) -> Arrays:
     return (*boxes, np.zeros((n, m), np.float32)) if out else boxes
 
 
+def aligned_pairs(n: int) -> Arrays:
+    """Clustered boxes, and each moved a little: what a detector predicts, and its targets."""
+    moved = np.random.default_rng(3).normal(0, 5, (n, 4))
+    boxes = clustered_boxes(n)
+    return boxes, (boxes + moved).astype(np.float32)
+
+
+def deltas(images: int, anchors: int) -> Arrays:
+    """Deltas [images, anchors, 4] and their anchors [images, anchors, 4], as rows."""
+    n = images * anchors
+    found = np.random.default_rng(3).normal(0, 0.2, (n, 4)).astype(np.float32)
+    return found, np.tile(sparse_boxes(anchors), (images, 1))
+
+
+def models(count: int, n: int) -> Arrays:
+    """Boxes [count, n, 4] and scores [count, n] of models that see the same objects."""
+    boxes = clustered_boxes(count * n).reshape(count, n, 4)
+    return boxes, np.stack([scores(n, seed=i) for i in range(count)])
+
+
+def rotated(n: int) -> Arrays:
+    """Boxes [n, 5] as `rotated_pairs` has them, and scores."""
+    boxes, _, _ = rotated_pairs(n, 0)
+    return boxes, scores(n)
+
+
 def rotated_pairs(n: int, m: int) -> Arrays:
     """Two sets [., 5] of boxes (cx, cy, w, h, degrees), and room for the matrix."""
 

@@ -23,11 +23,11 @@ def line(outcome: Outcome) -> str:
     if outcome.limit:
         name, times = outcome.limit
         share = f"{times.median / ours.median:.0%} of {name} ({timed(times)})"
-        if goal := outcome.work.goals.get("limit"):
+        if goal := outcome.goals.get("limit"):
             share += f", goal {1 / goal:.0%}"
         parts.append(share)
     for name, times in outcome.peers.items():
-        goal = outcome.work.goals.get(name)
+        goal = outcome.goals.get(name)
         wanted = f", goal {goal:g}" if goal else ""
         parts.append(f"{name} {outcome.ratio(name):.3g}x ({timed(times)}){wanted}")
     if outcome.one_thread:

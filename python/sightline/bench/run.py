@@ -1,6 +1,6 @@
 """Runs works: equality first, then all contenders and the limit in turns."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +31,7 @@ class Outcome:
     peers: dict[str, Times] = field(default_factory=dict)
     passes: dict[str, Times] = field(default_factory=dict)
     one_thread: Times | None = None
+    goals: Mapping[str, float] = field(default_factory=dict)  # of the device
 
     @property
     def limit(self) -> tuple[str, Times] | None:
@@ -55,7 +56,7 @@ class Outcome:
 
         peers = {n: {**numbers(t), "ratio": self.ratio(n)} for n, t in self.peers.items()}
         found: dict[str, Any] = {"name": self.work.name, "noisy": self.noisy, "bytes": self.moved}
-        found |= {"ours": numbers(self.ours), "peers": peers, "goals": dict(self.work.goals)}
+        found |= {"ours": numbers(self.ours), "peers": peers, "goals": dict(self.goals)}
         found["passes"] = {name: numbers(times) for name, times in self.passes.items()}
         if self.limit:
             name, times = self.limit
@@ -125,6 +126,7 @@ def _run_work(
         {name: times[name] for name in peer_names},
         {n: Times([many * s for s in times[n].seconds]) for n, (_, many) in passes.items()},
         times.get("one thread"),
+        work.goals_on(device),
     )
 
 

@@ -12,9 +12,10 @@ class Work:
 
     `program` is the function of that name in each contender's file; it takes `inputs()` in order.
     `limit` names a function of limits.py, or is None. Results of contenders differ by at most
-    `tolerance`, 0 for the same bits. `goals` are ratios: peer's time over ours. `no_sync`: on CUDA
-    ours must not wait for the device. `long`: `--quick` leaves it out. `without` names contenders
-    that have the program but would take minutes.
+    `tolerance`, 0 for the same bits. `goals` are ratios on the CPU, peer's time over ours, and
+    `cuda_goals` those on CUDA. `no_sync`: on CUDA ours must not wait for the device. `long`:
+    `--quick` leaves it out. `without` names contenders that have the program but would take
+    minutes.
     """
 
     name: str
@@ -23,6 +24,10 @@ class Work:
     limit: str | None = None
     tolerance: float = 0.0
     goals: Mapping[str, float] = field(default_factory=dict)
+    cuda_goals: Mapping[str, float] = field(default_factory=dict)
     no_sync: bool = False
     long: bool = False
     without: tuple[str, ...] = ()
+
+    def goals_on(self, device: str) -> Mapping[str, float]:
+        return self.cuda_goals if device == "cuda" else self.goals

@@ -1,4 +1,4 @@
-"""What the modules share: finding an op, and overlaps that have no kernel."""
+"""What the modules share: overlaps that have no kernel."""
 
 from typing import Any
 
@@ -8,14 +8,6 @@ from sightline import ops
 from sightline.ops._arguments import as_floats, backend, is_tensor, torch
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
-
-
-def find_op(name: str) -> Any:
-    """The function of sightline.ops, or NotImplementedError where this version has none."""
-    op = getattr(ops, name, None)
-    if op is None:
-        raise NotImplementedError(f"sightline.ops has no `{name}` in this version")
-    return op
 
 
 def aligned_overlap(boxes1: Array, boxes2: Array, mode: str) -> Array:

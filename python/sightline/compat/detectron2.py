@@ -16,7 +16,7 @@ from typing import Any
 from sightline import ops
 from sightline.ops import batched_nms
 
-from ._shared import aligned_overlap, find_op, pairwise_intersection_of
+from ._shared import aligned_overlap, pairwise_intersection_of
 
 __all__ = [
     "Box2BoxTransform",
@@ -37,12 +37,12 @@ _SCALE_CLAMP = math.log(1000.0 / 16)
 
 def nms_rotated(boxes: Array, scores: Array, iou_threshold: float) -> Array:
     """Kept boxes of [N, 5] (cx, cy, w, h, degrees counter-clockwise): int64 [K], best first."""
-    return find_op("nms_rotated")(boxes, scores, iou_threshold)
+    return ops.nms_rotated(boxes, scores, iou_threshold)
 
 
 def batched_nms_rotated(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) -> Array:
     """`nms_rotated` of every class of `idxs`, integers [N], by itself; exact, not by shifting."""
-    return find_op("nms_rotated")(boxes, scores, iou_threshold, idxs=idxs)
+    return ops.nms_rotated(boxes, scores, iou_threshold, idxs=idxs)
 
 
 def pairwise_iou(boxes1: Any, boxes2: Any) -> Array:

@@ -16,7 +16,7 @@ import numpy as np
 from sightline import ops
 from sightline.ops._arguments import as_floats, as_indices, check_choice, is_tensor, torch
 
-from ._shared import aligned_overlap, find_op
+from ._shared import aligned_overlap
 
 __all__ = ["batched_nms", "bbox_overlaps", "box_iou_rotated", "nms", "nms_rotated", "soft_nms"]
 
@@ -154,9 +154,9 @@ def nms_rotated(
     """
     turned = _degrees(dets, clockwise)
     if labels is None:
-        keep = find_op("nms_rotated")(turned, scores, iou_threshold)
+        keep = ops.nms_rotated(turned, scores, iou_threshold)
     else:
-        keep = find_op("nms_rotated")(turned, scores, iou_threshold, idxs=labels)
+        keep = ops.nms_rotated(turned, scores, iou_threshold, idxs=labels)
     return _detections(dets, scores, keep), keep
 
 

@@ -1,5 +1,6 @@
 """Ours."""
 
+import torch
 from torch import Tensor
 
 from sightline import ops
@@ -19,6 +20,22 @@ def generalized_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tens
 
 def complete_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
     return ops.complete_box_iou(boxes1, boxes2, out=out)
+
+
+def generalized_box_iou_loss(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return ops.generalized_box_iou_loss(boxes1, boxes2)
+
+
+def distance_box_iou_loss(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return ops.distance_box_iou_loss(boxes1, boxes2)
+
+
+def complete_box_iou_loss(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return ops.complete_box_iou_loss(boxes1, boxes2)
+
+
+def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
+    return ops.decode_boxes(deltas, anchors, size=(1000, 1000))
 
 
 def box_iou_rotated_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
@@ -57,3 +74,18 @@ def soft_nms_linear(boxes: Tensor, scores: Tensor) -> Tensor:
 def soft_nms_gaussian(boxes: Tensor, scores: Tensor) -> Tensor:
     keep, _ = ops.soft_nms(boxes, scores, method="gaussian", sigma=0.5)
     return keep
+
+
+def matrix_nms(boxes: Tensor, scores: Tensor) -> Tensor:
+    return ops.matrix_nms(boxes, scores, method="gaussian", sigma=2.0)
+
+
+def nms_rotated(boxes: Tensor, scores: Tensor) -> Tensor:
+    return ops.nms_rotated(boxes, scores, 0.5)
+
+
+def weighted_boxes_fusion(boxes: Tensor, scores: Tensor) -> Tensor:
+    """Of models, a row of boxes and of scores each; one label."""
+    labels = [torch.zeros(len(own), dtype=torch.int64, device=own.device) for own in boxes]
+    _, fused, _ = ops.weighted_boxes_fusion(list(boxes), list(scores), labels)
+    return fused

@@ -60,3 +60,12 @@ def _soft_nms(boxes: Tensor, scores: Tensor, factor: Callable[[Tensor], Tensor])
         stays = scores >= 0.001
         rest, scores = rest[stays], scores[stays]
     return torch.stack(keep)
+
+
+def matrix_nms(boxes: Tensor, scores: Tensor) -> Tensor:
+    """By the matrix of all pairs, as in the paper's listing."""
+    order = scores.argsort(descending=True, stable=True)
+    iou = box_iou(boxes[order], boxes[order]).triu(1)
+    most = iou.amax(0)[:, None]
+    decay = torch.exp(-2.0 * (iou**2 - most**2)).masked_fill(iou == 0, 1).amin(0).clamp(max=1)
+    return torch.empty_like(scores).scatter_(0, order, scores[order] * decay)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 from torchvision import ops
+from torchvision.models.detection._utils import BoxCoder
 
 
 def box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
@@ -19,6 +20,24 @@ def generalized_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tens
 
 def complete_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
     return ops.complete_box_iou(boxes1, boxes2)
+
+
+def generalized_box_iou_loss(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return ops.generalized_box_iou_loss(boxes1, boxes2)
+
+
+def distance_box_iou_loss(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return ops.distance_box_iou_loss(boxes1, boxes2)
+
+
+def complete_box_iou_loss(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return ops.complete_box_iou_loss(boxes1, boxes2)
+
+
+def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
+    """As in torchvision's RetinaNet: its coder, then the clipping."""
+    boxes = BoxCoder((1.0, 1.0, 1.0, 1.0)).decode_single(deltas, anchors)
+    return ops.clip_boxes_to_image(boxes, (1000, 1000))
 
 
 def box_iou_rotated_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
