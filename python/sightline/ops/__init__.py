@@ -3,6 +3,7 @@
 Importing this imports torch where it is installed; without torch the functions work on arrays.
 """
 
+from .assign_atss import assign_atss
 from .assign_fcos import assign_fcos
 from .assign_ssd import assign_ssd
 from .average_precision import accumulate_precision, average_precision, match_detections
@@ -40,6 +41,7 @@ from .weighted_boxes_fusion import weighted_boxes_fusion
 
 __all__ = [
     "accumulate_precision",
+    "assign_atss",
     "assign_fcos",
     "assign_ssd",
     "average_precision",

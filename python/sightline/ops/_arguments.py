@@ -165,6 +165,13 @@ def as_floats(**arguments: Any) -> list[Any]:
     return [np.ascontiguousarray(value, np.float64 if wide else np.float32) for value in values]
 
 
+def joined(values: list[Any]) -> Any:
+    """The arrays of one kind and dtype, [N_i, ...] each, one after another."""
+    if len(values) == 1:
+        return values[0]
+    return torch.cat(values) if is_tensor(values[0]) else np.concatenate(values)
+
+
 def detached(value: Any) -> Any:
     """A tensor without its gradient, for ops that have none; anything else as it is."""
     return value.detach() if is_tensor(value) else value

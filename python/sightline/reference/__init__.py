@@ -1,5 +1,6 @@
 """Every op in plain, slow, readable NumPy: the specification that the kernels are held to."""
 
+from .assign_atss import assign_atss
 from .assign_fcos import assign_fcos
 from .assign_ssd import assign_ssd
 from .average_precision import accumulate_precision, average_precision, match_detections
@@ -37,6 +38,7 @@ from .weighted_boxes_fusion import weighted_boxes_fusion
 
 __all__ = [
     "accumulate_precision",
+    "assign_atss",
     "assign_fcos",
     "assign_ssd",
     "average_precision",

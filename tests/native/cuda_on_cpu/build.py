@@ -22,6 +22,7 @@ SOURCES = {
         "nms_padded/cuda.cu",
         "multiclass_nms/cuda.cu",
     ),
+    "assign_atss": ("assign_atss/cuda.cu",),
 }
 FLAGS = ("-std=c++20", "-O1", "-g1", "-fPIC", "-ffp-contract=off", "-fvisibility=hidden", "-w")
 

@@ -1,42 +1,15 @@
 // The NMS kernels on host memory, for tests/native/test_nms_cuda_on_cpu.py.
 #include "nms/nms.h"
 
-#include <cstring>
-#include <memory>
-
 #include "cuda_runtime.h"
 #include "multiclass_nms/multiclass_nms.h"
 #include "nms_padded/nms_padded.h"
+#include "workspace_memory.h"
 
 namespace {
 
 using sightline::MulticlassShape;
 using sightline::PaddedShape;
-
-// Of exactly the size asked for, full of garbage, with a fence that must be whole at the end.
-class WorkspaceMemory {
- public:
-  explicit WorkspaceMemory(int64_t bytes)
-      : bytes_(bytes), memory_(new unsigned char[bytes + kFence + kAlignment]) {
-    std::memset(memory_.get(), kGarbage, bytes + kFence + kAlignment);
-  }
-  void* get() {
-    const auto p = reinterpret_cast<uintptr_t>(memory_.get());
-    return reinterpret_cast<void*>((p + kAlignment - 1) / kAlignment * kAlignment);
-  }
-  bool fence_is_whole() {
-    const auto* const end = static_cast<unsigned char*>(get()) + bytes_;
-    for (int64_t i = 0; i < kFence; ++i)
-      if (end[i] != kGarbage) return false;
-    return true;
-  }
-
- private:
-  static constexpr int64_t kFence = 256, kAlignment = 256;
-  static constexpr unsigned char kGarbage = 0xc7;
-  int64_t bytes_;
-  std::unique_ptr<unsigned char[]> memory_;
-};
 
 }  // namespace
 
@@ -73,7 +46,7 @@ class WorkspaceMemory {
   EXPORT int64_t multiclass_nms_##SUFFIX(const T* boxes, const S* scores, T* out_boxes,            \
                                          S* out_scores, int64_t* labels, int64_t* counts,          \
                                          const int64_t* sizes /* images, anchors, classes, boxes   \
-                        per class, max_detections, pre_top_k, agnostic */                                                            \
+                        per class, max_detections, pre_top_k, agnostic */                          \
                                          ,                                                         \
                                          double score_threshold, double iou_threshold) {           \
     const MulticlassShape shape{sizes[0], sizes[1], sizes[2],     sizes[3] != 0,                   \
