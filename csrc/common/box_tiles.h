@@ -122,7 +122,7 @@ SIGHTLINE_INLINE void visit_overlaps(const T* boxes,        // [n, 4]
       found += block.meets(objects.boxes[g]);
     }
     for (int64_t t = 0; t < count; ++t) {
-      const BoxTile<T>& tile = tiles[t];
+      BoxTile<T>& tile = tiles[t];  // begin() may turn boxes of it into boxes that lie nowhere
       visitor.begin(tile);
       for (int64_t k = 0; k < found; ++k) {
         const Box<T> object = objects.boxes[nearby[k]];

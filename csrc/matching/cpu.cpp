@@ -13,67 +13,183 @@ namespace {
 // many over all images, so that memory stays linear.
 constexpr int64_t kMaxParts = 64, kMinPartsOfImage = 4;
 constexpr int64_t kPairsPerTask = 1 << 17;
+constexpr int32_t kIgnored = -1;  // in place of an anchor's best object
+
+// The boxes of a padded batch that lie somewhere, image after image.
+template <class T>
+struct Compact {
+  std::unique_ptr<Box<T>[]> boxes;
+  std::unique_ptr<int32_t[]> rows;     // of each within its image, and one entry more
+  std::unique_ptr<int64_t[]> offsets;  // [images + 1]
+
+  Compact(const T* padded, int64_t images, int64_t n)
+      : boxes(std::make_unique_for_overwrite<Box<T>[]>(images * n)),
+        rows(std::make_unique<int32_t[]>(images * n + 1)),
+        offsets(std::make_unique<int64_t[]>(images + 1)) {
+    int64_t total = 0;
+    for (int64_t image = 0; image < images; ++image) {
+      for (int64_t row = 0; row < n; ++row) {
+        const Box<T> box = load_box(padded + 4 * (image * n + row));
+        boxes[total] = box;
+        rows[total] = static_cast<int32_t>(row);
+        total += box.x1 <= std::numeric_limits<T>::max();
+      }
+      offsets[image + 1] = total;
+    }
+    rows[total] = 0;
+  }
+  int64_t count(int64_t image) const { return offsets[image + 1] - offsets[image]; }
+  ObjectList<T> list(int64_t image) const {
+    return {boxes.get() + offsets[image], nullptr, count(image)};
+  }
+};
+
+// One image as the kernels see it. Objects are meant by their place in the compact list.
+template <class T>
+struct MatchImage {
+  const T* anchors;
+  const int32_t* order;  // of the anchors, or null
+  ObjectList<T> objects;
+  const int32_t* rows;   // of the objects in what was given
+  bool ignoring;         // whether best_object holds kIgnored where an anchor is
+  int32_t* best_object;  // [anchors]
+  int64_t* index;        // [anchors]
+  T* iou;                // [anchors] or null
+
+  SIGHTLINE_INLINE void drop_ignored(BoxTile<T>& tile) const {
+    constexpr T kInf = std::numeric_limits<T>::infinity();
+    if (!ignoring) return;
+    for (int64_t j = 0; j < kTileLanes; ++j) {
+      const bool drop = best_object[tile.index[j]] < 0;
+      tile.x1[j] = drop ? kInf : tile.x1[j], tile.y1[j] = drop ? kInf : tile.y1[j];
+      tile.x2[j] = drop ? -kInf : tile.x2[j], tile.y2[j] = drop ? -kInf : tile.y2[j];
+      tile.area[j] = drop ? T(0) : tile.area[j];
+    }
+  }
+};
+
+template <class T>
+struct IgnoreVisitor {
+  T threshold;
+  int32_t* best_object;
+  LaneInt<T> ignored[kTileLanes];
+
+  SIGHTLINE_INLINE void begin(const BoxTile<T>&) {
+    for (int64_t j = 0; j < kTileLanes; ++j) ignored[j] = 0;
+  }
+  SIGHTLINE_INLINE void visit(const BoxTile<T>& tile, int64_t, const Box<T>& region) {
+    for (int64_t j = 0; j < kTileLanes; ++j) ignored[j] |= ioa(tile[j], region) > threshold ? 1 : 0;
+  }
+  SIGHTLINE_INLINE void end(const BoxTile<T>& tile) {
+    for (int64_t j = 0; j < tile.size; ++j) best_object[tile.index[j]] = ignored[j] ? kIgnored : 0;
+  }
+};
+
+struct Ignore {
+  template <class T>
+  SIGHTLINE_INLINE static void run(const MatchImage<T>& image, ObjectList<T> regions,
+                                   int32_t* nearby, T threshold, int64_t begin, int64_t end) {
+    IgnoreVisitor<T> visitor{threshold, image.best_object, {}};
+    visit_overlaps(image.anchors, image.order, begin, end, regions, nearby, visitor);
+  }
+};
+
+template <class T, bool kOrdered, class Store>
+struct BestVisitor : MaximaVisitor<T, kOrdered, Store> {
+  MatchImage<T> image;
+
+  SIGHTLINE_INLINE void begin(BoxTile<T>& tile) {
+    image.drop_ignored(tile);
+    MaximaVisitor<T, kOrdered, Store>::begin(tile);
+  }
+};
 
 // The best object of the anchors begin <= position < end and what follows from it alone, and the
 // objects' highest IoU over these anchors.
+template <bool kOrdered>
 struct BestObjects {
   template <class T>
-  SIGHTLINE_INLINE static void run(const T* anchors, const int32_t* order, ObjectList<T> objects,
-                                   ObjectMaxima<T> highest, int32_t* nearby, MatchRule<T> rule,
-                                   int32_t* best_object, int64_t* matches, int64_t begin,
-                                   int64_t end) {
-    const T least = objects.count > 0 ? T(0) : T(-1);
+  SIGHTLINE_INLINE static void run(const MatchImage<T>& image, ObjectMaxima<T> highest,
+                                   int32_t* nearby, MatchRule<T> rule, int64_t begin, int64_t end) {
+    const T least = image.objects.count > 0 ? T(0) : T(-1);
+    const MatchImage<T> to = image;
     const auto store = [=](int64_t a, T best, int32_t object) SIGHTLINE_LAMBDA {
-      best_object[a] = std::max(object, 0);
-      matches[a] = rule.outcome(best + least, best_object[a], false);
+      const bool ignored = to.ignoring && to.best_object[a] == kIgnored;
+      const int32_t own = std::max(object, 0);
+      to.best_object[a] = ignored ? kIgnored : own;
+      to.index[a] = ignored ? kNeither : rule.outcome(best + least, to.rows[own], -1);
+      if (to.iou != nullptr) to.iou[a] = best;
     };
-    MaximaVisitor<T, false, decltype(store)> visitor{highest, store, {}, {}, {}};
-    visit_overlaps(anchors, order, begin, end, objects, nearby, visitor);
+    BestVisitor<T, kOrdered, decltype(store)> visitor{{highest, store, {}, {}, {}}, image};
+    visit_overlaps(image.anchors, image.order, begin, end, image.objects, nearby, visitor);
   }
 };
 
 // Finds the anchors whose IoU with an object is the highest that it has.
 template <class T>
 struct RestoringVisitor {
-  const T* highest;  // [num_objects]
-  const int32_t* best_object;
-  int64_t* matches;
-  LaneInt<T> restored[kTileLanes];
+  MatchImage<T> image;
+  const T* highest;  // [objects]
+  LaneInt<T> first;  // the last object that takes every anchor, or -1
+  bool takes_that_object;
+  LaneInt<T> restoring[kTileLanes];
 
-  SIGHTLINE_INLINE void begin(const BoxTile<T>&) {
-    for (int64_t j = 0; j < kTileLanes; ++j) restored[j] = 0;
+  SIGHTLINE_INLINE void begin(BoxTile<T>& tile) {
+    image.drop_ignored(tile);
+    for (int64_t j = 0; j < kTileLanes; ++j) restoring[j] = first;
   }
   SIGHTLINE_INLINE void visit(const BoxTile<T>& tile, int64_t g, const Box<T>& object) {
+    const LaneInt<T> own = larger(static_cast<LaneInt<T>>(g), first);
     for (int64_t j = 0; j < kTileLanes; ++j)
-      restored[j] |= iou(tile[j], object) == highest[g] ? 1 : 0;
+      restoring[j] = iou(tile[j], object) == highest[g] ? own : restoring[j];
   }
   SIGHTLINE_INLINE void end(const BoxTile<T>& tile) {
-    for (int64_t j = 0; j < tile.size; ++j)
-      if (restored[j]) matches[tile.index[j]] = best_object[tile.index[j]];
+    for (int64_t j = 0; j < tile.size; ++j) {
+      const int64_t a = tile.index[j];
+      if (restoring[j] >= 0 && image.best_object[a] != kIgnored)
+        image.index[a] = image.rows[takes_that_object ? restoring[j] : image.best_object[a]];
+    }
   }
 };
 
 struct Restore {
   template <class T>
-  SIGHTLINE_INLINE static void run(const T* anchors, const int32_t* order, ObjectList<T> objects,
-                                   const T* highest, int32_t* nearby, const int32_t* best_object,
-                                   int64_t* matches, int64_t begin, int64_t end) {
-    RestoringVisitor<T> visitor{highest, best_object, matches, {}};
-    visit_overlaps(anchors, order, begin, end, objects, nearby, visitor);
+  SIGHTLINE_INLINE static void run(const MatchImage<T>& image, ObjectList<T> restoring,
+                                   const T* highest, int32_t first, int32_t* nearby,
+                                   MatchRule<T> rule, int64_t begin, int64_t end) {
+    RestoringVisitor<T> visitor{image, highest, first, rule.takes_that_object, {}};
+    visit_overlaps(image.anchors, image.order, begin, end, restoring, nearby, visitor);
   }
 };
+
+// Low-quality matches where each object takes one anchor.
+template <class T>
+void restore_first_anchors(const MatchImage<T>& image, int64_t num_anchors, const T* highest,
+                           const int64_t* first_anchor, MatchRule<T> rule) {
+  const auto ignored = [&](int64_t a) {
+    return image.ignoring && image.best_object[a] == kIgnored;
+  };
+  int64_t first_of_all = 0;  // which an object takes that overlaps none
+  while (first_of_all < num_anchors && ignored(first_of_all)) ++first_of_all;
+  for (int64_t g = 0; g < image.objects.count; ++g) {
+    const int64_t a = highest[g] > T(0) ? first_anchor[g] : first_of_all;
+    if (!rule.restores(highest[g]) || a == num_anchors) continue;
+    image.index[a] = image.rows[rule.takes_that_object ? g : image.best_object[a]];
+  }
+}
 
 }  // namespace
 
 template <class T>
-void match_anchors_cpu(const T* anchors, const T* gt_boxes, const int64_t* offsets,
-                       int64_t* matches, int64_t num_anchors, int64_t images, MatchRule<T> rule,
+void match_anchors_cpu(MatchInput<T> in, MatchOutput<T> out, MatchShape shape, MatchRule<T> rule,
                        ParallelFor parallel_for) {
+  const int64_t num_anchors = shape.anchors, images = shape.images;
+  if (out.best_anchor != nullptr) std::fill_n(out.best_anchor, images * shape.objects, int64_t{-1});
   if (num_anchors == 0 || images == 0) return;
-  const int64_t total = offsets[images];
-  const auto objects = std::make_unique_for_overwrite<Box<T>[]>(total);
-  for (int64_t g = 0; g < total; ++g) objects[g] = load_box(gt_boxes + 4 * g);
-  const auto order = order_for<T>(anchors, num_anchors, objects.get(), total);
+  const Compact<T> objects(in.gt_boxes, images, shape.objects);
+  const Compact<T> regions(in.ignore_boxes, images, shape.regions);
+  const int64_t total = objects.offsets[images], total_regions = regions.offsets[images];
+  const auto order = order_for<T>(in.anchors, num_anchors, objects.boxes.get(), total);
 
   const int64_t blocks = (num_anchors + kBlockLanes - 1) / kBlockLanes;
   const int64_t parts = std::min(blocks, std::max(kMaxParts / images, kMinPartsOfImage));
@@ -82,65 +198,96 @@ void match_anchors_cpu(const T* anchors, const T* gt_boxes, const int64_t* offse
   const auto part_highest = std::make_unique<T[]>(parts * total);  // [parts, total]
   const auto part_index = std::make_unique<LaneInt<T>[]>(parts * total);
   const auto nearby = std::make_unique_for_overwrite<int32_t[]>(parts * total);
-  const auto highest = std::make_unique<T[]>(total);
+  const auto nearby_regions = std::make_unique_for_overwrite<int32_t[]>(parts * total_regions);
   const int64_t grain = kPairsPerTask / (per_part * (total / images + 1)) + 1;
 
+  const auto image_of = [&](int64_t image) {
+    const int64_t first = image * num_anchors;
+    return MatchImage<T>{in.anchors,
+                         order.get(),
+                         objects.list(image),
+                         objects.rows.get() + objects.offsets[image],
+                         regions.count(image) > 0,
+                         best_object.get() + first,
+                         out.index + first,
+                         out.iou == nullptr ? nullptr : out.iou + first};
+  };
   const auto for_each_part = [&](auto body) {
     parallel_for(images * parts, grain, [&](int64_t first, int64_t last) {
       for (int64_t task = first; task < last; ++task) {
         const int64_t image = task / parts, part = task % parts;
         const int64_t begin = std::min(part * per_part, num_anchors);
-        body(image, part * total + offsets[image], begin, std::min(begin + per_part, num_anchors));
+        body(image, part, begin, std::min(begin + per_part, num_anchors));
       }
     });
   };
-  const auto count_of = [&](int64_t image) { return offsets[image + 1] - offsets[image]; };
-  const auto objects_of = [&](int64_t image) {
-    return ObjectList<T>{objects.get() + offsets[image], nullptr, count_of(image)};
-  };
-  const auto* const anchor_order = static_cast<const int32_t*>(order.get());
-  for_each_part([&](int64_t image, int64_t at, int64_t begin, int64_t end) {
-    run_for_isa<BestObjects>(anchors, anchor_order, objects_of(image),
-                             ObjectMaxima<T>{part_highest.get() + at, part_index.get() + at},
-                             nearby.get() + at, rule, best_object.get() + image * num_anchors,
-                             matches + image * num_anchors, begin, end);
+  const bool one_anchor = rule.allow_low_quality && rule.first_anchor_only;
+  const bool needs_anchors = out.best_anchor != nullptr || one_anchor;
+  const bool ordered = order != nullptr && needs_anchors;  // else ties need no care
+  for_each_part([&](int64_t image, int64_t part, int64_t begin, int64_t end) {
+    const MatchImage<T> of = image_of(image);
+    if (of.ignoring)
+      run_for_isa<Ignore>(of, regions.list(image),
+                          nearby_regions.get() + part * total_regions + regions.offsets[image],
+                          rule.ignore, begin, end);
+    const int64_t at = part * total + objects.offsets[image];
+    const ObjectMaxima<T> highest{part_highest.get() + at, part_index.get() + at};
+    if (ordered)
+      run_for_isa<BestObjects<true>>(of, highest, nearby.get() + at, rule, begin, end);
+    else
+      run_for_isa<BestObjects<false>>(of, highest, nearby.get() + at, rule, begin, end);
   });
-  if (!rule.allow_low_quality) return;
+  if (!rule.allow_low_quality && out.best_anchor == nullptr) return;
+
+  const auto highest = std::make_unique<T[]>(total);
   for (int64_t part = 0; part < parts; ++part)
     for (int64_t g = 0; g < total; ++g)
       highest[g] = larger(part_highest[part * total + g], highest[g]);
+  if (needs_anchors) {
+    const auto first_anchor = std::make_unique<int64_t[]>(total);
+    std::fill_n(first_anchor.get(), total, num_anchors);
+    for (int64_t part = 0; part < parts; ++part)
+      for (int64_t g = 0; g < total; ++g)
+        if (part_highest[part * total + g] == highest[g])
+          first_anchor[g] = std::min<int64_t>(first_anchor[g], part_index[part * total + g]);
+    for (int64_t image = 0; image < images; ++image) {
+      const int64_t begin = objects.offsets[image], end = objects.offsets[image + 1];
+      for (int64_t g = begin; out.best_anchor != nullptr && g < end; ++g)
+        if (highest[g] > T(0))
+          out.best_anchor[image * shape.objects + objects.rows[g]] = first_anchor[g];
+      if (one_anchor)
+        restore_first_anchors(image_of(image), num_anchors, highest.get() + begin,
+                              first_anchor.get() + begin, rule);
+    }
+  }
+  if (!rule.allow_low_quality || rule.first_anchor_only) return;
   // Only where an object's highest IoU over the anchors of a part is the highest of all can one of
   // them be restored.
   const auto chosen = std::make_unique_for_overwrite<int32_t[]>(parts * total);
-  for_each_part([&](int64_t image, int64_t at, int64_t begin, int64_t end) {
-    const T* const highest_of_image = highest.get() + offsets[image];
+  for_each_part([&](int64_t image, int64_t part, int64_t begin, int64_t end) {
+    const int64_t at = part * total + objects.offsets[image];
+    const T* const highest_of_image = highest.get() + objects.offsets[image];
     int32_t* const restoring = chosen.get() + at;
     int64_t count = 0;
-    bool all = false;  // an object that nothing overlaps restores every anchor
-    for (int64_t g = 0; g < count_of(image); ++g) {
+    int32_t first = -1;  // the last of those that nothing overlaps, which restore every anchor
+    for (int64_t g = 0; g < objects.count(image); ++g) {
       const T top = highest_of_image[g];
-      all = all || (top == T(0) && rule.restores(top));
+      const bool restores = rule.restores(top);
+      if (restores && top == T(0)) first = static_cast<int32_t>(g);
       restoring[count] = static_cast<int32_t>(g);
-      count += top > T(0) && part_highest[at + g] == top;
+      count += restores && top > T(0) && part_highest[at + g] == top;
     }
-    int64_t* const out = matches + image * num_anchors;
-    const int32_t* const best = best_object.get() + image * num_anchors;
-    if (all) {
-      for (int64_t p = begin; p < end; ++p) {
-        const int64_t a = anchor_order == nullptr ? p : anchor_order[p];
-        out[a] = best[a];
-      }
-    } else if (count > 0) {
-      const ObjectList<T> list{objects.get() + offsets[image], restoring, count};
-      run_for_isa<Restore>(anchors, anchor_order, list, highest_of_image, nearby.get() + at, best,
-                           out, begin, end);
-    }
+    if (first >= 0 && !rule.takes_that_object) count = 0;  // all are restored as it is
+    if (first < 0 && count == 0) return;
+    const ObjectList<T> list{objects.boxes.get() + objects.offsets[image], restoring, count};
+    run_for_isa<Restore>(image_of(image), list, highest_of_image, first, nearby.get() + at, rule,
+                         begin, end);
   });
 }
 
-template void match_anchors_cpu(const float*, const float*, const int64_t*, int64_t*, int64_t,
-                                int64_t, MatchRule<float>, ParallelFor);
-template void match_anchors_cpu(const double*, const double*, const int64_t*, int64_t*, int64_t,
-                                int64_t, MatchRule<double>, ParallelFor);
+template void match_anchors_cpu(MatchInput<float>, MatchOutput<float>, MatchShape, MatchRule<float>,
+                                ParallelFor);
+template void match_anchors_cpu(MatchInput<double>, MatchOutput<double>, MatchShape,
+                                MatchRule<double>, ParallelFor);
 
 }  // namespace sightline

@@ -6,34 +6,45 @@ namespace sightline {
 namespace {
 
 template <class T>
-Array<int64_t> match_anchors(const Array<T>& anchors, const Array<T>& gt_boxes,
-                             const Array<int64_t>& offsets, double high_threshold,
-                             double low_threshold, bool allow_low_quality, bool zero_matches) {
+py::tuple match_anchors(const Array<T>& anchors, const Array<T>& gt_boxes,
+                        const Array<T>& ignore_boxes, double high_threshold, double low_threshold,
+                        double min_positive_iou, double ignore_threshold, bool allow_low_quality,
+                        bool first_anchor_only, bool zero_matches, bool takes_that_object,
+                        bool with_iou, bool with_best_anchor) {
   check_boxes(anchors, "anchors");
-  check_boxes(gt_boxes, "gt_boxes");
-  require(offsets.ndim() == 1 && offsets.shape(0) >= 1, "offsets must have shape [B + 1]");
-  const int64_t n = anchors.shape(0), images = offsets.shape(0) - 1;
-  require(n <= INT32_MAX && gt_boxes.shape(0) <= INT32_MAX,
-          "anchors and gt_boxes must hold fewer than 2^31 boxes");
-  const int64_t* const o = offsets.data();
-  bool ascending = o[0] == 0 && o[images] == gt_boxes.shape(0);
-  for (int64_t i = 0; i < images; ++i) ascending = ascending && o[i] <= o[i + 1];
-  require(ascending, "offsets must ascend from 0 to the number of gt_boxes");
-
-  Array<int64_t> matches({images, n});
-  const T *a = anchors.data(), *g = gt_boxes.data();
-  int64_t* const m = matches.mutable_data();
-  const MatchRule<T> rule{T(high_threshold), T(low_threshold), allow_low_quality, zero_matches};
-  const py::gil_scoped_release release;
-  match_anchors_cpu(a, g, o, m, n, images, rule, threads_parallel_for);
-  return matches;
+  require(gt_boxes.ndim() == 3 && gt_boxes.shape(2) == 4, "gt_boxes must have shape [B, G, 4]");
+  require(ignore_boxes.ndim() == 3 && ignore_boxes.shape(2) == 4 &&
+              ignore_boxes.shape(0) == gt_boxes.shape(0),
+          "ignore_boxes must have shape [B, R, 4], with B that of gt_boxes");
+  const MatchShape shape{anchors.shape(0), gt_boxes.shape(0), gt_boxes.shape(1),
+                         ignore_boxes.shape(1)};
+  require(shape.anchors <= INT32_MAX && shape.objects <= INT32_MAX && shape.regions <= INT32_MAX,
+          "anchors and boxes of an image must be fewer than 2^31");
+  const int64_t images = shape.images;
+  Array<int64_t> index({images, shape.anchors});
+  Array<T> iou({images, with_iou ? shape.anchors : 0});
+  Array<int64_t> best_anchor({images, with_best_anchor ? shape.objects : 0});
+  const MatchInput<T> in{anchors.data(), gt_boxes.data(), ignore_boxes.data()};
+  const MatchOutput<T> out{index.mutable_data(), with_iou ? iou.mutable_data() : nullptr,
+                           with_best_anchor ? best_anchor.mutable_data() : nullptr};
+  const MatchRule<T> rule{T(high_threshold),   T(low_threshold),  T(min_positive_iou),
+                          T(ignore_threshold), allow_low_quality, first_anchor_only,
+                          zero_matches,        takes_that_object};
+  {
+    const py::gil_scoped_release release;
+    match_anchors_cpu(in, out, shape, rule, threads_parallel_for);
+  }
+  return py::make_tuple(index, iou, best_anchor);
 }
 
 template <class T>
 void add_of(py::module_& m) {
   m.def("match_anchors", &match_anchors<T>, py::arg("anchors").noconvert(),
-        py::arg("gt_boxes").noconvert(), py::arg("offsets").noconvert(), py::arg("high_threshold"),
-        py::arg("low_threshold"), py::arg("allow_low_quality"), py::arg("zero_matches"));
+        py::arg("gt_boxes").noconvert(), py::arg("ignore_boxes").noconvert(),
+        py::arg("high_threshold"), py::arg("low_threshold"), py::arg("min_positive_iou"),
+        py::arg("ignore_threshold"), py::arg("allow_low_quality"), py::arg("first_anchor_only"),
+        py::arg("zero_matches"), py::arg("takes_that_object"), py::arg("with_iou"),
+        py::arg("with_best_anchor"));
 }
 
 const AddToModule add([](py::module_& m) {

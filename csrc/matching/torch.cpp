@@ -5,59 +5,67 @@
 namespace sightline {
 namespace {
 
-// CUDA offsets are not read back: their kernels clamp them instead.
-void check_offsets(const Tensor& offsets, int64_t total) {
-  if (offsets.is_cuda()) return;
-  const int64_t* o = offsets.const_data_ptr<int64_t>();
-  const int64_t images = offsets.size(0) - 1;
-  bool ascending = o[0] == 0 && o[images] == total;
-  for (int64_t i = 0; i < images; ++i) ascending = ascending && o[i] <= o[i + 1];
-  STD_TORCH_CHECK(ascending, "offsets must ascend from 0 to the number of gt_boxes");
-}
-
-Tensor match_anchors(const Tensor& anchors, const Tensor& gt_boxes, const Tensor& offsets,
-                     double high_threshold, double low_threshold, bool allow_low_quality,
-                     bool zero_matches) {
+std::tuple<Tensor, Tensor, Tensor> match_anchors(const Tensor& anchors, const Tensor& gt_boxes,
+                                                 const Tensor& ignore_boxes, double high_threshold,
+                                                 double low_threshold, double min_positive_iou,
+                                                 double ignore_threshold, bool allow_low_quality,
+                                                 bool first_anchor_only, bool zero_matches,
+                                                 bool takes_that_object, bool with_iou,
+                                                 bool with_best_anchor) {
   check_boxes(anchors, "anchors");
-  check_boxes(gt_boxes, "gt_boxes");
+  STD_TORCH_CHECK(gt_boxes.dim() == 3 && gt_boxes.size(2) == 4,
+                  "gt_boxes must have shape [B, G, 4]");
+  STD_TORCH_CHECK(ignore_boxes.dim() == 3 && ignore_boxes.size(2) == 4 &&
+                      ignore_boxes.size(0) == gt_boxes.size(0),
+                  "ignore_boxes must have shape [B, R, 4], with B that of gt_boxes");
   check_alike(anchors, gt_boxes, "anchors and gt_boxes");
-  STD_TORCH_CHECK(anchors.size(0) <= INT32_MAX && gt_boxes.size(0) <= INT32_MAX,
-                  "anchors and gt_boxes must hold fewer than 2^31 boxes");
-  STD_TORCH_CHECK(offsets.dim() == 1 && offsets.size(0) >= 1 &&
-                      offsets.scalar_type() == ScalarType::Long &&
-                      offsets.get_device_index() == anchors.get_device_index(),
-                  "offsets must be int64 [B + 1] on the device of anchors");
+  check_alike(anchors, ignore_boxes, "anchors and ignore_boxes");
+  const MatchShape shape{anchors.size(0), gt_boxes.size(0), gt_boxes.size(1), ignore_boxes.size(1)};
+  STD_TORCH_CHECK(
+      shape.anchors <= INT32_MAX && shape.objects <= INT32_MAX && shape.regions <= INT32_MAX,
+      "anchors and boxes of an image must be fewer than 2^31");
   const DeviceScope scope(anchors);
-  const Tensor a = torch::stable::contiguous(anchors), g = torch::stable::contiguous(gt_boxes);
-  const Tensor o = torch::stable::contiguous(offsets);
-  check_offsets(o, g.size(0));
-  const int64_t n = a.size(0), images = o.size(0) - 1;
-  Tensor matches = torch::stable::new_empty(a, {images, n}, ScalarType::Long);
+  const Tensor a = as_contiguous(anchors), g = as_contiguous(gt_boxes);
+  const Tensor r = as_contiguous(ignore_boxes);
+  const int64_t images = shape.images;
+  Tensor index = allocate(a, {images, shape.anchors}, ScalarType::Long);
+  Tensor iou = allocate(a, {images, with_iou ? shape.anchors : 0}, a.scalar_type());
+  Tensor best_anchor =
+      allocate(a, {images, with_best_anchor ? shape.objects : 0}, ScalarType::Long);
   dispatch_float(a, [&]<class T>(T) {
-    const MatchRule<T> rule{T(high_threshold), T(low_threshold), allow_low_quality, zero_matches};
-    const T *p = a.const_data_ptr<T>(), *q = g.const_data_ptr<T>();
-    const int64_t* const starts = o.const_data_ptr<int64_t>();
-    int64_t* const m = matches.mutable_data_ptr<int64_t>();
+    const MatchInput<T> in{a.const_data_ptr<T>(), g.const_data_ptr<T>(), r.const_data_ptr<T>()};
+    const MatchOutput<T> out{index.mutable_data_ptr<int64_t>(),
+                             with_iou ? iou.mutable_data_ptr<T>() : nullptr,
+                             with_best_anchor ? best_anchor.mutable_data_ptr<int64_t>() : nullptr};
+    const MatchRule<T> rule{T(high_threshold),   T(low_threshold),  T(min_positive_iou),
+                            T(ignore_threshold), allow_low_quality, first_anchor_only,
+                            zero_matches,        takes_that_object};
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) {
-        Tensor workspace = torch::stable::new_empty(
-            a, {match_anchors_workspace_bytes<T>(n, g.size(0), images)}, ScalarType::Byte);
-        return match_anchors_cuda(p, q, starts, m, n, g.size(0), images, rule,
-                                  workspace.mutable_data_ptr(), scope.stream());
+        Tensor workspace = allocate(a, {match_anchors_workspace_bytes<T>(shape)}, ScalarType::Byte);
+        return match_anchors_cuda(in, out, shape, rule, workspace.mutable_data_ptr(),
+                                  scope.stream());
       }
     }
-    match_anchors_cpu(p, q, starts, m, n, images, rule, torch_parallel_for);
+    match_anchors_cpu(in, out, shape, rule, torch_parallel_for);
   });
-  return matches;
+  return {index, iou, best_anchor};
 }
 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
   m.def(
-      "match_anchors(Tensor anchors, Tensor gt_boxes, Tensor offsets, float high_threshold, "
-      "float low_threshold, bool allow_low_quality, bool zero_matches) -> Tensor");
+      "match_anchors(Tensor anchors, Tensor gt_boxes, Tensor ignore_boxes, float high_threshold, "
+      "float low_threshold, float min_positive_iou, float ignore_threshold, "
+      "bool allow_low_quality, bool first_anchor_only, bool zero_matches, bool takes_that_object, "
+      "bool with_iou, bool with_best_anchor) -> (Tensor, Tensor, Tensor)");
 }
 STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { m.impl("match_anchors", TORCH_BOX(&match_anchors)); }
+#ifdef SIGHTLINE_CUDA
+STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) {
+  m.impl("match_anchors", TORCH_BOX(&match_anchors));
+}
+#endif
 
 }  // namespace sightline

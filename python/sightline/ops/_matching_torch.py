@@ -5,8 +5,14 @@ import torch
 from ._rules_torch import register_fake, register_float32
 
 
-def _matches(anchors, gt_boxes, offsets, *_rule):
-    return anchors.new_empty(offsets.shape[0] - 1, anchors.shape[0], dtype=torch.int64)
+def _matches(anchors, gt_boxes, ignore_boxes, *rule):
+    with_iou, with_best_anchor = rule[-2:]
+    (images, objects, _), num_anchors = gt_boxes.shape, anchors.shape[0]
+    return (
+        anchors.new_empty(images, num_anchors, dtype=torch.int64),
+        anchors.new_empty(images, num_anchors if with_iou else 0),
+        anchors.new_empty(images, objects if with_best_anchor else 0, dtype=torch.int64),
+    )
 
 
 register_fake("match_anchors", _matches)

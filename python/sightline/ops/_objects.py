@@ -32,12 +32,14 @@ def is_single(gt_boxes: Objects) -> bool:
     return _is_array(gt_boxes) and len(gt_boxes.shape) == 2  # type: ignore[union-attr]
 
 
-def padded_boxes(gt_boxes: Objects, mask: Array | None, like: Array) -> Array:
-    """[B, G, 4] in the dtype of `like`; B is 1 for one image.
+def padded_boxes(
+    gt_boxes: Objects, mask: Array | None, like: Array, argument: str = "gt_boxes"
+) -> Array:
+    """[B, G, 4] in the dtype of `like`; B is 1 for one image. `argument` is its name in errors.
 
     Raises ValueError for a wrong shape of boxes or mask, or a mask beside a list or one image.
     """
-    parts = named("gt_boxes", gt_boxes)
+    parts = named(argument, gt_boxes)
     joined = _is_array(gt_boxes)
     for name, boxes in parts.items():
         if boxes.shape[-1:] != (4,) or len(boxes.shape) not in ((2, 3) if joined else (2,)):

@@ -1,10 +1,6 @@
 """Assignment of anchors to objects, which tells a detector what each anchor should learn."""
 
-from collections.abc import Sequence
-from itertools import accumulate
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from ._arguments import (
     as_floats,
@@ -13,27 +9,41 @@ from ._arguments import (
     check_choice,
     check_fraction,
     has_torch_ops,
-    is_tensor,
-    torch,
 )
+from ._objects import Objects, is_single, named, padded_boxes
 
 if has_torch_ops():
     from . import _matching_torch  # noqa: F401  registers the rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
-RULES = ("default", "torchvision", "detectron2")
+RULES = ("default", "torchvision", "detectron2", "mmdetection")
+
+
+class Matches(NamedTuple):
+    """What `match_anchors` gives where more than the index is asked for; None is what was not."""
+
+    index: Array  # int64 [B, A] or [A]
+    iou: Array | None  # [B, A] or [A]: the highest IoU of each anchor, 0 where it is ignored
+    best_anchor: Array | None  # int64 [B, G] or [G]: of each object, -1 where it overlaps none
 
 
 def match_anchors(
     anchors: Array,
-    gt_boxes: Array | Sequence[Array],
+    gt_boxes: Objects,
     *,
     high_threshold: float,
     low_threshold: float,
     allow_low_quality: bool = True,
+    min_positive_iou: float = 0.0,
+    first_anchor_only: bool = False,
     rule: str = "default",
-) -> Array:
+    mask: Array | None = None,
+    ignore_boxes: Objects | None = None,
+    ignore_threshold: float = 0.5,
+    return_iou: bool = False,
+    return_best_anchor: bool = False,
+) -> Array:  # or Matches
     """The object that each anchor is matched to, by the highest IoU.
 
     An anchor whose highest IoU is at least `high_threshold` takes that object; below
@@ -43,25 +53,40 @@ def match_anchors(
 
     Args:
         anchors: [A, 4] xyxy. float16, bfloat16 and integers are computed in float32.
-        gt_boxes: [G, 4] xyxy, or a list of one such for each of B images, which may be empty.
-        high_threshold: in [0, 1], rounded to the computing type.
-        low_threshold: in [0, `high_threshold`], likewise.
+        gt_boxes: [G, 4] xyxy, a list of one such for each of B images, which may be empty, or
+            [B, G, 4].
+        high_threshold: in [0, 1], as all thresholds, rounded to the computing type.
+        low_threshold: at most `high_threshold`.
         allow_low_quality: see above.
-        rule: "default": an IoU of 0 matches nothing. "torchvision" and "detectron2" (their
-            `Matcher`; the two agree): an object that no anchor overlaps has the highest IoU 0, so
-            every anchor of IoU 0 with it takes its own best object, which may be one that it does
-            not overlap either; and at a `high_threshold` of 0 every anchor is matched.
+        min_positive_iou: an object whose highest IoU is below this gets no low-quality match.
+        first_anchor_only: of the anchors that reach an object's highest IoU only the lowest is its
+            low-quality match.
+        rule: "default": an IoU of 0 matches nothing. The peers' rules differ where an object
+            overlaps no anchor: its highest IoU is 0, so that every anchor of IoU 0 with it is its
+            low-quality match; and at a `high_threshold` of 0 every anchor is matched.
+            "torchvision" and "detectron2": their `Matcher`; the two agree. "mmdetection": its
+            `MaxIoUAssigner`, where a low-quality match takes the object that made it one, the last
+            of several, rather than its own best object.
+        mask: bool [B, G] beside `gt_boxes` [B, G, 4]: the rows that are objects.
+        ignore_boxes: regions in which anchors learn nothing, for the same images and in the same
+            form as `gt_boxes`, their number R instead of G; a row that is not finite is none.
+        ignore_threshold: an anchor is ignored where the share of its own area that lies in one
+            region is above this. It is held against no object, so it never is an object's best.
+        return_iou: also the highest IoU of each anchor.
+        return_best_anchor: also the anchor of the highest IoU of each object, the lowest of equals.
 
     Returns:
-        int64 [A], or [B, A] where `gt_boxes` is a list: the index of the object within its image,
-        -1 background, -2 between the thresholds. An image without objects is all -1.
+        int64 [B, A], or [A] for one image [G, 4]: the index of the object within its image, -1
+        background, -2 between the thresholds or ignored. An image without objects is all -1 but
+        for what is ignored. With `return_iou` or `return_best_anchor` a `Matches` (index, iou,
+        best_anchor), None what was not asked for.
 
     Raises:
         ValueError: a wrong shape, device, threshold or rule, or `low_threshold` above
             `high_threshold`. TypeError: a mixture of tensors and arrays, or no real numbers.
 
-    A box that is not finite has IoU 0 with everything, as in `sightline.ops.iou`. Time is A x G,
-    memory A + G: the matrix of IoUs is never held.
+    A box that is not finite is no object, and as an anchor has IoU 0 with everything. Time is at
+    most A x G, memory A + G an image: the matrix of IoUs is never held. Nothing waits for a GPU.
 
     Source: Ren et al., "Faster R-CNN", section 3.1.2.
 
@@ -71,13 +96,10 @@ def match_anchors(
     >>> match_anchors(anchors, gt_boxes, high_threshold=0.7, low_threshold=0.3)
     array([ 0, -2, -1,  1])
     """
-    single = is_tensor(gt_boxes) or isinstance(gt_boxes, np.ndarray)
-    objects = [gt_boxes] if single else list(gt_boxes)
-    names = ["gt_boxes"] if single else [f"gt_boxes[{i}]" for i in range(len(objects))]
-    native = backend(anchors=anchors, **dict(zip(names, objects)))
+    given = named("gt_boxes", gt_boxes)
+    regions = {} if ignore_boxes is None else named("ignore_boxes", ignore_boxes)
+    native = backend(anchors=anchors, **given, **regions, mask=mask)
     check_boxes("anchors", anchors)
-    for name, boxes in zip(names, objects):
-        check_boxes(name, boxes)
     high = check_fraction("high_threshold", high_threshold)
     low = check_fraction("low_threshold", low_threshold)
     if low > high:
@@ -85,19 +107,37 @@ def match_anchors(
             f"`low_threshold` must be at most `high_threshold`, got {low} and {high}: exchange them"
         )
     check_choice("rule", rule, RULES)
-    anchors, *objects = as_floats(anchors=anchors, **dict(zip(names, objects)))
-    joined, offsets = _join(anchors, objects)
-    matches = native.match_anchors(
-        anchors, joined, offsets, high, low, bool(allow_low_quality), rule != "default"
+    wide = as_floats(anchors=anchors, **given, **regions)[0]
+    objects = padded_boxes(gt_boxes, mask, wide)
+    single = is_single(gt_boxes)
+    index, iou, best_anchor = native.match_anchors(
+        wide,
+        objects,
+        objects[:, :0] if ignore_boxes is None else _regions(ignore_boxes, single, objects),
+        high,
+        low,
+        check_fraction("min_positive_iou", min_positive_iou),
+        check_fraction("ignore_threshold", ignore_threshold),
+        bool(allow_low_quality),
+        bool(first_anchor_only),
+        rule != "default",
+        rule == "mmdetection",
+        bool(return_iou),
+        bool(return_best_anchor),
     )
-    return matches[0] if single else matches
+    if single:
+        index, iou, best_anchor = index[0], iou[0], best_anchor[0]
+    if not (return_iou or return_best_anchor):
+        return index
+    return Matches(index, iou if return_iou else None, best_anchor if return_best_anchor else None)
 
 
-def _join(anchors: Array, objects: list[Array]) -> tuple[Array, Array]:
-    """The boxes of all images one after another, and where each image's begin: int64 [B + 1]."""
-    starts = [0, *accumulate(boxes.shape[0] for boxes in objects)]
-    if is_tensor(anchors):
-        joined = torch.cat(objects) if objects else anchors[:0]
-        return joined, torch.tensor(starts, dtype=torch.int64, device=anchors.device)
-    joined = np.concatenate(objects) if objects else anchors[:0]
-    return joined, np.array(starts, np.int64)
+def _regions(ignore_boxes: Objects, single: bool, objects: Array) -> Array:
+    """[B, R, 4] beside the objects [B, G, 4]."""
+    regions = padded_boxes(ignore_boxes, None, objects, "ignore_boxes")
+    images = objects.shape[0]
+    if is_single(ignore_boxes) != single or regions.shape[0] != images:
+        need = "[R, 4]" if single else f"[{images}, R, 4] or be a list of {images} of [R, 4]"
+        shape = list(ignore_boxes.shape) if hasattr(ignore_boxes, "shape") else "a list"
+        raise ValueError(f"`ignore_boxes` must have shape {need}, as `gt_boxes`, got {shape}")
+    return regions

@@ -15,6 +15,7 @@ BUILD = ROOT / "build" / "cuda_on_cpu"
 
 # The .cu files that <family>.cpp calls, below csrc.
 SOURCES = {
+    "matching": ("matching/cuda.cu",),
     "nms": (
         "nms/cuda.cu",
         "nms/order.cu",
