@@ -3,6 +3,7 @@
 from .assign_atss import assign_atss
 from .assign_fcos import assign_fcos
 from .assign_ssd import assign_ssd
+from .assign_task_aligned import assign_task_aligned
 from .average_precision import accumulate_precision, average_precision, match_detections
 from .batch_norm import batch_norm_act, batch_norm_act_backward
 from .boxes import (
@@ -41,6 +42,7 @@ __all__ = [
     "assign_atss",
     "assign_fcos",
     "assign_ssd",
+    "assign_task_aligned",
     "average_precision",
     "batch_norm_act",
     "batch_norm_act_backward",

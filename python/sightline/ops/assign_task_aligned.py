@@ -1,0 +1,129 @@
+"""Task-aligned assignment: the anchors that classify and locate an object best."""
+
+from typing import Any, NamedTuple
+
+from ._arguments import (
+    as_floats,
+    backend,
+    check_choice,
+    check_count,
+    check_number,
+    detached,
+    has_torch_ops,
+)
+from ._objects import Objects, is_single, named, padded_boxes, padded_labels
+from ._predictions import check_label_range, check_predictions
+
+if has_torch_ops():
+    from . import _assign_task_aligned_torch  # noqa: F401  registers the rules
+
+Array = Any  # a torch.Tensor or a numpy.ndarray
+
+OVERLAPS = ("iou", "ciou")
+MAX_TOP_K = 512
+
+
+class TaskAligned(NamedTuple):
+    """What `assign_task_aligned` gives for each anchor, [B, A] each."""
+
+    index: Array  # int64: the object within its image, -1 background
+    metric: Array  # alignment with that object
+    iou: Array  # overlap with that object
+    target_score: Array  # what the score of the object's label should become
+
+
+def assign_task_aligned(
+    scores: Array,
+    boxes: Array,
+    points: Array,
+    gt_boxes: Objects,
+    gt_labels: Objects,
+    *,
+    top_k: int = 13,
+    alpha: float = 1.0,
+    beta: float = 6.0,
+    one_to_one_top_k: int | None = None,
+    overlap: str = "iou",
+    mask: Array | None = None,
+) -> TaskAligned:
+    """The object that each anchor learns, by the rule of TOOD, and the score it should reach.
+
+    The alignment of an anchor with an object is score^alpha * overlap^beta, of its score for the
+    object's label and its predicted box. An object asks for the `top_k` anchors of highest
+    alignment among those whose point lies strictly inside it; an anchor goes to the object that it
+    overlaps most of those that ask for it. The target score is metric / m * o with the largest
+    metric m and the largest overlap o of the object's anchors.
+
+    Args:
+        scores: [B, A, C] probabilities in [0, 1]. float16 and bfloat16 are computed in float32.
+        boxes: [B, A, 4] predicted xyxy, in pixels of the image.
+        points: [A, 2] xy of the anchors, in pixels.
+        gt_boxes: [B, G, 4] xyxy, a list of B [G_b, 4], or [G, 4] for one image, whose `scores` and
+            `boxes` then have no B.
+        gt_labels: integers in [0, C) in the form of `gt_boxes` without its last dimension.
+        top_k: anchors that an object asks for, from 1 to 512.
+        alpha, beta: finite and not negative.
+        one_to_one_top_k: how many anchors an object keeps in the end, those of highest metric; None
+            for all. 1 is the one-to-one head of YOLOv10 (Ultralytics' `topk2`).
+        overlap: "iou", or "ciou" for CIoU where that is above 0, as Ultralytics.
+        mask: bool [B, G] beside `gt_boxes` [B, G, 4]: the rows that are objects.
+
+    Returns:
+        `TaskAligned(index, metric, iou, target_score)`, [B, A] each, or [A] for one image: index of
+        the object within its image, -1 for background, where the others are 0.
+
+    Equal metrics: the lower anchor; equal overlaps: the lower object. A metric of 0, which leaves
+    nothing to learn, makes no pair, nor does a score that is negative or NaN or a box that is not
+    finite. An object without a point inside, as one smaller than a stride may be, gets no anchor. A
+    `gt_boxes` row that is not finite is no object.
+
+    Raises:
+        ValueError: a wrong shape, device, range or label. On a GPU labels are not looked at: an
+        object with a wrong one is none. TypeError: a mixture of tensors and arrays, or a dtype that
+        is not a real number.
+
+    Time is points inside objects, memory anchors + objects x `top_k`. Nothing waits for a GPU, and
+    no gradient passes.
+
+    Source: Feng et al., "TOOD", ICCV 2021, section 3.2; Wang et al., "YOLOv10", NeurIPS 2024,
+    section 3.1 for the one-to-one form.
+
+    >>> import numpy as np
+    >>> scores, boxes = np.array([[0.5], [0.8]]), np.array([[0, 0, 8, 8], [0, 0, 8, 4]])
+    >>> points = np.array([[2, 2], [6, 2]])
+    >>> assign_task_aligned(
+    ...     scores, boxes, points, np.array([[0, 0, 8, 8]]), np.array([0]), beta=1
+    ... ).target_score
+    array([1. , 0.8])
+    """
+    arrays = {"scores": scores, "boxes": boxes, "points": points}
+    objects_and_labels = {**named("gt_boxes", gt_boxes), **named("gt_labels", gt_labels)}
+    native = backend(**arrays, **objects_and_labels, mask=mask)
+    check_predictions(scores, boxes, points, gt_boxes)
+    top_k = check_count("top_k", top_k, at_least=1)
+    if top_k > MAX_TOP_K:
+        raise ValueError(f"`top_k` must be at most {MAX_TOP_K}, got {top_k}")
+    kept = top_k
+    if one_to_one_top_k is not None:
+        kept = check_count("one_to_one_top_k", one_to_one_top_k, at_least=1)
+    exponents = [_check_exponent(name, y) for name, y in (("alpha", alpha), ("beta", beta))]
+    check_choice("overlap", overlap, OVERLAPS)
+    arrays = {name: detached(value) for name, value in arrays.items()}
+    s, p, xy = as_floats(**arrays, **named("gt_boxes", gt_boxes))[:3]
+    objects = padded_boxes(gt_boxes, mask, s)
+    labels = padded_labels(gt_labels, gt_boxes, s)
+    check_label_range(labels, objects, s.shape[-1])
+    single = is_single(gt_boxes)
+    if single:
+        s, p = s[None], p[None]
+    outputs = native.assign_task_aligned(
+        s, p, xy, objects, labels, top_k, min(kept, top_k), *exponents, overlap == "ciou"
+    )
+    return TaskAligned(*(value[0] if single else value for value in outputs))
+
+
+def _check_exponent(name: str, value: Any) -> float:
+    number = check_number(name, value)
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"`{name}` must be finite and not negative, got {value}")
+    return number
