@@ -63,6 +63,14 @@ WORKS = (
         long=True,
     ),
     Work(
+        "box_iou_topk 500 x 100,000, k = 9",
+        "box_iou_topk",
+        partial(pairs, 500, 100_000, out=False),
+        limit="pairs",
+        without=("torch",),
+        long=True,
+    ),
+    Work(
         "box_iou_rotated(out=) 2,000 x 2,000",
         "box_iou_rotated_out",
         partial(rotated_pairs, 2_000, 2_000),

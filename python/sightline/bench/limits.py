@@ -41,7 +41,7 @@ def fill_fresh(inputs: list[Tensor], result: list[Tensor]) -> Passes:
 
 
 def _fill_huge_pages(size: int, streaming: bool) -> None:
-    with mmap.mmap(-1, size) as pages:
+    with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
         pages.madvise(mmap.MADV_HUGEPAGE)
         room = np.frombuffer(pages, np.float32)
         _numpy.fill_memory(room, 0.5, streaming)

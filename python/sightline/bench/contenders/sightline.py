@@ -47,6 +47,10 @@ def box_iou_max(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, ...]:
     return found.row_max, found.column_max
 
 
+def box_iou_topk(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    return ops.box_iou_topk(boxes1, boxes2, 9).values
+
+
 def nms(boxes: Tensor, scores: Tensor) -> Tensor:
     return ops.nms(boxes, scores, 0.5)
 

@@ -27,6 +27,12 @@ def box_iou_max(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, ...]:
     return row_max, matrix.amax(0)
 
 
+def box_iou_topk(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """The matrix, then its largest."""
+    values, _ = box_iou(boxes1, boxes2).topk(9)
+    return values
+
+
 def nms(boxes: Tensor, scores: Tensor) -> Tensor:
     """The greedy loop over what is left."""
     order = scores.argsort(descending=True, stable=True)
