@@ -91,10 +91,25 @@ def test_a_peer_that_gives_something_else_is_not_timed(monkeypatch):
         list(run([SMALL]))
 
 
-def test_a_figure_whose_limit_drifts_is_called_noisy():
+def test_a_figure_whose_limit_drifts_or_spreads_is_called_noisy():
     steady, drifting = Times([1.0] * 8), Times([1.0] * 4 + [1.2] * 4)
-    for limit, noisy in ((steady, False), (drifting, True)):
-        assert Outcome(SMALL, steady, 1, passes={"sort": limit}).noisy == noisy
+    spread = Times([1.0, 2.0] * 4)
+    for own, limit, noisy in (
+        (steady, steady, False),
+        (steady, drifting, True),
+        (steady, spread, True),
+        (spread, steady, True),
+    ):
+        assert Outcome(SMALL, own, 1, passes={"sort": limit}).noisy == noisy
+
+
+def test_goals_are_those_of_the_device():
+    work = WORKS["nms 20,000 sparse"]
+    assert work.goals_on("cpu") == {"torchvision": 100}
+    assert work.goals_on("cuda") == {"torchvision": 5}
+    steady = Times([1.0] * 8)
+    shown = Outcome(work, steady, 1, {"torchvision": steady}, goals=work.goals_on("cuda"))
+    assert "goal 5" in lines.line(shown) and shown.as_json()["goals"] == {"torchvision": 5}
 
 
 def test_the_worker_runs_the_same_work_in_another_process():

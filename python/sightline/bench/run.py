@@ -19,6 +19,7 @@ from .work import Work
 
 HERE = ("torch", "torchvision")  # contenders that run in our own process, where they load
 _DRIFT = 1.1  # of the limit between the halves of a run, above which the figures are "noisy"
+_SPREAD = 0.25  # of the limit or of ours, likewise
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Outcome:
     @property
     def noisy(self) -> bool:
         steady = self.limit[1] if self.limit else self.ours
-        return steady.drift > _DRIFT
+        return steady.drift > _DRIFT or max(steady.spread, self.ours.spread) > _SPREAD
 
     def ratio(self, peer: str) -> float:
         return self.peers[peer].median / self.ours.median
