@@ -1,4 +1,5 @@
 #include "assign_task_aligned/assign_task_aligned.h"
+#include "common/block_sort.cuh"
 #include "common/cuda.h"
 #include "common/point_tiles.h"
 #include "common/workspace.h"
@@ -42,24 +43,6 @@ __global__ void clear_kernel(State<T> state, TaskAlignedOutputs<T> out, int64_t 
   }
 }
 
-// Sorts the n picks of a block, best first; all threads call it, and may read when it returns.
-template <class T>
-__device__ void sort_picks(TaskAlignedPick<T>* picks /* [kBuffer] */, int n) {
-  int size = 1;
-  while (size < n) size *= 2;
-  for (int i = n + threadIdx.x; i < size; i += kThreads) picks[i] = {T(-1), T(0), 0};
-  __syncthreads();
-  for (int width = 2; width <= size; width *= 2)
-    for (int step = width / 2; step > 0; step /= 2) {
-      for (int i = threadIdx.x; i < size / 2; i += kThreads) {
-        const int low = 2 * i - (i & (step - 1)), high = low + step;
-        const TaskAlignedPick<T> a = picks[low], b = picks[high];
-        if ((low & width) == 0 ? b.before(a) : a.before(b)) picks[low] = b, picks[high] = a;
-      }
-      __syncthreads();
-    }
-}
-
 // What an object would have of an anchor; its metric is 0 where it may not have it.
 template <class Form, class T>
 __device__ TaskAlignedPick<T> pick_of(const TaskAlignedInputs<T>& in,
@@ -90,6 +73,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t i = blockIdx.x; i < in.images * in.objects; i += gridDim.x) {
     const int64_t image = i / in.objects;
     const PreparedBox<T> object = prepare_box<Form>(in.gt_boxes + 4 * i);
+    const TaskAlignedPick<T> last{T(-1), T(0), 0};
     int count = 0;   // picks in the buffer, the same in all threads
     T worst = T(0);  // the least metric of top_k picks
     if (threadIdx.x == 0) filled = 0;
@@ -106,14 +90,14 @@ __global__ void __launch_bounds__(kThreads)
       }
       count += __syncthreads_count(wanted);
       if (count > kBuffer - kThreads) {
-        sort_picks(buffer, count);
+        sort_in_block(buffer, count, last);
         count = top_k;  // there were more
         if (threadIdx.x == 0) filled = top_k;
         worst = buffer[top_k - 1].metric;
         __syncthreads();
       }
     }
-    sort_picks(buffer, count);
+    sort_in_block(buffer, count, last);
     count = count < top_k ? count : top_k;
     for (int k = threadIdx.x; k < count; k += kThreads) {
       state.picks[i * rule.top_k + k] = buffer[k];

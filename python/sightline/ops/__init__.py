@@ -5,6 +5,7 @@ Importing this imports torch where it is installed; without torch the functions 
 
 from .assign_atss import assign_atss
 from .assign_fcos import assign_fcos
+from .assign_sim_ota import assign_sim_ota
 from .assign_ssd import assign_ssd
 from .assign_task_aligned import assign_task_aligned
 from .average_precision import accumulate_precision, average_precision, match_detections
@@ -44,6 +45,7 @@ __all__ = [
     "accumulate_precision",
     "assign_atss",
     "assign_fcos",
+    "assign_sim_ota",
     "assign_ssd",
     "assign_task_aligned",
     "average_precision",
