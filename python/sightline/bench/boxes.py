@@ -27,6 +27,7 @@ WORKS = (
             limit="fill",
             goals={"torchvision": 100, "limit": 1 / 0.6},
             cuda_goals={"limit": 1 / 0.8},
+            without=("torch",) if shape[1] > 10_000 else (),
             long=shape[1] > 10_000,
         )
         for size, shape in _MATRICES.items()
@@ -38,6 +39,7 @@ WORKS = (
             partial(pairs, *shape, out=False),
             limit="fill_fresh",
             goals={"limit": 1.3},
+            without=("torch",) if shape[1] > 10_000 else (),
             long=shape[1] > 10_000,
         )
         for size, shape in _MATRICES.items()
