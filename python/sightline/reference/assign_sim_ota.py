@@ -49,7 +49,7 @@ def assign_sim_ota(
             cost = class_weight * _cross_entropy(scores[b, valid], onehot)
             cost = cost + iou_weight * np.maximum(-np.log(iou[g, valid] + iou.dtype.type(1e-7)), 0)
             outside = ~(inside & near)[g, valid]
-            order = sorted(zip(outside, cost, valid))
+            order = sorted(zip(outside.tolist(), cost.tolist(), valid.tolist()))
             for outer, value, a in order[:k]:
                 if a not in first or (outer, value) < first[a]:
                     first[a] = (outer, value)

@@ -24,6 +24,7 @@ SOURCES = {
         "multiclass_nms/cuda.cu",
     ),
     "assign_atss": ("assign_atss/cuda.cu",),
+    "assign_predictions": ("assign_sim_ota/cuda.cu", "assign_task_aligned/cuda.cu"),
 }
 FLAGS = ("-std=c++20", "-O1", "-g1", "-fPIC", "-ffp-contract=off", "-fvisibility=hidden", "-w")
 
