@@ -96,41 +96,59 @@ struct ObjectList {
   }
 };
 
+// Consecutive tiles, which share a look at what objects lie near.
+template <class T>
+struct BoxBlock {
+  BoxTile<T> tiles[kTilesOfBlock];
+  int64_t count;
+  Hull<T> hull;
+
+  SIGHTLINE_INLINE void load(const T* boxes, const int32_t* order, int64_t first, int64_t last) {
+    count = (last - first + kTileLanes - 1) / kTileLanes;
+    hull = {};
+    for (int64_t t = 0; t < count; ++t) {
+      tiles[t].load(boxes, order, first + t * kTileLanes, last);
+      const Hull<T>& h = tiles[t].hull;
+      hull.add(h.x1, h.y1, h.x2, h.y2);
+    }
+  }
+};
+
 // Calls visitor.begin(tile), visitor.visit(tile, g, object) for every object g, in ascending order,
-// that some box of the tile overlaps, and visitor.end(tile), for the tiles of the boxes
-// begin <= position < end.
+// that some box of the tile overlaps, and visitor.end(tile), for the tiles of a block. begin() may
+// turn boxes of the tile into boxes that lie nowhere.
+template <class T, class Visitor>
+SIGHTLINE_INLINE void visit_overlaps(BoxBlock<T>& block, ObjectList<T> objects,
+                                     int32_t* nearby,  // [objects.count], scratch
+                                     Visitor& visitor) {
+  int64_t found = 0;
+  for (int64_t k = 0; k < objects.count; ++k) {
+    const int32_t g = objects[k];
+    nearby[found] = g;
+    found += block.hull.meets(objects.boxes[g]);
+  }
+  for (int64_t t = 0; t < block.count; ++t) {
+    BoxTile<T>& tile = block.tiles[t];
+    visitor.begin(tile);
+    for (int64_t k = 0; k < found; ++k) {
+      const Box<T> object = objects.boxes[nearby[k]];
+      if (tile.hull.meets(object) && tile.overlaps(object)) visitor.visit(tile, nearby[k], object);
+    }
+    visitor.end(tile);
+  }
+}
+
+// The same for the boxes begin <= position < end.
 template <class T, class Visitor>
 SIGHTLINE_INLINE void visit_overlaps(const T* boxes,        // [n, 4]
                                      const int32_t* order,  // [n], or null: as they come
                                      int64_t begin, int64_t end, ObjectList<T> objects,
                                      int32_t* nearby,  // [objects.count], scratch
                                      Visitor& visitor) {
-  BoxTile<T> tiles[kTilesOfBlock];
+  BoxBlock<T> block;
   for (int64_t start = begin; start < end; start += kBlockLanes) {
-    const int64_t last = std::min(start + kBlockLanes, end);
-    const int64_t count = (last - start + kTileLanes - 1) / kTileLanes;
-    Hull<T> block;
-    for (int64_t t = 0; t < count; ++t) {
-      tiles[t].load(boxes, order, start + t * kTileLanes, last);
-      const Hull<T>& h = tiles[t].hull;
-      block.add(h.x1, h.y1, h.x2, h.y2);
-    }
-    int64_t found = 0;
-    for (int64_t k = 0; k < objects.count; ++k) {
-      const int32_t g = objects[k];
-      nearby[found] = g;
-      found += block.meets(objects.boxes[g]);
-    }
-    for (int64_t t = 0; t < count; ++t) {
-      BoxTile<T>& tile = tiles[t];  // begin() may turn boxes of it into boxes that lie nowhere
-      visitor.begin(tile);
-      for (int64_t k = 0; k < found; ++k) {
-        const Box<T> object = objects.boxes[nearby[k]];
-        if (tile.hull.meets(object) && tile.overlaps(object))
-          visitor.visit(tile, nearby[k], object);
-      }
-      visitor.end(tile);
-    }
+    block.load(boxes, order, start, std::min(start + kBlockLanes, end));
+    visit_overlaps(block, objects, nearby, visitor);
   }
 }
 

@@ -13,7 +13,8 @@ namespace {
 // many over all images, so that memory stays linear.
 constexpr int64_t kMaxParts = 64, kMinPartsOfImage = 4;
 constexpr int64_t kPairsPerTask = 1 << 17;
-constexpr int32_t kIgnored = -1;  // in place of an anchor's best object
+constexpr int64_t kImagesPerTask = 4;  // which share the loading of anchors
+constexpr int32_t kIgnored = -1;       // in place of an anchor's best object
 
 // The boxes of a padded batch that lie somewhere, image after image.
 template <class T>
@@ -38,6 +39,10 @@ struct Compact {
     }
     rows[total] = 0;
   }
+  // Whether every box kept its row.
+  bool is_whole(int64_t image) const {
+    return count(image) == 0 || rows[offsets[image + 1] - 1] == count(image) - 1;
+  }
   int64_t count(int64_t image) const { return offsets[image + 1] - offsets[image]; }
   ObjectList<T> list(int64_t image) const {
     return {boxes.get() + offsets[image], nullptr, count(image)};
@@ -51,6 +56,7 @@ struct MatchImage {
   const int32_t* order;  // of the anchors, or null
   ObjectList<T> objects;
   const int32_t* rows;   // of the objects in what was given
+  bool rows_differ;      // from the places in the list
   bool ignoring;         // whether best_object holds kIgnored where an anchor is
   int32_t* best_object;  // [anchors]
   int64_t* index;        // [anchors]
@@ -85,23 +91,53 @@ struct IgnoreVisitor {
   }
 };
 
-struct Ignore {
-  template <class T>
-  SIGHTLINE_INLINE static void run(const MatchImage<T>& image, ObjectList<T> regions,
-                                   int32_t* nearby, T threshold, int64_t begin, int64_t end) {
-    IgnoreVisitor<T> visitor{threshold, image.best_object, {}};
-    visit_overlaps(image.anchors, image.order, begin, end, regions, nearby, visitor);
-  }
-};
+struct NoStore {};
 
-template <class T, bool kOrdered, class Store>
-struct BestVisitor : MaximaVisitor<T, kOrdered, Store> {
+template <class T, bool kOrdered>
+struct BestVisitor : MaximaVisitor<T, kOrdered, NoStore> {
   MatchImage<T> image;
+  MatchRule<T> rule;
+  T least;  // added to the highest IoU, so that it is -1 in an image without objects
 
   SIGHTLINE_INLINE void begin(BoxTile<T>& tile) {
     image.drop_ignored(tile);
-    MaximaVisitor<T, kOrdered, Store>::begin(tile);
+    MaximaVisitor<T, kOrdered, NoStore>::begin(tile);
   }
+  SIGHTLINE_INLINE void end(const BoxTile<T>& tile) {
+    using Int = LaneInt<T>;
+    Int own[kTileLanes], outcome[kTileLanes];
+    for (int64_t j = 0; j < kTileLanes; ++j) {
+      own[j] = larger(this->object_of[j], Int(0));
+      outcome[j] = rule.outcome(this->best[j] + least, own[j], Int(-1));
+    }
+    if (image.rows_differ)
+      for (int64_t j = 0; j < tile.size; ++j)
+        outcome[j] = outcome[j] < 0 ? outcome[j] : Int(image.rows[outcome[j]]);
+    if (image.order == nullptr && !image.ignoring) {
+      int64_t* const index = image.index + tile.begin;
+      int32_t* const best_object = image.best_object + tile.begin;
+      for (int64_t j = 0; j < tile.size; ++j) index[j] = outcome[j];
+      for (int64_t j = 0; j < tile.size; ++j) best_object[j] = static_cast<int32_t>(own[j]);
+      if (image.iou != nullptr) std::copy_n(this->best, tile.size, image.iou + tile.begin);
+      return;
+    }
+    for (int64_t j = 0; j < tile.size; ++j) {
+      const int64_t a = tile.index[j];
+      const bool ignored = image.ignoring && image.best_object[a] == kIgnored;
+      image.best_object[a] = ignored ? kIgnored : static_cast<int32_t>(own[j]);
+      image.index[a] = ignored ? kNeither : outcome[j];
+      if (image.iou != nullptr) image.iou[a] = this->best[j];
+    }
+  }
+};
+
+// What a task writes of one image.
+template <class T>
+struct MatchTask {
+  MatchImage<T> image;
+  ObjectList<T> regions;
+  ObjectMaxima<T> highest;  // of the objects over the anchors of the task
+  int32_t *nearby, *nearby_regions;
 };
 
 // The best object of the anchors begin <= position < end and what follows from it alone, and the
@@ -109,19 +145,30 @@ struct BestVisitor : MaximaVisitor<T, kOrdered, Store> {
 template <bool kOrdered>
 struct BestObjects {
   template <class T>
-  SIGHTLINE_INLINE static void run(const MatchImage<T>& image, ObjectMaxima<T> highest,
-                                   int32_t* nearby, MatchRule<T> rule, int64_t begin, int64_t end) {
-    const T least = image.objects.count > 0 ? T(0) : T(-1);
-    const MatchImage<T> to = image;
-    const auto store = [=](int64_t a, T best, int32_t object) SIGHTLINE_LAMBDA {
-      const bool ignored = to.ignoring && to.best_object[a] == kIgnored;
-      const int32_t own = std::max(object, 0);
-      to.best_object[a] = ignored ? kIgnored : own;
-      to.index[a] = ignored ? kNeither : rule.outcome(best + least, to.rows[own], -1);
-      if (to.iou != nullptr) to.iou[a] = best;
-    };
-    BestVisitor<T, kOrdered, decltype(store)> visitor{{highest, store, {}, {}, {}}, image};
-    visit_overlaps(image.anchors, image.order, begin, end, image.objects, nearby, visitor);
+  SIGHTLINE_INLINE static void run(const MatchTask<T>* tasks, int64_t count, MatchRule<T> rule,
+                                   Hull<T>* hulls,  // of each tile of all anchors, or null
+                                   int64_t begin, int64_t end) {
+    const T* const anchors = tasks[0].image.anchors;
+    const int32_t* const order = tasks[0].image.order;
+    BoxBlock<T> block;
+    for (int64_t start = begin; start < end; start += kBlockLanes) {
+      const int64_t last = std::min(start + kBlockLanes, end);
+      block.load(anchors, order, start, last);
+      for (int64_t t = 0; hulls != nullptr && t < block.count; ++t)
+        hulls[start / kTileLanes + t] = block.tiles[t].hull;
+      for (int64_t i = 0; i < count; ++i) {
+        const MatchTask<T>& task = tasks[i];
+        const MatchImage<T>& image = task.image;
+        if (image.ignoring) {
+          IgnoreVisitor<T> ignore{rule.ignore, image.best_object, {}};
+          visit_overlaps(block, task.regions, task.nearby_regions, ignore);
+        }
+        const T least = image.objects.count > 0 ? T(0) : T(-1);
+        BestVisitor<T, kOrdered> visitor{{task.highest, {}, {}, {}, {}}, image, rule, least};
+        visit_overlaps(block, image.objects, task.nearby, visitor);
+        if (image.ignoring) block.load(anchors, order, start, last);  // what was dropped of it
+      }
+    }
   }
 };
 
@@ -156,9 +203,40 @@ struct Restore {
   template <class T>
   SIGHTLINE_INLINE static void run(const MatchImage<T>& image, ObjectList<T> restoring,
                                    const T* highest, int32_t first, int32_t* nearby,
-                                   MatchRule<T> rule, int64_t begin, int64_t end) {
-    RestoringVisitor<T> visitor{image, highest, first, rule.takes_that_object, {}};
-    visit_overlaps(image.anchors, image.order, begin, end, restoring, nearby, visitor);
+                                   MatchRule<T> rule, const Hull<T>* hulls, int64_t begin,
+                                   int64_t end) {
+    RestoringVisitor<T> visitor{
+        image, highest, static_cast<LaneInt<T>>(first), rule.takes_that_object, {}};
+    BoxTile<T> tile;
+    for (int64_t start = begin; start < end; start += kBlockLanes) {
+      const int64_t last = std::min(start + kBlockLanes, end);
+      const int64_t tiles = (last - start + kTileLanes - 1) / kTileLanes;
+      const Hull<T>* const own = hulls + start / kTileLanes;
+      Hull<T> block;
+      for (int64_t t = 0; t < tiles; ++t) block.add(own[t].x1, own[t].y1, own[t].x2, own[t].y2);
+      int64_t found = 0;
+      for (int64_t k = 0; k < restoring.count; ++k) {
+        nearby[found] = restoring[k];
+        found += block.meets(restoring.boxes[restoring[k]]);
+      }
+      // Anchors are loaded only where one of the few objects lies.
+      for (int64_t t = 0; t < tiles; ++t) {
+        bool loaded = false;
+        const auto load = [&]() SIGHTLINE_LAMBDA {
+          tile.load(image.anchors, image.order, start + t * kTileLanes, last);
+          visitor.begin(tile);
+          loaded = true;
+        };
+        if (first >= 0) load();
+        for (int64_t k = 0; k < found; ++k) {
+          const Box<T> object = restoring.boxes[nearby[k]];
+          if (!own[t].meets(object)) continue;
+          if (!loaded) load();
+          if (tile.overlaps(object)) visitor.visit(tile, nearby[k], object);
+        }
+        if (loaded) visitor.end(tile);
+      }
+    }
   }
 };
 
@@ -199,7 +277,7 @@ void match_anchors_cpu(MatchInput<T> in, MatchOutput<T> out, MatchShape shape, M
   const auto part_index = std::make_unique<LaneInt<T>[]>(parts * total);
   const auto nearby = std::make_unique_for_overwrite<int32_t[]>(parts * total);
   const auto nearby_regions = std::make_unique_for_overwrite<int32_t[]>(parts * total_regions);
-  const int64_t grain = kPairsPerTask / (per_part * (total / images + 1)) + 1;
+  const int64_t grain = kPairsPerTask / (per_part * kImagesPerTask * (total / images + 1)) + 1;
 
   const auto image_of = [&](int64_t image) {
     const int64_t first = image * num_anchors;
@@ -207,35 +285,44 @@ void match_anchors_cpu(MatchInput<T> in, MatchOutput<T> out, MatchShape shape, M
                          order.get(),
                          objects.list(image),
                          objects.rows.get() + objects.offsets[image],
+                         !objects.is_whole(image),
                          regions.count(image) > 0,
                          best_object.get() + first,
                          out.index + first,
                          out.iou == nullptr ? nullptr : out.iou + first};
   };
+  // body(first image, last image, part, begin, end): of anchors begin <= position < end
   const auto for_each_part = [&](auto body) {
-    parallel_for(images * parts, grain, [&](int64_t first, int64_t last) {
+    const int64_t groups = (images + kImagesPerTask - 1) / kImagesPerTask;
+    parallel_for(parts * groups, grain, [&](int64_t first, int64_t last) {
       for (int64_t task = first; task < last; ++task) {
-        const int64_t image = task / parts, part = task % parts;
+        const int64_t image = task / parts * kImagesPerTask, part = task % parts;
         const int64_t begin = std::min(part * per_part, num_anchors);
-        body(image, part, begin, std::min(begin + per_part, num_anchors));
+        body(image, std::min(image + kImagesPerTask, images), part, begin,
+             std::min(begin + per_part, num_anchors));
       }
     });
   };
   const bool one_anchor = rule.allow_low_quality && rule.first_anchor_only;
   const bool needs_anchors = out.best_anchor != nullptr || one_anchor;
   const bool ordered = order != nullptr && needs_anchors;  // else ties need no care
-  for_each_part([&](int64_t image, int64_t part, int64_t begin, int64_t end) {
-    const MatchImage<T> of = image_of(image);
-    if (of.ignoring)
-      run_for_isa<Ignore>(of, regions.list(image),
-                          nearby_regions.get() + part * total_regions + regions.offsets[image],
-                          rule.ignore, begin, end);
-    const int64_t at = part * total + objects.offsets[image];
-    const ObjectMaxima<T> highest{part_highest.get() + at, part_index.get() + at};
+  const auto hulls = std::make_unique_for_overwrite<Hull<T>[]>(blocks * kTilesOfBlock);
+  for_each_part([&](int64_t first, int64_t last, int64_t part, int64_t begin, int64_t end) {
+    MatchTask<T> tasks[kImagesPerTask];
+    for (int64_t image = first; image < last; ++image) {
+      const int64_t at = part * total + objects.offsets[image];
+      tasks[image - first] = {image_of(image),
+                              regions.list(image),
+                              {part_highest.get() + at, part_index.get() + at},
+                              nearby.get() + at,
+                              nearby_regions.get() + part * total_regions + regions.offsets[image]};
+    }
+    Hull<T>* const to = first == 0 ? hulls.get() : nullptr;  // they are the same for all images
+    const auto* const own = static_cast<const MatchTask<T>*>(tasks);
     if (ordered)
-      run_for_isa<BestObjects<true>>(of, highest, nearby.get() + at, rule, begin, end);
+      run_for_isa<BestObjects<true>>(own, last - first, rule, to, begin, end);
     else
-      run_for_isa<BestObjects<false>>(of, highest, nearby.get() + at, rule, begin, end);
+      run_for_isa<BestObjects<false>>(own, last - first, rule, to, begin, end);
   });
   if (!rule.allow_low_quality && out.best_anchor == nullptr) return;
 
@@ -264,7 +351,7 @@ void match_anchors_cpu(MatchInput<T> in, MatchOutput<T> out, MatchShape shape, M
   // Only where an object's highest IoU over the anchors of a part is the highest of all can one of
   // them be restored.
   const auto chosen = std::make_unique_for_overwrite<int32_t[]>(parts * total);
-  for_each_part([&](int64_t image, int64_t part, int64_t begin, int64_t end) {
+  const auto restore = [&](int64_t image, int64_t part, int64_t begin, int64_t end) {
     const int64_t at = part * total + objects.offsets[image];
     const T* const highest_of_image = highest.get() + objects.offsets[image];
     int32_t* const restoring = chosen.get() + at;
@@ -281,7 +368,10 @@ void match_anchors_cpu(MatchInput<T> in, MatchOutput<T> out, MatchShape shape, M
     if (first < 0 && count == 0) return;
     const ObjectList<T> list{objects.boxes.get() + objects.offsets[image], restoring, count};
     run_for_isa<Restore>(image_of(image), list, highest_of_image, first, nearby.get() + at, rule,
-                         begin, end);
+                         static_cast<const Hull<T>*>(hulls.get()), begin, end);
+  };
+  for_each_part([&](int64_t first, int64_t last, int64_t part, int64_t begin, int64_t end) {
+    for (int64_t image = first; image < last; ++image) restore(image, part, begin, end);
   });
 }
 

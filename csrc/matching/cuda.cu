@@ -163,8 +163,9 @@ __global__ void decide_kernel(MatchShape shape, MatchRule<T> rule,
                               MatchOutput<T> out) {
   for (int64_t i = first_item(); i < shape.images * shape.anchors; i += item_stride()) {
     const T top = best[i];
-    out.index[i] =
-        top == T(kAnchorIgnored) ? kNeither : rule.outcome(top, out.index[i], restoring[i]);
+    out.index[i] = top == T(kAnchorIgnored)
+                       ? kNeither
+                       : rule.outcome(top, out.index[i], int64_t{restoring[i]});
     if (out.iou != nullptr) out.iou[i] = top > T(0) ? top : T(0);
   }
 }

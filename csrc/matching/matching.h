@@ -41,10 +41,12 @@ struct MatchRule {
   }
   // best is the anchor's highest IoU, or -1 in an image without objects; restoring the last object
   // that takes the anchor, or -1.
-  SIGHTLINE_HD int64_t outcome(T best, int64_t object, int64_t restoring) const {
-    if (restoring >= 0) return takes_that_object ? restoring : object;
-    if (best >= high && (best > T(0) || zero_matches)) return object;
-    return best >= low && best < high ? kNeither : kBackground;
+  template <class Int>
+  SIGHTLINE_HD Int outcome(T best, Int object, Int restoring) const {
+    const bool matched = (best >= high) & ((best > T(0)) | zero_matches);
+    const bool between = (best >= low) & (best < high);
+    const Int by_threshold = matched ? object : between ? Int(kNeither) : Int(kBackground);
+    return restoring < 0 ? by_threshold : takes_that_object ? restoring : object;
   }
 };
 
