@@ -85,13 +85,16 @@ def test_wide_instructions_stay_within_their_variants():
     variants = {"avx512": [], "avx2": []}
     for name, code in functions.items():
         if "run_avx512<" in name:
-            variants["avx512"].append(code)
+            if not name.endswith("[clone .cold]"):
+                variants["avx512"].append(code)
         elif "run_avx2<" in name:
-            variants["avx2"].append(code)
+            if not name.endswith("[clone .cold]"):
+                variants["avx2"].append(code)
             assert not binary.WIDE["avx512"].search(code), name
         else:
             assert not binary.WIDE["vex"].search(code), f"wide instruction outside: {name}"
     for level, codes in variants.items():
-        # A body that was not inlined would run as baseline code, silently.
+        # A body that was not inlined would run as baseline code, silently. What gcc splits off as
+        # cold, such as the way to an exception, holds no loop.
         used = [bool(binary.WIDE[level].search(code)) for code in codes]
         assert used and all(used), (level, used)
