@@ -8,6 +8,7 @@ from .assign_fcos import assign_fcos
 from .assign_sim_ota import assign_sim_ota
 from .assign_ssd import assign_ssd
 from .assign_task_aligned import assign_task_aligned
+from .assign_yolo import assign_yolo
 from .average_precision import accumulate_precision, average_precision, match_detections
 from .batch_norm import batch_norm_act
 from .boxes import (
@@ -48,6 +49,7 @@ __all__ = [
     "assign_sim_ota",
     "assign_ssd",
     "assign_task_aligned",
+    "assign_yolo",
     "average_precision",
     "batch_norm_act",
     "batched_nms",

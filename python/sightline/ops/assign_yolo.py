@@ -1,0 +1,137 @@
+"""YOLO: anchors of the cell that holds an object's centre, by their shapes."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ._arguments import (
+    as_floats,
+    backend,
+    check_choice,
+    check_count,
+    check_number,
+    has_torch_ops,
+    joined,
+)
+from ._objects import Objects, is_single, named, padded_boxes
+
+if has_torch_ops():
+    from . import _assign_yolo_torch  # noqa: F401  registers the rules
+
+Array = Any  # a torch.Tensor or a numpy.ndarray
+
+YOLO_RULES = ("v2", "v3", "v5")
+MAX_LEVELS = 16  # kMaxYoloLevels of csrc/assign_yolo/assign_yolo.h
+
+
+def assign_yolo(
+    gt_boxes: Objects,
+    anchor_sizes: Sequence[Array],
+    feature_sizes: Sequence[tuple[int, int]],
+    strides: Sequence[float],
+    *,
+    rule: str = "v3",
+    ratio_threshold: float = 4.0,
+    mask: Array | None = None,
+) -> Array:
+    """The object that each anchor learns, by the rules of YOLO.
+
+    An object takes anchors of the cell that holds its centre by their shapes. Rule "v2": in each
+    level the anchor of the highest shape IoU (both boxes about one centre). "v3": the best of all
+    levels' anchors. "v5": every anchor whose width and height are less than a factor
+    `ratio_threshold` larger or smaller than the object's, in that cell and in the nearest neighbour
+    along each axis. An anchor that several objects want goes to the one of the highest shape IoU,
+    of equals to the first.
+
+    Args:
+        gt_boxes: [G, 4] xyxy in pixels, a list of one such for each of B images, or [B, G, 4].
+            float16, bfloat16 and integers are computed in float32.
+        anchor_sizes: for each of at most 16 levels [K, 2], widths and heights in pixels.
+        feature_sizes: for each level (height, width) of its map in cells.
+        strides: for each level the side of a cell in pixels.
+        rule: "v2", "v3" or "v5".
+        ratio_threshold: above 1, rounded to the computing type; of rule "v5" alone.
+        mask: bool [B, G] beside `gt_boxes` [B, G, 4]: the rows that are objects.
+
+    Returns:
+        int64 [B, A], or [A] for one image: index of the object within its image, -1 background. A
+        is the sum of height * width * K, in the order of level, row, column, shape, which is that
+        of `sightline.models.grid_anchors`. Of equal shape IoUs an object takes the first anchor. A
+        box that is not finite, has no area, or whose centre lies beyond the map of a level takes
+        nothing there, and an anchor with a side that is not above 0 is not taken.
+
+    Raises:
+        ValueError: a wrong shape, device, rule, threshold, stride or size, or not as many
+        `anchor_sizes` as `feature_sizes` and `strides`. TypeError: a mixture of tensors and arrays,
+        or a dtype that is not a real number.
+
+    Whether an anchor that no object takes is ignored depends on its prediction: `box_iou_max` of
+    predictions and objects gives the overlap to hold against a threshold. Memory is that of the
+    result; time is A and the anchors of each object's cell. Nothing waits for a GPU.
+    docs/assignment/yolo.md says how others differ.
+
+    Source: Redmon & Farhadi, "YOLO9000", CVPR 2017, and "YOLOv3", 2018, section 2; "v5" is the rule
+    that YOLOv5 made known.
+
+    >>> import numpy as np
+    >>> sizes = [np.array([[8, 8], [8, 16]]), np.array([[32, 32]])]
+    >>> gt_boxes = np.array([[17, 2, 24, 14], [0, 0, 30, 30]])
+    >>> assign_yolo(gt_boxes, sizes, [(2, 2), (1, 1)], [16, 32])
+    array([-1, -1, -1,  0, -1, -1, -1, -1,  1])
+    """
+    shapes = named("anchor_sizes", anchor_sizes)
+    count = len(shapes)
+    if not 1 <= count <= MAX_LEVELS or hasattr(anchor_sizes, "shape"):
+        raise ValueError(
+            f"`anchor_sizes` must be a list of one array [K, 2] for each of 1 to {MAX_LEVELS} "
+            f"levels, got {'an array' if hasattr(anchor_sizes, 'shape') else count}"
+        )
+    boxes = named("gt_boxes", gt_boxes)
+    native = backend(**shapes, **boxes, mask=mask)
+    for name, sizes in shapes.items():
+        if len(sizes.shape) != 2 or sizes.shape[1] != 2:
+            raise ValueError(f"`{name}` must have shape [K, 2], got {list(sizes.shape)}")
+    for name, value in (("feature_sizes", feature_sizes), ("strides", strides)):
+        if len(value) != count:
+            raise ValueError(
+                f"`{name}` must have one entry for each of the {count} of `anchor_sizes`, "
+                f"got {len(value)}"
+            )
+    heights, widths = _cells(feature_sizes)
+    pixels = [_above(f"strides[{i}]", stride, 0) for i, stride in enumerate(strides)]
+    check_choice("rule", rule, YOLO_RULES)
+    ratio = _above("ratio_threshold", ratio_threshold, 1)
+    wide = as_floats(**shapes, **boxes)[:count]
+    objects = padded_boxes(gt_boxes, mask, wide[0])
+    index = native.assign_yolo(
+        objects,
+        joined(wide),
+        [sizes.shape[0] for sizes in wide],
+        heights,
+        widths,
+        pixels,
+        int(rule[1:]),
+        ratio,
+    )
+    return index[0] if is_single(gt_boxes) else index
+
+
+def _cells(feature_sizes: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    for i, size in enumerate(feature_sizes):
+        if len(size) != 2:
+            raise ValueError(f"`feature_sizes[{i}]` must be (height, width), got {size}")
+    heights, widths = (
+        [
+            check_count(f"feature_sizes[{i}]", s[axis], at_least=0)
+            for i, s in enumerate(feature_sizes)
+        ]
+        for axis in (0, 1)
+    )
+    return heights, widths
+
+
+def _above(name: str, value: Any, least: float) -> float:
+    number = check_number(name, value)
+    if not least < number < math.inf:
+        raise ValueError(f"`{name}` must be finite and above {least}, got {value}")
+    return number
