@@ -6,7 +6,14 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError("sightline.models needs torch: pip install 'sightline[torch]'") from error
 
-from sightline.models.anchors import default_anchors, fit_anchors, grid_anchors, kmeans_anchors
+from sightline.models.anchors import (
+    best_possible_recall,
+    default_anchors,
+    fit_anchors,
+    grid_anchors,
+    grid_points,
+    kmeans_anchors,
+)
 from sightline.models.batch_norm import BatchNormAct2d, convert_batch_norm
 from sightline.models.create import create_model, list_models
 from sightline.models.detector import AnchorDetector
@@ -21,11 +28,13 @@ __all__ = [
     "BatchNormAct2d",
     "LightTrunk",
     "ResNet",
+    "best_possible_recall",
     "convert_batch_norm",
     "create_model",
     "default_anchors",
     "fit_anchors",
     "grid_anchors",
+    "grid_points",
     "kmeans_anchors",
     "list_models",
     "resnet18",

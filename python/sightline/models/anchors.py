@@ -7,11 +7,39 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+Sizes = NDArray[np.float64]
 
-def _shape_iou(sizes: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
-    """IoU of boxes `[N, 2]` (width, height) and `[K, 2]` that share a centre: `[N, K]`."""
-    overlap = np.minimum(sizes[:, None], centres[None]).prod(2)
-    return overlap / (sizes.prod(1)[:, None] + centres.prod(1)[None] - overlap)
+# Boxes gone through at a time: a few arrays of this length stay in a core's cache.
+_CHUNK = 1 << 14
+
+
+def _best_shapes(sizes: Sizes, centres: Sizes) -> tuple[Sizes, NDArray[np.int64]]:
+    """The highest IoU of each of `[N, 2]` with `[K, 2]` (width, height) about one centre; whose.
+
+    Of equals the first. No matrix is held.
+    """
+    best, nearest = np.empty(len(sizes)), np.empty(len(sizes), np.int64)
+    for start in range(0, len(sizes), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        width, height = np.ascontiguousarray(sizes[chunk].T)
+        area = width * height
+        highest, index = np.full(len(area), -1.0), np.zeros(len(area), np.int64)
+        for k, (w, h) in enumerate(centres):
+            overlap = np.minimum(width, w) * np.minimum(height, h)
+            iou = overlap / (area + w * h - overlap)
+            index[iou > highest] = k
+            np.maximum(highest, iou, out=highest)
+        best[chunk], nearest[chunk] = highest, index
+    return best, nearest
+
+
+def _checked_sizes(name: str, sizes: ArrayLike) -> Sizes:
+    checked = np.asarray(sizes, np.float64)
+    if checked.ndim != 2 or checked.shape[1] != 2 or len(checked) == 0:
+        raise ValueError(f"`{name}` must have shape [N, 2] with N >= 1, got {list(checked.shape)}")
+    if not (np.isfinite(checked).all() and (checked > 0).all()):
+        raise ValueError(f"`{name}` must be finite and above 0; drop degenerate boxes first")
+    return checked
 
 
 def kmeans_anchors(sizes: ArrayLike, count: int, *, max_rounds: int = 300) -> NDArray[np.float64]:
@@ -25,36 +53,66 @@ def kmeans_anchors(sizes: ArrayLike, count: int, *, max_rounds: int = 300) -> ND
     Returns `[count, 2]` float64. There is no chance in it: the first centres are the boxes at even
     steps of log-area between the 2nd and the 98th percentile, so that rare sizes have a centre too,
     an equal distance goes to the first centre, and a centre left without boxes stays where it is.
-    Costs O(N * count) a round. Raises ValueError where there is no box or a size is not above 0.
+    Time is N * count a round, memory a few numbers a box. Raises ValueError where there is no box
+    or a size is not above 0.
     Source: Redmon and Farhadi, "YOLO9000", CVPR 2017, section 2.
 
     >>> kmeans_anchors([[10, 10], [12, 12], [40, 20], [44, 20]], 2)
     array([[11., 11.],
            [42., 20.]])
     """
-    sizes = np.asarray(sizes, np.float64)
-    if sizes.ndim != 2 or sizes.shape[1] != 2 or len(sizes) == 0:
-        raise ValueError(f"`sizes` must have shape [N, 2] with N >= 1, got {list(sizes.shape)}")
-    if not (np.isfinite(sizes).all() and (sizes > 0).all()):
-        raise ValueError("`sizes` must be finite and above 0; drop degenerate boxes first")
+    sizes = _checked_sizes("sizes", sizes)
     if count < 1:
         raise ValueError(f"`count` must be at least 1, got {count}")
     log_area = np.log(sizes.prod(1))
     low, high = np.percentile(log_area, [2, 98])
     wanted = np.linspace(low, high, count)
-    centres = sizes[np.abs(log_area[:, None] - wanted[None]).argmin(0)]
+    centres = np.array([sizes[np.abs(log_area - area).argmin()] for area in wanted])
     for _ in range(max_rounds):
-        nearest = _shape_iou(sizes, centres).argmax(1)
-        moved = np.array(
-            [
-                sizes[nearest == k].mean(0) if (nearest == k).any() else centres[k]
-                for k in range(count)
-            ]
-        )
+        nearest = _best_shapes(sizes, centres)[1]
+        members = np.bincount(nearest, minlength=count)[:, None]
+        sums = [np.bincount(nearest, weights=side, minlength=count) for side in sizes.T]
+        moved = np.where(members > 0, np.stack(sums, 1) / np.maximum(members, 1), centres)
         if np.array_equal(moved, centres):
             break
         centres = moved
     return centres[np.argsort(centres.prod(1), kind="stable")]
+
+
+def best_possible_recall(
+    sizes: ArrayLike, anchor_sizes: ArrayLike, threshold: float, *, rule: str = "v3"
+) -> float:
+    """Return the share of boxes that some anchor fits, as far as shapes alone decide it.
+
+    Args:
+        sizes: `[N, 2]` widths and heights of boxes in network pixels, all above 0.
+        anchor_sizes: `[K, 2]` widths and heights of the anchors of all levels, all above 0.
+        threshold: what makes a fit: for rules "v2" and "v3" a shape IoU of at least this, in
+            [0, 1]; for "v5" a width and a height that differ by less than this factor, above 1.
+        rule: "v2", "v3" or "v5", as for `sightline.ops.assign_yolo`.
+
+    Memory is a few numbers a box. Raises ValueError for sizes without a row or not above 0, a
+    threshold out of range or another rule.
+
+    >>> best_possible_recall([[10, 10], [30, 10]], [[10, 10], [20, 20]], 0.5)
+    0.5
+    >>> best_possible_recall([[10, 10], [30, 10]], [[10, 10], [20, 20]], 4.0, rule="v5")
+    1.0
+    """
+    boxes, anchors = _checked_sizes("sizes", sizes), _checked_sizes("anchor_sizes", anchor_sizes)
+    if rule not in ("v2", "v3", "v5"):
+        raise ValueError(f"`rule` must be one of 'v2', 'v3', 'v5', got {rule!r}")
+    if rule == "v5":
+        if not threshold > 1:
+            raise ValueError(f"`threshold` of rule 'v5' is a factor above 1, got {threshold}")
+        fits = np.zeros(len(boxes), bool)
+        for anchor in anchors:
+            fits |= np.maximum(boxes / anchor, anchor / boxes).max(1) < threshold
+    else:
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"`threshold` must lie in [0, 1], got {threshold}")
+        fits = _best_shapes(boxes, anchors)[0] >= threshold
+    return float(fits.mean())
 
 
 def fit_anchors(
@@ -91,9 +149,25 @@ def grid_anchors(sizes: Tensor, stride: int, height: int, width: int) -> Tensor:
     Anchors are centred on the cells, `((column + .5) * stride, (row + .5) * stride)`, and ordered
     by row, column, then size.
     """
-    rows = (torch.arange(height, device=sizes.device, dtype=sizes.dtype) + 0.5) * stride
-    columns = (torch.arange(width, device=sizes.device, dtype=sizes.dtype) + 0.5) * stride
+    points = grid_points(stride, height, width, dtype=sizes.dtype, device=sizes.device)
+    centres = points[:, None]
+    return torch.cat((centres - sizes / 2, centres + sizes / 2), -1).reshape(-1, 4)
+
+
+def grid_points(
+    stride: float,
+    height: int,
+    width: int,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Return the centres of a map's cells, `[height * width, 2]` (x, y) in pixels, row by row.
+
+    >>> grid_points(8, 1, 2).tolist()
+    [[4.0, 4.0], [12.0, 4.0]]
+    """
+    rows = (torch.arange(height, device=device, dtype=dtype) + 0.5) * stride
+    columns = (torch.arange(width, device=device, dtype=dtype) + 0.5) * stride
     y, x = torch.meshgrid(rows, columns, indexing="ij")
-    centres = torch.stack((x, y), -1)[:, :, None]
-    corners = torch.cat((centres - sizes / 2, centres + sizes / 2), -1)
-    return corners.reshape(-1, 4)
+    return torch.stack((x, y), -1).reshape(-1, 2)
