@@ -30,7 +30,7 @@ Tensor encode_boxes(const Tensor& boxes, const Tensor& anchors, double wx, doubl
                     double wh) {
   const int64_t m = anchors_of(boxes, anchors), n = boxes.numel() / 4;
   const DeviceScope scope(boxes);
-  const Tensor b = torch::stable::contiguous(boxes), a = torch::stable::contiguous(anchors);
+  const Tensor b = as_contiguous(boxes), a = as_contiguous(anchors);
   Tensor out = torch::stable::new_empty(b, b.sizes());
   dispatch_float(b, [&]<class T>(T) {
     const BoxCoding<T> coding = coding_of<T>(wx, wy, ww, wh, false, 0, 0);
@@ -48,7 +48,7 @@ Tensor decode_boxes(const Tensor& deltas, const Tensor& anchors, double wx, doub
                     double wh, bool clip, double height, double width) {
   const int64_t m = anchors_of(deltas, anchors), n = deltas.numel() / 4;
   const DeviceScope scope(deltas);
-  const Tensor d = torch::stable::contiguous(deltas), a = torch::stable::contiguous(anchors);
+  const Tensor d = as_contiguous(deltas), a = as_contiguous(anchors);
   Tensor out = torch::stable::new_empty(d, d.sizes());
   dispatch_float(d, [&]<class T>(T) {
     const BoxCoding<T> coding = coding_of<T>(wx, wy, ww, wh, clip, height, width);
@@ -69,8 +69,8 @@ std::tuple<Tensor, Tensor> encode_boxes_backward(const Tensor& grad, const Tenso
   check_alike(grad, boxes, "grad and boxes");
   STD_TORCH_CHECK(rows_of(grad, "grad") == n, "grad must have the shape of boxes");
   const DeviceScope scope(boxes);
-  const Tensor g = torch::stable::contiguous(grad);
-  const Tensor b = torch::stable::contiguous(boxes), a = torch::stable::contiguous(anchors);
+  const Tensor g = as_contiguous(grad);
+  const Tensor b = as_contiguous(boxes), a = as_contiguous(anchors);
   Tensor grad_boxes = torch::stable::new_empty(b, b.sizes());
   Tensor grad_anchors = torch::stable::new_empty(b, b.sizes());
   dispatch_float(b, [&]<class T>(T) {
@@ -94,8 +94,8 @@ std::tuple<Tensor, Tensor> decode_boxes_backward(const Tensor& grad, const Tenso
   check_alike(grad, deltas, "grad and deltas");
   STD_TORCH_CHECK(rows_of(grad, "grad") == n, "grad must have the shape of deltas");
   const DeviceScope scope(deltas);
-  const Tensor g = torch::stable::contiguous(grad);
-  const Tensor d = torch::stable::contiguous(deltas), a = torch::stable::contiguous(anchors);
+  const Tensor g = as_contiguous(grad);
+  const Tensor d = as_contiguous(deltas), a = as_contiguous(anchors);
   Tensor grad_deltas = torch::stable::new_empty(d, d.sizes());
   Tensor grad_anchors = torch::stable::new_empty(d, d.sizes());
   dispatch_float(d, [&]<class T>(T) {

@@ -18,12 +18,12 @@ void check_batches(const Tensor& boxes1, const Tensor& boxes2) {
 std::tuple<Tensor, Tensor, Tensor, Tensor> box_iou_max(const Tensor& boxes1, const Tensor& boxes2) {
   check_batches(boxes1, boxes2);
   const DeviceScope scope(boxes1);
-  const Tensor a = torch::stable::contiguous(boxes1), b = torch::stable::contiguous(boxes2);
+  const Tensor a = as_contiguous(boxes1), b = as_contiguous(boxes2);
   const int64_t batch = a.size(0), n = a.size(1), m = b.size(1);
-  Tensor row_max = torch::stable::new_empty(a, {batch, n});
-  Tensor row_argmax = torch::stable::new_empty(a, {batch, n}, ScalarType::Long);
-  Tensor column_max = torch::stable::new_empty(a, {batch, m});
-  Tensor column_argmax = torch::stable::new_empty(a, {batch, m}, ScalarType::Long);
+  Tensor row_max = allocate(a, {batch, n}, a.scalar_type());
+  Tensor row_argmax = allocate(a, {batch, n}, ScalarType::Long);
+  Tensor column_max = allocate(a, {batch, m}, a.scalar_type());
+  Tensor column_argmax = allocate(a, {batch, m}, ScalarType::Long);
   dispatch_float(a, [&]<class T>(T) {
     const T *p = a.const_data_ptr<T>(), *q = b.const_data_ptr<T>();
     const IouMaxima<T> out{row_max.mutable_data_ptr<T>(), row_argmax.mutable_data_ptr<int64_t>(),
@@ -70,14 +70,14 @@ std::tuple<Tensor, Tensor> box_iou_max_backward(const Tensor& grad_row, const Te
                       column_argmax.scalar_type() == ScalarType::Long,
                   "gradients and int64 arguments must have shapes [B, N] and [B, M]");
   const DeviceScope scope(boxes1);
-  const auto contiguous = [](const Tensor& t) { return torch::stable::contiguous(t); };
+  const auto contiguous = [](const Tensor& t) { return as_contiguous(t); };
   const Tensor a = contiguous(boxes1), b = contiguous(boxes2);
   const Tensor gr = contiguous(grad_row), gc = contiguous(grad_column);
   const Tensor ra = contiguous(row_argmax), ca = contiguous(column_argmax);
   check_arguments(ra, m);
   check_arguments(ca, n);
-  Tensor grad1 = torch::stable::new_empty(a, {batch, n, 4});
-  Tensor grad2 = torch::stable::new_empty(b, {batch, m, 4});
+  Tensor grad1 = allocate(a, {batch, n, 4}, a.scalar_type());
+  Tensor grad2 = allocate(b, {batch, m, 4}, b.scalar_type());
   dispatch_float(a, [&]<class T>(T) {
     for (int64_t i = 0; i < batch; ++i) {
       const T *p = a.const_data_ptr<T>() + 4 * n * i, *q = b.const_data_ptr<T>() + 4 * m * i;

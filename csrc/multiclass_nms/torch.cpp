@@ -29,11 +29,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes, c
                                                           bool agnostic) {
   const MulticlassShape shape = shape_of(boxes, scores, max_detections, pre_top_k, agnostic);
   const DeviceScope scope(boxes);
-  const Tensor b = torch::stable::contiguous(boxes), s = torch::stable::contiguous(scores);
-  Tensor out_boxes = torch::stable::new_empty(b, {shape.images, max_detections, 4});
-  Tensor out_scores = torch::stable::new_empty(s, {shape.images, max_detections});
-  Tensor labels = torch::stable::new_empty(b, {shape.images, max_detections}, ScalarType::Long);
-  Tensor counts = torch::stable::new_empty(b, {shape.images}, ScalarType::Long);
+  const Tensor b = as_contiguous(boxes), s = as_contiguous(scores);
+  Tensor out_boxes = allocate(b, {shape.images, max_detections, 4}, b.scalar_type());
+  Tensor out_scores = allocate(s, {shape.images, max_detections}, s.scalar_type());
+  Tensor labels = allocate(b, {shape.images, max_detections}, ScalarType::Long);
+  Tensor counts = allocate(b, {shape.images}, ScalarType::Long);
   dispatch_float(b, [&]<class T>(T) {
     dispatch_float(s, [&]<class S>(S) {
       const T* const p = b.const_data_ptr<T>();

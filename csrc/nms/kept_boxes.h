@@ -68,6 +68,7 @@ class KeptBoxes {
 
   // Whether a box that was added with a position of at least `since` suppresses this one.
   SIGHTLINE_INLINE bool suppresses_any(const Box<T>& box, int64_t since) const {
+    if (!hashed_ && blocks_in_use_ > kBlocksApart && !may_hit_any(box)) return false;
     return visit(box, since, [&](int64_t b) SIGHTLINE_LAMBDA {
       return may_hit(blocks_[b], box) && hits(blocks_[b], box) != 0;
     });
@@ -88,7 +89,8 @@ class KeptBoxes {
   }
 
  private:
-  static constexpr int64_t kFlat = 128;          // up to this many, all are tested
+  static constexpr int64_t kFlat = 256;          // up to this many, all are tested
+  static constexpr int64_t kBlocksApart = 4;     // few blocks are tested one by one
   static constexpr int64_t kBoxesPerBucket = 8;  // if all n are kept
   static constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
   // The longer sides of the boxes of a level lie within a factor 2^(2^kOctavesLog2).
@@ -112,6 +114,17 @@ class KeptBoxes {
     Lane any = 0;
     for (int k = 0; k < kLanes; ++k)
       any |= may_suppress(box_of(block, k), box, share_) ? Lane(1) : Lane(0);
+    return any != 0;
+  }
+  // Of all blocks: the lanes are put together once, which costs as much as two blocks.
+  SIGHTLINE_INLINE bool may_hit_any(const Box<T>& box) const {
+    constexpr int kHalf = kLanes / 2;
+    Lane lanes[kLanes] = {};
+    for (int64_t b = 0; b < blocks_in_use_; ++b)
+      for (int k = 0; k < kLanes; ++k)
+        lanes[k] |= may_suppress(box_of(blocks_[b], k), box, share_) ? Lane(1) : Lane(0);
+    Lane any = 0;
+    for (int k = 0; k < kHalf; ++k) any |= lanes[k] | lanes[k + kHalf];  // gcc is slow to fold 16
     return any != 0;
   }
   // A bit for each lane whose box suppresses this one.

@@ -107,7 +107,7 @@ std::tuple<Tensor, Tensor> nms_suppressed_by(const Tensor& boxes, const Tensor& 
     check_idxs(*idxs, boxes);
     i = as_contiguous(*idxs);
   }
-  Tensor by = torch::stable::new_empty(boxes, {boxes.size(0)}, ScalarType::Long);
+  Tensor by = allocate(boxes, {boxes.size(0)}, ScalarType::Long);
   Tensor keep = suppress_segments(boxes, scores, i ? &*i : nullptr, iou_threshold, &by);
   return {keep, by};
 }
