@@ -12,7 +12,8 @@
     sightline::AtssLevels levels{0, {}};                                                         \
     int64_t end = 0;                                                                             \
     for (int64_t l = 0; l < num_levels; ++l) levels.end[levels.count++] = end += level_sizes[l]; \
-    WorkspaceMemory memory(sightline::assign_atss_workspace_bytes<T>(levels, images, objects));  \
+    cuda_on_cpu::WorkspaceMemory memory(                                                         \
+        sightline::assign_atss_workspace_bytes<T>(levels, images, objects));                     \
     sightline::assign_atss_cuda(anchors, gt_boxes, out, levels, images, objects, top_k,          \
                                 memory.get(), {});                                               \
     return memory.fence_is_whole() ? 0 : -1;                                                     \

@@ -13,7 +13,7 @@
       int64_t objects, int64_t classes, int64_t top_k, int64_t kept, double alpha, double beta,   \
       bool complete) {                                                                            \
     using sightline::math::Exponent;                                                              \
-    WorkspaceMemory memory(                                                                       \
+    cuda_on_cpu::WorkspaceMemory memory(                                                          \
         sightline::assign_task_aligned_workspace_bytes<T>(images, anchors, objects, top_k));      \
     sightline::assign_task_aligned_cuda<T>(                                                       \
         {scores, boxes, points, gt_boxes, labels, images, anchors, objects, classes},             \
@@ -26,7 +26,7 @@
       const int64_t* labels, int64_t* index, T* overlap, int64_t images, int64_t anchors,         \
       int64_t objects, int64_t classes, int64_t top_k, double center_radius, double iou_weight,   \
       double class_weight) {                                                                      \
-    WorkspaceMemory memory(                                                                       \
+    cuda_on_cpu::WorkspaceMemory memory(                                                          \
         sightline::assign_sim_ota_workspace_bytes<T>(images, anchors, objects, top_k));           \
     sightline::assign_sim_ota_cuda<T>(                                                            \
         {scores, boxes, points, strides, gt_boxes, labels, images, anchors, objects, classes},    \

@@ -2,7 +2,7 @@
 #include "matching/matching.h"
 
 #include "cuda_runtime.h"
-#include "memory.h"
+#include "workspace_memory.h"
 
 namespace {
 

@@ -2,7 +2,6 @@
 #include "nms/nms.h"
 
 #include "cuda_runtime.h"
-#include "memory.h"
 #include "multiclass_nms/multiclass_nms.h"
 #include "nms_padded/nms_padded.h"
 #include "workspace_memory.h"

@@ -1,9 +1,11 @@
-// What an op under test gets for its workspace.
+// The workspace of an op under test.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 #include <memory>
+
+namespace cuda_on_cpu {
 
 // Of exactly the size asked for, full of garbage, with a fence that must be whole at the end.
 class WorkspaceMemory {
@@ -29,3 +31,5 @@ class WorkspaceMemory {
   int64_t bytes_;
   std::unique_ptr<unsigned char[]> memory_;
 };
+
+}  // namespace cuda_on_cpu
