@@ -31,8 +31,8 @@ std::tuple<Tensor, Tensor> nms_padded(const Tensor& boxes, const Tensor& scores,
   const PaddedShape shape = shape_of(boxes, scores, idxs, max_detections);
   const DeviceScope scope(boxes);
   const Tensor b = as_contiguous(boxes), s = as_contiguous(scores);
-  const std::optional<Tensor> i = idxs ? std::optional(as_contiguous(*idxs)) : std::nullopt;
-  const int64_t* const segments = i ? i->const_data_ptr<int64_t>() : nullptr;
+  const Tensor i = idxs ? as_contiguous(*idxs) : Tensor();
+  const int64_t* const segments = idxs ? i.const_data_ptr<int64_t>() : nullptr;
   Tensor indices = allocate(b, {shape.images, max_detections}, ScalarType::Long);
   Tensor counts = allocate(b, {shape.images}, ScalarType::Long);
   dispatch_float(b, [&]<class T>(T) {
