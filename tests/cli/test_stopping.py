@@ -16,10 +16,14 @@ from ..trained import quick_words
 EPOCHS = 6
 
 # `sightline`, but after the line of the second epoch it waits for the end of its input, so that the
-# signal finds it in training however slow the machine is.
+# signal finds it in training however slow the machine is. Jobs that a script starts in the
+# background ignore SIGINT, and hand that down to what they start.
 WAITING = """
+import signal
 import sys
 from sightline.cli import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Output:
     def __init__(self, stream):
