@@ -3,6 +3,7 @@
 #include <tuple>
 
 #include "assign_sim_ota/assign_sim_ota.h"
+#include "common/predictions_torch.h"
 
 namespace sightline {
 namespace {
@@ -12,28 +13,11 @@ std::tuple<Tensor, Tensor> assign_sim_ota(const Tensor& scores, const Tensor& bo
                                           const Tensor& gt_boxes, const Tensor& gt_labels,
                                           int64_t top_k, double center_radius, double iou_weight,
                                           double class_weight) {
-  STD_TORCH_CHECK(scores.dim() == 3, "scores must have shape [B, A, C]");
-  const int64_t images = scores.size(0), anchors = scores.size(1);
-  STD_TORCH_CHECK(
-      boxes.dim() == 3 && boxes.size(0) == images && boxes.size(1) == anchors && boxes.size(2) == 4,
-      "boxes must have shape [B, A, 4]");
-  STD_TORCH_CHECK(points.dim() == 2 && points.size(0) == anchors && points.size(1) == 2,
-                  "points must have shape [A, 2]");
+  check_predictions(scores, boxes, points, gt_boxes, gt_labels);
+  const int64_t images = scores.size(0), anchors = scores.size(1), objects = gt_boxes.size(1);
   STD_TORCH_CHECK(strides.dim() == 1 && strides.size(0) == anchors, "strides must have shape [A]");
-  STD_TORCH_CHECK(gt_boxes.dim() == 3 && gt_boxes.size(0) == images && gt_boxes.size(2) == 4,
-                  "gt_boxes must have shape [B, G, 4]");
-  const int64_t objects = gt_boxes.size(1);
-  STD_TORCH_CHECK(
-      gt_labels.dim() == 2 && gt_labels.size(0) == images && gt_labels.size(1) == objects,
-      "gt_labels must have shape [B, G]");
-  STD_TORCH_CHECK(gt_labels.scalar_type() == ScalarType::Long &&
-                      gt_labels.get_device_index() == scores.get_device_index(),
-                  "gt_labels must hold int64 on the device of scores");
   STD_TORCH_CHECK(top_k >= 1 && top_k <= kMaxCandidates, "top_k must lie in [1, 512]");
-  check_alike(scores, boxes, "scores and boxes");
-  check_alike(scores, points, "scores and points");
   check_alike(scores, strides, "scores and strides");
-  check_alike(scores, gt_boxes, "scores and gt_boxes");
   const DeviceScope scope(scores);
   const Tensor s = as_contiguous(scores), p = as_contiguous(boxes), xy = as_contiguous(points),
                st = as_contiguous(strides), g = as_contiguous(gt_boxes),

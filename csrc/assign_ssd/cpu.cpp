@@ -15,10 +15,6 @@ constexpr int64_t kPairsPerTask = 1 << 17;
 // otherwise look through all anchors at every turn.
 constexpr int64_t kCandidates = 32;
 
-constexpr auto serial_for = [](int64_t n, int64_t, Range body) {
-  if (n > 0) body(0, n);
-};
-
 // Anchors, one array a field, each padded to whole tiles with boxes that lie nowhere.
 template <class T>
 struct AnchorColumns {

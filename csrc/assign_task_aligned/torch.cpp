@@ -3,6 +3,7 @@
 #include <tuple>
 
 #include "assign_task_aligned/assign_task_aligned.h"
+#include "common/predictions_torch.h"
 
 namespace sightline {
 namespace {
@@ -11,26 +12,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> assign_task_aligned(
     const Tensor& scores, const Tensor& boxes, const Tensor& points, const Tensor& gt_boxes,
     const Tensor& gt_labels, int64_t top_k, int64_t kept, double alpha, double beta,
     bool complete) {
-  STD_TORCH_CHECK(scores.dim() == 3, "scores must have shape [B, A, C]");
-  const int64_t images = scores.size(0), anchors = scores.size(1);
-  STD_TORCH_CHECK(
-      boxes.dim() == 3 && boxes.size(0) == images && boxes.size(1) == anchors && boxes.size(2) == 4,
-      "boxes must have shape [B, A, 4]");
-  STD_TORCH_CHECK(points.dim() == 2 && points.size(0) == anchors && points.size(1) == 2,
-                  "points must have shape [A, 2]");
-  STD_TORCH_CHECK(gt_boxes.dim() == 3 && gt_boxes.size(0) == images && gt_boxes.size(2) == 4,
-                  "gt_boxes must have shape [B, G, 4]");
-  const int64_t objects = gt_boxes.size(1);
-  STD_TORCH_CHECK(
-      gt_labels.dim() == 2 && gt_labels.size(0) == images && gt_labels.size(1) == objects,
-      "gt_labels must have shape [B, G]");
-  STD_TORCH_CHECK(gt_labels.scalar_type() == ScalarType::Long &&
-                      gt_labels.get_device_index() == scores.get_device_index(),
-                  "gt_labels must hold int64 on the device of scores");
+  check_predictions(scores, boxes, points, gt_boxes, gt_labels);
+  const int64_t images = scores.size(0), anchors = scores.size(1), objects = gt_boxes.size(1);
   STD_TORCH_CHECK(top_k >= 1 && top_k <= kMaxTopK && kept >= 1, "top_k must lie in [1, 512]");
-  check_alike(scores, boxes, "scores and boxes");
-  check_alike(scores, points, "scores and points");
-  check_alike(scores, gt_boxes, "scores and gt_boxes");
   const DeviceScope scope(scores);
   const Tensor s = as_contiguous(scores), p = as_contiguous(boxes), xy = as_contiguous(points),
                g = as_contiguous(gt_boxes), l = as_contiguous(gt_labels);

@@ -121,10 +121,6 @@ struct Decay {
   }
 };
 
-inline constexpr auto serial_for = [](int64_t n, int64_t, Range body) {
-  if (n > 0) body(0, n);
-};
-
 template <class T>
 void decay_segment(const T* boxes, const T* scores, const int64_t* items /* [n], best first */,
                    int64_t n, const MatrixNmsSettings<T>& settings, T* decayed,

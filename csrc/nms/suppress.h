@@ -14,10 +14,6 @@
 
 namespace sightline {
 
-inline constexpr auto serial_for = [](int64_t n, int64_t, Range body) {
-  if (n > 0) body(0, n);
-};
-
 // Sorted boxes, one array a field: consecutive boxes fill the lanes of a vector.
 template <class T>
 struct BoxColumns {

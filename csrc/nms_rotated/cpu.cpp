@@ -9,10 +9,6 @@ namespace {
 constexpr int64_t kLargeSegment = 4096;
 constexpr int64_t kBoxesPerTask = 1024;
 
-constexpr auto serial_for = [](int64_t n, int64_t, Range body) {
-  if (n > 0) body(0, n);
-};
-
 }  // namespace
 
 template <class T, class S>
