@@ -83,3 +83,23 @@ def draw_scores(rng, shape, dtype) -> np.ndarray:
         for value in (np.nan, np.inf, -np.inf, -0.0):
             scores[rng.random(shape) < 0.03] = value
     return scores.astype(dtype)
+
+
+def draw_decay_case(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes [n, 4] and scores [n] of one type: small and large spreads, ties, repeats, bad ones."""
+    n = int(rng.integers(0, 200)) if rng.random() < 0.9 else int(rng.integers(0, 6))
+    dtype = rng.choice([np.float32, np.float64])
+    spread = rng.choice([20, 100, 1000])
+    corner = rng.uniform(-spread, spread, (n, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(-5, 60, (n, 2))], 1)
+    if rng.random() < 0.5:
+        boxes = np.round(boxes)
+    if rng.random() < 0.3 and n:
+        boxes[rng.random(boxes.shape) < 0.03] = rng.choice([np.nan, np.inf, -np.inf, 1e30, -1e30])
+    boxes = boxes[rng.integers(0, n, n)] if rng.random() < 0.2 and n else boxes
+    scores = rng.uniform(-0.1, 1, n)
+    if rng.random() < 0.5:
+        scores = np.round(scores, int(rng.integers(1, 4)))
+    if rng.random() < 0.2:
+        scores[rng.random(n) < 0.05] = rng.choice([np.nan, np.inf, -0.0])
+    return boxes.astype(dtype), scores.astype(dtype)
