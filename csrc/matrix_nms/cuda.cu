@@ -1,6 +1,6 @@
 #include "common/cuda.h"
 #include "common/radix_sort.h"
-#include "common/sort_keys.h"
+#include "common/sort_keys.cuh"
 #include "common/workspace.h"
 #include "matrix_nms/matrix_nms.h"
 
@@ -8,26 +8,6 @@ namespace sightline {
 namespace {
 
 constexpr int kTile = kThreads;  // better boxes in shared memory at once
-
-// One thread a box.
-template <class T>
-__global__ void score_keys_kernel(const T* __restrict__ scores,    // [n]
-                                  ScoreKey<T>* __restrict__ keys,  // [n]
-                                  int64_t* __restrict__ indices,   // [n]
-                                  int64_t n) {
-  for (int64_t i = first_item(); i < n; i += item_stride()) {
-    keys[i] = score_key(scores[i]);
-    indices[i] = i;
-  }
-}
-
-// One thread a rank.
-__global__ void segment_keys_kernel(const int64_t* __restrict__ idxs,   // [n]
-                                    const int64_t* __restrict__ order,  // [n]
-                                    uint64_t* __restrict__ keys,        // [n]
-                                    int64_t n) {
-  for (int64_t r = first_item(); r < n; r += item_stride()) keys[r] = integer_key(idxs[order[r]]);
-}
 
 // One thread a position.
 template <class T>
@@ -173,7 +153,8 @@ void matrix_nms_cuda(const T* boxes, const T* scores, const int64_t* idxs, T* de
   const int64_t* order = buffer.order;
   const uint64_t* segments = nullptr;
   if (idxs != nullptr) {
-    segment_keys_kernel<<<blocks, kThreads, 0, s>>>(idxs, buffer.order, buffer.segment_keys, n);
+    segment_keys_kernel<<<blocks, kThreads, 0, s>>>(idxs, buffer.order, buffer.segment_keys,
+                                                    nullptr, n);
     check_launch("segment_keys_kernel");
     radix_sort_cuda(buffer.segment_keys, buffer.sorted_segment_keys, buffer.order,
                     buffer.segment_order, n, buffer.scratch, buffer.scratch_bytes, stream);

@@ -1,6 +1,6 @@
 #include "common/cuda.h"
 #include "common/radix_sort.h"
-#include "common/sort_keys.h"
+#include "common/sort_keys.cuh"
 #include "common/workspace.h"
 #include "nms_rotated/nms_rotated.h"
 
@@ -29,30 +29,6 @@ struct Sorted {
 template <class T>
 __device__ bool suppresses(const RotatedBox<T>& kept, const RotatedBox<T>& box, T threshold) {
   return hulls_overlap(kept, box) && rotated_iou(kept, box) > threshold;
-}
-
-// One thread a box.
-template <class S>
-__global__ void score_keys_kernel(const S* __restrict__ scores,    // [n]
-                                  ScoreKey<S>* __restrict__ keys,  // [n]
-                                  int64_t* __restrict__ indices,   // [n]
-                                  int64_t n) {
-  for (int64_t i = first_item(); i < n; i += item_stride()) {
-    keys[i] = score_key(scores[i]);
-    indices[i] = i;
-  }
-}
-
-// One thread a rank.
-__global__ void segment_keys_kernel(const int64_t* __restrict__ idxs,   // [n]
-                                    const int64_t* __restrict__ order,  // [n]
-                                    uint64_t* __restrict__ keys,        // [n]
-                                    int64_t* __restrict__ ranks,        // [n]
-                                    int64_t n) {
-  for (int64_t r = first_item(); r < n; r += item_stride()) {
-    keys[r] = integer_key(idxs[order[r]]);
-    ranks[r] = r;
-  }
 }
 
 // One thread a sorted position.

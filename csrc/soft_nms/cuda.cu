@@ -1,6 +1,6 @@
 #include "common/cuda.h"
 #include "common/radix_sort.h"
-#include "common/sort_keys.h"
+#include "common/sort_keys.cuh"
 #include "common/workspace.h"
 #include "soft_nms/soft_nms.h"
 
@@ -26,14 +26,6 @@ __global__ void start_kernel(const T* __restrict__ scores,    // [n]
     indices[i] = i;
     score_of[i] = T(kGone);
   }
-}
-
-// One thread a rank.
-__global__ void segment_keys_kernel(const int64_t* __restrict__ idxs,   // [n]
-                                    const int64_t* __restrict__ order,  // [n]
-                                    uint64_t* __restrict__ keys,        // [n]
-                                    int64_t n) {
-  for (int64_t r = first_item(); r < n; r += item_stride()) keys[r] = integer_key(idxs[order[r]]);
 }
 
 // One thread a position. Without segments all boxes are of one.
@@ -208,7 +200,8 @@ int64_t soft_nms_cuda(const T* boxes, const T* scores, const int64_t* idxs, int6
   const int64_t* order = buffer.order;
   const uint64_t* segments = nullptr;
   if (idxs != nullptr) {
-    segment_keys_kernel<<<blocks, kThreads, 0, s>>>(idxs, buffer.order, buffer.segment_keys, n);
+    segment_keys_kernel<<<blocks, kThreads, 0, s>>>(idxs, buffer.order, buffer.segment_keys,
+                                                    nullptr, n);
     check_launch("segment_keys_kernel");
     radix_sort_cuda(buffer.segment_keys, buffer.sorted_segment_keys, buffer.order,
                     buffer.segment_order, n, buffer.scratch, buffer.scratch_bytes, stream);
