@@ -142,6 +142,12 @@ def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
         raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
+def check_mask(name: str, mask: Any) -> None:
+    """Raises TypeError unless `mask` holds bool."""
+    if str(mask.dtype).removeprefix("torch.") != "bool":
+        raise TypeError(f"`{name}` must hold bool, got dtype {mask.dtype}")
+
+
 def as_floats(**arguments: Any) -> list[Any]:
     """The arguments in the type that geometry computes in, contiguous where they are arrays.
 

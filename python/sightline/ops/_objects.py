@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import as_floats, as_indices, is_tensor, torch
+from ._arguments import as_floats, as_indices, check_mask, is_tensor, torch
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 Objects = Array | Sequence[Array]  # [G, 4], a list of B such, or [B, G, 4]
@@ -54,8 +54,7 @@ def padded_boxes(
             "`mask` says which rows of `gt_boxes` [B, G, 4] are objects and has shape [B, G], got "
             f"{list(mask.shape)}" + ("" if joined else " beside a list, which needs no mask")
         )
-    if str(mask.dtype).removeprefix("torch.") != "bool":
-        raise TypeError(f"`mask` must hold bool, got dtype {mask.dtype}")
+    check_mask("mask", mask)
     if is_tensor(boxes):
         return boxes.masked_fill(~mask[..., None], float("nan"))
     return np.where(mask[..., None], boxes, boxes.dtype.type(np.nan))

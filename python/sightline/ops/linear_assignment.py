@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import as_floats, backend, detached, has_torch_ops, is_tensor
+from ._arguments import as_floats, backend, check_mask, detached, has_torch_ops, is_tensor
 
 if has_torch_ops():
     from . import _linear_assignment_torch  # noqa: F401  registers the rules
@@ -65,8 +65,7 @@ def _without_masked(cost: Array, mask: Array) -> Array:
             f"`mask` must have shape {list(expected)}, one for each column of `cost`, "
             f"got {list(mask.shape)}"
         )
-    if str(mask.dtype).removeprefix("torch.") != "bool":
-        raise TypeError(f"`mask` must hold bool, got dtype {mask.dtype}")
+    check_mask("mask", mask)
     mask = mask[..., None, :]
     if is_tensor(cost):
         return cost.masked_fill(~mask, float("inf"))
