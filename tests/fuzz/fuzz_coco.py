@@ -1,0 +1,30 @@
+"""COCO files: the evaluator against the plain evaluation, and that against pycocotools."""
+
+import importlib.util
+
+import numpy as np
+
+from sightline import metrics
+from sightline.reference.coco import evaluate_coco
+
+from ..metrics.coco_cases import STATS, draw_case, draw_settings, run_pycocotools
+
+CASES = 5_000
+SHORT = 40
+HAS_PYCOCOTOOLS = importlib.util.find_spec("pycocotools") is not None
+
+
+def check(rng: np.random.Generator) -> None:
+    truth, found = draw_case(rng)
+    settings = draw_settings(rng)
+    said = f"{settings}, {truth}, {found}"
+    if HAS_PYCOCOTOOLS:
+        plain = evaluate_coco(truth, found, parity="pycocotools", **settings)
+        peer = run_pycocotools(truth, found, **settings)
+        for name in STATS:
+            np.testing.assert_array_equal(getattr(plain, name), peer[name], f"{name}: {said}")
+    fast_settings = {k: v for k, v in settings.items() if k in ("use_classes", "max_detections")}
+    plain = evaluate_coco(truth, found, **fast_settings)
+    fast = metrics.evaluate_coco(truth, found, **fast_settings)
+    for name in STATS:
+        np.testing.assert_array_equal(getattr(fast, name), getattr(plain, name), f"{name}: {said}")
