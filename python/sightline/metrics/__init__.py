@@ -8,24 +8,27 @@ from sightline.metrics.classification import (
     top_k_accuracy,
 )
 from sightline.metrics.coco import evaluate_coco
+from sightline.metrics.curves import BestF1, OperatingPoint, PrecisionRecallCurve, ScoreCurve
 from sightline.metrics.detection import COCO_AREA_RANGES, DetectionEvaluator
 from sightline.metrics.detection_confusion import detection_confusion_matrix
 from sightline.metrics.detection_results import (
     STAT_NAMES,
     ClassResult,
     DetectionResults,
-    PrecisionRecallCurve,
     threshold_weighted_ap,
 )
 
 __all__ = [
     "COCO_AREA_RANGES",
     "STAT_NAMES",
+    "BestF1",
     "ClassResult",
     "DetectionEvaluator",
     "DetectionResults",
+    "OperatingPoint",
     "PrecisionRecallCurve",
     "PrecisionRecallF1",
+    "ScoreCurve",
     "accuracy",
     "confusion_matrix",
     "detection_confusion_matrix",

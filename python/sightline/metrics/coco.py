@@ -86,6 +86,7 @@ def evaluate_coco(
         evaluator,
         detections,
         targets,
+        num_images=len(images),
         class_ids=tuple(category_ids.tolist()),
         class_names=tuple(categories[c] for c in category_ids.tolist()),
     )

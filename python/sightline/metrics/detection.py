@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from sightline.metrics._evaluate import FlatDetections, FlatTargets, Rules, evaluate
+from sightline.metrics._evidence import Evidence
 from sightline.metrics._inputs import read_detections, read_targets
 from sightline.metrics.detection_results import DetectionResults
 
@@ -153,6 +154,7 @@ class DetectionEvaluator:
                 crowd.astype(bool),
                 ignore.astype(bool),
             ),
+            num_images=len(ids),
             class_ids=tuple(class_ids.tolist()),
             class_names=class_names,
         )
@@ -163,12 +165,14 @@ def results_of(
     dt: FlatDetections,
     gt: FlatTargets,
     *,
+    num_images: int,
     class_ids: tuple[int, ...],
     class_names: tuple[str, ...],
 ) -> DetectionResults:
-    """Evaluate flat arrays by an evaluator's settings."""
+    """Evaluate flat arrays by an evaluator's settings; `image` is in 0 ... num_images - 1."""
     rules, use_classes = evaluator.rules, evaluator.use_classes
-    arrays = evaluate(dt, gt, len(class_ids), rules, use_classes=use_classes)
+    num_classes = len(class_ids) if use_classes else 1
+    arrays = evaluate(dt, gt, num_classes, rules, use_classes=use_classes)
     return DetectionResults(
         protocol=evaluator.protocol,
         class_ids=class_ids if use_classes else (-1,),
@@ -183,6 +187,7 @@ def results_of(
         class_ap=arrays.class_ap,
         gt_count=arrays.gt_count,
         dt_count=arrays.dt_count,
+        _evidence=Evidence(dt, gt, num_classes, num_images, rules, use_classes),
     )
 
 

@@ -1,26 +1,42 @@
 """What a detection evaluation found, and how it reads."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-# The twelve numbers: AP or AR, IoU (None: all), area, place in max_detections.
-_COCO_STATS: tuple[tuple[str, float | None, str, int], ...] = (
-    ("AP", None, "all", 2),
-    ("AP", 0.5, "all", 2),
-    ("AP", 0.75, "all", 2),
-    ("AP", None, "small", 2),
-    ("AP", None, "medium", 2),
-    ("AP", None, "large", 2),
+from sightline.metrics._evidence import Evidence
+from sightline.metrics.curves import BestF1, PrecisionRecallCurve, ScoreCurve, ScoreCurves
+
+# Of a line of the summary: AP or AR, IoU (None: all), area, place in max_detections.
+_Line = tuple[str, float | None, str, int]
+_LAST = 2
+_BOX_LINES: tuple[_Line, ...] = (
+    ("AP", None, "all", _LAST),
+    ("AP", 0.5, "all", _LAST),
+    ("AP", 0.75, "all", _LAST),
+    ("AP", None, "small", _LAST),
+    ("AP", None, "medium", _LAST),
+    ("AP", None, "large", _LAST),
     ("AR", None, "all", 0),
     ("AR", None, "all", 1),
-    ("AR", None, "all", 2),
-    ("AR", None, "small", 2),
-    ("AR", None, "medium", 2),
-    ("AR", None, "large", 2),
+    ("AR", None, "all", _LAST),
+    ("AR", None, "small", _LAST),
+    ("AR", None, "medium", _LAST),
+    ("AR", None, "large", _LAST),
+)
+_KEYPOINT_LINES: tuple[_Line, ...] = tuple(
+    (kind, iou, area, _LAST)
+    for kind in ("AP", "AR")
+    for iou, area in (
+        (None, "all"),
+        (0.5, "all"),
+        (0.75, "all"),
+        (None, "medium"),
+        (None, "large"),
+    )
 )
 STAT_NAMES = (
     "AP",
@@ -53,21 +69,16 @@ class ClassResult:
 
 
 @dataclass(frozen=True)
-class PrecisionRecallCurve:
-    """Precision and score at recalls 0, .01 ... 1, for one class and IoU threshold."""
-
-    recall: np.ndarray  # [R]
-    precision: np.ndarray  # [R], 0 beyond the final recall
-    scores: np.ndarray  # [R], threshold of the score at that recall, 0 beyond
-
-
-@dataclass(frozen=True)
 class DetectionResults:
     """Results of `DetectionEvaluator.compute` and `evaluate_coco`.
 
     T IoU thresholds, R recalls, K classes, A areas, M caps on detections an image. The arrays
-    are laid out as in pycocotools, with -1 where a class has no ground truth; the properties give
-    NaN there. The VOC protocols have one area and no cap, so A = M = 1.
+    are laid out as in pycocotools, with -1 where a class has no ground truth; the properties and
+    `result["AP50"]` give NaN there. The VOC protocols have one area and no cap, so A = M = 1.
+
+    A result holds on to the rows it was made from, 56 bytes a detection, because curves over the
+    score, error breakdown, calibration and confidence intervals are made from them when they are
+    asked for. `numbers_only()` is the result without them.
     """
 
     protocol: str
@@ -83,34 +94,68 @@ class DetectionResults:
     class_ap: np.ndarray  # [T, K], first area, last cap
     gt_count: np.ndarray  # [K]
     dt_count: np.ndarray  # [K]
+    iou_type: str = "bbox"  # or "segm", "keypoints"
+    _evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def stats(self) -> np.ndarray:
-        """Twelve numbers [12] in pycocotools' order, -1 where there is nothing to average.
+        """Twelve numbers in pycocotools' order, ten for keypoints; -1: nothing to average.
 
         AP takes the last cap, the AR lines the first, second and last. Under VOC only the first
         three are there: means over classes of AP at all thresholds, at .5 and at .75.
         """
         if self.protocol == "coco":
-            return np.array([self._coco_stat(*stat) for stat in _COCO_STATS])
+            return np.array([self._coco_stat(*line) for line in self._lines()])
         values = np.full(12, -1.0)
         values[:3] = np.nan_to_num([self.ap, self.ap50, self.ap75], nan=-1.0)
         return values
 
+    @cached_property
+    def named(self) -> dict[str, float]:
+        """Every number by its name; NaN where there is nothing to average.
+
+        The twelve are `STAT_NAMES`, the ten of keypoints AP AP50 AP75 AP_medium AP_large AR AR50
+        AR75 AR_medium AR_large; other areas and caps have names of their own, as AP_tiny and
+        AR_300. Under VOC AP, AP50 and AP75. `threshold_weighted_ap` comes last.
+        """
+        named = {
+            "AP": self._mean("AP"),
+            "AP50": self._mean("AP", 0.5),
+            "AP75": self._mean("AP", 0.75),
+        }
+        if self.protocol == "coco":
+            assert self.max_detections is not None
+            areas = list(enumerate(self.area_names))[1:]
+            named |= {f"AP_{name}": self._mean("AP", area=i) for i, name in areas}
+            if self.iou_type == "keypoints":
+                named |= {"AR": self._mean("AR")}
+                named |= {"AR50": self._mean("AR", 0.5), "AR75": self._mean("AR", 0.75)}
+            else:
+                caps = enumerate(self.max_detections)
+                named |= {f"AR_{cap}": self._mean("AR", cap=m) for m, cap in caps}
+            named |= {f"AR_{name}": self._mean("AR", area=i) for i, name in areas}
+        return {**named, "threshold_weighted_ap": self.threshold_weighted_ap}
+
+    def __getitem__(self, name: str) -> float:
+        """One number of `named`."""
+        if name not in self.named:
+            raise KeyError(f"{name!r} is none of {', '.join(self.named)}")
+        return self.named[name]
+
     @property
     def ap(self) -> float:
         """Mean AP over IoU thresholds and the classes that have ground truth."""
-        return _absent_to_nan(self.stats[0]) if self.protocol == "coco" else self._voc_ap(None)
+        return self._mean("AP")
 
     @property
     def ap50(self) -> float:
         """Mean AP at IoU .5; NaN if .5 was not evaluated."""
-        return _absent_to_nan(self.stats[1]) if self.protocol == "coco" else self._voc_ap(0.5)
+        return self._mean("AP", 0.5)
 
     @property
     def ap75(self) -> float:
         """Mean AP at IoU .75; NaN if .75 was not evaluated."""
-        return _absent_to_nan(self.stats[2]) if self.protocol == "coco" else self._voc_ap(0.75)
+        return self._mean("AP", 0.75)
 
     @property
     def threshold_weighted_ap(self) -> float:
@@ -137,11 +182,17 @@ class DetectionResults:
             for k, class_id in enumerate(self.class_ids)
         )
 
-    def curve(self, class_index: int, *, iou_threshold: float = 0.5) -> PrecisionRecallCurve:
-        """The precision-recall curve of one class, for plots.
+    def curve(self, class_index: int | None, *, iou_threshold: float = 0.5) -> PrecisionRecallCurve:
+        """The precision-recall curve of one class, or the mean over classes, for plots.
+
+        Args:
+            class_index: row of the class; None for the mean precision of the classes that have
+                ground truth at each recall. Its mean is AP at that threshold. A mean has no score:
+                NaN.
+            iou_threshold: one of `iou_thresholds`.
 
         Raises:
-            ValueError: a threshold that was not evaluated, or a class without ground truth.
+            ValueError: a threshold that was not evaluated, or no ground truth.
         """
         rows = np.flatnonzero(self.iou_thresholds == iou_threshold)
         if not len(rows):
@@ -149,16 +200,66 @@ class DetectionResults:
                 f"`iou_threshold` must be one of {self.iou_thresholds.tolist()}, "
                 f"got {iou_threshold}"
             )
+        precision, scores = (x[rows[0], :, :, 0, -1] for x in (self.precision, self.scores))
+        if class_index is None:
+            present = self.gt_count > 0
+            if not present.any():
+                raise ValueError("no class has ground truth")
+            mean = precision[:, present].mean(axis=1)
+            return PrecisionRecallCurve(self.recall_thresholds, mean, np.full(len(mean), np.nan))
         if self.gt_count[class_index] == 0:
             raise ValueError(f"class {self.class_names[class_index]!r} has no ground truth")
-        at = (rows[0], slice(None), class_index, 0, -1)
-        return PrecisionRecallCurve(self.recall_thresholds, self.precision[at], self.scores[at])
+        at = (slice(None), class_index)
+        return PrecisionRecallCurve(self.recall_thresholds, precision[at], scores[at])
+
+    def score_curve(
+        self, class_index: int | None = None, *, iou_threshold: float = 0.5
+    ) -> ScoreCurve:
+        """Precision, recall and F1 of the detections of at least each score.
+
+        Args:
+            class_index: row of the class; None counts the detections of all classes together.
+            iou_threshold: any in (0, 1].
+        """
+        curves = ScoreCurves(self.evidence(), _checked(iou_threshold))
+        return curves.pooled() if class_index is None else curves.of_class(class_index)
+
+    def best_f1(self, *, iou_threshold: float = 0.5) -> BestF1:
+        """The score threshold of the largest F1, for each class and for all together.
+
+        Exact: every score that occurs is tried, not only those at the sampled recalls. Matching is
+        that of the protocol, so detections on crowds count neither way.
+
+        Example:
+            >>> from sightline.metrics import DetectionEvaluator
+            >>> evaluator = DetectionEvaluator(class_names=["cat"])
+            >>> evaluator.update(
+            ...     1,
+            ...     {"boxes": [[0, 0, 9, 9], [8, 0, 9, 9]], "scores": [0.8, 0.3], "labels": [0, 0]},
+            ...     {"boxes": [[0, 0, 9, 9]], "labels": [0]},
+            ... )
+            >>> evaluator.compute().best_f1().per_class[0]
+            OperatingPoint(threshold=0.8, precision=1.0, recall=1.0, f1=1.0)
+        """
+        curves = ScoreCurves(self.evidence(), _checked(iou_threshold))
+        return BestF1(iou_threshold, curves.pooled().best(), curves.best_of_classes())
+
+    def evidence(self) -> Evidence:
+        """The rows the result was made from; for this package's own use."""
+        if self._evidence is None:
+            raise ValueError("this result holds numbers only; evaluate again and keep the result")
+        return self._evidence
+
+    def numbers_only(self) -> "DetectionResults":
+        """The result without the rows it was made from: arrays and numbers remain."""
+        return replace(self, _evidence=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers for JSON, without the arrays; None where a value does not exist."""
         return {
             "protocol": self.protocol,
             "stats": self.stats.tolist(),
+            "metrics": {name: _nan_to_none(value) for name, value in self.named.items()},
             "ap": _nan_to_none(self.ap),
             "ap50": _nan_to_none(self.ap50),
             "ap75": _nan_to_none(self.ap75),
@@ -174,7 +275,7 @@ class DetectionResults:
         """The table that readers of COCO results know, or VOC's AP by class."""
         if self.protocol == "coco":
             return "\n".join(
-                self._coco_line(value, *stat) for value, stat in zip(self.stats, _COCO_STATS)
+                self._coco_line(value, *line) for value, line in zip(self.stats, self._lines())
             )
         rows = [*((row.name, row.ap) for row in self.per_class), ("mean over classes", self.ap)]
         thresholds = ", ".join(f"{t:.2f}" for t in self.iou_thresholds)
@@ -183,23 +284,32 @@ class DetectionResults:
         lines = [f"{name:<{width}}  {ap:.4f}" for name, ap in rows]
         return "\n".join([f"{self.protocol} AP ({method}), IoU {thresholds}", *lines])
 
+    def _lines(self) -> tuple[_Line, ...]:
+        return _KEYPOINT_LINES if self.iou_type == "keypoints" else _BOX_LINES
+
     def _cap(self, place: int) -> int | None:
         """Index in max_detections: AP and area lines take the last, AR the first and second."""
         assert self.max_detections is not None
         last = len(self.max_detections) - 1
-        return last if place == 2 else place if place < last else None
+        return last if place == _LAST else place if place < last else None
 
     def _coco_stat(self, kind: str, iou: float | None, area: str, place: int) -> float:
         cap = self._cap(place)
         if area not in self.area_names or cap is None:
             return -1.0
+        value = self._mean(kind, iou, area=self.area_names.index(area), cap=cap)
+        return -1.0 if np.isnan(value) else value
+
+    def _mean(self, kind: str, iou: float | None = None, *, area: int = 0, cap: int = -1) -> float:
+        if self.protocol != "coco":
+            return _nan_mean(self.class_ap if iou is None else self._at_threshold(iou))
         values = self.precision if kind == "AP" else self.recall
         if iou is not None:
             values = values[self.iou_thresholds == iou]
-        values = values[..., self.area_names.index(area), cap]
+        values = values[..., area, cap]
         values = values[values > -1]
         # NumPy's own mean: pairwise summation over these values in this order
-        return float(np.mean(values)) if len(values) else -1.0
+        return float(np.mean(values)) if len(values) else float("nan")
 
     def _coco_line(self, value: float, kind: str, iou: float | None, area: str, place: int) -> str:
         assert self.max_detections is not None
@@ -212,9 +322,6 @@ class DetectionResults:
             f" {title:<18} ({kind}) @[ IoU={ious:<9} | area={area:>6} | "
             f"maxDets={cap_text:>3} ] = {value:0.3f}"
         )
-
-    def _voc_ap(self, iou: float | None) -> float:
-        return _nan_mean(self.class_ap if iou is None else self._at_threshold(iou))
 
     def _at_threshold(self, iou: float) -> np.ndarray:
         return self.class_ap[self.iou_thresholds == iou]
@@ -256,8 +363,10 @@ def _nan_mean(values: np.ndarray) -> float:
     return float(present.mean()) if len(present) else float("nan")
 
 
-def _absent_to_nan(value: float) -> float:
-    return float("nan") if value == -1 else float(value)
+def _checked(iou_threshold: float) -> float:
+    if not 0 < iou_threshold <= 1:
+        raise ValueError(f"`iou_threshold` must lie in (0, 1], got {iou_threshold}")
+    return iou_threshold
 
 
 def _nan_to_none(value: Any) -> Any:

@@ -1,0 +1,151 @@
+"""What an evaluation was made from, kept for the questions that are asked of its result later."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sightline.metrics._evaluate import (
+    FlatDetections,
+    FlatTargets,
+    Rules,
+    _exact_class_ap,
+    _lay_out,
+    _unmatch,
+)
+from sightline.metrics._ops import accumulate_sorted, match_sorted
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What became of each row at one IoU threshold, in the first area and under the last cap."""
+
+    outcome: np.ndarray  # [N] int8: 1 true positive, 0 false positive, -1 ignored or above the cap
+    gt_row: np.ndarray  # [N] int64: row of the object that was taken, -1 for none
+    gt_counts: np.ndarray  # [M] bool: the object is one that a detector has to find
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Outcomes of every area and threshold by group, one for each class and image that has any.
+
+    Groups go by class, then by image, and hold their best detection first.
+    """
+
+    outcome: np.ndarray  # [A, T, D] int8, as in `Matches`
+    scores: np.ndarray  # [D]
+    dt_offsets: np.ndarray  # [S + 1]
+    class_offsets: np.ndarray  # [K + 1] at which group each class begins
+    image: np.ndarray  # [S]
+    gt_count: np.ndarray  # [A, S]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The rows of an evaluation and its rules: 56 bytes a detection, 58 an object.
+
+    The arrays are those that were evaluated, not copies; everything else is made when asked for.
+    """
+
+    dt: FlatDetections
+    gt: FlatTargets
+    num_classes: int
+    num_images: int
+    rules: Rules
+    use_classes: bool
+
+    @property
+    def dt_class(self) -> np.ndarray:
+        return self.dt.label if self.use_classes else np.zeros_like(self.dt.label)
+
+    @property
+    def gt_class(self) -> np.ndarray:
+        return self.gt.label if self.use_classes else np.zeros_like(self.gt.label)
+
+    def match(self, iou_threshold: float) -> Matches:
+        """Match at any threshold, whether it was evaluated or not."""
+        dt, gt, area_range = self.dt, self.gt, self.rules.area_ranges[:1]
+        layout, outcome, _, index = self._match(np.array([iou_threshold], np.float64), area_range)
+        by_row = np.empty(len(dt.scores), np.int8)
+        by_row[layout.dt_order] = outcome[0, 0]
+        gt_row = np.empty(len(dt.scores), np.int64)
+        gt_row[layout.dt_order] = np.append(layout.gt_order, -1)[index[0, 0]]
+        low, high = area_range[0]
+        counts = ~(gt.crowd | gt.ignore) & (gt.area >= low) & (gt.area <= high)
+        return Matches(by_row, gt_row, counts)
+
+    def groups(self) -> Groups:
+        """Match at every threshold and area of the rules."""
+        layout, outcome, gt_count, _ = self._match(
+            self.rules.iou_thresholds, self.rules.area_ranges
+        )
+        image = np.zeros(len(layout.dt_offsets) - 1, np.int64)
+        for rows, order, offsets in (
+            (self.dt.image, layout.dt_order, layout.dt_offsets),
+            (self.gt.image, layout.gt_order, layout.gt_offsets),
+        ):
+            filled = offsets[1:] > offsets[:-1]
+            image[filled] = rows[order[offsets[:-1][filled]]]
+        scores = self.dt.scores[layout.dt_order]
+        return Groups(outcome, scores, layout.dt_offsets, layout.class_groups, image, gt_count)
+
+    def _match(self, iou_thresholds: np.ndarray, area_ranges: np.ndarray) -> tuple[Any, ...]:
+        rules, dt, gt = self.rules, self.dt, self.gt
+        layout = _lay_out(dt, gt, self.dt_class, self.gt_class, self.num_classes)
+        dt_boxes = dt.boxes_xywh[layout.dt_order]
+        outcome, gt_count, gt_index = match_sorted(
+            dt_boxes,
+            layout.dt_offsets,
+            gt.boxes_xywh[layout.gt_order],
+            gt.area[layout.gt_order],
+            gt.crowd[layout.gt_order],
+            gt.ignore[layout.gt_order],
+            layout.gt_offsets,
+            iou_thresholds=iou_thresholds,
+            area_ranges=area_ranges,
+            max_detections=None if rules.max_detections is None else rules.max_detections[-1],
+            rule=rules.matching,
+            inclusive=rules.inclusive,
+            return_index=True,
+        )
+        if gt.void is not None:
+            void = np.append(gt.void[layout.gt_order], False)[gt_index]
+            _unmatch(outcome, void, dt_boxes, area_ranges)
+        return layout, outcome, gt_count, gt_index
+
+    def positives(self, matches: Matches) -> np.ndarray:
+        """Objects to find, by class [K]."""
+        return np.bincount(self.gt_class[matches.gt_counts], minlength=self.num_classes)
+
+    def rank(self, rows: np.ndarray, label: np.ndarray) -> np.ndarray:
+        """Rows of detections by class, best first; equal scores by image, then as given.
+
+        `label` [N] is the class of every detection, which may be another than its own.
+        """
+        place = (rows,) if self.use_classes else (rows, self.dt.label[rows])
+        best_first = (*place, self.dt.image[rows], 0.0 - self.dt.scores[rows])
+        return rows[np.lexsort((*best_first, label[rows]))]
+
+    def average_precision(
+        self, ranked: np.ndarray, label: np.ndarray, found: np.ndarray, positives: np.ndarray
+    ) -> np.ndarray:
+        """AP [K] of detections that `rank` ordered, `found` [N] says which are true positives.
+
+        It equals the AP of the evaluation bit for bit; NaN for a class without objects.
+        """
+        class_rows = np.searchsorted(label[ranked], np.arange(self.num_classes + 1))
+        outcome = found[ranked].astype(np.int8)[None, None]
+        if self.rules.average is not None:
+            return _exact_class_ap(outcome[0], class_rows, positives, self.rules.average)[0]
+        precision, _, _ = accumulate_sorted(
+            outcome,
+            self.dt.scores[ranked],
+            np.arange(len(ranked)),
+            np.zeros(len(ranked), np.int64),
+            class_rows,
+            positives[None],
+            max_detections=(1,),
+            recall_thresholds=self.rules.recall_thresholds,
+        )
+        sampled = precision[:, :, :, 0, 0]
+        return np.where(sampled[:, 0] < 0, np.nan, sampled.mean(axis=1))[0]

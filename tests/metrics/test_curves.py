@@ -1,0 +1,90 @@
+"""Curves over recall and over the score, and the best operating point."""
+
+import numpy as np
+import pytest
+
+from sightline.metrics import evaluate_coco
+from tests.metrics.cases import at, random_images, results_of
+
+
+def test_best_f1_worked_by_hand():
+    # found, wrong, found of three objects: F1 2/4, 2/5, 4/6 at scores .9, .8 and .7
+    detections = {"boxes": at(0, 500, 50), "scores": [0.9, 0.8, 0.7]}
+    best = results_of([(detections, {"boxes": at(0, 50, 100)})]).best_f1()
+    point = best.per_class[0]
+    assert (point.threshold, point.precision, point.recall) == (0.7, 2 / 3, 2 / 3)
+    assert point.f1 == pytest.approx(2 / 3) and best.pooled == point
+    assert np.isnan(best.per_class[1].f1), "no dog to find"
+
+
+def test_detections_of_one_score_stand_or_fall_together():
+    detections = {"boxes": at(0, 500), "scores": [0.5, 0.5]}
+    curve = results_of([(detections, {"boxes": at(0)})]).score_curve(0)
+    assert curve.scores.tolist() == [0.5]
+    assert (curve.precision.item(), curve.recall.item()) == (0.5, 1.0)
+
+
+def test_of_equal_f1_the_higher_threshold_is_taken():
+    # F1 is 1/2 with one found of three, and with two found of five kept
+    detections = {"boxes": at(0, 500, 600, 700, 50), "scores": [0.9, 0.8, 0.7, 0.6, 0.5]}
+    point = results_of([(detections, {"boxes": at(0, 50, 100)})]).best_f1().per_class[0]
+    assert (point.threshold, point.f1) == (0.9, 0.5)
+
+
+def test_a_class_without_detections_has_f1_zero():
+    targets = {"boxes": at(0), "labels": [1]}
+    point = results_of([({"boxes": []}, targets)]).best_f1().per_class[1]
+    assert (point.recall, point.f1) == (0, 0) and np.isnan(point.threshold)
+
+
+def test_detections_on_a_crowd_count_neither_way():
+    targets = {"boxes": [[0, 0, 10, 10], [40, 0, 100, 60]], "iscrowd": [0, 1]}
+    curve = results_of([({"boxes": at(42, 60, 0)}, targets)]).score_curve(0)
+    assert curve.precision.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("iou_threshold", [0.5, 0.62])
+def test_score_curves_agree_with_counting_at_each_threshold(iou_threshold):
+    images = random_images(3, quantum=0.05)
+    result = results_of(images, class_names="abc", iou_thresholds=[iou_threshold])
+    for k in (0, 1, 2, None):
+        curve = result.score_curve(k, iou_threshold=iou_threshold)
+        assert np.all(np.diff(curve.scores) < 0) and len(curve.scores) > 10
+        for score, recall in zip(curve.scores[::4], curve.recall[::4]):
+            kept = [
+                ({name: column[d["scores"] >= score] for name, column in d.items()}, t)
+                for d, t in images
+            ]
+            again = results_of(kept, class_names="abc", iou_thresholds=[iou_threshold])
+            recalls = again.recall[0, :, 0, -1] * again.gt_count
+            count = again.gt_count.sum() if k is None else again.gt_count[k]
+            assert (recalls.sum() if k is None else recalls[k]) / count == pytest.approx(recall)
+
+
+def test_the_mean_curve_has_the_ap_as_its_mean():
+    result = results_of(random_images(4), class_names="abcd")
+    curve = result.curve(None, iou_threshold=0.75)
+    assert curve.precision.mean() == pytest.approx(result["AP75"], abs=1e-15)
+    assert np.isnan(curve.scores).all()
+    classes = [result.curve(k, iou_threshold=0.75).precision for k in range(3)]
+    np.testing.assert_allclose(curve.precision, np.mean(classes, axis=0))
+
+
+def test_the_best_threshold_of_a_coco_file_is_exact():
+    truth = {
+        "images": [{"id": 7}],
+        "categories": [{"id": 3, "name": "cat"}],
+        "annotations": [
+            {"id": 1, "image_id": 7, "category_id": 3, "bbox": [0, 0, 9, 9], "area": 81}
+        ],
+    }
+    found = [{"image_id": 7, "category_id": 3, "bbox": [0, 0, 9, 9], "score": 0.123456789}]
+    assert evaluate_coco(truth, found).best_f1().pooled.threshold == 0.123456789
+
+
+def test_bad_thresholds_and_empty_truth_are_refused():
+    result = results_of([({"boxes": at(0)}, {"boxes": []})])
+    with pytest.raises(ValueError, match="`iou_threshold` must lie"):
+        result.best_f1(iou_threshold=0)
+    with pytest.raises(ValueError, match="no class has ground truth"):
+        result.curve(None)
