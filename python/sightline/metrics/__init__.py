@@ -17,14 +17,17 @@ from sightline.metrics.detection_results import (
     DetectionResults,
     threshold_weighted_ap,
 )
+from sightline.metrics.error_breakdown import ERROR_KINDS, ErrorBreakdown
 
 __all__ = [
     "COCO_AREA_RANGES",
+    "ERROR_KINDS",
     "STAT_NAMES",
     "BestF1",
     "ClassResult",
     "DetectionEvaluator",
     "DetectionResults",
+    "ErrorBreakdown",
     "OperatingPoint",
     "PrecisionRecallCurve",
     "PrecisionRecallF1",

@@ -14,6 +14,7 @@ from sightline.metrics._evaluate import (
     _unmatch,
 )
 from sightline.metrics._ops import accumulate_sorted, match_sorted
+from sightline.metrics._pairs import Pairs, overlapping_pairs
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,13 @@ class Evidence:
         counts = ~(gt.crowd | gt.ignore) & (gt.area >= low) & (gt.area <= high)
         return Matches(by_row, gt_row, counts)
 
+    def pairs(self, at_least: float) -> Pairs:
+        """Detections and objects of one image that overlap so much, of any classes."""
+        dt, gt, rules = self.dt, self.gt, self.rules
+        crowd = gt.crowd if rules.matching == "coco" else np.zeros_like(gt.crowd)
+        boxes = (dt.image, dt.boxes_xywh, gt.image, gt.boxes_xywh)
+        return overlapping_pairs(*boxes, crowd, at_least=at_least, inclusive=rules.inclusive)
+
     def groups(self) -> Groups:
         """Match at every threshold and area of the rules."""
         layout, outcome, gt_count, _ = self._match(
@@ -128,15 +136,17 @@ class Evidence:
 
     def average_precision(
         self, ranked: np.ndarray, label: np.ndarray, found: np.ndarray, positives: np.ndarray
-    ) -> np.ndarray:
-        """AP [K] of detections that `rank` ordered, `found` [N] says which are true positives.
+    ) -> tuple[np.ndarray, float]:
+        """AP [K] of detections that `rank` ordered, and its mean over the classes with objects.
 
-        It equals the AP of the evaluation bit for bit; NaN for a class without objects.
+        `found` [N] says which detections are true positives. Both equal those of the evaluation bit
+        for bit, and are NaN without objects.
         """
         class_rows = np.searchsorted(label[ranked], np.arange(self.num_classes + 1))
         outcome = found[ranked].astype(np.int8)[None, None]
         if self.rules.average is not None:
-            return _exact_class_ap(outcome[0], class_rows, positives, self.rules.average)[0]
+            class_ap = _exact_class_ap(outcome[0], class_rows, positives, self.rules.average)[0]
+            return class_ap, _mean(class_ap[~np.isnan(class_ap)])
         precision, _, _ = accumulate_sorted(
             outcome,
             self.dt.scores[ranked],
@@ -148,4 +158,9 @@ class Evidence:
             recall_thresholds=self.rules.recall_thresholds,
         )
         sampled = precision[:, :, :, 0, 0]
-        return np.where(sampled[:, 0] < 0, np.nan, sampled.mean(axis=1))[0]
+        class_ap = np.where(sampled[:, 0] < 0, np.nan, sampled.mean(axis=1))[0]
+        return class_ap, _mean(sampled[sampled > -1])
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")

@@ -9,6 +9,8 @@ import numpy as np
 
 from sightline.metrics._evidence import Evidence
 from sightline.metrics.curves import BestF1, PrecisionRecallCurve, ScoreCurve, ScoreCurves
+from sightline.metrics.detection_confusion import check_threshold, confusion_of_pairs
+from sightline.metrics.error_breakdown import ErrorBreakdown, break_down_errors
 
 # Of a line of the summary: AP or AR, IoU (None: all), area, place in max_detections.
 _Line = tuple[str, float | None, str, int]
@@ -221,7 +223,8 @@ class DetectionResults:
             class_index: row of the class; None counts the detections of all classes together.
             iou_threshold: any in (0, 1].
         """
-        curves = ScoreCurves(self.evidence(), _checked(iou_threshold))
+        check_threshold(iou_threshold)
+        curves = ScoreCurves(self.evidence(), iou_threshold)
         return curves.pooled() if class_index is None else curves.of_class(class_index)
 
     def best_f1(self, *, iou_threshold: float = 0.5) -> BestF1:
@@ -241,8 +244,70 @@ class DetectionResults:
             >>> evaluator.compute().best_f1().per_class[0]
             OperatingPoint(threshold=0.8, precision=1.0, recall=1.0, f1=1.0)
         """
-        curves = ScoreCurves(self.evidence(), _checked(iou_threshold))
+        check_threshold(iou_threshold)
+        curves = ScoreCurves(self.evidence(), iou_threshold)
         return BestF1(iou_threshold, curves.pooled().best(), curves.best_of_classes())
+
+    def confusion_matrix(
+        self, *, iou_threshold: float = 0.5, score_threshold: float = 0.25
+    ) -> np.ndarray:
+        """Counts int64 [K + 1, K + 1] of (true class, detected class), the background last.
+
+        The rule is that of `detection_confusion_matrix`: detections of at least `score_threshold`
+        and objects are paired one to one whatever their class, the largest overlap first.
+        """
+        evidence = self.evidence()
+        check_threshold(iou_threshold)
+        pairs = evidence.pairs(iou_threshold)
+        kept = evidence.dt.scores >= score_threshold
+        rows = np.cumsum(kept) - 1
+        pairs = pairs.where(np.flatnonzero(kept[pairs.dt_row]))
+        return confusion_of_pairs(
+            replace(pairs, dt_row=rows[pairs.dt_row]),
+            dt_scores=evidence.dt.scores[kept],
+            dt_labels=evidence.dt_class[kept],
+            gt_labels=evidence.gt_class,
+            gt_counts=~(evidence.gt.crowd | evidence.gt.ignore),
+            num_classes=evidence.num_classes,
+        )
+
+    def error_breakdown(
+        self, *, iou_threshold: float = 0.5, background_threshold: float = 0.1
+    ) -> ErrorBreakdown:
+        """Errors by kind, and the AP that each kind costs.
+
+        A false positive is, the first that fits:
+
+        - localisation: its largest overlap with an object of its class is at least
+          `background_threshold` and less than `iou_threshold`;
+        - classification: it overlaps an object of another class by at least `iou_threshold`;
+        - duplicate: it overlaps one of its class that much, which a better detection took;
+        - background: it overlaps no object by more than `background_threshold`;
+        - both: another class, and too little overlap.
+
+        A localisation error aims at the object of its class that it overlaps most, a classification
+        error at that of the other classes. An object not found is missed, unless such an error aims
+        at it.
+
+        A kind's cost is the AP at `iou_threshold` with the kind mended, less the AP there is. Of
+        the localisation (classification) errors that aim at an object not found, the best becomes
+        a true positive (of the object's class); all others of the kind are removed, as are all
+        duplicates, background detections and boths. Missed objects are taken from the count of
+        objects. "false positives" is the cost of all of them together, "false negatives" that of
+        all objects not found. A class that is left without objects leaves the mean.
+
+        These are the rules of TIDE (Bolya et al., ECCV 2020) on COCO's matching; docs/metrics/
+        analysis.md says where the two differ.
+
+        Raises:
+            ValueError: not 0 < `background_threshold` < `iou_threshold` <= 1.
+        """
+        return break_down_errors(
+            self.evidence(),
+            self.class_names,
+            iou_threshold=iou_threshold,
+            background_threshold=background_threshold,
+        )
 
     def evidence(self) -> Evidence:
         """The rows the result was made from; for this package's own use."""
@@ -361,12 +426,6 @@ def threshold_weighted_ap(
 def _nan_mean(values: np.ndarray) -> float:
     present = values[~np.isnan(values)]
     return float(present.mean()) if len(present) else float("nan")
-
-
-def _checked(iou_threshold: float) -> float:
-    if not 0 < iou_threshold <= 1:
-        raise ValueError(f"`iou_threshold` must lie in (0, 1], got {iou_threshold}")
-    return iou_threshold
 
 
 def _nan_to_none(value: Any) -> Any:
