@@ -1,18 +1,100 @@
-"""Reading and checking what a caller gives for one image."""
+"""Reading and checking what a caller gives for one image.
 
-from collections.abc import Mapping
+The store checks the same natively and says only which image it refuses; the words are here.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+# What dicts may hold beside the arrays that are read: shapes of another `iou_type`.
+OTHER_SHAPES = {"masks", "keypoints", "num_keypoints"}
+MAX_LABELS = 2**31
+
+
+class DeviceTensorError(Exception):
+    """A tensor that is not in the memory of the host."""
+
+
+def as_array(values: Any) -> np.ndarray:
+    """Any array, CPU tensor or nested list as an array of numbers in this machine's byte order.
+
+    Memory is shared where it can be. Raises TypeError and ValueError for what is no array of
+    numbers, and DeviceTensorError.
+    """
+    if not isinstance(values, np.ndarray):
+        values = tensor_as_array(values) if hasattr(values, "detach") else np.asarray(values)
+    dtype = values.dtype
+    if dtype.kind == "O":  # integers of more than 64 bits, or no numbers at all
+        return values.astype(np.float64)
+    if dtype.kind not in "biuf":
+        raise TypeError(f"need numbers, got dtype {dtype}")
+    if dtype.itemsize > 8:
+        return values.astype(np.float64)
+    return values if dtype.isnative else values.astype(dtype.newbyteorder("="))
+
+
+def tensor_as_array(tensor: Any) -> np.ndarray:
+    """A CPU tensor as an array on the same memory; bfloat16, which NumPy lacks, in float32."""
+    if tensor.device.type != "cpu":
+        raise DeviceTensorError(str(tensor.device))
+    tensor = tensor.detach()
+    if str(tensor.dtype) == "torch.bfloat16":
+        tensor = tensor.float()
+    return tensor.resolve_neg().numpy()
+
+
+def check_image(
+    image_id: Any,
+    detections: Any,
+    targets: Any,
+    num_classes: int | None,
+    *,
+    any_score: bool = False,
+) -> None:
+    """Raise the error of one image that the store refused, if it is in the image alone."""
+    check_image_id(image_id)
+    place = f"image {image_id!r}"
+    read_detections(detections, num_classes, place, any_score=any_score)
+    read_targets(targets, num_classes, place)
+
+
+def check_image_id(image_id: Any) -> None:
+    if isinstance(image_id, str):
+        try:
+            image_id.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"`image_id` must be text that UTF-8 holds, got {error}") from error
+        return
+    if isinstance(image_id, bool | np.bool_) or not hasattr(image_id, "__index__"):
+        raise TypeError(f"`image_id` must be an int or a str, got {type(image_id).__name__}")
+    if not -(2**63) <= int(image_id) < 2**63:
+        raise ValueError(f"`image_id` must be an integer of 64 bits, got {int(image_id)}")
+
+
+def as_list(values: Sequence[Any], name: str) -> list[Any]:
+    """A batch as a list; an array or tensor of ids as ints."""
+    if hasattr(values, "tolist"):
+        values = values.tolist()
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Sequence):
+        raise TypeError(
+            f"`{name}` of a batch must be a list, one entry an image, got {type(values).__name__}"
+        )
+    return list(values)
+
 
 def read_detections(
-    detections: Mapping[str, Any], num_classes: int | None, place: str
+    detections: Mapping[str, Any],
+    num_classes: int | None,
+    place: str,
+    *,
+    any_score: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Boxes xywh [N, 4] float64, scores [N] float64, labels [N] int64."""
     _check_keys(detections, {"boxes", "boxes_xywh", "scores", "labels"}, "detections", place)
     boxes = _boxes_xywh(detections, "detections", place)
-    scores = _column(detections, "scores", len(boxes), "detections", place)
+    scores = _column(detections, "scores", len(boxes), "detections", place, finite=not any_score)
     labels = _labels(detections, len(boxes), num_classes, "detections", place)
     return boxes, scores, labels
 
@@ -39,7 +121,10 @@ def read_targets(
 
 def as_labels(values: Any, name: str) -> np.ndarray:
     """Integer labels [N] as int64; TypeError for other types, ValueError for other shapes."""
-    labels = np.asarray(values)
+    try:
+        labels = _on_host(values)
+    except ValueError as error:  # rows of several lengths
+        raise TypeError(f"{name} must be integers: {error}") from error
     if labels.size == 0:
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "iu":
@@ -67,49 +152,68 @@ def _check_keys(values: Mapping[str, Any], known: set[str], name: str, place: st
         raise ValueError(
             f"{place}: `{name}` needs either 'boxes' (xyxy) or 'boxes_xywh', got {sorted(values)}"
         )
-    unknown = set(values) - known
+    unknown = [key for key in values if key not in known | OTHER_SHAPES]
     if unknown:
-        raise ValueError(
-            f"{place}: `{name}` has unknown keys {sorted(unknown)}; known are {sorted(known)}"
-        )
+        raise ValueError(f"{place}: `{name}` has unknown keys {unknown}; known are {sorted(known)}")
 
 
 def _boxes_xywh(values: Mapping[str, Any], name: str, place: str) -> np.ndarray:
     key = "boxes" if "boxes" in values else "boxes_xywh"
     what = f"{place}: `{name}['{key}']`"
-    boxes = np.array(values[key], np.float64)
-    if boxes.size == 0:
+    given = _numbers(values[key], what)
+    boxes = given.astype(np.float64)
+    if boxes.size == 0 and boxes.ndim <= 2:
         boxes = boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"{what} must have shape [N, 4], got {list(boxes.shape)}")
     if key == "boxes":
-        boxes[:, 2:] -= boxes[:, :2]
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            boxes[:, 2:] -= boxes[:, :2]
     bad = ~np.isfinite(boxes).all(axis=1)
     if bad.any():
         row = int(np.argmax(bad))
-        raise ValueError(f"{what} must be finite, got {np.asarray(values[key])[row]} in row {row}")
+        raise ValueError(f"{what} must be finite, got {given[row]} in row {row}")
     bad = (boxes[:, 2:] < 0).any(axis=1)
     if bad.any():
         row = int(np.argmax(bad))
         rule = "x1 <= x2 and y1 <= y2" if key == "boxes" else "w >= 0 and h >= 0"
-        raise ValueError(
-            f"{what} must have {rule}, got {np.asarray(values[key])[row]} in row {row}"
-        )
+        raise ValueError(f"{what} must have {rule}, got {given[row]} in row {row}")
     return boxes
 
 
-def _column(values: Mapping[str, Any], key: str, length: int, name: str, place: str) -> np.ndarray:
-    """A finite float64 copy [N] of one entry."""
+def _on_host(values: Any) -> np.ndarray:
+    if hasattr(values, "detach"):
+        return tensor_as_array(values.cpu())
+    return np.asarray(values)
+
+
+def _numbers(values: Any, what: str) -> np.ndarray:
+    try:
+        return as_array(_on_host(values))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{what} must be an array of numbers: {error}") from error
+
+
+def _column(
+    values: Mapping[str, Any],
+    key: str,
+    length: int,
+    name: str,
+    place: str,
+    *,
+    finite: bool = True,
+) -> np.ndarray:
+    """A float64 copy [N] of one entry."""
     what = f"{place}: `{name}['{key}']`"
     if key not in values:
         raise ValueError(f"{place}: `{name}` lacks {key!r}, got {sorted(values)}")
-    column = np.array(values[key], np.float64)
+    column = _numbers(values[key], what).astype(np.float64)
     if column.shape != (length,):
         raise ValueError(
             f"{what} must have shape [{length}] as its boxes, got {list(column.shape)}"
         )
     bad = ~np.isfinite(column)
-    if bad.any():
+    if finite and bad.any():
         row = int(np.argmax(bad))
         raise ValueError(f"{what} must be finite, got {column[row]} in row {row}")
     return column
@@ -125,4 +229,5 @@ def _labels(
     if len(labels) != length:
         raise ValueError(f"{what} must have shape [{length}] as its boxes, got [{len(labels)}]")
     check_label_range(labels, num_classes, what)
+    check_label_range(labels, MAX_LABELS, what)
     return labels

@@ -1,13 +1,14 @@
 """Detection evaluation: images come one by one or in batches, results at the end."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from sightline.metrics._evaluate import FlatDetections, FlatTargets, Rules, evaluate
 from sightline.metrics._evidence import Evidence
-from sightline.metrics._inputs import read_detections, read_targets
+from sightline.metrics._inputs import as_list, check_image, check_image_id
+from sightline.metrics._state import CROWD, IGNORE, new_store
 from sightline.metrics.detection_results import DetectionResults
 
 # COCO's areas in pixels: sides of 32 and 96 bound "medium", 1e5 stands for no bound.
@@ -18,6 +19,8 @@ COCO_AREA_RANGES = {
     "large": (96.0**2, 1e5**2),
 }
 _DEFAULT_MAX_DETECTIONS = (1, 10, 100)
+_IOU_TYPES = ("bbox",)
+_PARITIES = ("corrected", "pycocotools")
 # method of `average_precision` by protocol; None takes the mean of COCO's 101 samples
 _AVERAGES = {"coco": None, "voc2007": "11point", "voc2010": "all"}
 
@@ -36,11 +39,16 @@ class DetectionEvaluator:
         area_ranges: name -> (low, high) in pixels, both ends inside; the first stands for AP and
             AP50. COCO only.
         use_classes: False scores boxes alone, as for proposals.
+        iou_type: `"bbox"`.
+        parity: `"corrected"`, or `"pycocotools"` to repeat its faults: AP is -1 where
+            `max_detections` lacks 100, and a NaN score is taken, and sorted last.
         inclusive_pixels: sides are x2 - x1 + 1; None for the protocol's own, which is
             True for VOC and False for COCO. COCO with it is refused.
 
     Ties of score keep the order of images sorted by id, then the order within an image. Results
-    do not depend on the order of the calls. State: the arrays of all images, in float64.
+    do not depend on the order of the calls. The state takes 44 bytes a detection (boxes and scores
+    in float64, labels in int32), 45 an object and 32 to 40 an image; a result shares its
+    columns rather than copy them.
 
     Example:
         >>> evaluator = DetectionEvaluator(class_names=["cat"])
@@ -57,6 +65,8 @@ class DetectionEvaluator:
         self,
         protocol: str = "coco",
         *,
+        iou_type: str = "bbox",
+        parity: str = "corrected",
         class_names: Sequence[str] | None = None,
         iou_thresholds: Sequence[float] | None = None,
         max_detections: Sequence[int] = _DEFAULT_MAX_DETECTIONS,
@@ -66,7 +76,11 @@ class DetectionEvaluator:
     ) -> None:
         if protocol not in _AVERAGES:
             raise ValueError(f"`protocol` must be one of {sorted(_AVERAGES)}, got {protocol!r}")
-        self.protocol = protocol
+        if iou_type not in _IOU_TYPES:
+            raise ValueError(f"`iou_type` must be one of {_IOU_TYPES}, got {iou_type!r}")
+        if parity not in _PARITIES:
+            raise ValueError(f"`parity` must be one of {_PARITIES}, got {parity!r}")
+        self.protocol, self.iou_type, self.parity = protocol, iou_type, parity
         self.class_names = None if class_names is None else tuple(class_names)
         self.use_classes = use_classes
         self.area_ranges = _area_ranges(protocol, area_ranges)
@@ -80,43 +94,92 @@ class DetectionEvaluator:
             inclusive=_inclusive(protocol, inclusive_pixels),
             average=_AVERAGES[protocol],
         )
-        self._images: dict[Any, tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]] = {}
+        self._settings = {
+            "protocol": protocol,
+            "iou_type": iou_type,
+            "parity": parity,
+            "class_names": None if class_names is None else list(self.class_names or ()),
+            "iou_thresholds": self.rules.iou_thresholds.tolist(),
+            "max_detections": self.rules.max_detections and list(self.rules.max_detections),
+            "area_ranges": {name: list(bounds) for name, bounds in self.area_ranges.items()},
+            "use_classes": use_classes,
+            "inclusive_pixels": self.rules.inclusive,
+        }
+        self.reset()
 
-    def update(
-        self, image_id: Hashable, detections: Mapping[str, Any], targets: Mapping[str, Any]
-    ) -> None:
-        """Add one image.
+    def update(self, image_id: Any, detections: Any, targets: Any) -> None:
+        """Add one image, or a batch of them.
 
         Args:
-            image_id: an int or a str, the same kind for all images.
+            image_id: an int of 64 bits or a str, the same kind for all images. Of a batch, a list
+                or a 1-D array of them.
             detections: `boxes` (xyxy) or `boxes_xywh` [N, 4] in pixels, `scores` [N],
-                `labels` [N] integers.
+                `labels` [N] integers. Of a batch, a list of such dicts.
             targets: `boxes` or `boxes_xywh` [M, 4], `labels` [M]; optional `iscrowd` [M],
                 `area` [M] (default w * h) and `difficult` [M]. A difficult object counts neither
                 way; under VOC so does a crowd, under COCO a difficult object takes one detection.
+                Of a batch, a list of such dicts.
+
+        The values are arrays of any number type, layout and byte order, tensors, or lists; they
+        are copied. A batch is taken whole or, where it is refused, not at all. 16 images of 75
+        detections each take about 50 microseconds.
 
         Raises:
             ValueError: the image was added before; a shape, a length, a label outside
                 `class_names`, a negative label, a box with x2 < x1 or y2 < y1, a NaN or an
                 infinity in boxes, scores or areas. The evaluator is then as it was before.
-            TypeError: labels that are not integers.
+            TypeError: labels that are not integers, ids of two kinds.
         """
-        if image_id in self._images:
+        if isinstance(detections, Mapping) or isinstance(targets, Mapping):
+            image_id, detections, targets = [image_id], [detections], [targets]
+        else:
+            image_id = as_list(image_id, "image_id")
+            detections = as_list(detections, "detections")
+            targets = as_list(targets, "targets")
+            if not len(image_id) == len(detections) == len(targets):
+                raise ValueError(
+                    "a batch must have as many `image_id` as `detections` and `targets`, "
+                    f"got {len(image_id)}, {len(detections)} and {len(targets)}"
+                )
+        refused = self._store.update(image_id, detections, targets)
+        if refused is not None:
+            self._refuse(refused, image_id, detections, targets)
+
+    def _refuse(self, index: int, image_ids: list, detections: list, targets: list) -> None:
+        """Raise the error of the image of a batch that the store refused."""
+        image_id = image_ids[index]
+        check_image_id(image_id)
+        if image_id in self._store:
             raise ValueError(
                 f"`image_id` {image_id!r} was added before; call update once for each image"
             )
-        num_classes = None if self.class_names is None else len(self.class_names)
-        place = f"image {image_id!r}"
-        dt = read_detections(detections, num_classes, place)
-        gt = read_targets(targets, num_classes, place)
-        self._images[image_id] = (dt, gt)
+        if image_id in image_ids[:index]:
+            raise ValueError(f"`image_id` {image_id!r} is in the batch twice")
+        check_image(
+            image_id,
+            detections[index],
+            targets[index],
+            None if self.class_names is None else len(self.class_names),
+            any_score=self.parity == "pycocotools",
+        )
+        raise TypeError(
+            f"`image_id` must be of one kind, all int or all str, got {image_id!r} beside others"
+        )
 
     def reset(self) -> None:
         """Forget all images."""
-        self._images.clear()
+        self._store = new_store(self._settings)
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._store)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the state: 44 a detection, 45 an object, 32 to 40 an image.
+
+        Columns reserve up to half as much again, which takes no memory before it is written.
+        """
+        return self._store.nbytes
 
     def compute(self) -> DetectionResults:
         """Results over all images so far; more may be added after.
@@ -124,37 +187,29 @@ class DetectionEvaluator:
         A class without ground truth has AP NaN and -1 in the arrays; with ground truth and no
         detection, AP 0. No image at all gives NaN everywhere.
 
-        Raises:
-            TypeError: image ids that cannot be sorted, such as ints mixed with strings.
         """
-        try:
-            ids = sorted(self._images)
-        except TypeError as error:
-            raise TypeError("`image_id` must be of one kind, all int or all str") from error
-        dt = [self._images[image_id][0] for image_id in ids]
-        gt = [self._images[image_id][1] for image_id in ids]
-        boxes, scores, labels = _concatenate(dt, [(0, 4), (0,), (0,)])
-        gt_boxes, gt_labels, area, crowd, ignore = _concatenate(gt, [(0, 4), *[(0,)] * 4])
-        labels, gt_labels = labels.astype(np.int64), gt_labels.astype(np.int64)
+        self._store.sort()
+        dt, gt = self._store.columns(objects=False), self._store.columns(objects=True)
         if self.class_names is None:
-            class_ids = np.union1d(labels, gt_labels)
-            labels = np.searchsorted(class_ids, labels)
-            gt_labels = np.searchsorted(class_ids, gt_labels)
+            class_ids, dt_label, gt_label = self._store.classes()
             class_names = tuple(str(c) for c in class_ids)
         else:
             class_ids, class_names = np.arange(len(self.class_names)), self.class_names
+            dt_label, gt_label = (side["labels"].astype(np.int64) for side in (dt, gt))
         return results_of(
             self,
-            FlatDetections(_image_of_row(dt), labels, boxes, scores),
-            FlatTargets(
-                _image_of_row(gt),
-                gt_labels,
-                gt_boxes,
-                area,
-                crowd.astype(bool),
-                ignore.astype(bool),
+            FlatDetections(
+                _image_of_row(dt["image_ends"]), dt_label, dt["boxes_xywh"], dt["scores"]
             ),
-            num_images=len(ids),
+            FlatTargets(
+                _image_of_row(gt["image_ends"]),
+                gt_label,
+                gt["boxes_xywh"],
+                gt["area"],
+                (gt["flags"] & CROWD) != 0,
+                (gt["flags"] & IGNORE) != 0,
+            ),
+            num_images=len(self),
             class_ids=tuple(class_ids.tolist()),
             class_names=class_names,
         )
@@ -191,15 +246,8 @@ def results_of(
     )
 
 
-def _image_of_row(images: list[tuple[np.ndarray, ...]]) -> np.ndarray:
-    return np.repeat(np.arange(len(images)), [len(arrays[0]) for arrays in images])
-
-
-def _concatenate(
-    images: list[tuple[np.ndarray, ...]], empty: list[tuple[int, ...]]
-) -> list[np.ndarray]:
-    columns = zip(*images) if images else [()] * len(empty)
-    return [np.concatenate([np.zeros(shape), *column]) for column, shape in zip(columns, empty)]
+def _image_of_row(ends: np.ndarray) -> np.ndarray:
+    return np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
 
 
 def _iou_thresholds(protocol: str, thresholds: Sequence[float] | None) -> np.ndarray:
