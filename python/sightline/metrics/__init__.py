@@ -18,6 +18,18 @@ from sightline.metrics.detection_results import (
     threshold_weighted_ap,
 )
 from sightline.metrics.error_breakdown import ERROR_KINDS, ErrorBreakdown
+from sightline.metrics.masks import (
+    boxes_to_masks,
+    compress_masks,
+    decode_masks,
+    encode_masks,
+    mask_area,
+    mask_boxes_xywh,
+    mask_counts,
+    mask_iou,
+    merge_masks,
+    polygons_to_masks,
+)
 
 __all__ = [
     "COCO_AREA_RANGES",
@@ -33,9 +45,19 @@ __all__ = [
     "PrecisionRecallF1",
     "ScoreCurve",
     "accuracy",
+    "boxes_to_masks",
+    "compress_masks",
     "confusion_matrix",
+    "decode_masks",
     "detection_confusion_matrix",
+    "encode_masks",
     "evaluate_coco",
+    "mask_area",
+    "mask_boxes_xywh",
+    "mask_counts",
+    "mask_iou",
+    "merge_masks",
+    "polygons_to_masks",
     "precision_recall_f1",
     "threshold_weighted_ap",
     "top_k_accuracy",

@@ -31,6 +31,15 @@ from .iou_max import box_iou_max
 from .iou_rotated import box_iou_rotated
 from .iou_topk import box_iou_topk
 from .linear_assignment import linear_assignment
+from .masks import (
+    counts_from_mask,
+    counts_from_string,
+    mask_box_xywh,
+    mask_from_counts,
+    mask_from_polygons,
+    mask_iou,
+    string_from_counts,
+)
 from .matching import match_anchors
 from .matrix_nms import matrix_nms
 from .nms import batched_nms, multiclass_nms, nms
@@ -62,6 +71,8 @@ __all__ = [
     "clip_boxes_to_image",
     "complete_box_iou",
     "complete_box_iou_loss",
+    "counts_from_mask",
+    "counts_from_string",
     "decode_boxes",
     "distance_box_iou",
     "distance_box_iou_loss",
@@ -69,6 +80,10 @@ __all__ = [
     "generalized_box_iou",
     "generalized_box_iou_loss",
     "linear_assignment",
+    "mask_box_xywh",
+    "mask_from_counts",
+    "mask_from_polygons",
+    "mask_iou",
     "match_anchors",
     "match_detections",
     "matrix_nms",
@@ -78,5 +93,6 @@ __all__ = [
     "nms_rotated",
     "remove_small_boxes",
     "soft_nms",
+    "string_from_counts",
     "weighted_boxes_fusion",
 ]
