@@ -1,4 +1,4 @@
-"""COCO files: the evaluator against the plain evaluation, and that against pycocotools."""
+"""COCO files: the evaluator, the drop-in and pycocotools against the plain evaluation."""
 
 import importlib.util
 
@@ -18,11 +18,14 @@ def check(rng: np.random.Generator) -> None:
     truth, found = draw_case(rng)
     settings = draw_settings(rng)
     said = f"{settings}, {truth}, {found}"
-    if HAS_PYCOCOTOOLS:
-        plain = evaluate_coco(truth, found, parity="pycocotools", **settings)
-        peer = run_pycocotools(truth, found, **settings)
+    plain = evaluate_coco(truth, found, parity="pycocotools", **settings)
+    libraries = ["sightline.metrics.pycocotools", *(["pycocotools"] if HAS_PYCOCOTOOLS else [])]
+    for library in libraries:
+        got = run_pycocotools(truth, found, library=library, **settings)
         for name in STATS:
-            np.testing.assert_array_equal(getattr(plain, name), peer[name], f"{name}: {said}")
+            np.testing.assert_array_equal(
+                got[name], getattr(plain, name), f"{name} of {library}: {said}"
+            )
     fast_settings = {k: v for k, v in settings.items() if k in ("use_classes", "max_detections")}
     plain = evaluate_coco(truth, found, **fast_settings)
     fast = metrics.evaluate_coco(truth, found, **fast_settings)

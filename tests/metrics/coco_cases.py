@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import importlib
 import io
 from typing import Any
 
@@ -112,6 +113,7 @@ def run_pycocotools(
     truth: dict[str, Any],
     found: list[dict[str, Any]],
     *,
+    library: str = "pycocotools",
     iou_type: str = "bbox",
     use_classes: bool = True,
     iou_thresholds: np.ndarray | None = None,
@@ -119,10 +121,9 @@ def run_pycocotools(
     area_ranges: dict[str, tuple[float, float]] | None = None,
     max_detections: tuple[int, ...] | None = None,
 ) -> dict[str, np.ndarray]:
-    """pycocotools' precision, recall, scores and stats."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
+    """Precision, recall, scores and stats of pycocotools, or of what takes its place."""
+    COCO = importlib.import_module(f"{library}.coco").COCO
+    COCOeval = importlib.import_module(f"{library}.cocoeval").COCOeval
     with contextlib.redirect_stdout(io.StringIO()):
         gt = COCO()
         gt.dataset = copy.deepcopy(truth)

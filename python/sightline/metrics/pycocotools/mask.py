@@ -1,0 +1,96 @@
+"""Masks as run lengths, by the names and forms of `pycocotools.mask`.
+
+A mask is `{"size": [height, width], "counts": bytes}`. Functions take a list of masks, or one.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sightline.metrics.masks import (
+    boxes_to_masks,
+    compress_masks,
+    decode_masks,
+    encode_masks,
+    mask_area,
+    mask_boxes_xywh,
+    mask_iou,
+    merge_masks,
+    polygons_to_masks,
+)
+from sightline.reference.coco import box_overlaps
+
+Mask = dict[str, Any]
+
+
+def encode(bimask: np.ndarray) -> Any:
+    """Masks of pictures [H, W, N], or the mask of one picture [H, W]."""
+    if bimask.ndim == 2:
+        return encode_masks(bimask[None])[0]
+    return encode_masks(np.moveaxis(bimask, 2, 0))
+
+
+def decode(rleObjs: Any) -> np.ndarray:
+    """Pictures of masks of one size, uint8 [H, W, N] in Fortran order; of one mask [H, W]."""
+    pictures = decode_masks(_as_list(rleObjs)).view(np.uint8)
+    return pictures.transpose(1, 2, 0) if isinstance(rleObjs, list) else pictures[0]
+
+
+def area(rleObjs: Any) -> Any:
+    """Pixels of each mask, uint32 [N], or of one mask."""
+    areas = mask_area(_as_list(rleObjs)).astype(np.uint32)
+    return areas if isinstance(rleObjs, list) else areas[0]
+
+
+def toBbox(rleObjs: Any) -> np.ndarray:
+    """The smallest box xywh that holds each mask, float64 [N, 4], or [4] of one mask."""
+    boxes = mask_boxes_xywh(_as_list(rleObjs))
+    return boxes if isinstance(rleObjs, list) else boxes[0]
+
+
+def merge(rleObjs: list[Mask], intersect: Any = 0) -> Mask:
+    """The union of masks, or their intersection; of no masks, a mask without pixels."""
+    if not rleObjs:
+        return {"size": [0, 0], "counts": b""}
+    return merge_masks(rleObjs, intersect=bool(intersect))
+
+
+def iou(dt: Any, gt: Any, pyiscrowd: Sequence[Any]) -> Any:
+    """Overlaps [D, G] of masks, or of boxes xywh; [] where there are none.
+
+    Over a crowd, the intersection as a share of the detection.
+    """
+    if len(dt) == 0 or len(gt) == 0:
+        return []
+    crowd = np.asarray(pyiscrowd) != 0
+    if isinstance(dt[0], dict) != isinstance(gt[0], dict):
+        raise Exception("`dt` and `gt` must both be masks or both be boxes")
+    if isinstance(dt[0], dict):
+        return mask_iou(dt, gt, crowd)
+    dt, gt = (np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in (dt, gt))
+    return box_overlaps(dt, gt, crowd)
+
+
+def frPyObjects(pyobj: Any, h: int, w: int) -> Any:
+    """Masks of polygons, boxes xywh or run lengths, or the mask of one of them.
+
+    What has four numbers is a box, and what has more is a ring of a polygon.
+    """
+    if isinstance(pyobj, dict):
+        return compress_masks([pyobj])[0]
+    if isinstance(pyobj, np.ndarray):
+        return boxes_to_masks(pyobj, h, w)
+    if isinstance(pyobj[0], dict):
+        return compress_masks(pyobj)
+    if not hasattr(pyobj[0], "__len__"):
+        return frPyObjects([pyobj], h, w)[0]
+    if len(pyobj[0]) == 4:
+        return boxes_to_masks(pyobj, h, w)
+    if len(pyobj[0]) > 4:
+        return polygons_to_masks([[ring] for ring in pyobj], h, w)
+    raise Exception("input type is not supported.")
+
+
+def _as_list(masks: Any) -> list[Mask]:
+    return masks if isinstance(masks, list) else [masks]

@@ -1,0 +1,59 @@
+"""Settings of an evaluation."""
+
+from typing import Any
+
+import numpy as np
+
+_AREAS = {
+    "all": (0, 1e5**2),
+    "small": (0, 32**2),
+    "medium": (32**2, 96**2),
+    "large": (96**2, 1e5**2),
+}
+# Standard deviations of where people label each of the 17 keypoints, ten times as large.
+_KEYPOINT_SIGMAS = (
+    0.26, 0.25, 0.25, 0.35, 0.35, 0.79, 0.79, 0.72, 0.72,
+    0.62, 0.62, 1.07, 1.07, 0.87, 0.87, 0.89, 0.89,
+)  # fmt: skip
+
+
+class Params:
+    """Settings of `COCOeval`, to be changed before `evaluate`.
+
+    Attributes:
+        imgIds, catIds: what to evaluate.
+        iouThrs, recThrs: overlap thresholds [T] and recalls [R] at which precision is sampled.
+        areaRng, areaRngLbl: area ranges in pixels, both ends inside, and their names.
+        maxDets: best detections kept of an image and category.
+        useCats: 0 leaves categories out of account.
+        kpt_oks_sigmas: of keypoints, the deviation of each.
+    """
+
+    def __init__(self, iouType: str = "segm") -> None:
+        if iouType in ("segm", "bbox"):
+            self.setDetParams()
+        elif iouType == "keypoints":
+            self.setKpParams()
+        else:
+            raise Exception("iouType not supported")
+        self.iouType = iouType
+        self.useSegm: Any = None  # deprecated: 1 for "segm", 0 for "bbox"
+
+    def setDetParams(self) -> None:
+        """COCO's settings for boxes and masks."""
+        self._set([1, 10, 100], ["all", "small", "medium", "large"])
+
+    def setKpParams(self) -> None:
+        """COCO's settings for keypoints."""
+        self._set([20], ["all", "medium", "large"])
+        self.kpt_oks_sigmas = np.array(_KEYPOINT_SIGMAS) / 10.0
+
+    def _set(self, max_detections: list[int], areas: list[str]) -> None:
+        self.imgIds: list[Any] = []
+        self.catIds: list[Any] = []
+        self.iouThrs = np.linspace(0.5, 0.95, 10)
+        self.recThrs = np.linspace(0.0, 1.0, 101)
+        self.maxDets = max_detections
+        self.areaRng = [list(_AREAS[name]) for name in areas]
+        self.areaRngLbl = areas
+        self.useCats = 1
