@@ -1,7 +1,13 @@
-"""The native columns under an evaluator, and their form as plain arrays."""
+"""The native columns under an evaluator, and their form as plain arrays, in files and messages."""
 
+import io
+import json
+import os
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from sightline import _numpy
 from sightline.metrics._inputs import MAX_LABELS, as_array
@@ -9,6 +15,10 @@ from sightline.metrics._inputs import MAX_LABELS, as_array
 _native: Any = _numpy  # compiled, without type stubs
 CROWD, IGNORE = 1, 2  # bits of an object's `flags`
 _SHAPES = ("bbox", "segm", "keypoints")
+_FORMAT, _VERSION = "sightline.DetectionEvaluator", 1
+
+Settings = dict[str, Any]
+Arrays = dict[str, np.ndarray]
 
 
 def new_store(settings: Mapping[str, Any]) -> Any:
@@ -21,3 +31,106 @@ def new_store(settings: Mapping[str, Any]) -> Any:
         any_score=settings["parity"] == "pycocotools",
         as_array=as_array,
     )
+
+
+def to_arrays(store: Any) -> Arrays:
+    """Views of a store's columns, by names such as "detections.scores"."""
+    arrays = {
+        f"{side}.{name}": column
+        for side, objects in (("detections", False), ("objects", True))
+        for name, column in store.columns(objects=objects).items()
+    }
+    ids = store.image_ids()
+    if isinstance(ids, list):  # one buffer: an array of text would pad each to the longest
+        text = [image_id.encode() for image_id in ids]
+        arrays["image_text"] = np.frombuffer(b"".join(text), np.uint8)
+        arrays["image_text_ends"] = np.cumsum([len(t) for t in text])
+    else:
+        arrays["image_ids"] = ids
+    return arrays
+
+
+def from_arrays(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    """A store of what `to_arrays` gave.
+
+    Raises:
+        ValueError: the arrays do not fit each other, or break a rule that `update` keeps.
+        KeyError: one is missing.
+    """
+    store = new_store(settings)
+    sides = []
+    for side, objects in (("detections", False), ("objects", True)):
+        columns = {name: arrays[f"{side}.{name}"] for name in store.columns(objects=objects)}
+        sides.append((columns.pop("image_ends"), columns))
+    (dt_ends, dt), (gt_ends, gt) = sides
+    flags = gt.pop("flags")
+    gt |= {"iscrowd": flags & CROWD, "difficult": flags & IGNORE}
+    refused = store.extend(_image_ids(arrays), dt_ends, gt_ends, dt, gt)
+    if refused is not None:
+        raise ValueError(f"image {refused} of the state is damaged")
+    return store
+
+
+def _image_ids(arrays: Mapping[str, np.ndarray]) -> list[Any]:
+    if "image_ids" in arrays:
+        return arrays["image_ids"].tolist()
+    text, ends = arrays["image_text"].tobytes(), arrays["image_text_ends"].tolist()
+    return [text[begin:end].decode() for begin, end in zip([0, *ends], ends)]
+
+
+def differing(mine: Settings, other: Settings) -> str:
+    """The settings that differ, in words; empty where none does."""
+    return "; ".join(
+        f"`{name}` is {mine[name]!r} here and {other.get(name)!r} there"
+        for name in mine
+        if mine[name] != other.get(name)
+    )
+
+
+def write_state(file: BinaryIO, settings: Settings, arrays: Arrays) -> None:
+    """Write an .npz file of the columns and of a header in JSON."""
+    header = json.dumps({"format": _FORMAT, "version": _VERSION, "settings": settings})
+    np.savez(file, header=np.array(header), **arrays)  # type: ignore[arg-type]
+
+
+def read_state(file: BinaryIO, name: str) -> tuple[Settings, Arrays]:
+    """Settings and columns of a file.
+
+    Raises:
+        ValueError: it is no saved evaluator, one of a later version, or damaged.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            header = json.loads(str(stored["header"]))
+            if header["format"] != _FORMAT:
+                raise ValueError(f"its format is {header['format']!r}")
+            version, settings = header["version"], header["settings"]
+            arrays = {key: stored[key] for key in stored.files if key != "header"}
+    except Exception as error:  # readers of zip, npy and JSON raise many kinds
+        raise ValueError(f"{name} is no saved DetectionEvaluator, or damaged: {error}") from error
+    if version > _VERSION:
+        raise ValueError(
+            f"{name} is of version {version} of the format, and this Sightline reads up to "
+            f"{_VERSION}: update Sightline"
+        )
+    return settings, arrays
+
+
+def to_bytes(settings: Settings, arrays: Arrays) -> bytes:
+    file = io.BytesIO()
+    write_state(file, settings, arrays)
+    return file.getvalue()
+
+
+def save_state(path: str | os.PathLike[str], settings: Settings, arrays: Arrays) -> None:
+    """Write to a temporary name in the same folder, then rename: the file is whole or the old."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write_state(file, settings, arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)

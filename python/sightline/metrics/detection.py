@@ -1,5 +1,9 @@
 """Detection evaluation: images come one by one or in batches, results at the end."""
 
+import contextlib
+import io
+import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +12,18 @@ import numpy as np
 from sightline.metrics._evaluate import FlatDetections, FlatTargets, Rules, evaluate
 from sightline.metrics._evidence import Evidence
 from sightline.metrics._inputs import as_list, check_image, check_image_id
-from sightline.metrics._state import CROWD, IGNORE, new_store
+from sightline.metrics._state import (
+    CROWD,
+    IGNORE,
+    differing,
+    from_arrays,
+    new_store,
+    read_state,
+    save_state,
+    to_arrays,
+    to_bytes,
+)
+from sightline.metrics._synchronize import gather_messages, in_one_process
 from sightline.metrics.detection_results import DetectionResults
 
 # COCO's areas in pixels: sides of 32 and 96 bound "medium", 1e5 stands for no bound.
@@ -173,6 +188,118 @@ class DetectionEvaluator:
     def __len__(self) -> int:
         return len(self._store)
 
+    def merge(
+        self, other: "DetectionEvaluator", *, duplicates: str = "same"
+    ) -> "DetectionEvaluator":
+        """Add the images of another evaluator, which stays as it is.
+
+        Args:
+            other: of the same settings.
+            duplicates: an image in both counts once. `"same"`: its rows must be the same in both;
+                `"first"`: its objects must be, and the detections here stand.
+
+        Returns:
+            This evaluator.
+
+        Raises:
+            ValueError: other settings; an image in both whose rows differ. This evaluator is
+                then as it was before.
+            TypeError: `other` is no evaluator, or its ids are of the other kind.
+        """
+        _check_duplicates(duplicates)
+        if not isinstance(other, DetectionEvaluator):
+            raise TypeError(f"`other` must be a DetectionEvaluator, got {type(other).__name__}")
+        differences = differing(self._settings, other._settings)
+        if differences:
+            raise ValueError(f"evaluators must have the same settings to merge: {differences}")
+        self._merge(other._store, duplicates)
+        return self
+
+    def _merge(self, store: Any, duplicates: str) -> None:
+        refused = self._store.merge(store, keep_first=duplicates == "first")
+        if refused is None:
+            return
+        if refused not in self._store:
+            raise TypeError(f"`image_id` must be of one kind, all int or all str, got {refused!r}")
+        what = "rows" if duplicates == "same" else "targets"
+        raise ValueError(
+            f"image {refused!r} is in both with other {what}; ids must be unique, "
+            "also among processes that each number their images"
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write settings and images to a file, an .npz of the columns, whole or not at all."""
+        save_state(path, self._settings, to_arrays(self._store))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "DetectionEvaluator":
+        """The evaluator that `save` wrote.
+
+        Raises:
+            ValueError: the file is no saved evaluator, of a later version, or damaged.
+            FileNotFoundError: no such file.
+        """
+        name = f"`path` {os.fspath(path)!r}"
+        with open(path, "rb") as file:
+            settings, arrays = read_state(file, name)
+        try:
+            return _restored(cls, settings, arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name} is no saved DetectionEvaluator, or damaged: {error}"
+            ) from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self._settings, to_arrays(self._store))
+
+    def synchronize(
+        self, group: Any = None, *, dst: int | None = None, duplicates: str = "first"
+    ) -> "DetectionEvaluator":
+        """Gather the images of all processes of `torch.distributed`, on all of them.
+
+        Call it on every rank, also on one without images, before `compute`. Two collectives
+        whatever the data. Without a process group nothing happens, so that a script may run alone.
+
+        Args:
+            group: process group, None for all.
+            dst: global rank that alone gathers; the others keep their images.
+            duplicates: as in `merge`. An image that several ranks saw, as samplers that pad
+                give it, counts once, with the detections of the lowest rank.
+
+        Returns:
+            This evaluator.
+
+        Raises:
+            ValueError: other settings on some rank (on all ranks); an image on two ranks with
+                other targets (where they are gathered).
+            RuntimeError: another rank failed.
+
+        Memory: the images of all ranks, as often as there are ranks for a moment.
+        """
+        _check_duplicates(duplicates)
+        if in_one_process():
+            return self
+        settings = json.dumps(self._settings)
+        try:
+            message = to_bytes(self._settings, to_arrays(self._store))
+        except BaseException:
+            with contextlib.suppress(RuntimeError):
+                gather_messages(None, settings, group, dst)  # the others wait for this rank
+            raise
+        messages = gather_messages(message, settings, group, dst)
+        if messages is None:
+            return self
+        whole = new_store(self._settings)
+        mine, self._store = self._store, whole
+        try:
+            for part in messages:
+                arrays = read_state(io.BytesIO(part), "a message")[1]
+                self._merge(from_arrays(self._settings, arrays), duplicates)
+        except BaseException:
+            self._store = mine
+            raise
+        return self
+
     @property
     def nbytes(self) -> int:
         """Bytes of the state: 44 a detection, 45 an object, 32 to 40 an image.
@@ -244,6 +371,21 @@ def results_of(
         dt_count=arrays.dt_count,
         _evidence=Evidence(dt, gt, num_classes, num_images, rules, use_classes),
     )
+
+
+def _restored(kind: type, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    """An evaluator of these settings that holds these images."""
+    kwargs = dict(settings)
+    if settings["protocol"] != "coco":  # which alone lets these be chosen
+        del kwargs["max_detections"], kwargs["area_ranges"]
+    evaluator = kind(**kwargs)
+    evaluator._store = from_arrays(settings, arrays)
+    return evaluator
+
+
+def _check_duplicates(duplicates: str) -> None:
+    if duplicates not in ("same", "first"):
+        raise ValueError(f"`duplicates` must be 'same' or 'first', got {duplicates!r}")
 
 
 def _image_of_row(ends: np.ndarray) -> np.ndarray:
