@@ -1,5 +1,6 @@
 """Metrics of classification and detection, on arrays; nothing here needs torch."""
 
+from sightline.metrics.calibration import Calibration, Reliability
 from sightline.metrics.classification import (
     PrecisionRecallF1,
     accuracy,
@@ -36,6 +37,7 @@ __all__ = [
     "ERROR_KINDS",
     "STAT_NAMES",
     "BestF1",
+    "Calibration",
     "ClassResult",
     "DetectionEvaluator",
     "DetectionResults",
@@ -43,6 +45,7 @@ __all__ = [
     "OperatingPoint",
     "PrecisionRecallCurve",
     "PrecisionRecallF1",
+    "Reliability",
     "ScoreCurve",
     "accuracy",
     "boxes_to_masks",

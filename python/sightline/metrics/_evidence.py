@@ -14,7 +14,7 @@ from sightline.metrics._evaluate import (
     _unmatch,
 )
 from sightline.metrics._ops import accumulate_sorted, match_sorted
-from sightline.metrics._pairs import Pairs, overlapping_pairs
+from sightline.metrics._pairs import Pairs, overlap_of_pairs, overlapping_pairs
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,13 @@ class Evidence:
         crowd = gt.crowd if rules.matching == "coco" else np.zeros_like(gt.crowd)
         boxes = (dt.image, dt.boxes_xywh, gt.image, gt.boxes_xywh)
         return overlapping_pairs(*boxes, crowd, at_least=at_least, inclusive=rules.inclusive)
+
+    def overlap_of(self, dt_rows: np.ndarray, gt_rows: np.ndarray) -> np.ndarray:
+        """Overlap [P] of the detections and objects of each pair."""
+        dt, gt, rules = self.dt, self.gt, self.rules
+        crowd = gt.crowd if rules.matching == "coco" else np.zeros_like(gt.crowd)
+        boxes = (dt.boxes_xywh, gt.boxes_xywh, crowd, dt_rows, gt_rows)
+        return overlap_of_pairs(*boxes, inclusive=rules.inclusive)
 
     def groups(self) -> Groups:
         """Match at every threshold and area of the rules."""

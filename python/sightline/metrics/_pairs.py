@@ -60,6 +60,25 @@ def overlapping_pairs(
     return Pairs(dt_row, gt_row, overlap).where(order)
 
 
+def overlap_of_pairs(
+    dt_boxes: np.ndarray,  # [N, 4] xywh
+    gt_boxes: np.ndarray,  # [M, 4] xywh
+    gt_crowd: np.ndarray,  # [M]
+    dt_rows: np.ndarray,  # [P]
+    gt_rows: np.ndarray,  # [P]
+    *,
+    inclusive: bool = False,
+) -> np.ndarray:
+    """Overlap [P] of given pairs, as in `overlapping_pairs`."""
+    pixel = 1.0 if inclusive else 0.0
+    dt, gt = _columns(dt_boxes[dt_rows], pixel), _columns(gt_boxes[gt_rows], pixel)
+    place = np.arange(len(dt_rows))
+    overlap = np.zeros(len(dt_rows))
+    pairs, _, found = _overlapping(dt, gt, gt_crowd[gt_rows], place, place, 0.0, pixel)
+    overlap[pairs] = found
+    return overlap
+
+
 _Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 

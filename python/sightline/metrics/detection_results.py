@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sightline.metrics._evidence import Evidence
+from sightline.metrics.calibration import Calibration, calibrate
 from sightline.metrics.curves import BestF1, PrecisionRecallCurve, ScoreCurve, ScoreCurves
 from sightline.metrics.detection_confusion import check_threshold, confusion_of_pairs
 from sightline.metrics.error_breakdown import ErrorBreakdown, break_down_errors
@@ -307,6 +308,46 @@ class DetectionResults:
             self.class_names,
             iou_threshold=iou_threshold,
             background_threshold=background_threshold,
+        )
+
+    def calibration(
+        self, *, iou_threshold: float = 0.5, score_threshold: float = 0.0, num_bins: int = 10
+    ) -> Calibration:
+        """Scores against the share of true positives among the detections that have them.
+
+        Detections that count (not those on crowds) are put into bins of equal width by their score.
+        The detection expected calibration error (Kueppers et al., CVPR workshops 2020, by score
+        alone) is the mean over detections of the gap between the mean score of a bin and the share
+        of true positives in it, the maximum calibration error the largest gap. LaECE (Oksuz et
+        al., CVPR 2023) lets a true positive count as much as it overlaps its object, and is the
+        mean over classes.
+
+        Args:
+            iou_threshold: what a true positive overlaps, in (0, 1].
+            score_threshold: detections below it are left out; most of a detector's detections have
+                scores near 0, and rule the mean with them.
+            num_bins: bins between 0 and 1.
+
+        Raises:
+            ValueError: a score outside 0 ... 1.
+
+        Example:
+            >>> from sightline.metrics import DetectionEvaluator
+            >>> evaluator = DetectionEvaluator(class_names=["cat"])
+            >>> evaluator.update(
+            ...     1,
+            ...     {"boxes": [[0, 0, 9, 9], [9, 0, 19, 9]], "scores": [0.75, 0.75], "labels": [0, 0]},
+            ...     {"boxes": [[0, 0, 9, 9]], "labels": [0]},
+            ... )
+            >>> evaluator.compute().calibration().expected_error  # half of them are right
+            0.25
+        """
+        check_threshold(iou_threshold)
+        return calibrate(
+            self.evidence(),
+            iou_threshold=iou_threshold,
+            score_threshold=score_threshold,
+            num_bins=num_bins,
         )
 
     def evidence(self) -> Evidence:
