@@ -9,6 +9,13 @@ from sightline.metrics.classification import (
     top_k_accuracy,
 )
 from sightline.metrics.coco import evaluate_coco
+from sightline.metrics.confidence import (
+    Comparison,
+    ConfidenceIntervals,
+    Difference,
+    Interval,
+    compare,
+)
 from sightline.metrics.curves import BestF1, OperatingPoint, PrecisionRecallCurve, ScoreCurve
 from sightline.metrics.detection import COCO_AREA_RANGES, DetectionEvaluator
 from sightline.metrics.detection_confusion import detection_confusion_matrix
@@ -39,9 +46,13 @@ __all__ = [
     "BestF1",
     "Calibration",
     "ClassResult",
+    "Comparison",
+    "ConfidenceIntervals",
     "DetectionEvaluator",
     "DetectionResults",
+    "Difference",
     "ErrorBreakdown",
+    "Interval",
     "OperatingPoint",
     "PrecisionRecallCurve",
     "PrecisionRecallF1",
@@ -49,6 +60,7 @@ __all__ = [
     "ScoreCurve",
     "accuracy",
     "boxes_to_masks",
+    "compare",
     "compress_masks",
     "confusion_matrix",
     "decode_masks",

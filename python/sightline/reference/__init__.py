@@ -8,6 +8,7 @@ from .assign_task_aligned import assign_task_aligned
 from .assign_yolo import assign_yolo
 from .average_precision import accumulate_precision, average_precision, match_detections
 from .batch_norm import batch_norm_act, batch_norm_act_backward
+from .bootstrap import resampled_precision
 from .boxes import (
     box_area,
     box_convert,
@@ -92,6 +93,7 @@ __all__ = [
     "nms_padded",
     "nms_rotated",
     "remove_small_boxes",
+    "resampled_precision",
     "soft_nms",
     "string_from_counts",
     "weighted_boxes_fusion",
