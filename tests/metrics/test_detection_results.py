@@ -77,3 +77,17 @@ def test_without_its_rows_a_result_keeps_its_numbers(result):
     assert numbers.to_dict() == result.to_dict()
     with pytest.raises(ValueError, match="holds numbers only"):
         numbers.best_f1()
+
+
+def test_a_result_keeps_its_rows_when_the_evaluator_goes_on():
+    images = random_images(2, images=12)
+    evaluator = DetectionEvaluator(class_names="abc")
+    for i in (5, 6, 7):
+        evaluator.update(i, *images[i])
+    first = evaluator.compute()
+    confusion, errors = first.confusion_matrix(), first.error_breakdown().counts
+    for i in (11, 2, 0, 9):
+        evaluator.update(i, *images[i])
+    assert evaluator.compute().error_breakdown().counts != errors
+    np.testing.assert_array_equal(first.confusion_matrix(), confusion)
+    assert first.error_breakdown().counts == errors
