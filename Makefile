@@ -5,7 +5,7 @@
 # make check           ruff, clang-format, mypy
 # make fuzz            the long run of random cases against the references, at every instruction set
 # make bench           the benchmarks of the ops, against their peers where these are installed
-# make peers           build/peers, an environment with torchvision for `sightline bench --peers`
+# make peers           build/peers, an environment with torchvision and COCO evaluators for `sightline bench --peers`
 # make cuda            build with the CUDA kernels (needs nvcc, no GPU) and load that build
 # make without-torch   build and test the NumPy half in an environment without torch
 # make compat          run torchvision's detectors on our ops, beside a torch without CUDA (downloads torchvision)
@@ -19,6 +19,8 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc cmake -type f)
 PEERS ?= torch==2.15.0 torchvision==0.29.2 numpy
+COCO_PEERS ?= pycocotools==2.0.11 hotcoco==1.3.0 ultrafast-pycocotools==0.1.14 vernier==0.5.4 faster-coco-eval==1.8.0 \
+  torchmetrics==1.9.0
 TORCHVISION ?= 0.28.0
 ABI_VERSIONS ?= 2.10.0 2.15.0
 WHEEL_ARCHITECTURES ?= 75-real;80-real;86-real;89-real;90-real;100-real;120
@@ -65,14 +67,16 @@ check: $(VENV)/.built
 	$(BIN)/clang-format --dry-run --Werror $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu*')
 	$(BIN)/mypy
 
+bench: PEERS_OPTION = $(if $(wildcard build/peers/bin/python),--peers build/peers/bin/python)
 bench: $(VENV)/.built
 	$(BIN)/python -m pytest -q benchmarks --benchmark-enable --benchmark-disable-gc
-	$(BIN)/python -m sightline bench $(if $(wildcard build/peers/bin/python),--peers build/peers/bin/python)
+	$(BIN)/python -m sightline bench $(PEERS_OPTION)
+	$(BIN)/python -m sightline bench coco $(PEERS_OPTION)
 
 # torchvision's wheels need a CUDA build of torch, which runs on a CPU, too: no constraint here.
 peers:
 	test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
-	PIP_CONSTRAINT= build/peers/bin/pip install -q $(PEERS)
+	PIP_CONSTRAINT= build/peers/bin/pip install -q $(PEERS) $(COCO_PEERS)
 	build/peers/bin/python -c "import torchvision; print(torchvision.__version__)"
 
 cuda: build/cuda/.built

@@ -1,11 +1,12 @@
-"""Peers in another Python, reached through a worker that lives as long as the run."""
+"""Programs in another process, reached through a worker that lives as long as the run."""
 
 import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,34 +17,38 @@ import importlib.util, sys
 spec = importlib.util.spec_from_file_location("sightline_bench", sys.argv[1] + "/__init__.py",
                                               submodule_search_locations=[sys.argv[1]])
 sys.modules["sightline_bench"] = importlib.util.module_from_spec(spec)
-importlib.import_module("sightline_bench.worker").main()
+importlib.import_module("sightline_bench." + sys.argv[2]).main()
 """
 
 
-class Peers:
-    """A worker process. Use it as a context manager; `contenders` maps names to versions."""
+def command(python: str | os.PathLike, module: str) -> list[str]:
+    """What runs `main` of a module of this folder in a Python that has no sightline."""
+    if not os.access(python, os.X_OK):
+        raise FileNotFoundError(
+            f"--peers must be a Python interpreter, got {python}: `make peers` makes one"
+        )
+    return [str(python), "-c", _BOOT, str(Path(__file__).parent), module]
 
-    def __init__(self, python: str | os.PathLike, threads: int) -> None:
-        if not os.access(python, os.X_OK):
-            raise FileNotFoundError(
-                f"--peers must be a Python interpreter, got {python}: `make peers` makes one"
-            )
-        self.threads = threads
-        hidden = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+def environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+
+class WorkerProcess:
+    """A process that answers requests, a line of JSON each. Use it as a context manager."""
+
+    def __init__(
+        self, python: str | os.PathLike, module: str, settings: Mapping[str, str] | None = None
+    ) -> None:
         self._process = subprocess.Popen(
-            [str(python), "-c", _BOOT, str(Path(__file__).parent)],
+            command(python, module),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=hidden,
+            env={**environment(), **(settings or {})},
         )
-        try:
-            self.contenders: dict[str, str] = self._ask("contenders")["contenders"]
-        except BaseException:
-            self.close()
-            raise
 
-    def __enter__(self) -> "Peers":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -53,22 +58,7 @@ class Peers:
         self._process.kill()
         self._process.communicate()
 
-    def open(self, work: str, names: list[str], device: str) -> list[str]:
-        """Make the programs of a work ready; the contenders that have one."""
-        settings = {"names": names, "device": device, "threads": self.threads}
-        return self._ask("open", work=work, **settings)["opened"]
-
-    def result(self, name: str) -> list[np.ndarray]:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "result.npz"
-            self._ask("result", name=name, file=str(file))
-            with np.load(file) as arrays:
-                return [arrays[key] for key in arrays.files]
-
-    def sample(self, name: str, calls: int) -> float:
-        return self._ask("sample", name=name, calls=calls)["seconds"]
-
-    def _ask(self, what: str, **request: Any) -> dict[str, Any]:
+    def ask(self, what: str, **request: Any) -> dict[str, Any]:
         assert self._process.stdin and self._process.stdout
         try:
             print(json.dumps({"do": what, **request}), file=self._process.stdin, flush=True)
@@ -81,3 +71,31 @@ class Peers:
         if "error" in answer:
             raise RuntimeError(f"{what} in the worker of --peers: {answer['error']}")
         return answer
+
+
+class Peers(WorkerProcess):
+    """The contenders of `worker.py`; `contenders` maps names to versions."""
+
+    def __init__(self, python: str | os.PathLike, threads: int) -> None:
+        super().__init__(python, "worker")
+        self.threads = threads
+        try:
+            self.contenders: dict[str, str] = self.ask("contenders")["contenders"]
+        except BaseException:
+            self.close()
+            raise
+
+    def open(self, work: str, names: list[str], device: str) -> list[str]:
+        """Make the programs of a work ready; the contenders that have one."""
+        settings = {"names": names, "device": device, "threads": self.threads}
+        return self.ask("open", work=work, **settings)["opened"]
+
+    def result(self, name: str) -> list[np.ndarray]:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "result.npz"
+            self.ask("result", name=name, file=str(file))
+            with np.load(file) as arrays:
+                return [arrays[key] for key in arrays.files]
+
+    def sample(self, name: str, calls: int) -> float:
+        return self.ask("sample", name=name, calls=calls)["seconds"]

@@ -8,15 +8,13 @@
 """
 
 import importlib.metadata
-import json
-import os
-import sys
 from typing import Any
 
 import numpy as np
 import torch
 
 from .run_program import Program, arrays_of, contender, program, sample
+from .serve import serve
 from .suites import WORKS
 
 PEERS = ("torchvision",)
@@ -51,14 +49,4 @@ class Worker:
 
 
 def main() -> None:
-    # Libraries may print: only answers go to what was standard output.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    worker = Worker()
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            answer = getattr(worker, request.pop("do"))(**request)
-        except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), file=answers, flush=True)
+    serve(Worker())

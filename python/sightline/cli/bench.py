@@ -1,5 +1,6 @@
 """sightline bench [boxes] [growth] [--device cpu|cuda] [--peers PYTHON] [--threads N] [--only NAME]
                 [--quick] [--json FILE] [--plot FILE]
+sightline bench coco ...: COCO evaluation against other evaluators; `sightline bench coco --help`
 
 Times the ops against what people use now and against this machine's own limits, all in turns in one
 run, after a check that they agree. A line a work: the median time and half the distance of its
@@ -26,6 +27,10 @@ _OPTIONS = ("--device", "--peers", "--threads", "--only", "--quick", "--json", "
 
 
 def run(words: Sequence[str]) -> int:
+    if words and words[0] == "coco":
+        from sightline.cli.bench_coco import run as run_coco
+
+        return run_coco(words[1:])
     arguments = parse(words, flags=("quick",))
     devices = arguments.take_text("device", "cpu").split(",")
     peers_python = arguments.take("peers")

@@ -1,0 +1,7 @@
+"""faster-coco-eval."""
+
+from faster_coco_eval import COCO, COCOeval_faster
+
+from ..programs import CocoApi
+
+PROGRAMS = CocoApi("faster-coco-eval", COCO, COCOeval_faster)

@@ -1,0 +1,8 @@
+"""pycocotools, which everybody is held to."""
+
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from ..programs import CocoApi
+
+PROGRAMS = CocoApi("pycocotools", COCO, COCOeval)

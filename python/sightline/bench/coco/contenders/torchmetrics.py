@@ -1,0 +1,49 @@
+"""torchmetrics' MeanAveragePrecision, which needs torchvision to convert boxes."""
+
+from typing import Any
+
+import torch
+
+try:
+    import torchvision  # noqa: F401
+except RuntimeError:  # made for another torch: ours lets it load, where there is a sightline
+    from sightline.compat.torchvision import install
+
+    install()
+
+from torchmetrics.detection import MeanAveragePrecision
+
+from ..programs import Programs, images_of
+
+_STATS = ["map", "map_50", "map_75", "map_small", "map_medium", "map_large"]
+_STATS += ["mar_1", "mar_10", "mar_100", "mar_small", "mar_medium", "mar_large"]
+
+
+class Torchmetrics(Programs):
+    distribution = "torchmetrics"
+
+    def set_threads(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+
+    def batches(self, columns: str, size: int, images: int) -> Any:
+        found, truth = [], []
+        for _, dt, gt in images_of(columns, images):
+            own = {"boxes": dt["boxes"], "scores": dt["scores"], "labels": dt["category"]}
+            found.append({key: torch.from_numpy(value) for key, value in own.items()})
+            own = {"boxes": gt["boxes"], "labels": gt["category"], "area": gt["area"]}
+            own["iscrowd"] = gt["crowd"].astype("int64")
+            truth.append({key: torch.from_numpy(value) for key, value in own.items()})
+        return [(found[i : i + size], truth[i : i + size]) for i in range(0, len(found), size)]
+
+    def stream(self, batches: Any) -> Any:
+        metric = MeanAveragePrecision(box_format="xywh")
+        metric.warn_on_many_detections = False
+        for found, truth in batches:
+            metric.update(found, truth)
+        return metric.compute()
+
+    def stats(self, evaluated: Any) -> list[float]:
+        return [float(evaluated[name]) for name in _STATS]
+
+
+PROGRAMS = Torchmetrics()

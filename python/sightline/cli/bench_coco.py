@@ -1,0 +1,97 @@
+"""sightline bench coco [--peers PYTHON] [--quick] [--threads N] [--only NAME] [--data FOLDER]
+                     [--slow] [--record] [--json FILE] [--plot FILE]
+
+Times COCO evaluation against the evaluators that people use, each in a process of its own: two json
+files to twelve numbers in a running process and as whole processes with their peak memory, loaded
+arrays to twelve numbers, accumulation alone, streaming, masks, keypoints, bootstrap. Contenders
+take turns. Ours must be pycocotools' arrays bit for bit before anything is timed.
+
+--peers is the Python of an environment that has them: `make peers` makes build/peers. One that is
+missing or fails is a line that says why.
+--threads is the number of threads of each; all cores unless it is given.
+--quick takes a tenth of the images, on which pycocotools runs, too. --slow also times those that
+take minutes. Without it ours are held to the recorded digests of pycocotools' arrays; --record
+runs pycocotools and records them.
+--only times the works whose name holds that text.
+--data keeps the data sets, which are drawn from a seed, in a folder; a temporary one without it.
+--json writes all figures. --plot draws time and memory over the number of images, up to 50,000.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from sightline.cli.arguments import UsageError, parse
+
+_OPTIONS = ("--peers", "--threads", "--only", "--data", "--json", "--plot")
+_FLAGS = ("quick", "slow", "record")
+
+
+def run(words: Sequence[str]) -> int:
+    arguments = parse(words, flags=_FLAGS)
+    peers = arguments.take("peers")
+    threads = int(arguments.take_number("threads", len(os.sched_getaffinity(0))))
+    only, data = arguments.take_text("only", ""), arguments.take("data")
+    json_file, plot_file = arguments.take("json"), arguments.take("plot")
+    arguments.finish((*_OPTIONS, *(f"--{name}" for name in _FLAGS)))
+    if threads < 1:
+        raise UsageError(f"threads must be at least 1, got {threads}")
+    if arguments.positional:
+        raise UsageError(f"coco has no part {arguments.positional[0]!r}; --only chooses works")
+
+    from sightline.bench.coco import growth, lines
+    from sightline.bench.coco.run import Settings, record
+    from sightline.bench.coco.run import run as run_works
+    from sightline.bench.coco.work import WORKS
+    from sightline.bench.peers import command
+
+    if peers:
+        command(peers, "")  # which says what is wrong with it
+    quick = "quick" in arguments.flags
+    works = [work.quick() if quick else work for work in WORKS if not (quick and work.long)]
+    works = [work for work in works if only in work.name]
+    if plot_file:
+        works = list(growth.works(quick=quick))
+    if not works:
+        raise UsageError(f"no work's name holds {only!r}")
+    folder = nullcontext(data) if data else tempfile.TemporaryDirectory()
+    outcomes = []
+    with folder as path:
+        slow, seconds = "slow" in arguments.flags, 0.5 if quick else 2.0
+        settings = Settings(peers, threads, Path(path), slow, seconds)
+        if "record" in arguments.flags:
+            return _record(works, settings, record)
+        found = _machine(threads)
+        for outcome in run_works(works, settings):
+            print(lines.block(outcome), flush=True)
+            outcomes.append(outcome)
+    found["works"] = [outcome.as_json() for outcome in outcomes]
+    if json_file:
+        Path(json_file).write_text(json.dumps(found, indent=1) + "\n")
+    if plot_file:
+        growth.draw(outcomes, Path(plot_file))
+    return 0
+
+
+def _record(works: Sequence[Any], settings: Any, record: Any) -> int:
+    if not settings.peers:
+        raise UsageError("--record needs --peers with pycocotools")
+    done = set()
+    for work in works:
+        if work.recipe.name not in done:
+            print(f"{work.recipe.name}: {record(work, settings)}", flush=True)
+            done.add(work.recipe.name)
+    return 0
+
+
+def _machine(threads: int) -> dict[str, Any]:
+    from sightline.bench import lines, machine
+
+    found = machine.describe("cpu", threads)
+    rates = machine.bandwidths("cpu")
+    print(lines.header(found, rates), flush=True)
+    return {**found, "bandwidths in GB/s": rates}
