@@ -40,39 +40,41 @@ class Sightline(Programs):
             found = FlatDetections(*rows("dt"), data["dt_scores"])
             none = np.zeros(len(data["gt_id"]), bool)
             truth = FlatTargets(*rows("gt"), data["gt_area"], data["gt_crowd"], none)
-        return found, truth, tuple(categories.tolist())
+        return found, truth, len(row), tuple(categories.tolist())
 
     def evaluate(self, loaded: Any, kind: str) -> Any:
-        found, truth, categories = loaded
-        names = tuple(map(str, categories))
-        evaluator = DetectionEvaluator("coco")
-        results = results_of(evaluator, found, truth, class_ids=categories, class_names=names)
+        found, truth, images, categories = loaded
+        results = results_of(
+            DetectionEvaluator("coco"),
+            found,
+            truth,
+            num_images=images,
+            class_ids=categories,
+            class_names=tuple(map(str, categories)),
+        )
         results.stats  # noqa: B018
         return results
 
     def batches(self, columns: str, size: int, images: int) -> Any:
         with np.load(columns) as data:
             categories = data["category_ids"]
-        found = []
+        names = [str(i) for i in categories.tolist()]
+        ids, found, truth = [], [], []
         for image_id, dt, gt in images_of(columns, images):
             labels = [np.searchsorted(categories, side["category"]) for side in (dt, gt)]
+            ids.append(image_id)
+            own = {"boxes_xywh": dt["boxes"], "scores": dt["scores"], "labels": labels[0]}
+            found.append(own)
             own = {"boxes_xywh": gt["boxes"], "labels": labels[1]}
-            found.append(
-                (
-                    image_id,
-                    {"boxes_xywh": dt["boxes"], "scores": dt["scores"], "labels": labels[0]},
-                    {**own, "area": gt["area"], "iscrowd": gt["crowd"]},
-                )
-            )
-        names = [str(i) for i in categories.tolist()]
-        return names, [found[i : i + size] for i in range(0, len(found), size)]
+            truth.append({**own, "area": gt["area"], "iscrowd": gt["crowd"]})
+        parts = [slice(i, i + size) for i in range(0, len(ids), size)]
+        return names, [(ids[part], found[part], truth[part]) for part in parts]
 
     def stream(self, batches: Any) -> Any:
         names, parts = batches
         evaluator = DetectionEvaluator("coco", class_names=names)
         for part in parts:
-            for image in part:
-                evaluator.update(*image)
+            evaluator.update(*part)
         results = evaluator.compute()
         results.stats  # noqa: B018
         return results
