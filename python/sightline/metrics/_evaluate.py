@@ -1,11 +1,19 @@
 """From boxes and labels of all images to the arrays of a protocol: lay out, match, accumulate."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
-from sightline.metrics._ops import accumulate_sorted, average_curves, match_sorted
+from sightline.metrics._ops import (
+    MAX_MASK_THRESHOLDS,
+    accumulate_masks,
+    average_curves,
+    lay_out_detections,
+    match_masks,
+)
 
 
 @dataclass(frozen=True)
@@ -16,6 +24,7 @@ class FlatDetections:
     label: np.ndarray  # [N] int64, row of the class
     boxes_xywh: np.ndarray  # [N, 4] float64
     scores: np.ndarray  # [N] float64
+    area: np.ndarray | None = None  # [N] float64, None for w * h
 
 
 @dataclass(frozen=True)
@@ -45,132 +54,189 @@ class Rules:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Rows by group, a class and image that has any, and by class.
+
+    Groups go by class, then by image. The class order goes by class, then by score; equal scores
+    by image, then as they came. C of the D detections lie within the largest cap.
+    """
+
+    dt_rows: np.ndarray  # [C] int64, input rows by group, best first
+    dt_places: np.ndarray  # [C] int32, where each of dt_rows stands in the class order
+    dt_offsets: np.ndarray  # [S + 1] int64, where each group begins in dt_rows
+    gt_rows: np.ndarray  # [G] int64, input rows by group, in input order
+    gt_offsets: np.ndarray  # [S + 1] int64
+    class_groups: np.ndarray  # [K + 1] int64, at which group each class begins
+    class_rows: np.ndarray  # [C] int64, input rows in the class order
+    class_offsets: np.ndarray  # [K + 1] int64, where each class begins in it
+    class_ranks: np.ndarray  # [C] int32, place within the group, best 0
+    class_images: np.ndarray  # [C] int32
+    class_scores: np.ndarray  # [C] float64
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_groups) - 1
+
+    @property
+    def gt_class_offsets(self) -> np.ndarray:
+        """Where each class begins in gt_rows, int64 [K + 1]."""
+        return self.gt_offsets[self.class_groups]
+
+
+# overlap of every detection and object of a group, group after group: float64, each [D_s, G_s]
+Overlaps = Callable[[Layout], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What matching found, kept for questions that come later."""
+
+    dt: FlatDetections
+    gt: FlatTargets
+    rules: Rules
+    layout: Layout
+    num_images: int
+    # for 16 IoU thresholds each: uint16 [C, A, 2] in the class order, bits of true positives and
+    # of ignored detections; neither bit is a false positive
+    outcome: tuple[np.ndarray, ...]
+
+    @property
+    def caps(self) -> tuple[int, ...]:
+        """Caps on the detections of a class in an image."""
+        return self.rules.max_detections or (max(1, len(self.dt.scores)),)
+
+    @cached_property
+    def gt_counted(self) -> np.ndarray:
+        """Whether an object counts, bool [A, G] by input row."""
+        low, high = self.rules.area_ranges[:, :1], self.rules.area_ranges[:, 1:]
+        outside = (self.gt.area < low) | (self.gt.area > high)
+        return ~(outside | self.gt.ignore | self.gt.crowd)
+
+    def outcome_codes(self, area: int = 0) -> np.ndarray:
+        """1 true positive, 0 false positive, -1 ignored: int8 [T, C] in the class order."""
+        rows = []
+        for t in range(len(self.rules.iou_thresholds)):
+            masks = self.outcome[t // MAX_MASK_THRESHOLDS][:, area]
+            hit, ignored = ((masks >> (t % MAX_MASK_THRESHOLDS)) & 1).astype(np.int8).T
+            rows.append(hit - ignored)
+        return np.stack(rows)
+
+
+@dataclass(frozen=True)
 class EvaluatedArrays:
+    # views of arrays whose memory goes by class: [K, A, M, T, R]
     precision: np.ndarray  # [T, R, K, A, M], -1 where a class has no ground truth
     recall: np.ndarray  # [T, K, A, M]
     scores: np.ndarray  # [T, R, K, A, M]
     class_ap: np.ndarray  # [T, K], NaN where a class has no ground truth
     gt_count: np.ndarray  # [K], what counts in the first area range
     dt_count: np.ndarray  # [K]
+    matched: Matched
+
+
+def lay_out(
+    dt: FlatDetections,
+    gt: FlatTargets,
+    num_classes: int,
+    *,
+    num_images: int,
+    max_detections: int | None = None,
+    use_classes: bool = True,
+) -> Layout:
+    """Group and sort.
+
+    `use_classes=False` puts all labels in one class, as proposals are scored; rows of an image
+    then go by label, before they go as given.
+    """
+    arrays = lay_out_detections(
+        dt.image,
+        dt.label if use_classes else np.zeros_like(dt.label),
+        None if use_classes else dt.label,
+        dt.scores,
+        gt.image,
+        gt.label if use_classes else np.zeros_like(gt.label),
+        None if use_classes else gt.label,
+        num_images=num_images,
+        num_classes=num_classes if use_classes else 1,
+        max_detections=max_detections,
+    )
+    return Layout(**dict(zip((field.name for field in fields(Layout)), arrays, strict=True)))
 
 
 def evaluate(
-    dt: FlatDetections, gt: FlatTargets, num_classes: int, rules: Rules, *, use_classes: bool = True
+    dt: FlatDetections,
+    gt: FlatTargets,
+    num_classes: int,
+    rules: Rules,
+    *,
+    use_classes: bool = True,
+    overlaps: Overlaps | None = None,
 ) -> EvaluatedArrays:
-    """Evaluate; `use_classes=False` puts all labels in one class, as proposals are scored.
+    """Evaluate; `overlaps` takes the place of the IoU of boxes.
 
-    Memory: linear in detections and ground truth, times areas and thresholds (one byte each).
+    Memory: linear in detections and ground truth; 4 bytes a detection and area range for the
+    outcomes of up to 16 IoU thresholds.
     """
-    if not use_classes:
-        num_classes = 1
-    dt_class = dt.label if use_classes else np.zeros_like(dt.label)
-    gt_class = gt.label if use_classes else np.zeros_like(gt.label)
-    layout = _lay_out(dt, gt, dt_class, gt_class, num_classes)
-    dt_order, gt_order, dt_offsets = layout.dt_order, layout.gt_order, layout.dt_offsets
-
-    dt_boxes, dt_scores = dt.boxes_xywh[dt_order], dt.scores[dt_order]
-    outcome, group_count, gt_index = match_sorted(
-        dt_boxes,
-        dt_offsets,
-        gt.boxes_xywh[gt_order],
-        gt.area[gt_order],
-        gt.crowd[gt_order],
-        gt.ignore[gt_order],
-        layout.gt_offsets,
-        iou_thresholds=rules.iou_thresholds,
-        area_ranges=rules.area_ranges,
+    num_images = 1 + max((int(x.max()) for x in (dt.image, gt.image) if len(x)), default=-1)
+    layout = lay_out(
+        dt,
+        gt,
+        num_classes,
+        num_images=num_images,
         max_detections=None if rules.max_detections is None else max(rules.max_detections),
-        rule=rules.matching,
-        inclusive=rules.inclusive,
-        return_index=gt.void is not None,
+        use_classes=use_classes,
     )
-    if gt.void is not None:
-        void = np.append(gt.void[gt_order], False)[gt_index]  # the appended row answers -1
-        _unmatch(outcome, void, dt_boxes, rules.area_ranges)
+    given = None if overlaps is None else overlaps(layout)
+    thresholds = [
+        rules.iou_thresholds[first : first + MAX_MASK_THRESHOLDS]
+        for first in range(0, len(rules.iou_thresholds), MAX_MASK_THRESHOLDS)
+    ]
+    outcome = tuple(match_masks(dt, gt, layout, rules, chunk, given) for chunk in thresholds)
+    matched = Matched(dt, gt, rules, layout, num_images, outcome)
 
-    gt_count = _sum_by_class(group_count, layout.class_groups)
-    class_rows = dt_offsets[layout.class_groups]
-    # stable: equal scores by image, then by place in the image
-    class_order = np.lexsort((0.0 - dt_scores, dt_class[dt_order]))
-    precision, recall, scores = accumulate_sorted(
-        outcome,
-        dt_scores,
-        class_order,
-        np.arange(len(dt_scores)) - np.repeat(dt_offsets[:-1], np.diff(dt_offsets)),
-        class_rows,
-        gt_count,
-        max_detections=rules.max_detections or (max(1, len(dt_scores)),),
-        recall_thresholds=rules.recall_thresholds,
+    gt_class = gt.label if use_classes else np.zeros_like(gt.label)
+    gt_count = np.stack(
+        [
+            np.bincount(gt_class[counted], minlength=layout.num_classes)
+            for counted in matched.gt_counted
+        ]
+    ).astype(np.int64)
+    parts = [
+        accumulate_masks(masks, layout, gt_count, matched.caps, rules.recall_thresholds, len(chunk))
+        for masks, chunk in zip(outcome, thresholds)
+    ]
+    # one part is by far the usual case, and is not copied
+    precision, recall, scores = (
+        part[0] if len(part) == 1 else np.concatenate(part, axis=3) for part in zip(*parts)
     )
     positives = gt_count[0]
     if rules.average is None:
-        sampled = precision[:, :, :, 0, -1]
-        class_ap = np.where(sampled[:, 0] < 0, np.nan, sampled.mean(axis=1))
+        sampled = precision[:, 0, -1]  # [K, T, R]
+        class_ap = np.where(positives == 0, np.nan, sampled.mean(axis=2).T)
     else:
-        ranked = outcome[0][:, class_order]
-        class_ap = _exact_class_ap(ranked, class_rows, positives, rules.average)
-    dt_count = np.bincount(dt_class, minlength=num_classes)
-    return EvaluatedArrays(precision, recall, scores, class_ap, positives, dt_count)
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Rows sorted into groups, one for each class and image that has any, by class then image."""
-
-    dt_order: np.ndarray  # [D] input row of each sorted row; in a group, best first
-    gt_order: np.ndarray  # [G]
-    dt_offsets: np.ndarray  # [S + 1] where each group begins
-    gt_offsets: np.ndarray  # [S + 1]
-    class_groups: np.ndarray  # [K + 1] at which group each class begins
-
-
-def _lay_out(
-    dt: FlatDetections,
-    gt: FlatTargets,
-    dt_class: np.ndarray,
-    gt_class: np.ndarray,
-    num_classes: int,
-) -> _Layout:
-    num_images = 1 + max((int(x.max()) for x in (dt.image, gt.image) if len(x)), default=0)
-    dt_key, gt_key = dt_class * num_images + dt.image, gt_class * num_images + gt.image
-    keys = np.union1d(dt_key, gt_key)
-    # equal scores by label (where labels share a group), then as given
-    dt_order = np.lexsort((dt.label, 0.0 - dt.scores, dt_key))
-    gt_order = np.lexsort((gt.label, gt_key))
-    return _Layout(
-        dt_order,
-        gt_order,
-        np.append(np.searchsorted(dt_key[dt_order], keys), len(dt_key)),
-        np.append(np.searchsorted(gt_key[gt_order], keys), len(gt_key)),
-        np.searchsorted(keys // num_images, np.arange(num_classes + 1)),
+        class_ap = _exact_class_ap(
+            matched.outcome_codes(), layout.class_offsets, positives, rules.average
+        )
+    return EvaluatedArrays(
+        precision.transpose(3, 4, 0, 1, 2),
+        recall.transpose(3, 0, 1, 2),
+        scores.transpose(3, 4, 0, 1, 2),
+        class_ap,
+        positives,
+        np.bincount(dt.label, minlength=num_classes) if use_classes else np.array([len(dt.label)]),
+        matched,
     )
 
 
-def _sum_by_class(group_count: np.ndarray, class_groups: np.ndarray) -> np.ndarray:
-    """Sums [A, K] of [A, S] over the groups of each class."""
-    total = np.pad(group_count.cumsum(axis=1), ((0, 0), (1, 0)))
-    return np.ascontiguousarray(total[:, class_groups[1:]] - total[:, class_groups[:-1]])
-
-
-def _unmatch(
-    outcome: np.ndarray, void: np.ndarray, dt_boxes: np.ndarray, area_ranges: np.ndarray
-) -> None:
-    """Count matches with void ground truth as unmatched: false, or ignored outside the range."""
-    area = dt_boxes[:, 2] * dt_boxes[:, 3]
-    low, high = area_ranges[:, :1], area_ranges[:, 1:]
-    unmatched = np.where((area < low) | (area > high), -1, 0).astype(np.int8)[:, None, :]
-    outcome[...] = np.where(void & (outcome == 1), unmatched, outcome)
-
-
 def _exact_class_ap(
-    ranked: np.ndarray,  # [T, D] outcomes by class, best first
-    class_rows: np.ndarray,  # [K + 1]
+    ranked: np.ndarray,  # [T, C] outcomes in the class order
+    class_offsets: np.ndarray,  # [K + 1]
     positives: np.ndarray,  # [K]
     method: str,
 ) -> np.ndarray:
     """AP [T, K] from every point of each class's curve, not from sampled recalls."""
     class_ap = np.full((len(ranked), len(positives)), np.nan)
-    for k, (begin, end) in enumerate(pairwise(class_rows)):
+    for k, (begin, end) in enumerate(pairwise(class_offsets)):
         if positives[k] == 0:
             continue
         outcome = ranked[:, begin:end]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sightline.metrics._evidence import Evidence
+from sightline.metrics._ops import mean_of_cells
 from sightline.metrics.calibration import Calibration, calibrate
 from sightline.metrics.confidence import ConfidenceIntervals, confidence_intervals
 from sightline.metrics.curves import BestF1, PrecisionRecallCurve, ScoreCurve, ScoreCurves
@@ -441,13 +442,13 @@ class DetectionResults:
     def _mean(self, kind: str, iou: float | None = None, *, area: int = 0, cap: int = -1) -> float:
         if self.protocol != "coco":
             return _nan_mean(self.class_ap if iou is None else self._at_threshold(iou))
-        values = self.precision if kind == "AP" else self.recall
+        thresholds = slice(None)
         if iou is not None:
-            values = values[self.iou_thresholds == iou]
-        values = values[..., area, cap]
-        values = values[values > -1]
-        # NumPy's own mean: pairwise summation over these values in this order
-        return float(np.mean(values)) if len(values) else float("nan")
+            first = int(np.searchsorted(self.iou_thresholds, iou))
+            thresholds = slice(first, first + int(iou in self.iou_thresholds))
+        values = self.precision if kind == "AP" else self.recall
+        mean = mean_of_cells(values, thresholds, area, cap % values.shape[-1])
+        return float("nan") if mean == -1 else mean
 
     def _coco_line(self, value: float, kind: str, iou: float | None, area: str, place: int) -> str:
         assert self.max_detections is not None
