@@ -169,6 +169,7 @@ def evaluate(
     num_classes: int,
     rules: Rules,
     *,
+    num_images: int | None = None,
     use_classes: bool = True,
     overlaps: Overlaps | None = None,
 ) -> EvaluatedArrays:
@@ -177,7 +178,8 @@ def evaluate(
     Memory: linear in detections and ground truth; 4 bytes a detection and area range for the
     outcomes of up to 16 IoU thresholds.
     """
-    num_images = 1 + max((int(x.max()) for x in (dt.image, gt.image) if len(x)), default=-1)
+    if num_images is None:
+        num_images = 1 + max((int(x.max()) for x in (dt.image, gt.image) if len(x)), default=-1)
     layout = lay_out(
         dt,
         gt,
@@ -214,7 +216,7 @@ def evaluate(
         sampled = precision[:, 0, -1]  # [K, T, R]
         class_ap = np.where(positives == 0, np.nan, sampled.mean(axis=2).T)
     else:
-        class_ap = _exact_class_ap(
+        class_ap = exact_class_ap(
             matched.outcome_codes(), layout.class_offsets, positives, rules.average
         )
     return EvaluatedArrays(
@@ -228,7 +230,7 @@ def evaluate(
     )
 
 
-def _exact_class_ap(
+def exact_class_ap(
     ranked: np.ndarray,  # [T, C] outcomes in the class order
     class_offsets: np.ndarray,  # [K + 1]
     positives: np.ndarray,  # [K]

@@ -8,10 +8,10 @@ import numpy as np
 from sightline.metrics._evaluate import (
     FlatDetections,
     FlatTargets,
+    Matched,
     Rules,
-    _exact_class_ap,
-    _lay_out,
-    _unmatch,
+    exact_class_ap,
+    lay_out,
 )
 from sightline.metrics._ops import accumulate_sorted, match_sorted
 from sightline.metrics._pairs import Pairs, overlap_of_pairs, overlapping_pairs
@@ -54,6 +54,7 @@ class Evidence:
     num_images: int
     rules: Rules
     use_classes: bool
+    matched: Matched | None = None  # 60 bytes a detection with four area ranges
 
     @property
     def dt_class(self) -> np.ndarray:
@@ -67,10 +68,10 @@ class Evidence:
         """Match at any threshold, whether it was evaluated or not."""
         dt, gt, area_range = self.dt, self.gt, self.rules.area_ranges[:1]
         layout, outcome, _, index = self._match(np.array([iou_threshold], np.float64), area_range)
-        by_row = np.empty(len(dt.scores), np.int8)
-        by_row[layout.dt_order] = outcome[0, 0]
-        gt_row = np.empty(len(dt.scores), np.int64)
-        gt_row[layout.dt_order] = np.append(layout.gt_order, -1)[index[0, 0]]
+        by_row = np.full(len(dt.scores), -1, np.int8)
+        by_row[layout.dt_rows] = outcome[0, 0]
+        gt_row = np.full(len(dt.scores), -1, np.int64)
+        gt_row[layout.dt_rows] = np.append(layout.gt_rows, -1)[index[0, 0]]
         low, high = area_range[0]
         counts = ~(gt.crowd | gt.ignore) & (gt.area >= low) & (gt.area <= high)
         return Matches(by_row, gt_row, counts)
@@ -96,35 +97,43 @@ class Evidence:
         )
         image = np.zeros(len(layout.dt_offsets) - 1, np.int64)
         for rows, order, offsets in (
-            (self.dt.image, layout.dt_order, layout.dt_offsets),
-            (self.gt.image, layout.gt_order, layout.gt_offsets),
+            (self.dt.image, layout.dt_rows, layout.dt_offsets),
+            (self.gt.image, layout.gt_rows, layout.gt_offsets),
         ):
             filled = offsets[1:] > offsets[:-1]
             image[filled] = rows[order[offsets[:-1][filled]]]
-        scores = self.dt.scores[layout.dt_order]
+        scores = self.dt.scores[layout.dt_rows]
         return Groups(outcome, scores, layout.dt_offsets, layout.class_groups, image, gt_count)
 
     def _match(self, iou_thresholds: np.ndarray, area_ranges: np.ndarray) -> tuple[Any, ...]:
         rules, dt, gt = self.rules, self.dt, self.gt
-        layout = _lay_out(dt, gt, self.dt_class, self.gt_class, self.num_classes)
-        dt_boxes = dt.boxes_xywh[layout.dt_order]
+        cap = None if rules.max_detections is None else rules.max_detections[-1]
+        layout = lay_out(
+            dt,
+            gt,
+            self.num_classes,
+            num_images=self.num_images,
+            max_detections=cap,
+            use_classes=self.use_classes,
+        )
+        dt_boxes = dt.boxes_xywh[layout.dt_rows]
         outcome, gt_count, gt_index = match_sorted(
             dt_boxes,
             layout.dt_offsets,
-            gt.boxes_xywh[layout.gt_order],
-            gt.area[layout.gt_order],
-            gt.crowd[layout.gt_order],
-            gt.ignore[layout.gt_order],
+            gt.boxes_xywh[layout.gt_rows],
+            gt.area[layout.gt_rows],
+            gt.crowd[layout.gt_rows],
+            gt.ignore[layout.gt_rows],
             layout.gt_offsets,
             iou_thresholds=iou_thresholds,
             area_ranges=area_ranges,
-            max_detections=None if rules.max_detections is None else rules.max_detections[-1],
+            max_detections=cap,
             rule=rules.matching,
             inclusive=rules.inclusive,
             return_index=True,
         )
         if gt.void is not None:
-            void = np.append(gt.void[layout.gt_order], False)[gt_index]
+            void = np.append(gt.void[layout.gt_rows], False)[gt_index]
             _unmatch(outcome, void, dt_boxes, area_ranges)
         return layout, outcome, gt_count, gt_index
 
@@ -152,7 +161,7 @@ class Evidence:
         class_rows = np.searchsorted(label[ranked], np.arange(self.num_classes + 1))
         outcome = found[ranked].astype(np.int8)[None, None]
         if self.rules.average is not None:
-            class_ap = _exact_class_ap(outcome[0], class_rows, positives, self.rules.average)[0]
+            class_ap = exact_class_ap(outcome[0], class_rows, positives, self.rules.average)[0]
             return class_ap, _mean(class_ap[~np.isnan(class_ap)])
         precision, _, _ = accumulate_sorted(
             outcome,
@@ -167,6 +176,16 @@ class Evidence:
         sampled = precision[:, :, :, 0, 0]
         class_ap = np.where(sampled[:, 0] < 0, np.nan, sampled.mean(axis=1))[0]
         return class_ap, _mean(sampled[sampled > -1])
+
+
+def _unmatch(
+    outcome: np.ndarray, void: np.ndarray, dt_boxes: np.ndarray, area_ranges: np.ndarray
+) -> None:
+    """Count matches with void ground truth as unmatched: false, or ignored outside the range."""
+    area = dt_boxes[:, 2] * dt_boxes[:, 3]
+    low, high = area_ranges[:, :1], area_ranges[:, 1:]
+    unmatched = np.where((area < low) | (area > high), -1, 0).astype(np.int8)[:, None, :]
+    outcome[...] = np.where(void & (outcome == 1), unmatched, outcome)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -354,7 +354,7 @@ def results_of(
     """Evaluate flat arrays by an evaluator's settings; `image` is in 0 ... num_images - 1."""
     rules, use_classes = evaluator.rules, evaluator.use_classes
     num_classes = len(class_ids) if use_classes else 1
-    arrays = evaluate(dt, gt, num_classes, rules, use_classes=use_classes)
+    arrays = evaluate(dt, gt, num_classes, rules, num_images=num_images, use_classes=use_classes)
     return DetectionResults(
         protocol=evaluator.protocol,
         class_ids=class_ids if use_classes else (-1,),
@@ -369,7 +369,7 @@ def results_of(
         class_ap=arrays.class_ap,
         gt_count=arrays.gt_count,
         dt_count=arrays.dt_count,
-        _evidence=Evidence(dt, gt, num_classes, num_images, rules, use_classes),
+        _evidence=Evidence(dt, gt, num_classes, num_images, rules, use_classes, arrays.matched),
     )
 
 
