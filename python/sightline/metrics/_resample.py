@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sightline.metrics._evaluate import Rules, _exact_class_ap, _sum_by_class
+from sightline.metrics._evaluate import Rules, exact_class_ap
 from sightline.metrics._evidence import Groups
 from sightline.metrics._ops import accumulate_sorted
 
@@ -40,6 +40,12 @@ def resample(
     )
     if rules.average is not None:
         ranked = outcome[0][:, order]
-        return precision, recall, _exact_class_ap(ranked, class_rows, gt_count[0], rules.average)
+        return precision, recall, exact_class_ap(ranked, class_rows, gt_count[0], rules.average)
     sampled = precision[:, :, :, 0, -1]
     return precision, recall, np.where(sampled[:, 0] < 0, np.nan, sampled.mean(axis=1))
+
+
+def _sum_by_class(group_count: np.ndarray, class_groups: np.ndarray) -> np.ndarray:
+    """Sums [A, K] of [A, S] over the groups of each class."""
+    total = np.pad(group_count.cumsum(axis=1), ((0, 0), (1, 0)))
+    return np.ascontiguousarray(total[:, class_groups[1:]] - total[:, class_groups[:-1]])
