@@ -226,9 +226,13 @@ class DetectionResults:
             class_index: row of the class; None counts the detections of all classes together.
             iou_threshold: any in (0, 1].
         """
-        check_threshold(iou_threshold)
-        curves = ScoreCurves(self.evidence(), iou_threshold)
+        curves = self.score_curves(iou_threshold=iou_threshold)
         return curves.pooled() if class_index is None else curves.of_class(class_index)
+
+    def score_curves(self, *, iou_threshold: float = 0.5) -> ScoreCurves:
+        """What `score_curve` draws on, for the curves of many classes: matched once."""
+        check_threshold(iou_threshold)
+        return ScoreCurves(self.evidence(), iou_threshold)
 
     def best_f1(self, *, iou_threshold: float = 0.5) -> BestF1:
         """The score threshold of the largest F1, for each class and for all together.
@@ -247,8 +251,7 @@ class DetectionResults:
             >>> evaluator.compute().best_f1().per_class[0]
             OperatingPoint(threshold=0.8, precision=1.0, recall=1.0, f1=1.0)
         """
-        check_threshold(iou_threshold)
-        curves = ScoreCurves(self.evidence(), iou_threshold)
+        curves = self.score_curves(iou_threshold=iou_threshold)
         return BestF1(iou_threshold, curves.pooled().best(), curves.best_of_classes())
 
     def confusion_matrix(
@@ -422,6 +425,27 @@ class DetectionResults:
         width = max(len(name) for name, _ in rows)
         lines = [f"{name:<{width}}  {ap:.4f}" for name, ap in rows]
         return "\n".join([f"{self.protocol} AP ({method}), IoU {thresholds}", *lines])
+
+    def per_class_summary(self) -> str:
+        """A table of the classes, as text; "-" where a number does not exist.
+
+        F1 is the best at IoU .5, "at score" its threshold; without the rows they are not there.
+        """
+        columns = ["objects", "detections", "AP", "AP50", "AP75", "AR"]
+        rows = [
+            [row.gt_count, row.dt_count, row.ap, row.ap50, row.ap75, row.ar]
+            for row in self.per_class
+        ]
+        if self._evidence is not None:
+            columns += ["F1", "at score"]
+            points = self.best_f1().per_class
+            rows = [[*row, point.f1, point.threshold] for row, point in zip(rows, points)]
+        width = max([len("class"), *(len(name) for name in self.class_names)])
+        lines = ["class".ljust(width) + "".join(f"{name:>12}" for name in columns)]
+        for name, row in zip(self.class_names, rows):
+            cells = (f"{x:,}" if isinstance(x, int) else f"{x:.4f}" for x in row)
+            lines.append(name.ljust(width) + "".join(f"{c.replace('nan', '-'):>12}" for c in cells))
+        return "\n".join(lines)
 
     def _lines(self) -> tuple[_Line, ...]:
         return _KEYPOINT_LINES if self.iou_type == "keypoints" else _BOX_LINES

@@ -57,7 +57,7 @@ def label(ax: Any, title: str, x: str, y: str) -> None:
 
 
 def legend(ax: Any, **options: Any) -> None:
-    ax.legend(frameon=False, fontsize=8.5, labelcolor=INK, **options)
+    ax.legend(frameon=False, fontsize=8.5, title_fontsize=8.5, labelcolor=INK, **options)
 
 
 def png(figure: Any) -> bytes:

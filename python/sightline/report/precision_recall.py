@@ -3,32 +3,37 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sightline.report.figure import COLORS, label, legend, new_figure
+from sightline.report.class_lines import ClassLine, draw_class_lines
+from sightline.report.figure import label, new_figure
 
 __all__ = ["draw_precision_recall"]
 
-_MOST_NAMED = 24
 
+def draw_precision_recall(
+    curves: Sequence[dict[str, Any]],
+    *,
+    mean: dict[str, Any] | None = None,
+    iou_threshold: float = 0.5,
+) -> Any:
+    """Curves as a matplotlib figure; each has "name", "recall", "precision" and its area, "AP50".
 
-def draw_precision_recall(curves: Sequence[dict[str, Any]]) -> Any:
-    """Curves at IoU .5 as a matplotlib figure; each has "name", "recall", "precision", "AP50"."""
-    figure, (ax,) = new_figure(6.6, 4.4)
-    styles = ("-", "--", ":")
-    for i, curve in enumerate(curves):
-        ax.plot(
-            curve["recall"],
-            curve["precision"],
-            styles[i // len(COLORS) % len(styles)],
-            color=COLORS[i % len(COLORS)],
-            linewidth=1.6,
-            label=f"{curve['name']}  {curve['AP50']:.3f}",
-        )
+    Args:
+        curves: one a class.
+        mean: the curve of all classes, drawn thick, with the area below it filled.
+        iou_threshold: for the title.
+    """
+    figure, (ax,) = new_figure(7.4, 4.4)
+    if mean is not None:
+        ax.fill_between(mean["recall"], mean["precision"], color="#000000", alpha=0.06, linewidth=0)
+    title = f"class  AP{100 * iou_threshold:g}"
+    together = None if mean is None else _line(mean)
+    draw_class_lines(ax, [_line(curve) for curve in curves], title, together=together)
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.03)
-    label(ax, "Precision and recall at IoU .5", "recall", "precision")
-    if curves and len(curves) <= _MOST_NAMED:
-        columns = 1 if len(curves) <= 14 else 2
-        legend(
-            ax, title="class  AP50", loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=columns
-        )
+    text = f"{iou_threshold:.2f}".strip("0")
+    label(ax, f"Precision and recall at IoU {text}", "recall", "precision")
     return figure
+
+
+def _line(curve: dict[str, Any]) -> ClassLine:
+    return ClassLine(curve["name"], curve["recall"], curve["precision"], curve["AP50"])

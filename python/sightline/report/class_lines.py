@@ -1,0 +1,75 @@
+"""Lines of many classes in one picture: few are told apart, of many the extremes are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sightline.report.figure import COLORS, INK, legend
+
+__all__ = ["ClassLine", "draw_class_lines"]
+
+# As many as colours and dashes tell apart and a legend beside the picture holds.
+_MOST_NAMED = 24
+_EXTREMES = 6
+_REST = "#b9c1c9"
+
+
+@dataclass(frozen=True, eq=False)
+class ClassLine:
+    name: str
+    x: Any  # [N]
+    y: Any  # [N]
+    value: float  # what the legend shows, NaN sorts last
+    point: tuple[float, float] | None = None  # marked
+
+
+def draw_class_lines(
+    ax: Any, lines: Sequence[ClassLine], title: str, *, together: ClassLine | None = None
+) -> None:
+    """A line for each class; above 24, the six best and the six worst are named, the others grey.
+
+    `together` is drawn thick and named first.
+    """
+    named = list(lines)
+    if len(lines) > _MOST_NAMED:
+        ranked = sorted(lines, key=lambda line: (line.value != line.value, -line.value))
+        named = [*ranked[:_EXTREMES], *ranked[-_EXTREMES:]]
+        rest = [line for line in lines if line not in named]
+        for i, line in enumerate(rest):
+            text = f"{len(rest)} others" if i == 0 else None
+            ax.plot(line.x, line.y, color=_REST, linewidth=0.6, alpha=0.8, label=text)
+    styles = ("-", "--", ":")
+    for i, line in enumerate(named):
+        color = COLORS[i % len(COLORS)]
+        style = styles[i // len(COLORS) % len(styles)]
+        ax.plot(line.x, line.y, style, color=color, linewidth=1.5, label=_text(line))
+        if line.point is not None:
+            ax.plot(*line.point, "o", color=color, ms=4)
+    if together is not None:
+        ax.plot(together.x, together.y, color=INK, linewidth=2.8, label=_text(together))
+        if together.point is not None:
+            ax.plot(*together.point, "o", color=INK, ms=6)
+    handles, texts = ax.get_legend_handles_labels()
+    if not handles:
+        return
+    # the line of all classes first, the grey ones last
+    order = sorted(range(len(texts)), key=lambda i: handles[i].get_color() == _REST)
+    if together is not None:
+        order.insert(0, order.pop(order.index(len(texts) - 1)))
+    legend(
+        ax,
+        handles=[handles[i] for i in order],
+        labels=[texts[i] for i in order],
+        title=title,
+        loc="center left",
+        bbox_to_anchor=(1.01, 0.5),
+        ncols=1 if len(order) <= 16 else 2,
+    )
+
+
+def _text(line: ClassLine) -> str:
+    return f"{_short(line.name)}  {line.value:.3f}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else f"{name[:22]}..."

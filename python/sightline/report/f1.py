@@ -1,0 +1,55 @@
+"""F1 over the score threshold, one line a class."""
+
+from typing import Any
+
+import numpy as np
+
+from sightline.metrics import DetectionResults
+from sightline.metrics.curves import ScoreCurve
+from sightline.report.class_lines import ClassLine, draw_class_lines
+from sightline.report.figure import label, new_figure
+
+__all__ = ["draw_f1"]
+
+# Points of a line: more cannot be seen.
+_MOST_POINTS = 1000
+
+
+def draw_f1(result: DetectionResults, *, iou_threshold: float = 0.5) -> Any:
+    """F1 of the detections of at least a score, for every class and for all counted together.
+
+    A dot marks the best threshold of each line, the legend says its F1.
+    """
+    figure, (ax,) = new_figure(7.4, 4.4)
+    curves = result.score_curves(iou_threshold=iou_threshold)
+    lines = [
+        _line(result.class_names[k], curves.of_class(k))
+        for k in range(len(result.class_names))
+        if result.gt_count[k]
+    ]
+    draw_class_lines(ax, lines, "class  best F1", together=_line("all classes", curves.pooled()))
+    low, high = _score_range(lines)
+    ax.set_xlim(low, high)
+    ax.set_ylim(0, 1.03)
+    text = f"{iou_threshold:.2f}".strip("0")
+    label(ax, f"F1 over the score threshold at IoU {text}", "score threshold", "F1")
+    return figure
+
+
+def _line(name: str, curve: ScoreCurve) -> ClassLine:
+    best = curve.best()
+    if not len(curve.scores):
+        return ClassLine(name, [], [], best.f1)
+    places = np.linspace(0, len(curve.scores) - 1, min(len(curve.scores), _MOST_POINTS))
+    shown = np.unique(np.append(places.astype(int), int(np.argmax(curve.f1))))
+    # below the lowest score nothing changes, so the line goes on to 0 as it is
+    x, y = curve.scores[shown], curve.f1[shown]
+    if x[-1] > 0:
+        x, y = np.append(x, 0.0), np.append(y, y[-1])
+    return ClassLine(name, x, y, best.f1, (best.threshold, best.f1))
+
+
+def _score_range(lines: list[ClassLine]) -> tuple[float, float]:
+    """0 to 1, or as far as scores go that are no probabilities."""
+    ends = [float(x) for line in lines for x in (*line.x[:1], *line.x[-1:])]
+    return min([0.0, *ends]), max([1.0, *ends])

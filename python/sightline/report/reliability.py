@@ -1,0 +1,51 @@
+"""Whether a detector is as often right as its scores say."""
+
+from typing import Any
+
+import numpy as np
+
+from sightline.metrics import Calibration
+from sightline.report.figure import COLORS, INK, label, legend, new_figure
+
+__all__ = ["draw_reliability"]
+
+
+def draw_reliability(calibration: Calibration) -> Any:
+    """Share of true positives over the score, beside the number of detections, for all classes."""
+    figure, (left, right) = new_figure(10.4, 4.2, columns=2)
+    pooled = calibration.pooled
+    begin, width = pooled.edges[:-1], np.diff(pooled.edges)
+    bars = {"width": 0.92 * width, "align": "center"}
+    middle = begin + width / 2
+    share = np.nan_to_num(pooled.precision)
+    gap = np.nan_to_num(pooled.mean_score) - share
+    left.bar(middle, share, color=COLORS[0], label="right", **bars)
+    left.bar(
+        middle,
+        gap,
+        bottom=share,
+        color=COLORS[1],
+        alpha=0.35,
+        label="gap to the mean score",
+        **bars,
+    )
+    left.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)), label="as it says")
+    left.set_xlim(0, 1)
+    left.set_ylim(0, 1)
+    text = f"{calibration.iou_threshold:.2f}".strip("0")
+    label(
+        left,
+        f"Expected calibration error {calibration.expected_error:.3f}, largest "
+        f"{calibration.maximum_error:.3f}",
+        "score",
+        f"share that is right at IoU {text}",
+    )
+    legend(left, loc="upper left")
+    right.bar(middle, pooled.count, color=COLORS[7], **bars)
+    right.set_xlim(0, 1)
+    if pooled.count.max(initial=0) > 50 * max(1, np.median(pooled.count)):
+        right.set_yscale("log")
+    else:
+        right.yaxis.set_major_formatter("{x:,.0f}")
+    label(right, f"{pooled.count.sum():,} detections by score", "score", "detections")
+    return figure

@@ -1,0 +1,109 @@
+"""Pictures of an evaluation, of two classes and of eighty."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sightline.report import (
+    draw_confusion,
+    draw_error_breakdown,
+    draw_f1,
+    draw_precision_recall,
+    draw_reliability,
+    write_plots,
+)
+from tests.metrics.cases import at, random_images, results_of
+
+ALL = ["precision_recall", "f1", "errors", "confusion_matrix", "reliability"]
+
+
+@pytest.fixture(scope="module", params=[2, 80])
+def result(request):
+    names = [f"class {k}" for k in range(request.param)]
+    images = random_images(0, images=20 * request.param // 2, classes=request.param)
+    return results_of(images, class_names=names)
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+def test_every_picture_is_written_and_large_enough_to_read(result, tmp_path):
+    paths = write_plots(result, tmp_path / "new" / "folder")
+    assert [path.stem for path in paths] == ALL
+    for path in paths:
+        with Image.open(path) as picture:
+            picture.load()
+            assert min(picture.size) >= 400
+    many = len(result.class_names) > 25
+    with Image.open(paths[3]) as picture:
+        assert (picture.size[1] > 1600) == many, "room for the names of eighty classes"
+
+
+def test_of_many_classes_the_best_and_the_worst_are_named(result):
+    names = legend_of(draw_f1(result))
+    assert names[0].startswith("all classes")
+    if len(result.class_names) == 2:
+        assert len(names) == 3
+    else:
+        shown = int(np.sum(result.gt_count > 0))
+        assert len(names) == 14 and names[-1] == f"{shown - 12} others"
+        best = [float(name.split()[-1]) for name in names[1:-1]]
+        assert best == sorted(best, reverse=True)
+
+
+def test_the_mean_curve_is_named_with_its_area():
+    curve = {"recall": [0, 1], "precision": [1, 0.5], "AP50": 0.75}
+    figure = draw_precision_recall([{**curve, "name": "cat"}], mean={**curve, "name": "all"})
+    assert legend_of(figure) == ["all  0.750", "cat  0.750"]
+    assert figure.axes[0].get_title(loc="left") == "Precision and recall at IoU .5"
+
+
+def test_f1_lines_hold_the_best_point():
+    detections = {"boxes": at(0, 500, 50), "scores": [0.9, 0.8, 0.7]}
+    result = results_of([(detections, {"boxes": at(0, 50, 100)})])
+    figure = draw_f1(result)
+    marks = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert marks[0].get_xydata().tolist() == [[0.7, pytest.approx(2 / 3)]]
+
+
+def test_bars_are_the_costs_and_the_counts(result):
+    breakdown = result.error_breakdown()
+    left, right = draw_error_breakdown(breakdown).axes
+    widths = {
+        tick.get_text(): patch.get_width()
+        for tick, patch in zip(left.get_yticklabels(), left.patches)
+    }
+    assert widths == {name: 100 * cost for name, cost in breakdown.costs.items()}
+    assert len(right.get_yticklabels()) == min(12, len(result.class_names))
+
+
+def test_the_reliability_diagram_has_a_bar_a_bin(result):
+    calibration = result.calibration(num_bins=5)
+    left, right = draw_reliability(calibration).axes
+    assert [patch.get_height() for patch in right.patches] == calibration.pooled.count.tolist()
+    heights = [patch.get_height() for patch in left.patches[:5]]
+    assert heights == pytest.approx(np.nan_to_num(calibration.pooled.precision).tolist())
+
+
+def test_of_many_classes_only_the_shares_are_drawn_and_the_note_stands_below():
+    names = [f"class {k}" for k in range(30)]
+    figure = draw_confusion(np.eye(30), names, names, note="boxes above .5")
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["Share of the true class"]
+    assert figure.get_supxlabel() == "boxes above .5"
+
+
+def test_what_there_is_nothing_for_is_left_out(tmp_path):
+    nothing = results_of([])
+    assert [path.stem for path in write_plots(nothing, tmp_path)] == ["confusion_matrix"]
+    found = {"boxes": at(0), "scores": [7.5]}
+    unbounded = results_of([(found, {"boxes": at(0)})], iou_thresholds=[0.75])
+    assert [path.stem for path in write_plots(unbounded, tmp_path)] == ALL[:4]
+
+
+def test_pictures_of_an_evaluation_need_no_torch():
+    code = "import sys, sightline.report as r; r.write_plots; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
