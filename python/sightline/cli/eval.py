@@ -1,10 +1,12 @@
 """sightline eval <run> [data=<path>] [split=test] [weights=best|last] [--json]
-sightline eval --gt <gt.json> --dt <dt.json> [--json]
+sightline eval --gt <gt.json> --dt <dt.json> [--per-class] [--plots <folder>] [--json]
 
 The first form evaluates a run's weights on a split of its data set (or of another one with the
 same classes), writes evaluation.json and predictions.json into <run>/eval-<split> and adds them to
 <run>/report.html.
-The second prints COCO's twelve numbers for ground truth and detections in COCO's json format.
+The second prints COCO's twelve numbers for ground truth and detections in COCO's json format,
+with --per-class a table of the classes too. --plots draws precision and recall, F1 over the score,
+errors by kind, the confusion matrix and the reliability of scores as PNG files into a folder.
 
   split=      split to evaluate on; val without it
   weights=    best (default) or last
@@ -26,22 +28,31 @@ if TYPE_CHECKING:
     from sightline.data import Annotations
     from sightline.train.scoring import Evaluation
 
-_OPTIONS = ("gt", "dt", "data", "split", "weights", "device", "out", "batch_size")
+_OPTIONS = ("gt", "dt", "data", "split", "weights", "device", "out", "batch_size", "plots")
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parse(words, flags=("json",))
+    arguments = parse(words, flags=("json", "per_class"))
     gt, dt = arguments.take("gt"), arguments.take("dt")
     if gt is None and dt is None:
         return _evaluate_run(arguments)
     if gt is None or dt is None:
         raise UsageError("--gt and --dt belong together: ground truth and detections")
+    plots = arguments.take("plots")
     arguments.finish(_OPTIONS)
     results = evaluate_coco(gt, dt)
     if "json" in arguments.flags:
         print(json.dumps(results.to_dict()))
     else:
         print(results.summary())
+        if "per_class" in arguments.flags:
+            print(f"\n{results.per_class_summary()}")
+    if plots is not None:
+        from sightline.report import write_plots
+
+        paths = write_plots(results, plots)
+        if "json" not in arguments.flags:
+            print("\n" + "\n".join(f"wrote {path}" for path in paths))
     return 0
 
 
@@ -52,6 +63,10 @@ def _evaluate_run(arguments: Arguments) -> int:
     from sightline.train.prepare import choose_device, warn_of_issues
     from sightline.train.session import evaluate_predictor, write_evaluation
 
+    if "plots" in arguments.options or "per_class" in arguments.flags:
+        raise UsageError(
+            "--plots and --per-class belong to --gt and --dt: of a run they are always there"
+        )
     if len(arguments.positional) != 1:
         raise UsageError("give one run folder or weights file, or --gt and --dt")
     source = Path(arguments.positional[0])
