@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "common/groups_numpy.h"
 #include "mask/mask.h"
 
 namespace sightline {
@@ -207,17 +208,6 @@ py::tuple merge_masks(const MaskTable& masks, const Array<int64_t>& offsets, boo
   }
   raise_fault(masks, fault);
   return runs_or_strings(counts, compressed);
-}
-
-void check_groups(const Array<int64_t>& rows, const Array<int64_t>& offsets, int64_t groups,
-                  int64_t num_rows) {
-  const int64_t* const o = offsets.data();
-  require(offsets.ndim() == 1 && offsets.size() == groups + 1 && o[0] == 0 &&
-              o[groups] == rows.size() && std::is_sorted(o, o + groups + 1),
-          "offsets must ascend from 0 to the number of rows");
-  const int64_t* const r = rows.data();
-  require(std::all_of(r, r + rows.size(), [&](int64_t row) { return row >= 0 && row < num_rows; }),
-          "a group has a row that is not there");
 }
 
 // overlaps [sum of D_s * G_s] and the pixels of the detections that are in a group, else 0.

@@ -26,6 +26,7 @@ from sightline.metrics.detection_results import (
     threshold_weighted_ap,
 )
 from sightline.metrics.error_breakdown import ERROR_KINDS, ErrorBreakdown
+from sightline.metrics.keypoints import COCO_KEYPOINT_SIGMAS, keypoint_similarity
 from sightline.metrics.masks import (
     boxes_to_masks,
     compress_masks,
@@ -41,6 +42,7 @@ from sightline.metrics.masks import (
 
 __all__ = [
     "COCO_AREA_RANGES",
+    "COCO_KEYPOINT_SIGMAS",
     "ERROR_KINDS",
     "STAT_NAMES",
     "BestF1",
@@ -67,6 +69,7 @@ __all__ = [
     "detection_confusion_matrix",
     "encode_masks",
     "evaluate_coco",
+    "keypoint_similarity",
     "mask_area",
     "mask_boxes_xywh",
     "mask_counts",

@@ -31,6 +31,7 @@ from .iou import (
 from .iou_max import box_iou_max
 from .iou_rotated import box_iou_rotated
 from .iou_topk import box_iou_topk
+from .keypoints import keypoint_similarity
 from .linear_assignment import linear_assignment
 from .masks import (
     counts_from_mask,
@@ -80,6 +81,7 @@ __all__ = [
     "encode_boxes",
     "generalized_box_iou",
     "generalized_box_iou_loss",
+    "keypoint_similarity",
     "linear_assignment",
     "mask_box_xywh",
     "mask_from_counts",
