@@ -79,6 +79,9 @@ class Sightline(Programs):
         results.stats  # noqa: B018
         return results
 
+    def bootstrap(self, evaluated: Any, replicates: int) -> Any:
+        return evaluated.confidence_interval(replicates=replicates)
+
     def stats(self, evaluated: Any) -> list[float]:
         return evaluated.stats.tolist()
 
