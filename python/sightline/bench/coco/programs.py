@@ -36,6 +36,10 @@ class Programs:
         """Once more from matches to precision, recall and scores."""
         raise NotImplementedError
 
+    def sort_and_accumulate(self, evaluated: Any) -> None:
+        """The same with the sort by class and score, which may be part of something else."""
+        self.accumulate(evaluated)
+
     def batches(self, columns: str, size: int, images: int) -> Any:
         """Those images in batches, in the contender's own form: ready for `stream`."""
         raise NotImplementedError

@@ -76,6 +76,7 @@ WORKS = (
     Work(  # of the others, evaluate does it too
         "accumulation alone", "accumulate", VAL, {"limit": 3}, ("hotcoco", "vernier", "pycocotools")
     ),
+    Work("layout and accumulation", "sort_and_accumulate", VAL, {"limit": 3}, ()),
     Work(
         "streaming of 16-image batches",
         "stream",

@@ -53,10 +53,10 @@ class Worker:
             else:
                 loaded = programs.load(gt, dt, columns, kind)
                 self.run = lambda: programs.evaluate(loaded, kind)
-            if program in ("accumulate", "bootstrap"):
+            if program in ("accumulate", "sort_and_accumulate", "bootstrap"):
                 evaluated = self.evaluated = self.run()
                 again = getattr(programs, program)
-                given = () if program == "accumulate" else (REPLICATES,)
+                given = (REPLICATES,) if program == "bootstrap" else ()
                 self.run = lambda: again(evaluated, *given)
         return {}
 

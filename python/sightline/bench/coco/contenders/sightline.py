@@ -6,7 +6,8 @@ import numpy as np
 
 from sightline import _numpy
 from sightline.metrics import DetectionEvaluator, evaluate_coco
-from sightline.metrics._evaluate import FlatDetections, FlatTargets
+from sightline.metrics._evaluate import FlatDetections, FlatTargets, lay_out
+from sightline.metrics._ops import accumulate_masks
 from sightline.metrics.detection import results_of
 
 from ..programs import Arrays, Programs, images_of
@@ -78,6 +79,29 @@ class Sightline(Programs):
         results = evaluator.compute()
         results.stats  # noqa: B018
         return results
+
+    def accumulate(self, evaluated: Any) -> None:
+        matched = evaluated.evidence().matched
+        self._accumulate(matched, matched.layout)
+
+    def sort_and_accumulate(self, evaluated: Any) -> None:
+        """With the layout, which sorts by class and groups by image, too."""
+        matched = evaluated.evidence().matched
+        layout = lay_out(
+            matched.dt,
+            matched.gt,
+            matched.layout.num_classes,
+            num_images=matched.num_images,
+            max_detections=max(matched.caps),
+        )
+        self._accumulate(matched, layout)
+
+    def _accumulate(self, matched: Any, layout: Any) -> None:
+        rules, classes = matched.rules, layout.num_classes
+        counts = [np.bincount(matched.gt.label[c], minlength=classes) for c in matched.gt_counted]
+        (outcome,) = matched.outcome
+        recalls, thresholds = rules.recall_thresholds, len(rules.iou_thresholds)
+        accumulate_masks(outcome, layout, np.stack(counts), matched.caps, recalls, thresholds)
 
     def bootstrap(self, evaluated: Any, replicates: int) -> Any:
         return evaluated.confidence_interval(replicates=replicates)
