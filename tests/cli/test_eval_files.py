@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,49 @@ def test_json_stays_one_object_beside_plots(words, tmp_path, capsys):
     assert found["per_class"][1]["ap"] is None
 
 
+def test_numbers_are_those_of_pycocotools_or_corrected(words, capsys):
+    truth = json.loads(Path(words[2]).read_text())
+    truth["annotations"][0]["id"] = 0
+    Path(words[2]).write_text(json.dumps(truth))
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["AP50"] == 0, "pycocotools' fault"
+    assert main([*words, "--json", "--corrected"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["AP50"] == pytest.approx(
+        0.50495, abs=1e-5
+    )
+
+
+def test_what_pycocotools_takes_silently_is_a_warning_or_an_error_of_one_line(words, capsys):
+    gt, dt = words[2], words[4]
+    found = json.loads(Path(dt).read_text())
+    found[1]["score"] = float("nan")
+    found.append({**found[0], "category_id": 8})
+    Path(dt).write_text(json.dumps(found))
+    assert main(words) == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 12
+    assert captured.err == (
+        f"sightline eval: warning: {dt}: results[1] has score nan: "
+        "kept, and NaN sorted last, as in pycocotools\n"
+        f"sightline eval: warning: {dt}: 1 results of unknown categories left out, "
+        "such as results[2] with category_id 8\n"
+    )
+    assert main([*words, "--corrected"]) == 2
+    said = capsys.readouterr().err
+    assert said == f"sightline eval: {dt}: results[1] has score nan, need finite numbers\n"
+    Path(gt).write_text('{"images": [{"id": 1}, {"id": 2')
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        f"sightline eval: {gt}: byte 31 (line 1), images[1]: "
+        "expected ',' or '}', found the end of the file\n"
+    )
+    assert main([*words, "--iou-type", "boxes"]) == 2
+    assert "`iou_type` must be one of" in capsys.readouterr().err
+
+
 def test_a_run_has_its_own_plots(capsys):
     assert main(["eval", "some/run", "--per-class"]) == 2
     assert "of a run they are always there" in capsys.readouterr().err
+    assert main(["eval", "some/run", "--corrected"]) == 2
+    assert "--corrected belong to --gt and --dt" in capsys.readouterr().err

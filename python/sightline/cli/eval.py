@@ -1,21 +1,28 @@
 """sightline eval <run> [data=<path>] [split=test] [weights=best|last] [--json]
-sightline eval --gt <gt.json> --dt <dt.json> [--per-class] [--plots <folder>] [--json]
+sightline eval --gt <gt.json> --dt <dt.json> [--iou-type bbox] [--corrected] [--per-class]
+               [--plots <folder>] [--json]
 
 The first form evaluates a run's weights on a split of its data set (or of another one with the
 same classes), writes evaluation.json and predictions.json into <run>/eval-<split> and adds them to
 <run>/report.html.
 The second prints COCO's twelve numbers for ground truth and detections in COCO's json format,
-with --per-class a table of the classes too. --plots draws precision and recall, F1 over the score,
-errors by kind, the confusion matrix and the reliability of scores as PNG files into a folder.
+with --per-class a table of the classes too. They are those of pycocotools to the last bit;
+--corrected mends its faults (an object whose id is 0 counts as missed) and refuses what it takes
+silently (scores that are NaN, boxes with a negative side). --plots draws precision and recall, F1
+over the score, errors by kind, the confusion matrix and the reliability of scores as PNG files into
+a folder.
 
   split=      split to evaluate on; val without it
   weights=    best (default) or last
   device=     auto, cpu or cuda
   out=        folder for the results instead of <run>/eval-<split>
+  --iou-type  what overlaps: bbox
   --json      print one JSON object instead of tables
 """
 
 import json
+import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,19 +35,36 @@ if TYPE_CHECKING:
     from sightline.data import Annotations
     from sightline.train.scoring import Evaluation
 
-_OPTIONS = ("gt", "dt", "data", "split", "weights", "device", "out", "batch_size", "plots")
+_OPTIONS = (
+    "gt",
+    "dt",
+    "data",
+    "split",
+    "weights",
+    "device",
+    "out",
+    "batch_size",
+    "plots",
+    "iou_type",
+)
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parse(words, flags=("json", "per_class"))
+    arguments = parse(words, flags=("json", "per_class", "corrected"))
     gt, dt = arguments.take("gt"), arguments.take("dt")
     if gt is None and dt is None:
         return _evaluate_run(arguments)
     if gt is None or dt is None:
         raise UsageError("--gt and --dt belong together: ground truth and detections")
     plots = arguments.take("plots")
+    iou_type = arguments.take_text("iou_type", "bbox")
     arguments.finish(_OPTIONS)
-    results = evaluate_coco(gt, dt)
+    parity = "corrected" if "corrected" in arguments.flags else "pycocotools"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        results = evaluate_coco(gt, dt, iou_type=iou_type, parity=parity)
+    for warning in said:
+        print(f"sightline eval: warning: {warning.message}", file=sys.stderr)
     if "json" in arguments.flags:
         print(json.dumps(results.to_dict()))
     else:
@@ -67,6 +91,8 @@ def _evaluate_run(arguments: Arguments) -> int:
         raise UsageError(
             "--plots and --per-class belong to --gt and --dt: of a run they are always there"
         )
+    if "iou_type" in arguments.options or "corrected" in arguments.flags:
+        raise UsageError("--iou-type and --corrected belong to --gt and --dt")
     if len(arguments.positional) != 1:
         raise UsageError("give one run folder or weights file, or --gt and --dt")
     source = Path(arguments.positional[0])
