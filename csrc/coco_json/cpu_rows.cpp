@@ -115,8 +115,9 @@ const char* RowReader::read_special(const char* p, double* value) {
 
 const char* RowReader::read_string_id(const char* p, int field, Ids& ids) {
   if (*p != '"') {
-    if (!starts_number(*p)) return refuse(p, field, "must be an integer or a string");
-    return refuse(p, field, "must be a string, as those before it are");
+    if (row_ > 0) return refuse(p, field, "must be a string, as those before it are");
+    ids.are_strings = false;  // the string was an earlier member of the same name
+    return read_one_integer(p, field, ids.values[row_]);
   }
   if (!ids.are_strings && row_ > 0)
     return refuse(p, field, "must be an integer, as those before it are");

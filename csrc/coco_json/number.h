@@ -20,7 +20,7 @@ inline uint64_t load_bytes(const char* p) {
   return word;
 }
 
-constexpr uint64_t repeat(uint8_t byte) { return 0x0101010101010101 * byte; }
+constexpr uint64_t repeat(uint8_t byte) { return uint64_t{0x0101010101010101} * byte; }
 
 inline constexpr uint64_t kPowerOf10[] = {1,
                                           10,
