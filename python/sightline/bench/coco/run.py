@@ -263,8 +263,10 @@ def _recorded(work: Work, files: Files) -> dict[str, str] | None:
 
 
 def record(work: Work, settings: Settings) -> str:
-    """Run pycocotools on a work's files, and keep the digest of its arrays."""
+    """Run pycocotools on a work's files, unless it was, and keep the digest of its arrays."""
     files = make(work.recipe, settings.folder)
+    if entry := _recorded(work, files):
+        return f"recorded before, AP {entry['AP']}"
     files_work = Work(work.name, "files", work.recipe)
     with ExitStack() as stack:
         outcome = Outcome(files_work, files.size)
