@@ -18,7 +18,7 @@ struct Item {
 
 // Items by bucket, in the order they come in within one.
 struct Buckets {
-  std::vector<Item> items;       // [N]
+  Column<Item> items;            // [N]
   std::vector<int64_t> offsets;  // [buckets + 1]
 
   std::span<const Item> operator[](int64_t k) const {
@@ -28,7 +28,7 @@ struct Buckets {
 
 template <class BucketOf>
 Buckets into_buckets(int64_t n, int64_t num_buckets, auto&& item_at, BucketOf bucket_of) {
-  Buckets out{std::vector<Item>(n), std::vector<int64_t>(num_buckets + 1)};
+  Buckets out{Column<Item>(n), std::vector<int64_t>(num_buckets + 1)};
   for (int64_t i = 0; i < n; ++i) ++out.offsets[bucket_of(i) + 1];
   std::partial_sum(out.offsets.begin(), out.offsets.end(), out.offsets.begin());
   std::vector<int64_t> next(out.offsets);
@@ -117,11 +117,12 @@ class ScoreOrder {
   }
 
  private:
-  std::vector<Place> places_, scratch_;
+  Column<Place> places_, scratch_;
 };
 
-std::vector<int64_t> offsets_of(int64_t n, auto&& size) {
-  std::vector<int64_t> offsets(n + 1);
+Column<int64_t> offsets_of(int64_t n, auto&& size) {
+  Column<int64_t> offsets(n + 1);
+  offsets[0] = 0;
   for (int64_t i = 0; i < n; ++i) offsets[i + 1] = offsets[i] + size(i);
   return offsets;
 }
@@ -169,7 +170,8 @@ Layout lay_out(const LayoutInput& in, ParallelFor parallel_for) {
     const std::span<const Item> items = dt[k];
     const ClassGroups& group = groups[k];
     const int64_t size = group.dt_begin.size() - 1;
-    std::vector<Row> group_of(items.size()), next(group.kept_begin);
+    Column<Row> group_of(items.size());
+    std::vector<Row> next(group.kept_begin);
     for (int64_t s = 0; s < size; ++s) {
       out.dt_offsets[out.class_groups[k] + s] = first_kept + group.kept_begin[s];
       out.gt_offsets[out.class_groups[k] + s] = gt.offsets[k] + group.gt_begin[s];

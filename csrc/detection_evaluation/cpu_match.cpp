@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <span>
 
 #include "average_precision/rules.h"
+#include "common/isa.h"
 #include "common/sort.h"
 #include "detection_evaluation/detection_evaluation.h"
 
@@ -29,7 +31,7 @@ class Matcher {
  public:
   Matcher(const MaskMatchInput& in, const uint16_t* outside, OutcomeMasks* outcome)
       : in_(in), outside_(outside), outcome_(outcome) {
-    all_ = static_cast<Mask>((1u << in.num_thresholds) - 1);
+    all_ = all_thresholds(in.num_thresholds);
     for (int64_t t = 0; t < in.num_thresholds; ++t) {
       thresholds_[t] = in.rule == MatchRule::kCoco
                            ? smaller(in.iou_thresholds[t], kHighestCocoThreshold)
@@ -165,6 +167,57 @@ std::vector<Group> groups_to_match(const MaskMatchInput& in) {
   return groups;
 }
 
+struct OutsideAreas {
+  SIGHTLINE_INLINE static void run(const double* area, const double* ranges, int64_t num_areas,
+                                   uint16_t* bits, int64_t n) {
+    for (int64_t a = 0; a < num_areas; ++a) {
+      const double low = ranges[2 * a], high = ranges[2 * a + 1];
+      for (int64_t d = 0; d < n; ++d)
+        bits[d] |= static_cast<uint16_t>(((area[d] < low) | (area[d] > high)) << a);
+    }
+  }
+};
+
+// Of each detection [D], bit a: lies outside area range a.
+std::vector<uint16_t> outside_areas(const MaskMatchInput& in, ParallelFor parallel_for) {
+  std::vector<uint16_t> outside(in.num_dt);
+  parallel_for(in.num_dt, kDetectionsPerTask, [&](int64_t begin, int64_t end) {
+    std::array<double, 512> area;
+    for (int64_t first = begin; first < end; first += area.size()) {
+      const int64_t n = std::min<int64_t>(area.size(), end - first);
+      for (int64_t d = 0; d < n; ++d) {
+        const int64_t row = first + d;
+        area[d] =
+            in.dt_area ? in.dt_area[row] : in.dt_boxes[4 * row + 2] * in.dt_boxes[4 * row + 3];
+      }
+      run_for_isa<OutsideAreas>(static_cast<const double*>(area.data()), in.area_ranges,
+                                in.num_areas, outside.data() + first, n);
+    }
+  });
+  return outside;
+}
+
+// Writes the outcomes of detections that no object overlaps, in the order of places.
+void fill_unmatched(const MaskMatchInput& in, const std::vector<uint16_t>& outside,
+                    OutcomeMasks* outcome, ParallelFor parallel_for) {
+  const Mask all = all_thresholds(in.num_thresholds);
+  // the outcomes of four areas for each of their bits: four are COCO's
+  constexpr int64_t kAreas = 4;
+  std::array<std::array<OutcomeMasks, kAreas>, 1 << kAreas> patterns;
+  for (unsigned bits = 0; bits < patterns.size(); ++bits)
+    for (int64_t a = 0; a < kAreas; ++a) patterns[bits][a] = {0, bits >> a & 1 ? all : Mask(0)};
+  const int64_t num_a = in.num_areas, whole = num_a / kAreas * kAreas;
+  parallel_for(in.dt_offsets[in.num_groups], kDetectionsPerTask, [&](int64_t begin, int64_t end) {
+    for (int64_t place = begin; place < end; ++place) {
+      const unsigned bits = outside[in.class_rows[place]];
+      OutcomeMasks* const out = outcome + place * num_a;
+      for (int64_t a = 0; a < whole; a += kAreas)
+        memcpy(out + a, patterns[bits >> a & (patterns.size() - 1)].data(), sizeof(patterns[0]));
+      for (int64_t a = whole; a < num_a; ++a) out[a] = {0, bits >> a & 1 ? all : Mask(0)};
+    }
+  });
+}
+
 }  // namespace
 
 void match_masks_cpu(const MaskMatchInput& in, OutcomeMasks* outcome, ParallelFor parallel_for) {
@@ -176,26 +229,8 @@ void match_masks_cpu(const MaskMatchInput& in, OutcomeMasks* outcome, ParallelFo
       first_overlap[s + 1] = first_overlap[s] + (in.dt_offsets[s + 1] - in.dt_offsets[s]) *
                                                     (in.gt_offsets[s + 1] - in.gt_offsets[s]);
   }
-  // Bit a: lies outside area range a. Found in the order of memory.
-  std::vector<uint16_t> outside(in.num_dt);
-  parallel_for(in.num_dt, kDetectionsPerTask, [&](int64_t begin, int64_t end) {
-    for (int64_t d = begin; d < end; ++d) {
-      const double area =
-          in.dt_area ? in.dt_area[d] : in.dt_boxes[4 * d + 2] * in.dt_boxes[4 * d + 3];
-      unsigned bits = 0;
-      for (int64_t a = 0; a < in.num_areas; ++a) bits |= unsigned(is_outside(in, a, area)) << a;
-      outside[d] = static_cast<uint16_t>(bits);
-    }
-  });
-  const int64_t num_rows = in.dt_offsets[in.num_groups];
-  // What no object overlaps, in the order of places; matching writes over the others.
-  const auto all = static_cast<Mask>((1u << in.num_thresholds) - 1);
-  parallel_for(num_rows, kDetectionsPerTask, [&](int64_t begin, int64_t end) {
-    for (int64_t place = begin; place < end; ++place)
-      for (int64_t a = 0; a < in.num_areas; ++a)
-        outcome[place * in.num_areas + a] = {
-            0, outside[in.class_rows[place]] >> a & 1 ? all : Mask(0)};
-  });
+  const std::vector<uint16_t> outside = outside_areas(in, parallel_for);
+  fill_unmatched(in, outside, outcome, parallel_for);
   const std::vector<Group> groups = groups_to_match(in);
   dynamic_for(parallel_for, groups.size() / kGroupsPerTask + 1, [&](int64_t i) {
     Matcher matcher(in, outside.data(), outcome);

@@ -25,8 +25,6 @@ struct CurveEvent {
   CapCounts alike;  // for each cap, so many false positives alike come before it
 };
 
-inline uint16_t all_thresholds(int64_t n) { return static_cast<uint16_t>((1u << n) - 1); }
-
 // The events of detections begin ... end - 1 of the class order, for up to kCapLanes caps.
 // Branches would be mispredicted: every detection is written, and the events are kept.
 inline void collect_events(const MaskAccumulateInput& in, int64_t begin, int64_t end, int64_t area,

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "average_precision/average_precision.h"
+#include "common/column.h"
 #include "common/parallel.h"
 
 namespace sightline {
@@ -36,22 +37,25 @@ struct LayoutInput {
 // within max_detections. The class order goes by class, then by score, ties by image, label and
 // row.
 struct Layout {
-  std::vector<int64_t> dt_rows;        // [C] input rows by group, best first
-  std::vector<int32_t> dt_places;      // [C] where each of dt_rows stands in the class order
-  std::vector<int64_t> dt_offsets;     // [S + 1] where each group begins
-  std::vector<int64_t> gt_rows;        // [G] input rows by group, by label, then as given
-  std::vector<int64_t> gt_offsets;     // [S + 1]
-  std::vector<int64_t> class_groups;   // [K + 1] at which group each class begins
-  std::vector<int64_t> class_rows;     // [C] input rows in the class order
-  std::vector<int64_t> class_offsets;  // [K + 1] where each class begins in it
-  std::vector<int32_t> class_ranks;    // [C] place within the group, best 0
-  std::vector<int32_t> class_images;   // [C]
-  std::vector<double> class_scores;    // [C]
+  Column<int64_t> dt_rows;        // [C] input rows by group, best first
+  Column<int32_t> dt_places;      // [C] where each of dt_rows stands in the class order
+  Column<int64_t> dt_offsets;     // [S + 1] where each group begins
+  Column<int64_t> gt_rows;        // [G] input rows by group, by label, then as given
+  Column<int64_t> gt_offsets;     // [S + 1]
+  Column<int64_t> class_groups;   // [K + 1] at which group each class begins
+  Column<int64_t> class_rows;     // [C] input rows in the class order
+  Column<int64_t> class_offsets;  // [K + 1] where each class begins in it
+  Column<int32_t> class_ranks;    // [C] place within the group, best 0
+  Column<int32_t> class_images;   // [C]
+  Column<double> class_scores;    // [C]
 };
 Layout lay_out(const LayoutInput& in, ParallelFor parallel_for);
 
 // IoU thresholds that one mask holds, and area ranges.
 inline constexpr int64_t kMaxThresholds = 16, kMaxAreas = 16;
+
+// A bit for each of n thresholds.
+inline uint16_t all_thresholds(int64_t n) { return static_cast<uint16_t>((1u << n) - 1); }
 
 // What becomes of a detection in one area range; bit t is IoU threshold t, neither bit is a false
 // positive.

@@ -41,10 +41,10 @@ void check_offsets(const Longs& offsets, int64_t size, const char* name) {
 
 // An array that owns a vector.
 template <class T>
-Array<T> as_array(std::vector<T>&& values) {
-  auto owner = std::make_unique<std::vector<T>>(std::move(values));
-  const py::capsule capsule(owner.get(), [](void* p) { delete static_cast<std::vector<T>*>(p); });
-  std::vector<T>& kept = *owner.release();
+Array<T> as_array(Column<T>&& values) {
+  auto owner = std::make_unique<Column<T>>(std::move(values));
+  const py::capsule capsule(owner.get(), [](void* p) { delete static_cast<Column<T>*>(p); });
+  Column<T>& kept = *owner.release();
   return Array<T>({static_cast<py::ssize_t>(kept.size())}, kept.data(), capsule);
 }
 
@@ -219,7 +219,7 @@ Doubles gather(const Doubles& cells, int64_t first, int64_t last, int64_t area, 
   require(0 <= first && first <= last && last <= num_t && 0 <= area && area < num_a && 0 <= cap &&
               cap < num_m,
           "first, last, area or cap is out of range");
-  std::vector<double> out((last - first) * num_r * num_k);
+  Column<double> out((last - first) * num_r * num_k);
   out.resize(gather_cells(cells.data(), num_k, num_a, num_m, num_t, num_r, first, last, area, cap,
                           out.data()));
   return as_array(std::move(out));
