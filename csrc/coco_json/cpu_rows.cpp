@@ -208,6 +208,7 @@ const char* RowReader::read_segmentation(const char* p) {
 const char* RowReader::read_polygons(const char* p) {
   SegmentationColumns& to = rows_.segmentation;
   const int64_t first = to.ring_offsets.size() - 1;
+  to.coordinates.resize(to.ring_offsets[first]);  // of a ring that was refused, where there was one
   p = skip_space(p + 1);
   for (bool more = *p != ']'; more;) {
     p = read_numbers(p, [&](double value) {
@@ -244,34 +245,34 @@ const char* RowReader::read_run_lengths(const char* p) {
     p = skip_space(read_string(p + 1, &text));
     if (*p != ':') return nullptr;
     p = skip_space(p + 1);
+    const char* next = nullptr;
     if (text == "size") {
       int sides = 0;
-      p = read_numbers(p, [&](double value) {
+      next = read_numbers(p, [&](double value) {
         constexpr double kMost = double(int64_t{1} << 31);
         if (sides == 2 || !(value >= 0 && value <= kMost) || value != double(int64_t(value)))
           return false;
         to.size[2 * row_ + sides++] = int64_t(value);
         return true;
       });
-      has_size = sides == 2;
-      if (p == nullptr || !has_size) return nullptr;
+      has_size = next != nullptr && sides == 2;
     } else if (text == "counts" && *p == '"') {
-      p = read_string(p + 1, &text);
+      next = read_string(p + 1, &text);
       kind = kRleString, first = to.strings.size(), count = int64_t(text.size());
       to.strings.append(reinterpret_cast<const uint8_t*>(text.data()), count);
     } else if (text == "counts") {
       first = to.counts.size();
-      p = read_numbers(p, [&](double value) {
+      next = read_numbers(p, [&](double value) {
         constexpr double kMost = std::numeric_limits<uint32_t>::max();
         if (!(value >= 0 && value <= kMost) || value != double(uint32_t(value))) return false;
         to.counts.push(uint32_t(value));
         return true;
       });
-      if (p == nullptr) return nullptr;
-      kind = kRleCounts, count = to.counts.size() - first;
-    } else {
-      p = skip_value(p);
+      kind = next != nullptr ? kRleCounts : kNoSegmentation;
+      count = to.counts.size() - first;
     }
+    // Of a key that is there twice the last counts, so that a wrong one is no fault yet.
+    p = next != nullptr ? next : skip_value(p);
     p = skip_space(p);
     more = *p == ',';
     if (more) {
