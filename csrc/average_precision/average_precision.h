@@ -36,7 +36,11 @@ struct MatchInput {
   int64_t num_dt, num_gt, num_groups, num_thresholds, num_areas;
   int64_t max_detections;  // a group; the others are ignored
   MatchRule rule;
-  bool inclusive;  // sides are w + 1 and h + 1
+  bool inclusive;                   // sides are w + 1 and h + 1
+  const double* dt_area = nullptr;  // [D], null for w * h
+  // Of masks or keypoints, in place of the IoU of boxes: group after group, rows in the order of
+  // the group's detections, columns its objects. On the CPU alone.
+  const double* overlaps = nullptr;
 };
 struct MatchOutput {
   int8_t* outcome;    // [A, T, D]

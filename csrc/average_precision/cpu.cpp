@@ -9,9 +9,10 @@ namespace {
 // At least this many steps a task (overlap tests, or detections walked): about 200 us.
 constexpr int64_t kStepsPerTask = 1 << 17;
 
-// Matches all detections of group s; boxes and overlaps are the group's parts of the scratch.
+// Matches all detections of group s; boxes and scratch are the group's parts of them. `given` are
+// its overlaps, or null.
 void match_group(const MatchInput& in, const MatchOutput& out, int64_t s, Box<double>* boxes,
-                 double* overlaps) {
+                 double* scratch, const double* given) {
   const double pixel = in.inclusive ? 1 : 0;
   const bool crowd_is_region = in.rule == MatchRule::kCoco;
   const int64_t first_gt = clamped(in.gt_offsets[s], in.num_gt);
@@ -42,13 +43,15 @@ void match_group(const MatchInput& in, const MatchOutput& out, int64_t s, Box<do
     if (!inside(d, in.num_dt)) continue;
     const double* const xywh = in.dt_boxes + 4 * d;
     const Box<double> dt = load_xywh(xywh, pixel);
-    for (int64_t g = 0; g < gt.size; ++g)
-      overlaps[g] = overlap(dt, boxes[g], crowd_is_region && gt.crowd[g], pixel);
+    const double dt_area = in.dt_area != nullptr ? in.dt_area[d] : xywh[2] * xywh[3];
+    const double* overlaps = given != nullptr ? given + (i - begin) * gt.size : scratch;
+    for (int64_t g = 0; given == nullptr && g < gt.size; ++g)
+      scratch[g] = overlap(dt, boxes[g], crowd_is_region && gt.crowd[g], pixel);
     for (int64_t a = 0; a < in.num_areas; ++a) {
       select_area(a);
       for (int64_t t = 0; t < in.num_thresholds; ++t) {
         const int64_t row = a * in.num_thresholds + t;
-        const Match match = match_next(gt, in.rule, in.iou_thresholds[t], xywh[2] * xywh[3],
+        const Match match = match_next(gt, in.rule, in.iou_thresholds[t], dt_area,
                                        out.taken + row * in.num_gt + first_gt,
                                        [&](int64_t g) { return overlaps[g]; });
         out.outcome[row * in.num_dt + d] = match.outcome;
@@ -68,13 +71,18 @@ void match_detections_cpu(const MatchInput& in, const MatchOutput& out, Parallel
   if (in.num_groups == 0) return;
   // One entry an object: groups have objects of their own, so tasks do not meet.
   std::vector<Box<double>> boxes(in.num_gt);
-  std::vector<double> overlaps(in.num_gt);
+  std::vector<double> scratch(in.num_gt);
+  std::vector<int64_t> cells(in.num_groups + 1, 0);  // where a group's overlaps begin
+  for (int64_t s = 0; in.overlaps != nullptr && s < in.num_groups; ++s)
+    cells[s + 1] = cells[s] + (in.dt_offsets[s + 1] - in.dt_offsets[s]) *
+                                  (in.gt_offsets[s + 1] - in.gt_offsets[s]);
   const int64_t steps_per_group =
       (in.num_dt / in.num_groups + 1) * (in.num_gt / in.num_groups + 1) * (rows + 1);
   parallel_for(in.num_groups, kStepsPerTask / steps_per_group + 1, [&](int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; ++s) {
       const int64_t first_gt = clamped(in.gt_offsets[s], in.num_gt);
-      match_group(in, out, s, boxes.data() + first_gt, overlaps.data() + first_gt);
+      match_group(in, out, s, boxes.data() + first_gt, scratch.data() + first_gt,
+                  in.overlaps != nullptr ? in.overlaps + cells[s] : nullptr);
     }
   });
 }

@@ -1,5 +1,8 @@
 #include "common/numpy.h"
 
+#include <pybind11/stl.h>
+
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,8 +28,9 @@ py::tuple match_detections(const Doubles& dt_boxes, const Longs& dt_order, const
                            const Doubles& gt_boxes, const Doubles& gt_area, const Bools& gt_crowd,
                            const Bools& gt_ignore, const Longs& gt_offsets,
                            const Doubles& iou_thresholds, const Doubles& area_ranges,
-                           int64_t max_detections, int64_t rule, bool inclusive,
-                           bool return_index) {
+                           int64_t max_detections, int64_t rule, bool inclusive, bool return_index,
+                           const std::optional<Doubles>& dt_area,
+                           const std::optional<Doubles>& overlaps) {
   check_boxes(dt_boxes, "dt_boxes");
   check_boxes(gt_boxes, "gt_boxes");
   const int64_t num_dt = dt_boxes.shape(0), num_gt = gt_boxes.shape(0);
@@ -41,6 +45,20 @@ py::tuple match_detections(const Doubles& dt_boxes, const Longs& dt_order, const
   check_shape(gt_ignore, {num_gt}, "gt_ignore");
   check_shape(iou_thresholds, {num_t}, "iou_thresholds");
   check_shape(area_ranges, {num_a, 2}, "area_ranges");
+  if (dt_area) check_shape(*dt_area, {num_dt}, "dt_area");
+  if (overlaps) {
+    int64_t cells = 0;
+    for (int64_t s = 0; s < groups; ++s) {
+      const int64_t dt = dt_offsets.data()[s + 1] - dt_offsets.data()[s];
+      const int64_t gt = gt_offsets.data()[s + 1] - gt_offsets.data()[s];
+      require(dt >= 0 && gt >= 0, "offsets must ascend");
+      cells += dt * gt;
+    }
+    require(dt_offsets.data()[0] == 0 && dt_offsets.data()[groups] == num_dt &&
+                gt_offsets.data()[0] == 0 && gt_offsets.data()[groups] == num_gt,
+            "offsets must go from 0 to the number of rows");
+    check_shape(*overlaps, {cells}, "overlaps");
+  }
 
   Chars outcome({num_a, num_t, num_dt});
   Longs gt_count({num_a, groups});
@@ -62,7 +80,9 @@ py::tuple match_detections(const Doubles& dt_boxes, const Longs& dt_order, const
                       .num_areas = num_a,
                       .max_detections = max_detections,
                       .rule = static_cast<MatchRule>(rule),
-                      .inclusive = inclusive};
+                      .inclusive = inclusive,
+                      .dt_area = dt_area ? dt_area->data() : nullptr,
+                      .overlaps = overlaps ? overlaps->data() : nullptr};
   MatchOutput out{.outcome = outcome.mutable_data(),
                   .gt_count = gt_count.mutable_data(),
                   .gt_index = return_index ? gt_index.mutable_data() : nullptr,
@@ -139,7 +159,8 @@ const AddToModule add([](py::module_& m) {
   m.def("match_detections", &match_detections, array("dt_boxes"), array("dt_order"),
         array("dt_offsets"), array("gt_boxes"), array("gt_area"), array("gt_crowd"),
         array("gt_ignore"), array("gt_offsets"), array("iou_thresholds"), array("area_ranges"),
-        py::arg("max_detections"), py::arg("rule"), py::arg("inclusive"), py::arg("return_index"));
+        py::arg("max_detections"), py::arg("rule"), py::arg("inclusive"), py::arg("return_index"),
+        py::arg("dt_area").noconvert() = py::none(), py::arg("overlaps").noconvert() = py::none());
   m.def("accumulate_precision", &accumulate_precision, array("outcome"), array("dt_scores"),
         array("dt_order"), array("dt_rank"), array("class_offsets"), array("gt_count"),
         array("max_detections"), array("recall_thresholds"));

@@ -99,12 +99,14 @@ const char* words_of(MaskFault fault) {
   return "";
 }
 
-// A ValueError with the attributes `row` and `reason`, so that a layer above can say it its way.
+// A ValueError with the attributes `name`, `row` and `reason`, so that a layer above can say it its
+// way.
 void raise_fault(const MaskTable& masks, const FirstFault& fault) {
   if (fault.fault() == MaskFault::kNone) return;
   const char* const reason = words_of(fault.fault());
   const py::object error = py::reinterpret_borrow<py::object>(PyExc_ValueError)(
       "`" + masks.name() + "[" + std::to_string(fault.row()) + "]`: " + reason);
+  error.attr("name") = masks.name();
   error.attr("row") = fault.row();
   error.attr("reason") = reason;
   PyErr_SetObject(PyExc_ValueError, error.ptr());

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
@@ -83,8 +84,21 @@ class Layout:
         return self.gt_offsets[self.class_groups]
 
 
+class RowGroups(Protocol):
+    """What overlaps need of a layout: rows of detections and of objects by group."""
+
+    @property
+    def dt_rows(self) -> np.ndarray: ...
+    @property
+    def dt_offsets(self) -> np.ndarray: ...
+    @property
+    def gt_rows(self) -> np.ndarray: ...
+    @property
+    def gt_offsets(self) -> np.ndarray: ...
+
+
 # overlap of every detection and object of a group, group after group: float64, each [D_s, G_s]
-Overlaps = Callable[[Layout], np.ndarray]
+Overlaps = Callable[[RowGroups], np.ndarray]
 
 
 @dataclass(frozen=True)

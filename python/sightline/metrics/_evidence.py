@@ -9,11 +9,13 @@ from sightline.metrics._evaluate import (
     FlatDetections,
     FlatTargets,
     Matched,
+    Overlaps,
     Rules,
     exact_class_ap,
     lay_out,
 )
 from sightline.metrics._ops import accumulate_sorted, match_sorted
+from sightline.metrics._overlaps import given_overlap_of_pairs, given_pairs
 from sightline.metrics._pairs import Pairs, overlap_of_pairs, overlapping_pairs
 
 
@@ -54,6 +56,7 @@ class Evidence:
     num_images: int
     rules: Rules
     use_classes: bool
+    overlaps: Overlaps | None = None  # of masks or keypoints, in place of the IoU of boxes
     matched: Matched | None = None  # 60 bytes a detection with four area ranges
 
     @property
@@ -80,6 +83,9 @@ class Evidence:
         """Detections and objects of one image that overlap so much, of any classes."""
         dt, gt, rules = self.dt, self.gt, self.rules
         crowd = gt.crowd if rules.matching == "coco" else np.zeros_like(gt.crowd)
+        if self.overlaps is not None:  # groups are images
+            layout = lay_out(dt, gt, 1, num_images=self.num_images, use_classes=False)
+            return given_pairs(self.overlaps, layout, at_least=at_least)
         boxes = (dt.image, dt.boxes_xywh, gt.image, gt.boxes_xywh)
         return overlapping_pairs(*boxes, crowd, at_least=at_least, inclusive=rules.inclusive)
 
@@ -87,6 +93,8 @@ class Evidence:
         """Overlap [P] of the detections and objects of each pair."""
         dt, gt, rules = self.dt, self.gt, self.rules
         crowd = gt.crowd if rules.matching == "coco" else np.zeros_like(gt.crowd)
+        if self.overlaps is not None:
+            return given_overlap_of_pairs(self.overlaps, dt_rows, gt_rows)
         boxes = (dt.boxes_xywh, gt.boxes_xywh, crowd, dt_rows, gt_rows)
         return overlap_of_pairs(*boxes, inclusive=rules.inclusive)
 
@@ -131,10 +139,13 @@ class Evidence:
             rule=rules.matching,
             inclusive=rules.inclusive,
             return_index=True,
+            dt_area=None if dt.area is None else dt.area[layout.dt_rows],
+            overlaps=None if self.overlaps is None else self.overlaps(layout),
         )
         if gt.void is not None:
             void = np.append(gt.void[layout.gt_rows], False)[gt_index]
-            _unmatch(outcome, void, dt_boxes, area_ranges)
+            area = dt_boxes[:, 2] * dt_boxes[:, 3] if dt.area is None else dt.area[layout.dt_rows]
+            _unmatch(outcome, void, area, area_ranges)
         return layout, outcome, gt_count, gt_index
 
     def positives(self, matches: Matches) -> np.ndarray:
@@ -179,10 +190,9 @@ class Evidence:
 
 
 def _unmatch(
-    outcome: np.ndarray, void: np.ndarray, dt_boxes: np.ndarray, area_ranges: np.ndarray
+    outcome: np.ndarray, void: np.ndarray, area: np.ndarray, area_ranges: np.ndarray
 ) -> None:
     """Count matches with void ground truth as unmatched: false, or ignored outside the range."""
-    area = dt_boxes[:, 2] * dt_boxes[:, 3]
     low, high = area_ranges[:, :1], area_ranges[:, 1:]
     unmatched = np.where((area < low) | (area > high), -1, 0).astype(np.int8)[:, None, :]
     outcome[...] = np.where(void & (outcome == 1), unmatched, outcome)

@@ -154,6 +154,8 @@ def match_sorted(
     rule: str,
     inclusive: bool,
     return_index: bool,
+    dt_area: np.ndarray | None = None,  # [D], None for w * h
+    overlaps: np.ndarray | None = None,  # by group, in place of the IoU of boxes
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """outcome [A, T, D], gt_count [A, S], gt_index [A, T, D] (empty unless asked for)."""
     return _native.match_detections(
@@ -171,6 +173,8 @@ def match_sorted(
         _RULES.index(rule),
         inclusive,
         return_index,
+        dt_area,
+        overlaps,
     )
 
 

@@ -31,7 +31,7 @@ class Segmentations:
     def __len__(self) -> int:
         return len(self.kind)
 
-    def take(self, rows: np.ndarray) -> "Segmentations":
+    def take(self, rows: np.ndarray | slice) -> "Segmentations":
         """The rows of an index or a mask; the tables are shared."""
         return Segmentations(
             self.size[rows],

@@ -7,11 +7,18 @@ from typing import Any
 import numpy as np
 
 from sightline.metrics._coco_json import GroundTruth, Results, read_ground_truth, read_results
-from sightline.metrics._evaluate import FlatDetections, FlatTargets
+from sightline.metrics._evaluate import FlatDetections, FlatTargets, Overlaps
+from sightline.metrics._overlaps import (
+    UnreadableMaskError,
+    keypoint_overlaps_of,
+    mask_overlaps_of,
+    no_overlaps,
+)
 from sightline.metrics.detection import DetectionEvaluator, results_of
 from sightline.metrics.detection_results import DetectionResults
+from sightline.metrics.keypoints import COCO_KEYPOINT_SIGMAS, check_sigmas, keypoint_extent_area
 
-_IOU_TYPES = ("bbox",)
+_IOU_TYPES = ("bbox", "segm", "keypoints")
 
 
 def evaluate_coco(
@@ -21,9 +28,10 @@ def evaluate_coco(
     iou_type: str = "bbox",
     parity: str = "corrected",
     use_classes: bool = True,
-    max_detections: Sequence[int] = (1, 10, 100),
+    max_detections: Sequence[int] | None = None,
     area_ranges: Mapping[str, tuple[float, float]] | None = None,
     iou_thresholds: Sequence[float] | None = None,
+    keypoint_sigmas: Sequence[float] | None = None,
 ) -> DetectionResults:
     """COCO evaluation of files, equal to pycocotools 2.0.11 bit for bit.
 
@@ -32,14 +40,24 @@ def evaluate_coco(
             `categories` and `annotations`. An annotation's `area` defaults to w * h and `iscrowd`
             to 0; `ignore` is not heeded, as in pycocotools.
         dt: path, text or loaded list of `image_id, category_id, bbox, score`.
-        iou_type: `"bbox"`.
+        iou_type: what overlaps: `"bbox"`; `"segm"`, masks as polygons or run lengths; or
+            `"keypoints"`, by their similarity.
         parity: `"corrected"`, or `"pycocotools"` to repeat its faults: an object whose annotation
             id is 0 counts as missed though it is found, AP is -1 where `max_detections` lacks 100,
-            and NaN scores (sorted last) and negative sides are taken, with a warning.
+            NaN scores (sorted last) and negative sides are taken, with a warning, and keypoints
+            match nothing where `use_classes` is False.
         use_classes: False scores boxes alone, as for proposals.
-        max_detections: best detections kept in an image and class.
-        area_ranges: name -> (low, high) in pixels, both ends inside; None for COCO's four.
+        max_detections: best detections kept in an image and class; None for 1, 10 and 100, or
+            20 of keypoints.
+        area_ranges: name -> (low, high) in pixels, both ends inside; None for COCO's four, or
+            three of keypoints.
         iou_thresholds: ascending, in (0, 1]; None for .5, .55 ... .95.
+        keypoint_sigmas: how far annotators stray, as a share of the object's size; None for
+            those of COCO's 17 keypoints.
+
+    The area of a detection is that of its box where the first one of `dt` has a box, as
+    in pycocotools, else that of its mask, or of the extent of its keypoints. An object
+    whose `num_keypoints` is 0 counts neither way.
 
     Numbers are the doubles that Python reads. Ties of score, and of overlap (the later object
     wins), follow the order of the files within an image, and the order of image ids between images;
@@ -65,9 +83,16 @@ def evaluate_coco(
     """
     if iou_type not in _IOU_TYPES:
         raise ValueError(f"`iou_type` must be one of {_IOU_TYPES}, got {iou_type!r}")
+    keypoints = iou_type == "keypoints"
+    if keypoint_sigmas is not None and not keypoints:
+        raise ValueError(f"`keypoint_sigmas` is of keypoints only, not of {iou_type!r}")
+    if max_detections is None:
+        max_detections = (20,) if keypoints else (1, 10, 100)
+    if area_ranges is None and keypoints:
+        areas = DetectionEvaluator().area_ranges.items()
+        area_ranges = {name: bounds for name, bounds in areas if name != "small"}
     evaluator = DetectionEvaluator(
         "coco",
-        iou_type=iou_type,
         parity=parity,
         use_classes=use_classes,
         max_detections=max_detections,
@@ -79,19 +104,50 @@ def evaluate_coco(
     # pycocotools lines up the classes of an image one after another before it sorts by score
     dt_order = slice(None) if use_classes else np.argsort(found.label, kind="stable")
     gt_order = slice(None) if use_classes else np.argsort(truth.label, kind="stable")
-    return results_of(
-        evaluator,
-        _detections(found, dt_order),
-        _targets(truth, gt_order, parity),
-        num_images=len(truth.image_ids),
-        class_ids=tuple(truth.category_ids.tolist()),
-        class_names=truth.category_names,
-    )
+    detections = _detections(found, dt_order)
+    targets = _targets(truth, gt_order, parity)
+    overlaps = None
+    if iou_type == "segm":
+        assert truth.segmentation is not None and found.segmentation is not None
+        overlaps = mask_overlaps_of(
+            found.segmentation.take(dt_order),
+            truth.segmentation.take(gt_order),
+            targets.crowd,
+            dt_area=detections.area,
+        )
+    elif keypoints:
+        overlaps = _keypoint_overlaps(truth, found, dt_order, gt_order, keypoint_sigmas)
+        if parity == "pycocotools" and not use_classes:
+            overlaps = no_overlaps
+    try:
+        return results_of(
+            evaluator,
+            detections,
+            targets,
+            num_images=len(truth.image_ids),
+            class_ids=tuple(truth.category_ids.tolist()),
+            class_names=truth.category_names,
+            iou_type=iou_type,
+            overlaps=overlaps,
+        )
+    except UnreadableMaskError as error:
+        file, rows = (found, detections) if error.is_detection else (truth, targets)
+        image_id = truth.image_ids[rows.image[error.row]]
+        category_id = truth.category_ids[rows.label[error.row]]
+        raise ValueError(
+            f"{file.name}: a mask of image {image_id} and category {category_id} is malformed: "
+            f"{error.reason}"
+        ) from error
 
 
 def _detections(found: Results, order: Any) -> FlatDetections:
+    area = None
+    if not found.has_boxes and found.segmentation is not None:
+        area = np.zeros(len(found.scores))  # of the masks, when these are read
+    elif not found.has_boxes and found.keypoints is not None:
+        area = keypoint_extent_area(found.keypoints)[order]
     return FlatDetections(
-        found.image[order], found.label[order], found.boxes_xywh[order], found.scores[order]
+        found.image[order], found.label[order], found.boxes_xywh[order], found.scores[order], area
     )
 
 
@@ -106,6 +162,33 @@ def _targets(truth: GroundTruth, order: Any, parity: str) -> FlatTargets:
         truth.boxes_xywh[order],
         truth.area[order],
         truth.crowd[order],
-        np.zeros(len(truth.image), bool),
+        np.zeros(len(truth.image), bool)
+        if truth.num_keypoints is None
+        else truth.num_keypoints[order] == 0,
         void=void,
+    )
+
+
+def _keypoint_overlaps(
+    truth: GroundTruth, found: Results, dt_order: Any, gt_order: Any, sigmas: Any
+) -> Overlaps:
+    values = check_sigmas(COCO_KEYPOINT_SIGMAS if sigmas is None else sigmas)
+
+    def points_of(side: GroundTruth | Results, order: Any) -> np.ndarray:
+        assert side.keypoints is not None
+        if not len(side.keypoints):
+            return np.zeros((0, len(values), 3))
+        if side.keypoints.shape[1] != len(values):
+            raise ValueError(
+                f"{side.name}: there are {side.keypoints.shape[1]} keypoints, but `sigmas` are of "
+                f"{len(values)}: give `keypoint_sigmas`"
+            )
+        return side.keypoints[order]
+
+    return keypoint_overlaps_of(
+        points_of(found, dt_order),
+        points_of(truth, gt_order),
+        truth.area[gt_order],
+        truth.boxes_xywh[gt_order],
+        values,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.metrics._evaluate import FlatDetections, FlatTargets, Rules, evaluate
+from sightline.metrics._evaluate import FlatDetections, FlatTargets, Overlaps, Rules, evaluate
 from sightline.metrics._evidence import Evidence
 from sightline.metrics._inputs import as_list, check_image, check_image_id
 from sightline.metrics._state import (
@@ -350,11 +350,24 @@ def results_of(
     num_images: int,
     class_ids: tuple[int, ...],
     class_names: tuple[str, ...],
+    iou_type: str = "bbox",
+    overlaps: Overlaps | None = None,
 ) -> DetectionResults:
-    """Evaluate flat arrays by an evaluator's settings; `image` is in 0 ... num_images - 1."""
+    """Evaluate flat arrays by an evaluator's settings; `image` is in 0 ... num_images - 1.
+
+    `overlaps` takes the place of the IoU of boxes, and `iou_type` says of what they are.
+    """
     rules, use_classes = evaluator.rules, evaluator.use_classes
     num_classes = len(class_ids) if use_classes else 1
-    arrays = evaluate(dt, gt, num_classes, rules, num_images=num_images, use_classes=use_classes)
+    arrays = evaluate(
+        dt,
+        gt,
+        num_classes,
+        rules,
+        num_images=num_images,
+        use_classes=use_classes,
+        overlaps=overlaps,
+    )
     return DetectionResults(
         protocol=evaluator.protocol,
         class_ids=class_ids if use_classes else (-1,),
@@ -369,7 +382,10 @@ def results_of(
         class_ap=arrays.class_ap,
         gt_count=arrays.gt_count,
         dt_count=arrays.dt_count,
-        _evidence=Evidence(dt, gt, num_classes, num_images, rules, use_classes, arrays.matched),
+        iou_type=iou_type,
+        _evidence=Evidence(
+            dt, gt, num_classes, num_images, rules, use_classes, overlaps, arrays.matched
+        ),
     )
 
 
