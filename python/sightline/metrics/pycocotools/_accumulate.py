@@ -58,6 +58,8 @@ class Selection:
             ended = np.logical_or.accumulate(beyond, axis=1) & (precision > -1)
             precision, scores = (np.where(ended, 0.0, x[:, order]) for x in (precision, scores))
         if precision.shape == self.shape:
+            # in the memory order of pycocotools, on which the last bit of a sum depends
+            precision, recall, scores = map(np.ascontiguousarray, (precision, recall, scores))
             return precision, recall, scores
         if len(precision) > num_t and (recall > -1).any():
             raise IndexError(f"{num_t} iouThrs, but {len(precision)} were evaluated")

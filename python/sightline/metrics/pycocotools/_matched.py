@@ -1,33 +1,24 @@
 """Matching of all images at once, and the records that pycocotools keeps of every image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from sightline.metrics._ops import accumulate_sorted, match_sorted
+from sightline.metrics._evaluate import Overlaps, Rules, lay_out
+from sightline.metrics._ops import (
+    MAX_MASK_THRESHOLDS,
+    accumulate_masks,
+    match_masks,
+    match_sorted,
+)
+from sightline.metrics._pairs import overlap_of_pairs
+from sightline.metrics.pycocotools._columns import Detections, Objects
 
-
-@dataclass(frozen=True)
-class Columns:
-    """Detections and objects of the evaluated images and classes, in the order of their files."""
-
-    dt_image: np.ndarray  # [N] int64, place of the image among the evaluated ones
-    dt_label: np.ndarray  # [N] int64, place of the category
-    dt_boxes: np.ndarray  # [N, 4] float64, xywh
-    dt_scores: np.ndarray  # [N] float64
-    dt_area: np.ndarray  # [N] float64
-    dt_ids: list[Any]  # [N]
-    dt_score_values: list[Any]  # [N] as they are in the file
-    gt_image: np.ndarray  # [M]
-    gt_label: np.ndarray  # [M]
-    gt_boxes: np.ndarray  # [M, 4]
-    gt_area: np.ndarray  # [M]
-    gt_crowd: np.ndarray  # [M] bool
-    gt_ignore: np.ndarray  # [M] bool
-    gt_ids: list[Any]  # [M]
+# Pairs that are overlapped together: about 60 MB of columns.
+_PAIRS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -51,77 +42,43 @@ class Matched:
     D detections are those among the `max_detections` best of their image and class.
     """
 
-    def __init__(self, columns: Columns, settings: Settings) -> None:
-        self.columns, self.settings = columns, settings
-        images = settings.num_images
-        dt_class = columns.dt_label if settings.use_classes else np.zeros_like(columns.dt_label)
-        gt_class = columns.gt_label if settings.use_classes else np.zeros_like(columns.gt_label)
-        dt_key, gt_key = dt_class * images + columns.dt_image, gt_class * images + columns.gt_image
-        # equal scores by category, where categories share a group, then as in the file
-        dt_rows = np.lexsort((columns.dt_label, 0.0 - columns.dt_scores, dt_key))
-        rank = _rank(dt_key[dt_rows])
-        kept = rank < settings.max_detections
-        self.dt_rank, self.dt_rows = rank[kept], dt_rows[kept]  # [D]
-        self.gt_rows = np.lexsort((columns.gt_label, gt_key))  # [G]
-        self.keys = np.union1d(dt_key, gt_key)  # [S] of the groups that have any row
-        self.dt_offsets = _offsets(dt_key[self.dt_rows], self.keys)  # [S + 1]
-        self.gt_offsets = _offsets(gt_key[self.gt_rows], self.keys)  # [S + 1]
-        self.dt_key = dt_key[self.dt_rows]  # [D]
-        self.dt_scores = columns.dt_scores[self.dt_rows]  # [D]
-        self.gt_ids = np.array([columns.gt_ids[r] for r in self.gt_rows], np.float64)  # [G]
-
-        area = columns.dt_area[self.dt_rows]
-        low, high = settings.area_ranges[:, :1], settings.area_ranges[:, 1:]
-        self.dt_outside = (area < low) | (area > high)  # [A, D]
-        boxes = columns.dt_boxes[self.dt_rows]
-        self.outcome, self.gt_count, _ = self._match(return_index=False)
-        if (self.gt_ids == 0).any() or (area != boxes[:, 2] * boxes[:, 3]).any():
-            matched, ignored = self.dt_matches != 0, self.dt_ignored
-            self.outcome = np.where(ignored, -1, matched).astype(np.int8)
-
-    def _match(self, *, return_index: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Outcome [A, T, D], count of objects [A, S] and place of the object taken [A, T, D]."""
-        c, gt = self.columns, self.gt_rows
-        return match_sorted(
-            c.dt_boxes[self.dt_rows],
-            self.dt_offsets,
-            c.gt_boxes[gt],
-            c.gt_area[gt],
-            c.gt_crowd[gt],
-            c.gt_ignore[gt],
-            self.gt_offsets,
-            iou_thresholds=self.settings.iou_thresholds,
-            area_ranges=self.settings.area_ranges,
-            max_detections=self.settings.max_detections,
-            rule="coco",
-            inclusive=False,
-            return_index=return_index,
+    def __init__(
+        self, dt: Detections, gt: Objects, settings: Settings, overlaps: Overlaps | None = None
+    ) -> None:
+        self.dt, self.gt, self.settings = dt, gt, settings
+        self.layout = lay_out(
+            dt.flat,
+            gt.flat,
+            settings.num_classes,
+            num_images=settings.num_images,
+            max_detections=settings.max_detections,
+            use_classes=settings.use_classes,
         )
-
-    @cached_property
-    def gt_index(self) -> np.ndarray:
-        """[A, T, D] place among the G objects of the one that a detection took, or -1."""
-        return self._match(return_index=True)[2]
+        rules = Rules(
+            matching="coco",
+            iou_thresholds=settings.iou_thresholds,
+            recall_thresholds=np.zeros(0),
+            area_ranges=settings.area_ranges,
+            max_detections=(settings.max_detections,),
+            inclusive=False,
+            average=None,
+        )
+        self._overlaps = overlaps
+        given = None if overlaps is None else overlaps(self.layout)
+        thresholds = settings.iou_thresholds
+        self.parts = [
+            thresholds[first : first + MAX_MASK_THRESHOLDS]
+            for first in range(0, len(thresholds), MAX_MASK_THRESHOLDS)
+        ]
+        self.outcome = [
+            match_masks(dt.flat, gt.flat, self.layout, rules, part, given) for part in self.parts
+        ]
 
     @cached_property
     def gt_ignored(self) -> np.ndarray:
-        """[A, G]."""
-        c, gt = self.columns, self.gt_rows
-        area, (low, high) = c.gt_area[gt], self.settings.area_ranges.T[..., None]
-        return c.gt_crowd[gt] | c.gt_ignore[gt] | (area < low) | (area > high)
-
-    @cached_property
-    def dt_matches(self) -> np.ndarray:
-        """[A, T, D] id of the object taken, 0 for none."""
-        return np.where(self.gt_index >= 0, np.append(self.gt_ids, 0.0)[self.gt_index], 0.0)
-
-    @cached_property
-    def dt_ignored(self) -> np.ndarray:
-        """[A, T, D]: took an ignored object, or took none and lies outside the range."""
-        took_ignored = np.stack(
-            [np.append(of_area, False)[i] for of_area, i in zip(self.gt_ignored, self.gt_index)]
-        )
-        return took_ignored | ((self.dt_matches == 0) & self.dt_outside[:, None])
+        """[A, M] by input row."""
+        gt, (low, high) = self.gt.flat, self.settings.area_ranges.T[..., None]
+        return gt.crowd | gt.ignore | (gt.area < low) | (gt.area > high)
 
     def accumulate(
         self, images: np.ndarray, max_detections: Sequence[int], recall_thresholds: np.ndarray
@@ -130,54 +87,83 @@ class Matched:
 
         `images` [I] bool says which of the images count.
         """
-        num_images = self.settings.num_images
-        outcome, scores, rank, key = self.outcome, self.dt_scores, self.dt_rank, self.dt_key
-        gt_count = self.gt_count
+        gt, layout, outcome = self.gt.flat, self.layout, self.outcome
+        counted = ~self.gt_ignored
         if not images.all():
-            kept = images[key % num_images]
-            outcome = np.ascontiguousarray(outcome[:, :, kept])
-            scores, rank, key = scores[kept], rank[kept], key[kept]
-            gt_count = gt_count * images[self.keys % num_images]
-        dt_class, edges = key // num_images, np.arange(self.settings.num_classes + 1)
-        total = np.pad(gt_count.cumsum(axis=1), ((0, 0), (1, 0)))
-        groups = np.searchsorted(self.keys // num_images, edges)
-        return accumulate_sorted(
-            outcome,
-            scores,
-            np.lexsort((0.0 - scores, dt_class)),  # equal scores by image, then in the image
-            rank,
-            np.searchsorted(dt_class, edges),
-            np.ascontiguousarray(total[:, groups[1:]] - total[:, groups[:-1]]),
-            max_detections=tuple(max_detections),
-            recall_thresholds=recall_thresholds,
+            counted = counted & images[gt.image]
+            kept = images[layout.class_images]
+            before = np.append(0, np.cumsum(kept))
+            outcome = [masks[kept] for masks in outcome]
+            layout = replace(
+                layout,
+                class_ranks=layout.class_ranks[kept],
+                class_scores=layout.class_scores[kept],
+                class_offsets=before[layout.class_offsets],
+            )
+        num_classes = layout.num_classes
+        label = gt.label if self.settings.use_classes else np.zeros_like(gt.label)
+        gt_count = np.array([np.bincount(label[c], minlength=num_classes) for c in counted])
+        arrays = [
+            accumulate_masks(
+                masks,
+                layout,
+                gt_count.astype(np.int64).reshape(len(counted), num_classes),
+                tuple(max_detections),
+                recall_thresholds,
+                len(part),
+            )
+            for masks, part in zip(outcome, self.parts)
+        ]
+        precision, recall, scores = (
+            parts[0] if len(parts) == 1 else np.concatenate(parts, axis=3) for parts in zip(*arrays)
         )
+        return (
+            precision.transpose(3, 4, 0, 1, 2),
+            recall.transpose(3, 0, 1, 2),
+            scores.transpose(3, 4, 0, 1, 2),
+        )
+
+    def groups(self) -> tuple[np.ndarray, np.ndarray]:
+        """Class and image of each group [S]."""
+        layout = self.layout
+        image = np.zeros(len(layout.dt_offsets) - 1, np.int64)
+        for of_row, rows, offsets in (
+            (self.dt.flat.image, layout.dt_rows, layout.dt_offsets),
+            (self.gt.flat.image, layout.gt_rows, layout.gt_offsets),
+        ):
+            filled = offsets[1:] > offsets[:-1]
+            image[filled] = of_row[rows[offsets[:-1][filled]]]
+        return np.repeat(np.arange(layout.num_classes), np.diff(layout.class_groups)), image
 
     def eval_images(
         self, image_ids: list[Any], category_ids: list[Any], area_ranges: list[Any]
     ) -> list[dict[str, Any] | None]:
         """pycocotools' `evalImgs`: by category, area range and image; None for an empty one."""
-        c, num_images, num_areas = self.columns, len(image_ids), len(area_ranges)
-        dt_ids = [c.dt_ids[r] for r in self.dt_rows]
-        dt_scores = [c.dt_score_values[r] for r in self.dt_rows]
-        entries: list[dict[str, Any] | None] = [None] * (len(category_ids) * num_areas * num_images)
-        class_of, image_of = np.divmod(self.keys, num_images)
-        group_of_gt = np.repeat(np.arange(len(self.keys)), np.diff(self.gt_offsets))
+        layout = self.layout
+        num_images, num_areas = len(image_ids), len(area_ranges)
+        dt_ids = _taken(self.dt.ids, layout.dt_rows)
+        dt_scores = _taken(self.dt.scores, layout.dt_rows)
+        group_of_gt = np.repeat(np.arange(len(layout.gt_offsets) - 1), np.diff(layout.gt_offsets))
+        classes, images = self.groups()
         groups = list(
             zip(
-                class_of.tolist(),
-                image_of.tolist(),
-                self.dt_offsets[:-1].tolist(),
-                self.dt_offsets[1:].tolist(),
-                self.gt_offsets[:-1].tolist(),
-                self.gt_offsets[1:].tolist(),
+                classes.tolist(),
+                images.tolist(),
+                layout.dt_offsets[:-1].tolist(),
+                layout.dt_offsets[1:].tolist(),
+                layout.gt_offsets[:-1].tolist(),
+                layout.gt_offsets[1:].tolist(),
             )
         )
+        gt_index = self._gt_index()
+        entries: list[dict[str, Any] | None] = [None] * self.settings.num_entries
         for a, area_range in enumerate(area_ranges):
-            order = np.lexsort((self.gt_ignored[a], group_of_gt))  # what counts comes first
-            gt_ids = [c.gt_ids[r] for r in self.gt_rows[order]]
-            gt_ignore = self.gt_ignored[a][order].astype(np.int64)
-            gt_matches = self._gt_matches(a, dt_ids)[:, order]
-            dt_matches, dt_ignored = self.dt_matches[a], self.dt_ignored[a]
+            marks = self._marks(gt_index[a], a, np.array(dt_ids, np.float64))
+            ignored = self.gt_ignored[a][layout.gt_rows]
+            order = np.lexsort((ignored, group_of_gt))  # what counts comes first
+            gt_ids = _taken(self.gt.ids, layout.gt_rows[order])
+            gt_ignore = ignored[order].astype(np.int64)
+            gt_matches = marks.gt_matches[:, order]
             for k, i, dt_begin, dt_end, gt_begin, gt_end in groups:
                 dt, gt = slice(dt_begin, dt_end), slice(gt_begin, gt_end)
                 entries[(k * num_areas + a) * num_images + i] = {
@@ -187,29 +173,89 @@ class Matched:
                     "maxDet": self.settings.max_detections,
                     "dtIds": dt_ids[dt],
                     "gtIds": gt_ids[gt],
-                    "dtMatches": dt_matches[:, dt],
+                    "dtMatches": marks.dt_matches[:, dt],
                     "gtMatches": gt_matches[:, gt],
                     "dtScores": dt_scores[dt],
                     "gtIgnore": gt_ignore[gt],
-                    "dtIgnore": dt_ignored[:, dt],
+                    "dtIgnore": marks.dt_ignored[:, dt],
                 }
         return entries
 
-    def _gt_matches(self, area: int, dt_ids: list[Any]) -> np.ndarray:
-        """[T, G] id of the detection that took an object, the last one that took a crowd."""
-        index = self.gt_index[area]
-        taken = np.zeros((len(index), len(self.gt_rows)))
-        t, d = np.nonzero(index >= 0)  # by detection, best first: the last one stays
-        taken[t, index[t, d]] = np.array(dt_ids, np.float64)[d]
-        return taken
+    def ious(self, image_ids: list[Any], category_ids: list[Any]) -> dict[Any, Any]:
+        """pycocotools' `ious`: overlaps [D, G] by image and category, [] where there are none."""
+        layout = self.layout
+        found: dict[Any, Any] = {(i, k): [] for i in image_ids for k in category_ids}
+        num_dt, num_gt = np.diff(layout.dt_offsets), np.diff(layout.gt_offsets)
+        overlaps = self._box_overlaps() if self._overlaps is None else self._overlaps(layout)
+        ends = np.cumsum(num_dt * num_gt)
+        classes, images = self.groups()
+        filled = np.flatnonzero(num_dt * num_gt)
+        columns = (classes, images, num_dt, num_gt, ends)
+        for k, i, d, g, end in zip(*(column[filled].tolist() for column in columns)):
+            found[image_ids[i], category_ids[k]] = overlaps[end - d * g : end].reshape(d, g)
+        return found
+
+    def _box_overlaps(self) -> np.ndarray:
+        """Overlaps of all groups one after another, each [D, G]."""
+        dt, gt, layout = self.dt.flat, self.gt.flat, self.layout
+        num_gt = np.repeat(np.diff(layout.gt_offsets), np.diff(layout.dt_offsets))
+        first_gt = np.repeat(layout.gt_offsets[:-1], np.diff(layout.dt_offsets))
+        ends = np.cumsum(num_gt)
+        overlaps = np.empty(ends[-1] if len(ends) else 0)
+        begin = 0
+        while begin < len(ends):
+            seen = int(ends[begin] - num_gt[begin])
+            end = max(begin + 1, int(np.searchsorted(ends, seen + _PAIRS_AT_ONCE)))
+            d = np.repeat(np.arange(begin, end), num_gt[begin:end])
+            g = np.arange(len(d)) + seen - (ends - num_gt - first_gt)[d]
+            overlaps[seen : ends[end - 1]] = overlap_of_pairs(
+                dt.boxes_xywh, gt.boxes_xywh, gt.crowd, layout.dt_rows[d], layout.gt_rows[g]
+            )
+            begin = end
+        return overlaps
+
+    def _gt_index(self) -> np.ndarray:
+        """[A, T, D] place among `gt_rows` of the object that a detection took, or -1."""
+        dt, gt, layout = self.dt.flat, self.gt.flat, self.layout
+        return match_sorted(
+            dt.boxes_xywh[layout.dt_rows],
+            layout.dt_offsets,
+            gt.boxes_xywh[layout.gt_rows],
+            gt.area[layout.gt_rows],
+            gt.crowd[layout.gt_rows],
+            gt.ignore[layout.gt_rows],
+            layout.gt_offsets,
+            iou_thresholds=self.settings.iou_thresholds,
+            area_ranges=self.settings.area_ranges,
+            max_detections=self.settings.max_detections,
+            rule="coco",
+            inclusive=False,
+            return_index=True,
+        )[2]
+
+    def _marks(self, index: np.ndarray, area: int, dt_ids: np.ndarray) -> "_Marks":
+        """Who took whom in one area range, from the places [T, D] of what was taken."""
+        layout, dt = self.layout, self.dt.flat
+        gt_ids = np.array(_taken(self.gt.ids, layout.gt_rows), np.float64)
+        dt_matches = np.where(index >= 0, np.append(gt_ids, 0.0)[index], 0.0)
+        gt_matches = np.zeros((len(index), len(gt_ids)))
+        t, d = np.nonzero(index >= 0)  # by detection, best first: of a crowd the last one stays
+        gt_matches[t, index[t, d]] = dt_ids[d]
+        dt_area = dt.boxes_xywh[:, 2] * dt.boxes_xywh[:, 3] if dt.area is None else dt.area
+        dt_area, (low, high) = dt_area[layout.dt_rows], self.settings.area_ranges[area]
+        outside = (dt_area < low) | (dt_area > high)
+        took_ignored = np.append(self.gt_ignored[area][layout.gt_rows], False)[index]
+        return _Marks(dt_matches, gt_matches, took_ignored | ((dt_matches == 0) & outside))
 
 
-def _rank(keys: np.ndarray) -> np.ndarray:
-    """Place of each row [N] within its run of equal keys."""
-    place = np.arange(len(keys))
-    first = np.flatnonzero(np.diff(keys, prepend=-1))
-    return place - np.repeat(first, np.diff(first, append=len(keys)))
+@dataclass(frozen=True)
+class _Marks:
+    dt_matches: np.ndarray  # [T, D] id of the object, 0 for none
+    gt_matches: np.ndarray  # [T, G] id of the detection, 0 for none
+    dt_ignored: np.ndarray  # [T, D]
 
 
-def _offsets(sorted_keys: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    return np.append(np.searchsorted(sorted_keys, keys), len(sorted_keys))
+def _taken(values: np.ndarray | list[Any], rows: np.ndarray) -> list[Any]:
+    if isinstance(values, np.ndarray):
+        return values[rows].tolist()
+    return [values[row] for row in rows.tolist()]

@@ -1,7 +1,6 @@
 """`COCO`: a data set or results in COCO's form, as pycocotools' class of that name."""
 
 import copy
-import json
 import os
 import time
 from collections import defaultdict
@@ -11,7 +10,17 @@ from urllib.request import urlretrieve
 
 import numpy as np
 
+from sightline.metrics._coco_json import rows_of
+from sightline.metrics.pycocotools._files import (
+    ResultsFile,
+    TruthFile,
+    load_json,
+    paused_collector,
+    read_text,
+)
+
 Record = dict[str, Any]
+_TABLES = ("dataset", "anns", "cats", "imgs", "imgToAnns", "catToImgs")
 
 
 class COCO:
@@ -32,34 +41,48 @@ class COCO:
     imgs: dict[Any, Record]
     imgToAnns: dict[Any, list[Record]]
     catToImgs: dict[Any, list[Any]]
+    # what `__getattr__` makes the dicts from, and the data set that results belong to
+    _file: TruthFile | ResultsFile | None = None
+    _of: Any = None
 
     def __init__(self, annotation_file: str | os.PathLike[str] | None = None) -> None:
-        self.dataset, self.anns, self.cats, self.imgs = {}, {}, {}, {}
-        self.imgToAnns, self.catToImgs = defaultdict(list), defaultdict(list)
         if annotation_file is None:
+            self.dataset, self.anns, self.cats, self.imgs = {}, {}, {}, {}
+            self.imgToAnns, self.catToImgs = defaultdict(list), defaultdict(list)
             return
         print("loading annotations into memory...")
         begin = time.time()
-        dataset = _read(annotation_file)
-        if not isinstance(dataset, dict):
-            raise AssertionError(f"annotation file format {type(dataset)} not supported")
+        text = read_text(annotation_file)
+        self._file = TruthFile.read(text)
+        if self._file is None:
+            dataset = load_json(text)
+            if not isinstance(dataset, dict):
+                raise AssertionError(f"annotation file format {type(dataset)} not supported")
+            self.dataset = dataset
         print(f"Done (t={time.time() - begin:0.2f}s)")
-        self.dataset = dataset
         self.createIndex()
+
+    def __getattr__(self, name: str) -> Any:
+        # reached for what a file has and nobody has asked for yet
+        file = self.__dict__.get("_file")
+        if file is None or name not in _TABLES:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        with paused_collector():
+            found = load_json(file.text)
+            if self._of is not None:
+                found = _data_set_of(found, self._of)
+            for table, value in {"dataset": found, **_index(found)}.items():
+                self.__dict__.setdefault(table, value)
+        self._file = self._of = None
+        return self.__dict__[name]
 
     def createIndex(self) -> None:
         """Index `dataset`; call it after the data set was replaced."""
         print("creating index...")
-        annotations = self.dataset.get("annotations", [])
-        self.anns = {a["id"]: a for a in annotations}
-        self.imgs = {image["id"]: image for image in self.dataset.get("images", [])}
-        self.cats = {category["id"]: category for category in self.dataset.get("categories", [])}
-        self.imgToAnns, self.catToImgs = defaultdict(list), defaultdict(list)
-        for annotation in annotations:
-            self.imgToAnns[annotation["image_id"]].append(annotation)
-        if "categories" in self.dataset:
-            for annotation in annotations:
-                self.catToImgs[annotation["category_id"]].append(annotation["image_id"])
+        if self._file is None or "dataset" in self.__dict__:
+            with paused_collector():
+                self.__dict__.update(_index(self.dataset))
+            self._file = None
         print("index created!")
 
     def info(self) -> None:
@@ -90,17 +113,26 @@ class COCO:
 
     def getCatIds(self, catNms: Any = (), supNms: Any = (), catIds: Any = ()) -> list[Any]:
         """Ids of the categories with these names, of these supercategories, among these ids."""
+        wanted = {
+            key: _as_collection(values)
+            for key, values in (("name", catNms), ("supercategory", supNms), ("id", catIds))
+        }
+        file = unread_file(self)
+        if isinstance(file, TruthFile) and not any(map(len, wanted.values())):
+            return file.category_ids.tolist()
         found = self.dataset["categories"]
-        for key, values in (("name", catNms), ("supercategory", supNms), ("id", catIds)):
-            wanted = _as_collection(values)
-            if len(wanted):
-                found = [category for category in found if category[key] in wanted]
+        for key, values in wanted.items():
+            if len(values):
+                found = [category for category in found if category[key] in values]
         return [category["id"] for category in found]
 
     def getImgIds(self, imgIds: Any = (), catIds: Any = ()) -> list[Any]:
         """Ids of the images among these that have every one of these categories."""
         images, categories = _as_collection(imgIds), _as_collection(catIds)
         if not len(images) and not len(categories):
+            file = unread_file(self)
+            if isinstance(file, TruthFile):
+                return list(dict.fromkeys(file.image_ids.tolist()))
             return list(self.imgs)
         found = set(images)
         for i, category in enumerate(categories):
@@ -126,13 +158,19 @@ class COCO:
         The dicts of a list get `id`, `area`, `iscrowd`, and `bbox` or `segmentation` where one of
         them is missing, in place.
         """
-        result = COCO()
-        result.dataset["info"] = copy.deepcopy(self.dataset.get("info", {}))
-        result.dataset["images"] = list(self.dataset["images"])
         print("Loading and preparing results...")
         begin = time.time()
+        result = COCO()
         if isinstance(resFile, str | os.PathLike):
-            found = _read(resFile)
+            text = read_text(resFile)
+            file = ResultsFile.read(text)
+            if file is not None and _has_images(self, file):
+                result = COCO.__new__(COCO)
+                result._file, result._of = file, self
+                print(f"DONE (t={time.time() - begin:0.2f}s)")
+                result.createIndex()
+                return result
+            found = load_json(text)
         elif isinstance(resFile, np.ndarray):
             found = self.loadNumpyAnnotations(resFile)
         else:
@@ -141,21 +179,9 @@ class COCO:
             raise AssertionError("results in not an array of objects")
         if not {a["image_id"] for a in found} <= set(self.getImgIds()):
             raise AssertionError("Results do not correspond to current coco set")
-        first = found[0]
-        if "caption" in first:
-            images = {a["image_id"] for a in found}
-            result.dataset["images"] = [i for i in result.dataset["images"] if i["id"] in images]
-            for n, annotation in enumerate(found):
-                annotation["id"] = n + 1
-        else:
-            for key, complete in _COMPLETE.items():
-                if key in first and (key != "bbox" or len(first["bbox"])):
-                    result.dataset["categories"] = copy.deepcopy(self.dataset["categories"])
-                    for n, annotation in enumerate(found):
-                        complete(annotation, n + 1)
-                    break
+        with paused_collector():
+            result.dataset = _data_set_of(found, self)
         print(f"DONE (t={time.time() - begin:0.2f}s)")
-        result.dataset["annotations"] = found
         result.createIndex()
         return result
 
@@ -226,9 +252,60 @@ class COCO:
             print(f"downloaded {n}/{len(images)} images (t={time.time() - begin:0.1f}s)")
 
 
-def _read(path: str | os.PathLike[str]) -> Any:
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
+def unread_file(coco: Any) -> TruthFile | ResultsFile | None:
+    """The file whose columns still say all that a program may see or have changed."""
+    if not isinstance(coco, COCO) or any(table in coco.__dict__ for table in _TABLES):
+        return None
+    asked = (type(coco).getAnnIds, type(coco).loadAnns)
+    return coco._file if asked == (COCO.getAnnIds, COCO.loadAnns) else None
+
+
+def _has_images(coco: Any, file: ResultsFile) -> bool:
+    """Whether all images of these results are surely there."""
+    known = np.unique(coco.getImgIds())
+    return known.dtype.kind == "i" and bool((rows_of(file.columns["image_id"], known) >= 0).all())
+
+
+def _data_set_of(found: list[Record], coco: Any) -> Record:
+    """Detections as a data set of the same images; completes them in place."""
+    dataset = {
+        "info": copy.deepcopy(coco.dataset.get("info", {})),
+        "images": list(coco.dataset["images"]),
+    }
+    first = found[0]
+    if "caption" in first:
+        images = {a["image_id"] for a in found}
+        dataset["images"] = [i for i in dataset["images"] if i["id"] in images]
+        for n, annotation in enumerate(found):
+            annotation["id"] = n + 1
+    else:
+        for key, complete in _COMPLETE.items():
+            if key in first and (key != "bbox" or len(first["bbox"])):
+                dataset["categories"] = copy.deepcopy(coco.dataset["categories"])
+                for n, annotation in enumerate(found):
+                    complete(annotation, n + 1)
+                break
+    dataset["annotations"] = found
+    return dataset
+
+
+def _index(dataset: Record) -> dict[str, Any]:
+    """The tables of a data set."""
+    annotations = dataset.get("annotations", [])
+    images_of: dict[Any, list[Any]] = defaultdict(list)
+    annotations_of: dict[Any, list[Record]] = defaultdict(list)
+    for annotation in annotations:
+        annotations_of[annotation["image_id"]].append(annotation)
+    if "categories" in dataset:
+        for annotation in annotations:
+            images_of[annotation["category_id"]].append(annotation["image_id"])
+    return {
+        "anns": {annotation["id"]: annotation for annotation in annotations},
+        "imgToAnns": annotations_of,
+        "catToImgs": images_of,
+        "imgs": {image["id"]: image for image in dataset.get("images", [])},
+        "cats": {category["id"]: category for category in dataset.get("categories", [])},
+    }
 
 
 def _as_collection(values: Any) -> Any:

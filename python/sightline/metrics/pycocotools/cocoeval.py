@@ -10,8 +10,18 @@ from typing import Any
 import numpy as np
 
 from sightline.metrics.pycocotools._accumulate import accumulate_lists, select
+from sightline.metrics.pycocotools._columns import (
+    Detections,
+    Objects,
+    Places,
+    detections_of_file,
+    detections_of_records,
+    objects_of_file,
+    objects_of_records,
+)
+from sightline.metrics.pycocotools._files import ResultsFile, TruthFile, paused_collector
 from sightline.metrics.pycocotools._matched import Matched, Settings
-from sightline.metrics.pycocotools._records import columns_of
+from sightline.metrics.pycocotools.coco import unread_file
 from sightline.metrics.pycocotools.params import Params
 from sightline.reference.coco import box_overlaps, match
 
@@ -100,8 +110,10 @@ class COCOeval:
         caps_count = all(isinstance(m, int | np.integer) and m > 0 for m in p.maxDets)
         if replaced or p.iouType != "bbox" or not caps_count or not p.maxDets:
             return False
-        columns = columns_of(*self._load_records(p), p.imgIds, p.catIds)
-        if columns is None:
+        places = Places(p.imgIds, p.catIds)
+        detections = self._detections(p, places) if places.unique else None
+        objects = None if detections is None else self._objects(p, places)
+        if detections is None or objects is None:
             return False
         settings = Settings(
             num_images=len(p.imgIds),
@@ -111,7 +123,7 @@ class COCOeval:
             area_ranges=np.array(p.areaRng, np.float64).reshape(-1, 2),
             max_detections=int(p.maxDets[-1]),
         )
-        self._matched = Matched(columns, settings)
+        self._matched = Matched(detections, objects, settings)
         self.eval = {}
         for name in _LATE:
             self.__dict__.pop(name, None)
@@ -131,11 +143,17 @@ class COCOeval:
             for image in p.imgIds
         ]
 
-    def _load_records(self, p: Params) -> tuple[list[Record], list[Record]]:
-        """Detections and objects of the images and categories of the settings."""
-        chosen = {"imgIds": p.imgIds, **({"catIds": p.catIds} if p.useCats else {})}
-        truth = self.cocoGt.loadAnns(self.cocoGt.getAnnIds(**chosen))
-        return self.cocoDt.loadAnns(self.cocoDt.getAnnIds(**chosen)), truth
+    def _detections(self, p: Params, places: Places) -> Detections | None:
+        file = unread_file(self.cocoDt)
+        if isinstance(file, ResultsFile):
+            return detections_of_file(file, places)
+        return detections_of_records(_load_records(self.cocoDt, p), places)
+
+    def _objects(self, p: Params, places: Places) -> Objects | None:
+        file = unread_file(self.cocoGt)
+        if isinstance(file, TruthFile):
+            return objects_of_file(file, places)
+        return objects_of_records(_load_records(self.cocoGt, p), places)
 
     def _prepare(self) -> None:
         """Group annotations by image and category, in `_gts` and `_dts`."""
@@ -143,7 +161,7 @@ class COCOeval:
         self.evalImgs, self.eval = defaultdict(list), {}
 
     def _group_records(self, p: Params) -> None:
-        found, truth = self._load_records(p)
+        truth, found = _load_records(self.cocoGt, p), _load_records(self.cocoDt, p)
         if p.iouType == "segm":
             for coco, records in ((self.cocoGt, truth), (self.cocoDt, found)):
                 for record in records:
@@ -312,14 +330,20 @@ class COCOeval:
 
     def _make_eval_images(self, p: Params) -> None:
         assert self._matched is not None
-        categories = p.catIds if p.useCats else [-1]
-        self.evalImgs = self._matched.eval_images(p.imgIds, categories, p.areaRng)
+        with paused_collector():
+            categories = p.catIds if p.useCats else [-1]
+            self.evalImgs = self._matched.eval_images(p.imgIds, categories, p.areaRng)
 
     def _make_ious(self, p: Params) -> None:
-        current, self.params = self.params, p
-        categories = p.catIds if p.useCats else [-1]
-        self.ious = {(i, c): self.computeIoU(i, c) for i in p.imgIds for c in categories}
-        self.params = current
+        assert self._matched is not None
+        with paused_collector():
+            self.ious = self._matched.ious(p.imgIds, p.catIds if p.useCats else [-1])
+
+
+def _load_records(coco: Any, p: Params) -> list[Record]:
+    """Annotations of the images and categories of the settings."""
+    chosen = {"imgIds": p.imgIds, **({"catIds": p.catIds} if p.useCats else {})}
+    return coco.loadAnns(coco.getAnnIds(**chosen))
 
 
 def _best_first(found: list[Record]) -> list[Record]:

@@ -1,5 +1,6 @@
 """Settings of an evaluation."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ _AREAS = {
     "medium": (32**2, 96**2),
     "large": (96**2, 1e5**2),
 }
+_ID_TYPES = {int, str, np.int64, np.str_}
 # Standard deviations of where people label each of the 17 keypoints, ten times as large.
 _KEYPOINT_SIGMAS = (
     0.26, 0.25, 0.25, 0.35, 0.35, 0.79, 0.79, 0.72, 0.72,
@@ -38,6 +40,14 @@ class Params:
             raise Exception("iouType not supported")
         self.iouType = iouType
         self.useSegm: Any = None  # deprecated: 1 for "segm", 0 for "bbox"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Params":
+        copied = type(self).__new__(type(self))
+        for name, value in vars(self).items():
+            # thousands of ids, which cannot change, need no copies of their own
+            ids = isinstance(value, list) and set(map(type, value)) <= _ID_TYPES
+            vars(copied)[name] = list(value) if ids else copy.deepcopy(value, memo)
+        return copied
 
     def setDetParams(self) -> None:
         """COCO's settings for boxes and masks."""
