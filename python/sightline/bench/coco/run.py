@@ -133,7 +133,7 @@ def _run_work(work: Work, settings: Settings) -> Outcome:
             try:
                 found[name], samples[name] = _start(work, name, files, settings, stack, outcome)
             except (RuntimeError, OSError) as error:
-                outcome.notes[name] = str(error)
+                outcome.notes[name] = str(error).rpartition("worker of --peers: ")[2]
         _hold_to_peers(outcome, found, files)
         if settings.threads > 1 and OURS in samples and work.program != "process":
             alone = Settings(settings.peers, 1, settings.folder)

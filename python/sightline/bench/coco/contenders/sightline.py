@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from sightline import _numpy
-from sightline.metrics import DetectionEvaluator, evaluate_coco
+from sightline.metrics import DetectionEvaluator, coco, evaluate_coco
+from sightline.metrics._coco_json import read_ground_truth, read_results
 from sightline.metrics._evaluate import FlatDetections, FlatTargets, lay_out
 from sightline.metrics._ops import accumulate_masks
 from sightline.metrics.detection import results_of
@@ -20,18 +21,19 @@ class Sightline(Programs):
         _numpy.set_num_threads(threads)
 
     def files(self, gt: str, dt: str, kind: str) -> Any:
-        if kind != "bbox":
-            raise NotImplementedError
-        results = evaluate_coco(gt, dt)
+        results = evaluate_coco(gt, dt, iou_type=kind)
         results.stats  # noqa: B018 - made when asked for
         return results
 
     def load(self, gt: str, dt: str, columns: str, kind: str) -> Any:
-        """Columns, with rows for ids: images by id, as ties are broken."""
+        """What `evaluate` of the files' columns takes, with rows for ids."""
+        if kind == "segm":
+            read = read_ground_truth(gt, iou_type=kind)
+            return read, read_results(dt, read, iou_type=kind)
         if kind != "bbox":
             raise NotImplementedError
         with np.load(columns) as data:
-            row = np.argsort(np.argsort(data["image_ids"]))
+            row = np.argsort(np.argsort(data["image_ids"]))  # by id, as ties are broken
             categories = data["category_ids"]
 
             def rows(side: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -44,6 +46,8 @@ class Sightline(Programs):
         return found, truth, len(row), tuple(categories.tolist())
 
     def evaluate(self, loaded: Any, kind: str) -> Any:
+        if kind == "segm":
+            return self._evaluate_masks(*loaded)
         found, truth, images, categories = loaded
         results = results_of(
             DetectionEvaluator("coco"),
@@ -52,6 +56,25 @@ class Sightline(Programs):
             num_images=images,
             class_ids=categories,
             class_names=tuple(map(str, categories)),
+        )
+        results.stats  # noqa: B018
+        return results
+
+    def _evaluate_masks(self, truth: Any, found: Any) -> Any:
+        """As `evaluate_coco` does it once it has read the files."""
+        whole = slice(None)
+        detections = coco._detections(found, whole)
+        targets = coco._targets(truth, whole, "corrected")
+        masks = found.segmentation, truth.segmentation
+        results = results_of(
+            DetectionEvaluator("coco"),
+            detections,
+            targets,
+            num_images=len(truth.image_ids),
+            class_ids=tuple(truth.category_ids.tolist()),
+            class_names=truth.category_names,
+            iou_type="segm",
+            overlaps=coco.mask_overlaps_of(*masks, targets.crowd, dt_area=detections.area),
         )
         results.stats  # noqa: B018
         return results
