@@ -129,8 +129,8 @@ SIGHTLINE_INLINE bool read_objects(const MaskOverlapsInput& in, const MaskOverla
   }
   const auto num_words = [&](const Object& object) SIGHTLINE_LAMBDA {
     const int64_t words = (object.end - object.begin) / 64 + 1;
-    // filling a word costs about half of a step along the runs
-    return words <= std::min(kMostRankWords, 2 * num_dt * object.toggles.size) ? words : 0;
+    // filling a word costs about half of a step along the runs of both sides
+    return words <= std::min(kMostRankWords, num_dt * object.toggles.size / 2) ? words : 0;
   };
   int64_t words = 0, first = 0;
   for (const Object& object : objects) words += num_words(object);

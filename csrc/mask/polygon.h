@@ -13,7 +13,6 @@ namespace sightline {
 inline constexpr int64_t kFine = 5;                // steps of the grid in a pixel
 inline constexpr int64_t kMiddle = 2;              // step after which a column's middle lies
 inline constexpr double kHighestCoordinate = 1e8;  // in pixels; the grid then fits 32 bits
-inline constexpr int64_t kManyCrossings = 16;      // in one column; insertion is slow beyond
 
 SIGHTLINE_INLINE int64_t floor_fifth(int64_t v) { return (v >= 0 ? v : v - (kFine - 1)) / kFine; }
 
@@ -120,7 +119,7 @@ SIGHTLINE_INLINE int64_t ring_toggles(const double* xy, int64_t num_points, int6
     xs = xe, ys = ye;
   }
   if (n == 0) return 0;
-  // by column, and within a column, where there are few, by insertion
+  // by column, and then within each
   const int64_t range = int64_t(highest) - lowest + 1;
   uint32_t* const starts = scratch.starts.reserve(range + 1);
   std::fill_n(starts, range + 1, 0);
@@ -131,12 +130,12 @@ SIGHTLINE_INLINE int64_t ring_toggles(const double* xy, int64_t num_points, int6
   int64_t begin = 0;
   for (int64_t c = 0; c < range; ++c) {
     const int64_t end = starts[c];
-    if (end - begin > kManyCrossings) {
-      std::sort(sorted + begin, sorted + end);
+    if (end - begin == 2) {  // nearly always, and no branch can tell which way
+      const uint32_t a = sorted[begin], b = sorted[begin + 1];
+      sorted[begin] = std::min(a, b);
+      sorted[begin + 1] = std::max(a, b);
     } else {
-      for (int64_t k = begin + 1; k < end; ++k)
-        for (int64_t l = k; l > begin && sorted[l - 1] > sorted[l]; --l)
-          std::swap(sorted[l - 1], sorted[l]);
+      std::sort(sorted + begin, sorted + end);
     }
     begin = end;
   }

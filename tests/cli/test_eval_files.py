@@ -45,6 +45,27 @@ def test_the_table_of_classes_follows_the_twelve_numbers(words, capsys):
     assert table[3].split() == ["dog", "0", "0", *["-"] * 6]
 
 
+def test_masks_and_keypoints_are_evaluated(words, capsys):
+    truth, found = (json.loads(Path(words[i]).read_text()) for i in (2, 4))
+    for side in (truth["annotations"], found):
+        for row in side:
+            x, y, w, h = row["bbox"]
+            row["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+            row["keypoints"] = [x, y, 2] * 17
+            row["num_keypoints"] = 17
+    for image in truth["images"]:
+        image |= {"height": 40, "width": 80}
+    for i, side in ((2, truth), (4, found)):
+        Path(words[i]).write_text(json.dumps(side))
+    assert main([*words, "--iou-type", "segm", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["AP50"] == pytest.approx(
+        0.50495, abs=1e-5
+    )
+    assert main([*words, "--iou-type", "keypoints", "--json"]) == 0
+    stats = json.loads(capsys.readouterr().out)["stats"]
+    assert len(stats) == 10 and stats[1] == pytest.approx(0.50495, abs=1e-5)
+
+
 def test_plots_are_written_and_named(words, tmp_path, capsys):
     folder = tmp_path / "plots"
     assert main([*words, f"--plots={folder}"]) == 0

@@ -1,22 +1,22 @@
 """sightline eval <run> [data=<path>] [split=test] [weights=best|last] [--json]
-sightline eval --gt <gt.json> --dt <dt.json> [--iou-type bbox] [--corrected] [--per-class]
-               [--plots <folder>] [--json]
+sightline eval --gt <gt.json> --dt <dt.json> [--iou-type bbox|segm|keypoints] [--corrected]
+               [--per-class] [--plots <folder>] [--json]
 
 The first form evaluates a run's weights on a split of its data set (or of another one with the
 same classes), writes evaluation.json and predictions.json into <run>/eval-<split> and adds them to
 <run>/report.html.
-The second prints COCO's twelve numbers for ground truth and detections in COCO's json format,
-with --per-class a table of the classes too. They are those of pycocotools to the last bit;
---corrected mends its faults (an object whose id is 0 counts as missed) and refuses what it takes
-silently (scores that are NaN, boxes with a negative side). --plots draws precision and recall, F1
-over the score, errors by kind, the confusion matrix and the reliability of scores as PNG files into
-a folder.
+The second prints COCO's twelve numbers, ten of keypoints, for ground truth and detections in COCO's
+json format, with --per-class a table of the classes too. They are those of pycocotools to the last
+bit; --corrected mends its faults (an object whose id is 0 counts as missed), and refuses what it
+takes silently (scores that are NaN, boxes with a negative side). --plots draws precision, recall,
+F1 over the score, errors by kind, the confusion matrix and the reliability of scores as PNG files
+into a folder.
 
   split=      split to evaluate on; val without it
   weights=    best (default) or last
   device=     auto, cpu or cuda
   out=        folder for the results instead of <run>/eval-<split>
-  --iou-type  what overlaps: bbox
+  --iou-type  what overlaps: bbox (default), segm for masks, or keypoints
   --json      print one JSON object instead of tables
 """
 
