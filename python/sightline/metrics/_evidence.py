@@ -1,7 +1,6 @@
 """What an evaluation was made from, kept for the questions that are asked of its result later."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from sightline.metrics._evaluate import (
     exact_class_ap,
     lay_out,
 )
-from sightline.metrics._ops import accumulate_sorted, match_sorted
+from sightline.metrics._ops import accumulate_sorted, match_masks, match_sorted
 from sightline.metrics._overlaps import given_overlap_of_pairs, given_pairs
 from sightline.metrics._pairs import Pairs, overlap_of_pairs, overlapping_pairs
 
@@ -29,35 +28,33 @@ class Matches:
 
 
 @dataclass(frozen=True)
-class Groups:
-    """Outcomes of every area and threshold by group, one for each class and image that has any.
-
-    Groups go by class, then by image, and hold their best detection first.
-    """
-
-    outcome: np.ndarray  # [A, T, D] int8, as in `Matches`
-    scores: np.ndarray  # [D]
-    dt_offsets: np.ndarray  # [S + 1]
-    class_offsets: np.ndarray  # [K + 1] at which group each class begins
-    image: np.ndarray  # [S]
-    gt_count: np.ndarray  # [A, S]
-
-
-@dataclass(frozen=True)
 class Evidence:
-    """The rows of an evaluation and its rules: 56 bytes a detection, 58 an object.
+    """The rows of an evaluation, in the order that breaks ties, and what matching found.
 
-    The arrays are those that were evaluated, not copies; everything else is made when asked for.
+    The rows are 56 bytes a detection and 58 an object; the arrays are those that were evaluated,
+    not copies. What matching found is 60 bytes a detection with four area ranges.
     """
 
-    dt: FlatDetections
-    gt: FlatTargets
+    matched: Matched
     num_classes: int
-    num_images: int
-    rules: Rules
     use_classes: bool
     overlaps: Overlaps | None = None  # of masks or keypoints, in place of the IoU of boxes
-    matched: Matched | None = None  # 60 bytes a detection with four area ranges
+
+    @property
+    def dt(self) -> FlatDetections:
+        return self.matched.dt
+
+    @property
+    def gt(self) -> FlatTargets:
+        return self.matched.gt
+
+    @property
+    def rules(self) -> Rules:
+        return self.matched.rules
+
+    @property
+    def num_images(self) -> int:
+        return self.matched.num_images
 
     @property
     def dt_class(self) -> np.ndarray:
@@ -67,90 +64,81 @@ class Evidence:
     def gt_class(self) -> np.ndarray:
         return self.gt.label if self.use_classes else np.zeros_like(self.gt.label)
 
+    @property
+    def gt_counts(self) -> np.ndarray:
+        """Whether an object is one that a detector has to find, bool [M]."""
+        return self.matched.gt_counted[0]
+
+    @property
+    def positives(self) -> np.ndarray:
+        """Objects to find, by class [K]."""
+        return np.bincount(self.gt_class[self.gt_counts], minlength=self.num_classes)
+
+    def outcome(self, iou_threshold: float) -> np.ndarray:
+        """`Matches.outcome` at any threshold, whether it was evaluated or not."""
+        matched = self.matched
+        at = np.flatnonzero(self.rules.iou_thresholds == iou_threshold)
+        if len(at):
+            codes = matched.outcome_codes()[at[0]]
+        else:
+            layout = matched.layout
+            given = None if self.overlaps is None else self.overlaps(layout)
+            rules = replace(self.rules, area_ranges=self.rules.area_ranges[:1])
+            threshold = np.array([iou_threshold], np.float64)
+            masks = match_masks(self.dt, self.gt, layout, rules, threshold, given)
+            codes = replace(
+                matched, rules=replace(rules, iou_thresholds=threshold), outcome=(masks,)
+            ).outcome_codes()[0]
+        by_row = np.full(len(self.dt.scores), -1, np.int8)
+        by_row[matched.layout.class_rows] = codes
+        return by_row
+
     def match(self, iou_threshold: float) -> Matches:
-        """Match at any threshold, whether it was evaluated or not."""
-        dt, gt, area_range = self.dt, self.gt, self.rules.area_ranges[:1]
-        layout, outcome, _, index = self._match(np.array([iou_threshold], np.float64), area_range)
-        by_row = np.full(len(dt.scores), -1, np.int8)
-        by_row[layout.dt_rows] = outcome[0, 0]
-        gt_row = np.full(len(dt.scores), -1, np.int64)
-        gt_row[layout.dt_rows] = np.append(layout.gt_rows, -1)[index[0, 0]]
-        low, high = area_range[0]
-        counts = ~(gt.crowd | gt.ignore) & (gt.area >= low) & (gt.area <= high)
-        return Matches(by_row, gt_row, counts)
-
-    def pairs(self, at_least: float) -> Pairs:
-        """Detections and objects of one image that overlap so much, of any classes."""
-        dt, gt, rules = self.dt, self.gt, self.rules
-        crowd = gt.crowd if rules.matching == "coco" else np.zeros_like(gt.crowd)
-        if self.overlaps is not None:  # groups are images
-            layout = lay_out(dt, gt, 1, num_images=self.num_images, use_classes=False)
-            return given_pairs(self.overlaps, layout, at_least=at_least)
-        boxes = (dt.image, dt.boxes_xywh, gt.image, gt.boxes_xywh)
-        return overlapping_pairs(*boxes, crowd, at_least=at_least, inclusive=rules.inclusive)
-
-    def overlap_of(self, dt_rows: np.ndarray, gt_rows: np.ndarray) -> np.ndarray:
-        """Overlap [P] of the detections and objects of each pair."""
-        dt, gt, rules = self.dt, self.gt, self.rules
-        crowd = gt.crowd if rules.matching == "coco" else np.zeros_like(gt.crowd)
-        if self.overlaps is not None:
-            return given_overlap_of_pairs(self.overlaps, dt_rows, gt_rows)
-        boxes = (dt.boxes_xywh, gt.boxes_xywh, crowd, dt_rows, gt_rows)
-        return overlap_of_pairs(*boxes, inclusive=rules.inclusive)
-
-    def groups(self) -> Groups:
-        """Match at every threshold and area of the rules."""
-        layout, outcome, gt_count, _ = self._match(
-            self.rules.iou_thresholds, self.rules.area_ranges
-        )
-        image = np.zeros(len(layout.dt_offsets) - 1, np.int64)
-        for rows, order, offsets in (
-            (self.dt.image, layout.dt_rows, layout.dt_offsets),
-            (self.gt.image, layout.gt_rows, layout.gt_offsets),
-        ):
-            filled = offsets[1:] > offsets[:-1]
-            image[filled] = rows[order[offsets[:-1][filled]]]
-        scores = self.dt.scores[layout.dt_rows]
-        return Groups(outcome, scores, layout.dt_offsets, layout.class_groups, image, gt_count)
-
-    def _match(self, iou_thresholds: np.ndarray, area_ranges: np.ndarray) -> tuple[Any, ...]:
-        rules, dt, gt = self.rules, self.dt, self.gt
-        cap = None if rules.max_detections is None else rules.max_detections[-1]
-        layout = lay_out(
-            dt,
-            gt,
-            self.num_classes,
-            num_images=self.num_images,
-            max_detections=cap,
-            use_classes=self.use_classes,
-        )
-        dt_boxes = dt.boxes_xywh[layout.dt_rows]
-        outcome, gt_count, gt_index = match_sorted(
-            dt_boxes,
+        """Match at any threshold, and say which object each detection took."""
+        outcome = self.outcome(iou_threshold)
+        dt, gt, rules, layout = self.dt, self.gt, self.rules, self.matched.layout
+        _, _, index = match_sorted(
+            dt.boxes_xywh[layout.dt_rows],
             layout.dt_offsets,
             gt.boxes_xywh[layout.gt_rows],
             gt.area[layout.gt_rows],
             gt.crowd[layout.gt_rows],
             gt.ignore[layout.gt_rows],
             layout.gt_offsets,
-            iou_thresholds=iou_thresholds,
-            area_ranges=area_ranges,
-            max_detections=cap,
+            iou_thresholds=np.array([iou_threshold], np.float64),
+            area_ranges=rules.area_ranges[:1],
+            max_detections=None,  # the layout has left out what is above the cap
             rule=rules.matching,
             inclusive=rules.inclusive,
             return_index=True,
             dt_area=None if dt.area is None else dt.area[layout.dt_rows],
             overlaps=None if self.overlaps is None else self.overlaps(layout),
         )
-        if gt.void is not None:
-            void = np.append(gt.void[layout.gt_rows], False)[gt_index]
-            area = dt_boxes[:, 2] * dt_boxes[:, 3] if dt.area is None else dt.area[layout.dt_rows]
-            _unmatch(outcome, void, area, area_ranges)
-        return layout, outcome, gt_count, gt_index
+        taken = np.full(len(outcome), -1, np.int64)
+        taken[layout.dt_rows] = np.append(layout.gt_rows, -1)[index[0, 0]]
+        return Matches(outcome, np.where(outcome == 1, taken, -1), self.gt_counts)
 
-    def positives(self, matches: Matches) -> np.ndarray:
-        """Objects to find, by class [K]."""
-        return np.bincount(self.gt_class[matches.gt_counts], minlength=self.num_classes)
+    def pairs(self, at_least: float) -> Pairs:
+        """Detections and objects of one image that overlap so much, of any classes."""
+        dt, gt = self.dt, self.gt
+        if self.overlaps is not None:  # groups are images
+            layout = lay_out(dt, gt, 1, num_images=self.num_images, use_classes=False)
+            return given_pairs(self.overlaps, layout, at_least=at_least)
+        boxes = (dt.image, dt.boxes_xywh, gt.image, gt.boxes_xywh, self._region)
+        return overlapping_pairs(*boxes, at_least=at_least, inclusive=self.rules.inclusive)
+
+    def overlap_of(self, dt_rows: np.ndarray, gt_rows: np.ndarray) -> np.ndarray:
+        """Overlap [P] of the detections and objects of each pair."""
+        if self.overlaps is not None:
+            return given_overlap_of_pairs(self.overlaps, dt_rows, gt_rows)
+        boxes = (self.dt.boxes_xywh, self.gt.boxes_xywh, self._region, dt_rows, gt_rows)
+        return overlap_of_pairs(*boxes, inclusive=self.rules.inclusive)
+
+    @property
+    def _region(self) -> np.ndarray:
+        """Objects over which the share of the detection counts, bool [M]."""
+        crowd = self.gt.crowd
+        return crowd if self.rules.matching == "coco" else np.zeros_like(crowd)
 
     def rank(self, rows: np.ndarray, label: np.ndarray) -> np.ndarray:
         """Rows of detections by class, best first; equal scores by image, then as given.
@@ -166,8 +154,8 @@ class Evidence:
     ) -> tuple[np.ndarray, float]:
         """AP [K] of detections that `rank` ordered, and its mean over the classes with objects.
 
-        `found` [N] says which detections are true positives. Both equal those of the evaluation bit
-        for bit, and are NaN without objects.
+        `found` [N] says which detections are true positives. Both are those of the evaluation, the
+        mean to the last bit, and NaN without objects.
         """
         class_rows = np.searchsorted(label[ranked], np.arange(self.num_classes + 1))
         outcome = found[ranked].astype(np.int8)[None, None]
@@ -184,18 +172,9 @@ class Evidence:
             max_detections=(1,),
             recall_thresholds=self.rules.recall_thresholds,
         )
-        sampled = precision[:, :, :, 0, 0]
-        class_ap = np.where(sampled[:, 0] < 0, np.nan, sampled.mean(axis=1))[0]
+        sampled = precision[0, :, :, 0, 0]
+        class_ap = np.where(positives == 0, np.nan, np.ascontiguousarray(sampled.T).mean(axis=1))
         return class_ap, _mean(sampled[sampled > -1])
-
-
-def _unmatch(
-    outcome: np.ndarray, void: np.ndarray, area: np.ndarray, area_ranges: np.ndarray
-) -> None:
-    """Count matches with void ground truth as unmatched: false, or ignored outside the range."""
-    low, high = area_ranges[:, :1], area_ranges[:, 1:]
-    unmatched = np.where((area < low) | (area > high), -1, 0).astype(np.int8)[:, None, :]
-    outcome[...] = np.where(void & (outcome == 1), unmatched, outcome)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -10,7 +10,7 @@ _PAIRS_AT_ONCE = 1 << 20
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs by detection, then by object, of at least some overlap."""
+    """Pairs of at least some overlap."""
 
     dt_row: np.ndarray  # [P]
     gt_row: np.ndarray  # [P]
@@ -54,10 +54,9 @@ def overlapping_pairs(
         found.append(_overlapping(dt, gt, crowd, d, g, at_least, pixel))
         begin = end
     empty = np.zeros(0, np.int64)
-    d, g, overlap = (np.concatenate(column) for column in zip((empty, empty, np.zeros(0)), *found))
-    dt_row, gt_row = dt_order[d], gt_order[g]
-    order = np.lexsort((gt_row, dt_row))
-    return Pairs(dt_row, gt_row, overlap).where(order)
+    nothing = (empty, empty, np.zeros(0))
+    d, g, overlap = (np.concatenate(column) for column in zip(nothing, *found))
+    return Pairs(dt_order[d], gt_order[g], overlap)
 
 
 def overlap_of_pairs(

@@ -61,12 +61,12 @@ class ScoreCurves:
     """Curves over the score at one IoU threshold, of each class and of all together."""
 
     def __init__(self, evidence: Evidence, iou_threshold: float) -> None:
-        matches = evidence.match(iou_threshold)
-        self._positives = evidence.positives(matches)
-        rows = np.flatnonzero(matches.outcome >= 0)
+        outcome = evidence.outcome(iou_threshold)
+        self._positives = evidence.positives
+        rows = np.flatnonzero(outcome >= 0)
         self._label = evidence.dt_class[rows]
         self._score = evidence.dt.scores[rows]
-        self._found = matches.outcome[rows] == 1
+        self._found = outcome[rows] == 1
 
     def pooled(self) -> ScoreCurve:
         return _curve(self._score, self._found, int(self._positives.sum()))

@@ -383,9 +383,7 @@ def results_of(
         gt_count=arrays.gt_count,
         dt_count=arrays.dt_count,
         iou_type=iou_type,
-        _evidence=Evidence(
-            dt, gt, num_classes, num_images, rules, use_classes, overlaps, arrays.matched
-        ),
+        _evidence=Evidence(arrays.matched, num_classes, use_classes, overlaps),
     )
 
 

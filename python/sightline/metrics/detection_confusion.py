@@ -99,7 +99,8 @@ def confusion_of_pairs(
     excused = np.zeros(len(dt_labels), bool)
     excused[pairs.dt_row[~counts]] = True
     pairs = pairs.where(np.flatnonzero(counts))
-    best_first = np.lexsort((0.0 - dt_scores[pairs.dt_row], 0.0 - pairs.overlap))
+    scores = dt_scores[pairs.dt_row]
+    best_first = np.lexsort((pairs.gt_row, pairs.dt_row, 0.0 - scores, 0.0 - pairs.overlap))
     paired_dt, paired_gt = _pair(pairs.where(best_first))
 
     alone, missed = ~excused, gt_counts.copy()

@@ -15,6 +15,8 @@ from sightline.metrics.curves import BestF1, PrecisionRecallCurve, ScoreCurve, S
 from sightline.metrics.detection_confusion import check_threshold, confusion_of_pairs
 from sightline.metrics.error_breakdown import ErrorBreakdown, break_down_errors
 
+# What a number is the mean of: AP or AR, IoU (None: all), places in areas and caps.
+Line = tuple[str, float | None, int, int]
 # Of a line of the summary: AP or AR, IoU (None: all), area, place in max_detections.
 _Line = tuple[str, float | None, str, int]
 _LAST = 2
@@ -123,23 +125,27 @@ class DetectionResults:
         AR75 AR_medium AR_large; other areas and caps have names of their own, as AP_tiny and
         AR_300. Under VOC AP, AP50 and AP75. `threshold_weighted_ap` comes last.
         """
-        named = {
-            "AP": self._mean("AP"),
-            "AP50": self._mean("AP", 0.5),
-            "AP75": self._mean("AP", 0.75),
-        }
-        if self.protocol == "coco":
-            assert self.max_detections is not None
-            areas = list(enumerate(self.area_names))[1:]
-            named |= {f"AP_{name}": self._mean("AP", area=i) for i, name in areas}
-            if self.iou_type == "keypoints":
-                named |= {"AR": self._mean("AR")}
-                named |= {"AR50": self._mean("AR", 0.5), "AR75": self._mean("AR", 0.75)}
-            else:
-                caps = enumerate(self.max_detections)
-                named |= {f"AR_{cap}": self._mean("AR", cap=m) for m, cap in caps}
-            named |= {f"AR_{name}": self._mean("AR", area=i) for i, name in areas}
+        named = {name: self._mean(*line) for name, line in self.lines().items()}
         return {**named, "threshold_weighted_ap": self.threshold_weighted_ap}
+
+    def lines(self) -> dict[str, Line]:
+        """What each name but the last of `named` is the mean of."""
+        last_cap = len(self.max_detections or (0,)) - 1
+        areas = list(enumerate(self.area_names))[1:]
+        lines = self._lines_of("AP", last_cap)
+        if self.protocol != "coco":
+            return lines
+        lines |= {f"AP_{name}": ("AP", None, i, last_cap) for i, name in areas}
+        if self.iou_type == "keypoints":
+            lines |= self._lines_of("AR", last_cap)
+        else:
+            caps = enumerate(self.max_detections or ())
+            lines |= {f"AR_{cap}": ("AR", None, 0, m) for m, cap in caps}
+        return {**lines, **{f"AR_{name}": ("AR", None, i, last_cap) for i, name in areas}}
+
+    def _lines_of(self, kind: str, cap: int) -> dict[str, Line]:
+        ious = {"": None, "50": 0.5, "75": 0.75}
+        return {f"{kind}{name}": (kind, iou, 0, cap) for name, iou in ious.items()}
 
     def __getitem__(self, name: str) -> float:
         """One number of `named`."""
@@ -460,19 +466,22 @@ class DetectionResults:
         cap = self._cap(place)
         if area not in self.area_names or cap is None:
             return -1.0
-        value = self._mean(kind, iou, area=self.area_names.index(area), cap=cap)
+        value = self._mean(kind, iou, self.area_names.index(area), cap)
         return -1.0 if np.isnan(value) else value
 
-    def _mean(self, kind: str, iou: float | None = None, *, area: int = 0, cap: int = -1) -> float:
+    def _mean(self, kind: str, iou: float | None = None, area: int = 0, cap: int = -1) -> float:
         if self.protocol != "coco":
             return _nan_mean(self.class_ap if iou is None else self._at_threshold(iou))
-        thresholds = slice(None)
-        if iou is not None:
-            first = int(np.searchsorted(self.iou_thresholds, iou))
-            thresholds = slice(first, first + int(iou in self.iou_thresholds))
         values = self.precision if kind == "AP" else self.recall
-        mean = mean_of_cells(values, thresholds, area, cap % values.shape[-1])
+        mean = mean_of_cells(values, self.thresholds_of(iou), area, cap % values.shape[-1])
         return float("nan") if mean == -1 else mean
+
+    def thresholds_of(self, iou: float | None) -> slice:
+        """Places in `iou_thresholds`: all, or that of one threshold, none if it is not there."""
+        if iou is None:
+            return slice(0, len(self.iou_thresholds))
+        first = int(np.searchsorted(self.iou_thresholds, iou))
+        return slice(first, first + int(iou in self.iou_thresholds))
 
     def _coco_line(self, value: float, kind: str, iou: float | None, area: str, place: int) -> str:
         assert self.max_detections is not None

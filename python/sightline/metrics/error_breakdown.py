@@ -108,7 +108,7 @@ class _Errors:
         background_threshold: float,
     ) -> None:
         self.evidence = evidence
-        self.positives = evidence.positives(matches)
+        self.positives = evidence.positives
         self.label, self.gt_label = evidence.dt_class, evidence.gt_class
         self.found = matches.outcome == 1
         wrong = matches.outcome == 0

@@ -142,10 +142,7 @@ def accumulate_precision(
     precision_at, score_at = np.full(shape, -1.0), np.full(shape, -1.0)
     final_recall = np.full((shape[0], *shape[2:]), -1.0)
 
-    rank = np.zeros(len(scores), np.int64)  # within the group, best first
-    for begin, end in pairwise(dt_offsets):
-        rank[begin + np.argsort(-scores[begin:end], kind="stable")] = np.arange(end - begin)
-
+    rank = rank_in_group(scores, dt_offsets)
     for k, a, m in np.ndindex(shape[2:]):
         first, last = class_offsets[k], class_offsets[k + 1]
         positives = gt_count[a, first:last].sum()
@@ -155,18 +152,33 @@ def accumulate_precision(
         dt = dt[rank[dt] < max_detections[m]]
         dt = dt[np.argsort(-scores[dt], kind="stable")]
         for t in range(num_thresholds):
-            tp = np.cumsum(outcome[a, t, dt] == 1).astype(np.float64)
-            fp = np.cumsum(outcome[a, t, dt] == 0).astype(np.float64)
-            recall = tp / positives
-            precision = tp / (fp + tp + _COCO_EPS)
-            envelope = np.maximum.accumulate(precision[::-1])[::-1]
-            index = np.searchsorted(recall, grid, side="left")
-            reached = index < len(dt)
-            final_recall[t, k, a, m] = recall[-1] if len(dt) else 0.0
-            precision_at[t, :, k, a, m] = score_at[t, :, k, a, m] = 0.0
-            precision_at[t, reached, k, a, m] = envelope[index[reached]]
-            score_at[t, reached, k, a, m] = scores[dt][index[reached]]
+            precision_at[t, :, k, a, m], final_recall[t, k, a, m], score_at[t, :, k, a, m] = (
+                sample_curve(outcome[a, t, dt], scores[dt], positives, grid)
+            )
     return precision_at, final_recall, score_at
+
+
+def rank_in_group(scores, dt_offsets):
+    """Place of each detection within its group, best first."""
+    rank = np.zeros(len(scores), np.int64)
+    for begin, end in pairwise(dt_offsets):
+        rank[begin + np.argsort(-scores[begin:end], kind="stable")] = np.arange(end - begin)
+    return rank
+
+
+def sample_curve(outcome, scores, positives, grid):
+    """Precision at the recalls of the grid, final recall, and scores, of detections best first."""
+    tp = np.cumsum(outcome == 1).astype(np.float64)
+    fp = np.cumsum(outcome == 0).astype(np.float64)
+    recall = tp / positives
+    precision = tp / (fp + tp + _COCO_EPS)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    index = np.searchsorted(recall, grid, side="left")
+    reached = index < len(scores)
+    precision_at, score_at = np.zeros(len(grid)), np.zeros(len(grid))
+    precision_at[reached] = envelope[index[reached]]
+    score_at[reached] = scores[index[reached]]
+    return precision_at, recall[-1] if len(scores) else 0.0, score_at
 
 
 def average_precision(recall, precision, *, method="101point"):

@@ -1,12 +1,13 @@
-"""Precision over resampled images, in plain NumPy: the data set is written out again and again.
+"""Precision over resampled images, in plain NumPy.
 
 This file is the specification of resampling: an image drawn `w` times stands in the data set `w`
-times, the copies next to each other. Everything else is `accumulate_precision`.
+times, the copies side by side. Of equal scores in an image, the copies of each detection stand side
+by side.
 """
 
 import numpy as np
 
-from sightline.reference.average_precision import accumulate_precision
+from sightline.reference.average_precision import rank_in_group, sample_curve
 
 
 def resampled_precision(
@@ -33,19 +34,26 @@ def resampled_precision(
         weights: int64 [I], how often each image was drawn.
 
     Returns:
-        What `accumulate_precision` returns for the written-out data set.
+        What `accumulate_precision` returns for the data set so written out.
     """
-    copies = weights[group_image]
-    groups = np.repeat(np.arange(len(copies)), copies)
-    sizes = np.diff(dt_offsets)[groups]
-    ranges = [np.arange(dt_offsets[s], dt_offsets[s + 1]) for s in groups]
-    rows = np.concatenate([np.zeros(0, np.int64), *ranges])
-    return accumulate_precision(
-        outcome[:, :, rows],
-        dt_scores[rows],
-        np.concatenate([[0], np.cumsum(sizes)]),
-        np.concatenate([[0], np.cumsum(copies)])[class_offsets],
-        gt_count[:, groups],
-        max_detections=max_detections,
-        recall_thresholds=recall_thresholds,
-    )
+    scores = np.asarray(dt_scores, np.float64)
+    grid = np.linspace(0.0, 1.0, 101) if recall_thresholds is None else recall_thresholds
+    shape = (outcome.shape[1], len(grid), len(class_offsets) - 1, len(outcome), len(max_detections))
+    precision_at, score_at = np.full(shape, -1.0), np.full(shape, -1.0)
+    final_recall = np.full((shape[0], *shape[2:]), -1.0)
+    rank = rank_in_group(scores, dt_offsets)
+    copies = np.repeat(weights[group_image], np.diff(dt_offsets))  # of each detection
+    for k, a, m in np.ndindex(shape[2:]):
+        first, last = class_offsets[k], class_offsets[k + 1]
+        positives = (gt_count[a, first:last] * weights[group_image[first:last]]).sum()
+        if positives == 0:
+            continue
+        dt = np.arange(dt_offsets[first], dt_offsets[last])
+        dt = dt[rank[dt] < max_detections[m]]
+        dt = dt[np.argsort(-scores[dt], kind="stable")]
+        dt = np.repeat(dt, copies[dt])
+        for t in range(shape[0]):
+            precision_at[t, :, k, a, m], final_recall[t, k, a, m], score_at[t, :, k, a, m] = (
+                sample_curve(outcome[a, t, dt], scores[dt], positives, grid)
+            )
+    return precision_at, final_recall, score_at
