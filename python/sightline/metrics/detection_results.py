@@ -83,9 +83,9 @@ class DetectionResults:
     are laid out as in pycocotools, with -1 where a class has no ground truth; the properties and
     `result["AP50"]` give NaN there. The VOC protocols have one area and no cap, so A = M = 1.
 
-    A result holds on to the rows it was made from, 56 bytes a detection, because curves over the
-    score, error breakdown, calibration and confidence intervals are made from them when they are
-    asked for. `numbers_only()` is the result without them.
+    A result holds on to the rows it was made from and to what matching found, 116 bytes a
+    detection, because curves over the score, error breakdown, calibration and confidence intervals
+    are made from them when they are asked for. `numbers_only()` is the result without them.
     """
 
     protocol: str

@@ -42,7 +42,7 @@ class ErrorBreakdown:
 
     def summary(self) -> str:
         """A table of kinds, counts and costs."""
-        lines = [f"AP at IoU {self.iou_threshold:.2f} is {self.ap:.4f}", ""]
+        lines = [f"AP at IoU {self.iou_threshold:.2f} is {self.ap:.4f}"]
         lines.append(f"{'error':<16}{'count':>10}{'costs AP':>10}")
         for kind, cost in self.costs.items():
             count = f"{self.counts[kind]:>10}" if kind in self.counts else f"{'':>10}"
