@@ -225,7 +225,8 @@ def segmentations(data):
         for d in dt.dataset["annotations"][::2]
     ]
     masks = gt.loadRes(found)
-    stats = evaluate(gt, masks, iou_type="segm", useCats=0).stats
+    of_masks = evaluate(gt, masks, iou_type="segm", useCats=0)
+    stats = of_masks.stats, pickle.loads(pickle.dumps(of_masks)).evalImgs
     return whole, found, stats, evaluate(gt, masks, catIds=FEW).stats
 
 
@@ -256,6 +257,68 @@ def masks(data):
         ),
         "annotation": (gt.annToRLE(one), gt.annToMask(one)),
     }
+
+
+def draw_keypoints(rng):
+    """Poses of 17 keypoints, some of objects that show none, and detections near some of them."""
+    annotations, found = [], []
+    for n in range(60):
+        shown = int(rng.integers(0, 18))
+        xy = rng.uniform(0, 300, 2) + rng.uniform(0, 120, (17, 2))
+        visible = np.zeros(17)
+        visible[rng.permutation(17)[:shown]] = rng.integers(1, 3, shown)
+        box = [*xy.min(0), *(xy.max(0) - xy.min(0))]
+        annotations.append(
+            {
+                "id": n + 1,
+                "image_id": int(rng.integers(1, 9)),
+                "category_id": 1,
+                "bbox": box,
+                "area": float(rng.choice([500.0, 1024.0, 4000.0, box[2] * box[3]])),
+                "iscrowd": int(rng.random() < 0.1),
+                "num_keypoints": shown,
+                "keypoints": np.column_stack([xy, visible]).round(1).ravel().tolist(),
+            }
+        )
+        for _ in range(int(rng.integers(0, 5))):
+            near = xy + rng.normal(0, 1, (17, 2)) * rng.choice([1, 5, 20])
+            found.append(
+                {
+                    "image_id": annotations[-1]["image_id"],
+                    "category_id": 1,
+                    "score": round(float(rng.random()), 1),
+                    "keypoints": np.column_stack([near, np.ones(17)]).round(1).ravel().tolist(),
+                }
+            )
+    truth = {
+        "images": [{"id": i, "width": 640, "height": 480} for i in range(1, 10)],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": annotations,
+    }
+    return truth, found
+
+
+def keypoints(data):
+    from pycocotools.coco import COCO
+
+    results = []
+    for seed in range(3):
+        truth, found = draw_keypoints(np.random.default_rng(seed))
+        gt = COCO()
+        gt.dataset = truth
+        gt.createIndex()
+        dt = gt.loadRes(found)
+        whole = evaluate(gt, dt, iou_type="keypoints")
+        pair = (1, 1)
+        results += [
+            found,
+            everything(whole),
+            whole.computeOks(*pair),
+            everything(pickle.loads(pickle.dumps(whole))),
+            evaluate(gt, dt, iou_type="keypoints", useCats=0).stats,
+            evaluate(gt, dt, iou_type="keypoints", maxDets=[2, 20]).stats,
+        ]
+    return results
 
 
 def step_by_step(data):
@@ -465,6 +528,7 @@ PROGRAMS = {
         merged_batches,
         segmentations,
         masks,
+        keypoints,
         step_by_step,
         own_overlaps,
         changes_in_place,

@@ -21,12 +21,14 @@ class Detections:
     flat: FlatDetections
     ids: np.ndarray | list[Any]  # [N]
     scores: np.ndarray | list[Any]  # [N] as they are in the file
+    records: list[Record] | None = None  # [N]
 
 
 @dataclass(frozen=True)
 class Objects:
     flat: FlatTargets
     ids: np.ndarray | list[Any]  # [M]
+    records: list[Record] | None = None  # [M]
 
 
 class Places:
@@ -88,28 +90,37 @@ def objects_of_file(file: TruthFile, places: Places) -> Objects | None:
     )
 
 
-def detections_of_records(records: list[Record], places: Places) -> Detections | None:
+def detections_of_records(
+    records: list[Record], places: Places, iou_type: str = "bbox"
+) -> Detections | None:
     """None where an id is no number above 0, or a box not four numbers of ordinary size."""
     found, image, label = places.of_records(records)
     ids, scores = [d["id"] for d in found], [d["score"] for d in found]
     numbers, values = _numbers(ids), _numbers(scores)
-    boxes, area = _boxes(found), _numbers([d["area"] for d in found])
+    boxes, area = _boxes(found, iou_type), _numbers([d["area"] for d in found])
     if any(x is None for x in (numbers, values, boxes, area)) or (numbers <= 0).any():
         return None
     if (area == boxes[:, 2] * boxes[:, 3]).all():
         area = None
-    return Detections(FlatDetections(image, label, boxes, values, area), ids, scores)
+    return Detections(FlatDetections(image, label, boxes, values, area), ids, scores, found)
 
 
-def objects_of_records(records: list[Record], places: Places) -> Objects | None:
+def objects_of_records(
+    records: list[Record], places: Places, iou_type: str = "bbox"
+) -> Objects | None:
     """None where an id is no number, or a box not four numbers of ordinary size."""
     found, image, label = places.of_records(records)
     ids = [g["id"] for g in found]
-    numbers, boxes, area = _numbers(ids), _boxes(found), _numbers([g["area"] for g in found])
+    boxes, area = _boxes(found, iou_type), _numbers([g["area"] for g in found])
+    numbers = _numbers(ids)
     if any(x is None for x in (numbers, boxes, area)):
         return None
     crowd = np.array([bool(g["iscrowd"]) for g in found], bool)
-    return Objects(FlatTargets(image, label, boxes, area, crowd, crowd, _void(numbers)), ids)
+    ignore = crowd
+    if iou_type == "keypoints":
+        ignore = crowd | np.array([g["num_keypoints"] == 0 for g in found], bool)
+    flat = FlatTargets(image, label, boxes, area, crowd, ignore, _void(numbers))
+    return Objects(flat, ids, found)
 
 
 def _void(ids: np.ndarray) -> np.ndarray | None:
@@ -128,8 +139,10 @@ def _numbers(values: list[Any]) -> Any:
     return column.astype(np.float64) if usable else None
 
 
-def _boxes(records: list[Record]) -> Any:
+def _boxes(records: list[Record], iou_type: str) -> Any:
     """Boxes xywh [N, 4], or None where one is not four numbers of ordinary size."""
+    if iou_type == "segm":  # masks may do without
+        return np.zeros((len(records), 4))
     try:
         boxes = np.array([r["bbox"] for r in records], np.float64)
     except (TypeError, ValueError):

@@ -45,7 +45,8 @@ class Matched:
     def __init__(
         self, dt: Detections, gt: Objects, settings: Settings, overlaps: Overlaps | None = None
     ) -> None:
-        self.dt, self.gt, self.settings = dt, gt, settings
+        self.dt, self.gt = replace(dt, records=None), replace(gt, records=None)
+        self.settings = settings
         self.layout = lay_out(
             dt.flat,
             gt.flat,
@@ -63,8 +64,8 @@ class Matched:
             inclusive=False,
             average=None,
         )
-        self._overlaps = overlaps
         given = None if overlaps is None else overlaps(self.layout)
+        self._given = given  # by group, each [D, G], in place of the IoU of boxes
         thresholds = settings.iou_thresholds
         self.parts = [
             thresholds[first : first + MAX_MASK_THRESHOLDS]
@@ -186,7 +187,7 @@ class Matched:
         layout = self.layout
         found: dict[Any, Any] = {(i, k): [] for i in image_ids for k in category_ids}
         num_dt, num_gt = np.diff(layout.dt_offsets), np.diff(layout.gt_offsets)
-        overlaps = self._box_overlaps() if self._overlaps is None else self._overlaps(layout)
+        overlaps = self._box_overlaps() if self._given is None else self._given
         ends = np.cumsum(num_dt * num_gt)
         classes, images = self.groups()
         filled = np.flatnonzero(num_dt * num_gt)
@@ -231,6 +232,8 @@ class Matched:
             rule="coco",
             inclusive=False,
             return_index=True,
+            dt_area=None if dt.area is None else dt.area[layout.dt_rows],
+            overlaps=self._given,
         )[2]
 
     def _marks(self, index: np.ndarray, area: int, dt_ids: np.ndarray) -> "_Marks":

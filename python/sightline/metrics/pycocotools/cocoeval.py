@@ -21,6 +21,11 @@ from sightline.metrics.pycocotools._columns import (
 )
 from sightline.metrics.pycocotools._files import ResultsFile, TruthFile, paused_collector
 from sightline.metrics.pycocotools._matched import Matched, Settings
+from sightline.metrics.pycocotools._shapes import (
+    keypoint_overlaps,
+    keypoint_similarities,
+    mask_overlaps,
+)
 from sightline.metrics.pycocotools.coco import unread_file
 from sightline.metrics.pycocotools.params import Params
 from sightline.reference.coco import box_overlaps, match
@@ -107,14 +112,24 @@ class COCOeval:
             name in self.__dict__ or getattr(type(self), name) is not getattr(COCOeval, name)
             for name in _STEPS
         )
-        caps_count = all(isinstance(m, int | np.integer) and m > 0 for m in p.maxDets)
-        if replaced or p.iouType != "bbox" or not caps_count or not p.maxDets:
+        caps_count = bool(p.maxDets) and all(
+            isinstance(m, int | np.integer) and m > 0 for m in p.maxDets
+        )
+        known = p.iouType in ("bbox", "segm") or (p.iouType == "keypoints" and p.useCats)
+        if replaced or not caps_count or not known:
             return False
         places = Places(p.imgIds, p.catIds)
         detections = self._detections(p, places) if places.unique else None
         objects = None if detections is None else self._objects(p, places)
         if detections is None or objects is None:
             return False
+        overlaps = None
+        if p.iouType == "segm":
+            overlaps = mask_overlaps(detections, objects, self.cocoDt, self.cocoGt)
+        elif p.iouType == "keypoints":
+            overlaps = keypoint_overlaps(detections, objects, p.kpt_oks_sigmas)
+            if overlaps is None:
+                return False
         settings = Settings(
             num_images=len(p.imgIds),
             num_classes=len(p.catIds) if p.useCats else 1,
@@ -123,7 +138,7 @@ class COCOeval:
             area_ranges=np.array(p.areaRng, np.float64).reshape(-1, 2),
             max_detections=int(p.maxDets[-1]),
         )
-        self._matched = Matched(detections, objects, settings)
+        self._matched = Matched(detections, objects, settings, overlaps)
         self.eval = {}
         for name in _LATE:
             self.__dict__.pop(name, None)
@@ -145,15 +160,15 @@ class COCOeval:
 
     def _detections(self, p: Params, places: Places) -> Detections | None:
         file = unread_file(self.cocoDt)
-        if isinstance(file, ResultsFile):
+        if p.iouType == "bbox" and isinstance(file, ResultsFile):
             return detections_of_file(file, places)
-        return detections_of_records(_load_records(self.cocoDt, p), places)
+        return detections_of_records(_load_records(self.cocoDt, p), places, p.iouType)
 
     def _objects(self, p: Params, places: Places) -> Objects | None:
         file = unread_file(self.cocoGt)
-        if isinstance(file, TruthFile):
+        if p.iouType == "bbox" and isinstance(file, TruthFile):
             return objects_of_file(file, places)
-        return objects_of_records(_load_records(self.cocoGt, p), places)
+        return objects_of_records(_load_records(self.cocoGt, p), places, p.iouType)
 
     def _prepare(self) -> None:
         """Group annotations by image and category, in `_gts` and `_dts`."""
@@ -207,7 +222,11 @@ class COCOeval:
 
     def computeOks(self, imgId: Any, catId: Any) -> Any:
         """Similarities [D, G] of the keypoints of an image and category; [] where one is empty."""
-        raise NotImplementedError("keypoints are not there yet")
+        truth, found = self._gts[imgId, catId], self._dts[imgId, catId]
+        if not truth or not found:
+            return []
+        found = _best_first(found)[: self.params.maxDets[-1]]
+        return keypoint_similarities(found, truth, self.params.kpt_oks_sigmas)
 
     def evaluateImg(self, imgId: Any, catId: Any, aRng: Any, maxDet: int) -> Record | None:
         """Match one image and category as one area range sees it."""
