@@ -375,8 +375,8 @@ class DetectionResults:
 
         The interval is about the mean of the number over other test sets of as many images of the
         same kind, for this detector. Training again moves the number too, which no interval from
-        one result can tell. In simulations of 50 to 400 images and 1 to 40 classes, 93 to 97 % of
-        the 95 % intervals held that mean (84 to 95 % without moving). Draws in which a number does
+        one result can tell. In simulations of 50 to 400 images and 1 to 40 classes, 93 to 95 % of
+        the 95 % intervals held that mean (84 to 94 % without moving). Draws in which a number does
         not exist are left out of its interval.
 
         To judge two detectors use `compare`: their own intervals may overlap widely where one is

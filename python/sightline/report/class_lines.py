@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sightline.report.figure import COLORS, INK, legend
@@ -24,12 +25,18 @@ class ClassLine:
 
 
 def draw_class_lines(
-    ax: Any, lines: Sequence[ClassLine], title: str, *, together: ClassLine | None = None
+    ax: Any,
+    lines: Sequence[ClassLine],
+    title: str,
+    *,
+    together: ClassLine | None = None,
+    drawstyle: str = "default",
 ) -> None:
     """A line for each class; above 24, the six best and the six worst are named, the others grey.
 
     `together` is drawn thick and named first.
     """
+    draw = partial(ax.plot, drawstyle=drawstyle)
     named = list(lines)
     if len(lines) > _MOST_NAMED:
         ranked = sorted(lines, key=lambda line: (line.value != line.value, -line.value))
@@ -37,16 +44,16 @@ def draw_class_lines(
         rest = [line for line in lines if line not in named]
         for i, line in enumerate(rest):
             text = f"{len(rest)} others" if i == 0 else None
-            ax.plot(line.x, line.y, color=_REST, linewidth=0.6, alpha=0.8, label=text)
+            draw(line.x, line.y, color=_REST, linewidth=0.6, alpha=0.8, label=text)
     styles = ("-", "--", ":")
     for i, line in enumerate(named):
         color = COLORS[i % len(COLORS)]
         style = styles[i // len(COLORS) % len(styles)]
-        ax.plot(line.x, line.y, style, color=color, linewidth=1.5, label=_text(line))
+        draw(line.x, line.y, style, color=color, linewidth=1.5, label=_text(line))
         if line.point is not None:
             ax.plot(*line.point, "o", color=color, ms=4)
     if together is not None:
-        ax.plot(together.x, together.y, color=INK, linewidth=2.8, label=_text(together))
+        draw(together.x, together.y, color=INK, linewidth=2.8, label=_text(together))
         if together.point is not None:
             ax.plot(*together.point, "o", color=INK, ms=6)
     handles, texts = ax.get_legend_handles_labels()

@@ -27,7 +27,8 @@ def draw_f1(result: DetectionResults, *, iou_threshold: float = 0.5) -> Any:
         for k in range(len(result.class_names))
         if result.gt_count[k]
     ]
-    draw_class_lines(ax, lines, "class  best F1", together=_line("all classes", curves.pooled()))
+    pooled = _line("all classes", curves.pooled())
+    draw_class_lines(ax, lines, "class  best F1", together=pooled, drawstyle="steps-pre")
     low, high = _score_range(lines)
     ax.set_xlim(low, high)
     ax.set_ylim(0, 1.03)
@@ -42,10 +43,10 @@ def _line(name: str, curve: ScoreCurve) -> ClassLine:
         return ClassLine(name, [], [], best.f1)
     places = np.linspace(0, len(curve.scores) - 1, min(len(curve.scores), _MOST_POINTS))
     shown = np.unique(np.append(places.astype(int), int(np.argmax(curve.f1))))
-    # below the lowest score nothing changes, so the line goes on to 0 as it is
-    x, y = curve.scores[shown], curve.f1[shown]
-    if x[-1] > 0:
-        x, y = np.append(x, 0.0), np.append(y, y[-1])
+    # in steps from each score down to the next; below the lowest one nothing changes
+    x, y = curve.scores[shown][::-1], curve.f1[shown][::-1]
+    if x[0] > 0:
+        x, y = np.append(0.0, x), np.append(y[0], y)
     return ClassLine(name, x, y, best.f1, (best.threshold, best.f1))
 
 

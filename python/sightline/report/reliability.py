@@ -17,19 +17,12 @@ def draw_reliability(calibration: Calibration) -> Any:
     begin, width = pooled.edges[:-1], np.diff(pooled.edges)
     bars = {"width": 0.92 * width, "align": "center"}
     middle = begin + width / 2
-    share = np.nan_to_num(pooled.precision)
-    gap = np.nan_to_num(pooled.mean_score) - share
-    left.bar(middle, share, color=COLORS[0], label="right", **bars)
-    left.bar(
-        middle,
-        gap,
-        bottom=share,
-        color=COLORS[1],
-        alpha=0.35,
-        label="gap to the mean score",
-        **bars,
+    left.bar(middle, np.nan_to_num(pooled.precision), color=COLORS[0], label="right", **bars)
+    ends = (begin + 0.04 * width, begin + 0.96 * width)
+    left.hlines(pooled.mean_score, *ends, color=COLORS[1], linewidth=2.4, label="mean score")
+    left.plot(
+        [0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)), label="as right as it says"
     )
-    left.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)), label="as it says")
     left.set_xlim(0, 1)
     left.set_ylim(0, 1)
     text = f"{calibration.iou_threshold:.2f}".strip("0")
@@ -40,7 +33,7 @@ def draw_reliability(calibration: Calibration) -> Any:
         "score",
         f"share that is right at IoU {text}",
     )
-    legend(left, loc="upper left")
+    legend(left, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
     right.bar(middle, pooled.count, color=COLORS[7], **bars)
     right.set_xlim(0, 1)
     if pooled.count.max(initial=0) > 50 * max(1, np.median(pooled.count)):
