@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from sightline import metrics
 from sightline.reference.coco import evaluate_coco
 
 from .coco_cases import STATS, draw_case, draw_settings, run_pycocotools
@@ -127,3 +128,16 @@ def test_overlaps_from_outside_and_keypoint_numbers():
     # the first detection passes the ignored object only where the other is good enough
     assert got.precision.shape == (10, 101, 1, 3, 1) and got.stats.shape == (10,)
     assert got.recall[:, 0, 0, 0].tolist() == [1] * 5 + [0] * 5
+
+
+@pytest.mark.parametrize("parity", ["corrected", "pycocotools"])
+@pytest.mark.parametrize("caps", [(1, 2, 3), (1, 100, 300), (1, 10, 100)])
+def test_evaluator_repeats_or_mends_the_fault_of_a_missing_cap(parity, caps):
+    truth, found = draw_case(np.random.default_rng(12))
+    got = metrics.evaluate_coco(truth, found, parity=parity, max_detections=caps)
+    expected = evaluate_coco(truth, found, parity=parity, max_detections=caps)
+    np.testing.assert_array_equal(got.stats, expected.stats)
+    if parity == "pycocotools":
+        peer = run_pycocotools(truth, found, max_detections=caps)
+        np.testing.assert_array_equal(got.stats, peer["stats"])
+        assert (got.stats[0] == -1) == (100 not in caps)

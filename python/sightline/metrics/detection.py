@@ -383,6 +383,7 @@ def results_of(
         gt_count=arrays.gt_count,
         dt_count=arrays.dt_count,
         iou_type=iou_type,
+        parity=evaluator.parity,
         _evidence=Evidence(arrays.matched, num_classes, use_classes, overlaps),
     )
 

@@ -20,8 +20,9 @@ Line = tuple[str, float | None, int, int]
 # Of a line of the summary: AP or AR, IoU (None: all), area, place in max_detections.
 _Line = tuple[str, float | None, str, int]
 _LAST = 2
+_AP = 3  # the last, too, but for pycocotools' fault
 _BOX_LINES: tuple[_Line, ...] = (
-    ("AP", None, "all", _LAST),
+    ("AP", None, "all", _AP),
     ("AP", 0.5, "all", _LAST),
     ("AP", 0.75, "all", _LAST),
     ("AP", None, "small", _LAST),
@@ -102,14 +103,17 @@ class DetectionResults:
     gt_count: np.ndarray  # [K]
     dt_count: np.ndarray  # [K]
     iou_type: str = "bbox"  # or "segm", "keypoints"
+    parity: str = "corrected"  # or "pycocotools": its fault in `stats` and `summary`
     _evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def stats(self) -> np.ndarray:
         """Twelve numbers in pycocotools' order, ten for keypoints; -1: nothing to average.
 
-        AP takes the last cap, the AR lines the first, second and last. Under VOC only the first
-        three are there: means over classes of AP at all thresholds, at .5 and at .75.
+        AP takes the last cap, the AR lines the first, second and last. Under pycocotools' parity
+        the first number takes the cap 100, all of keypoints the cap 20, and is -1 where that is not
+        among the caps. Under VOC only the first three are there: means over classes of AP at all
+        thresholds, at .5 and at .75.
         """
         if self.protocol == "coco":
             return np.array([self._coco_stat(*line) for line in self._lines()])
@@ -460,7 +464,18 @@ class DetectionResults:
         """Index in max_detections: AP and area lines take the last, AR the first and second."""
         assert self.max_detections is not None
         last = len(self.max_detections) - 1
-        return last if place == _LAST else place if place < last else None
+        if self.parity == "pycocotools":
+            fixed = self._fixed_cap(place)
+            if fixed is not None:
+                return self.max_detections.index(fixed) if fixed in self.max_detections else None
+            return place if place <= last else None
+        return last if place in (_LAST, _AP) else place if place < last else None
+
+    def _fixed_cap(self, place: int) -> int | None:
+        """The cap that pycocotools takes whatever the caps are."""
+        if self.iou_type == "keypoints":
+            return 20
+        return 100 if place == _AP else None
 
     def _coco_stat(self, kind: str, iou: float | None, area: str, place: int) -> float:
         cap = self._cap(place)
@@ -489,7 +504,11 @@ class DetectionResults:
         first, last = self.iou_thresholds[0], self.iou_thresholds[-1]
         ious = f"{first:.2f}:{last:.2f}" if iou is None else f"{iou:.2f}"
         cap = self._cap(place)
-        cap_text = "-" if cap is None else str(self.max_detections[cap])
+        if cap is not None:
+            cap_text = str(self.max_detections[cap])
+        else:
+            fixed = self._fixed_cap(place) if self.parity == "pycocotools" else None
+            cap_text = "-" if fixed is None else str(fixed)
         return (
             f" {title:<18} ({kind}) @[ IoU={ious:<9} | area={area:>6} | "
             f"maxDets={cap_text:>3} ] = {value:0.3f}"
