@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/memory.h"
+
 namespace sightline::coco_json {
 
 // malloc's memory: realloc of what is large moves pages instead of bytes, and what was never
@@ -42,6 +44,21 @@ class Column {
 
   void reserve(int64_t n) {
     if (n > capacity_) grow(n);
+  }
+  // The same for the last time, if the estimate n is right: what is large is then in huge pages,
+  // which take half the time to be written first.
+  void reserve_huge(int64_t n) {
+    const int64_t bytes =
+        (n * int64_t{sizeof(T)} + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
+    if (n <= capacity_) return;
+    if (bytes == kHugePageBytes) return grow(n);
+    void* const memory = std::aligned_alloc(kHugePageBytes, bytes);
+    if (memory == nullptr) throw std::bad_alloc();
+    advise_huge_pages(memory, bytes, 0);
+    if (capacity_ > 0) std::memcpy(memory, data_, capacity_ * sizeof(T));
+    std::free(data_);
+    data_ = static_cast<T*>(memory);
+    capacity_ = bytes / int64_t{sizeof(T)};
   }
   // What is new is not initialised.
   void resize(int64_t n) {

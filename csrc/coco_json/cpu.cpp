@@ -104,7 +104,7 @@ class Document {
         while (!pieces.empty() && pieces.front().begin < window_.offset(p_))
           pieces.erase(pieces.begin());
         if (!pieces.empty() && pieces.front().begin == window_.offset(p_)) return take(pieces);
-        RowReader reader(truth_.annotations);
+        RowReader reader(truth_.annotations, window_, p_, kNever);
         return read_list(reader, std::min(watch, pieces.empty() ? kNever : pieces.front().begin));
       }
       case State::kTail:
@@ -276,7 +276,7 @@ std::optional<Piece> read_piece(const Source& source, int64_t begin, int64_t end
     }
     Piece piece(wanted);
     piece.begin = window.offset(p);
-    RowReader reader(piece.rows);
+    RowReader reader(piece.rows, window, p, end);
     Shape shape;
     const auto read_until = [&](int64_t watch) {
       try {

@@ -32,7 +32,13 @@ void for_each_column(Rows& rows, Visit visit) {
 
 }  // namespace
 
-RowReader::RowReader(Rows& rows) : rows_(rows), has_tables_((rows.wanted & kTables) != 0) {
+RowReader::RowReader(Rows& rows, const Window& window, const char* first, int64_t end)
+    : rows_(rows),
+      window_(window),
+      first_row_(rows.size),
+      first_offset_(window.offset(first)),
+      end_offset_(std::min(end, window.source_size())),
+      has_tables_((rows.wanted & kTables) != 0) {
   if (rows.segmentation.ring_offsets.size() == 0) rows.segmentation.ring_offsets.push(0);
   keep_tables();
 }
@@ -43,10 +49,16 @@ int RowReader::field(std::string_view key) const {
   return -1;
 }
 
-void RowReader::grow() {
+void RowReader::grow(const char* p) {
   constexpr int64_t kFirst = 1024;
-  capacity_ = std::max(kFirst, 2 * row_);
-  const auto reserve = [&](auto& column, int width) { column.reserve(width * capacity_); };
+  capacity_ = row_ + row_ / 4 + kFirst;
+  const int64_t rows = row_ - first_row_, bytes = window_.offset(p) - first_offset_;
+  if (rows > 0 && bytes > 0) {
+    constexpr double kSpare = 1.03;  // a little more than records of the size of those so far
+    const double left = double(end_offset_ - window_.offset(p)) * double(rows) / double(bytes);
+    capacity_ = std::max(capacity_, row_ + int64_t(kSpare * left) + kFirst);
+  }
+  const auto reserve = [&](auto& column, int width) { column.reserve_huge(width * capacity_); };
   for_each_column(rows_, reserve);
   if (rows_.wanted & bit(kId)) reserve(rows_.id.values, 1);
   if (rows_.wanted & bit(kImageId)) reserve(rows_.image_id.values, 1);

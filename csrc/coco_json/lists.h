@@ -14,7 +14,7 @@ namespace sightline::coco_json {
 // What the readers of images and categories share: an integer id, and which members are there.
 class ListReader {
  public:
-  void begin() {
+  void begin(const char*) {
     present_ = 0;
     bad_ = false;
   }
@@ -63,8 +63,8 @@ class ImageReader : public ListReader {
     present_ |= 1 | kString;
     return read_string(p + 1, &text_);
   }
-  void begin() {
-    ListReader::begin();
+  void begin(const char* p) {
+    ListReader::begin(p);
     width_ = height_ = 0;
   }
   void push() {
@@ -104,8 +104,8 @@ class CategoryReader : public ListReader {
   int field(std::string_view key) const { return key == "id" ? 0 : key == "name" ? 1 : -1; }
   int64_t size() const { return int64_t(categories_.names.size()); }
 
-  void begin() {
-    ListReader::begin();
+  void begin(const char* p) {
+    ListReader::begin(p);
     name_.clear();
   }
   // A name that is no string stands as the file has it; null is none.

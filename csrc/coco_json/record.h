@@ -92,7 +92,7 @@ SIGHTLINE_INLINE const char* read_object(const char* p, Shape& shape, Handler& h
 
 // Reads the objects of a list from the one at p on, until the list ends or an object begins at or
 // behind the offset `watch`; p is then behind the list, or at that object. True: it ended. Where
-// something is thrown, p is the object at fault. `handler.begin()` comes before each object, also
+// something is thrown, p is the object at fault. `handler.begin(p)` comes before each object, also
 // before one that is read again, and `handler.push()` when it and what follows it is right.
 template <class Handler>
 bool read_objects(Window& window, const char*& p, Shape& shape, Handler& handler, int64_t watch) {
@@ -102,7 +102,7 @@ bool read_objects(Window& window, const char*& p, Shape& shape, Handler& handler
     try {
       do {
         if (window.offset(p) >= watch) return false;
-        handler.begin();
+        handler.begin(p);
         if (*p != '{') {
           skip_value(p);
           throw BadValue{p, -1, "must be an object"};

@@ -8,21 +8,23 @@
 #include "coco_json/coco_json.h"
 #include "coco_json/number.h"
 #include "coco_json/scan.h"
+#include "coco_json/window.h"
 
 namespace sightline::coco_json {
 
 class RowReader {
  public:
-  explicit RowReader(Rows& rows);
+  // For rows from an object of the window on, up to an offset; both serve to foresee their number.
+  RowReader(Rows& rows, const Window& window, const char* first, int64_t end);
 
   int field(std::string_view key) const;
   std::string_view field_name(int field) const { return kFieldNames[field]; }
   int64_t size() const { return rows_.size; }
 
-  SIGHTLINE_INLINE void begin() {
+  SIGHTLINE_INLINE void begin(const char* p) {
     row_ = rows_.size;
     if (row_ >= capacity_) [[unlikely]]
-      grow();
+      grow(p);
     if (has_tables_) forget_tables();
     present_ = bad_ = faults_ = 0;
   }
@@ -140,12 +142,14 @@ class RowReader {
   const char* read_run_lengths(const char* p);
   template <class Take>
   const char* read_numbers(const char* p, Take take);
-  void grow();
+  void grow(const char* p);
   void fill_missing();
   void forget_tables();
   void keep_tables();
 
   Rows& rows_;
+  const Window& window_;
+  const int64_t first_row_, first_offset_, end_offset_;
   int64_t row_ = 0;
   int64_t capacity_ = 0;
   uint32_t present_ = 0, bad_ = 0, faults_ = 0;

@@ -26,6 +26,7 @@ class Window {
   const char* begin() const { return buffer_.get(); }
   const char* end() const { return begin() + length_; }  // kPadding zeros follow
   bool at_end_of_file() const { return base_ + length_ >= size_; }
+  int64_t source_size() const { return size_; }
   int64_t offset(const char* p) const { return base_ + (p - begin()); }
 
   // Whether text that is malformed at p may be so only because it is cut off.

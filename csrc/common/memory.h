@@ -74,11 +74,13 @@ struct LineStream<Isa::kAvx512> {
 
 // Before a new output is first written: page faults take most of the time of one that is large, and
 // with huge pages there are 512 times fewer. Does nothing where the system does not let us ask.
-inline void advise_huge_pages([[maybe_unused]] void* data, [[maybe_unused]] int64_t bytes) {
+constexpr int64_t kHugePageBytes = int64_t(2) << 20;
+constexpr int64_t kHugePagesFrom = int64_t(32) << 20;  // malloc maps anew what is larger
+inline void advise_huge_pages([[maybe_unused]] void* data, [[maybe_unused]] int64_t bytes,
+                              [[maybe_unused]] int64_t from = kHugePagesFrom) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-  constexpr int64_t kWorthwhile = int64_t(32) << 20;  // malloc maps anew what is larger
-  constexpr uintptr_t kHugePage = uintptr_t(2) << 20;
-  if (bytes <= kWorthwhile) return;
+  if (bytes <= from) return;
+  constexpr uintptr_t kHugePage = uintptr_t(kHugePageBytes);
   const uintptr_t first = reinterpret_cast<uintptr_t>(data);
   const uintptr_t begin = (first + kHugePage - 1) / kHugePage * kHugePage;
   const uintptr_t end = (first + static_cast<uintptr_t>(bytes)) / kHugePage * kHugePage;
