@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "common/sort.h"
 #include "detection_evaluation/detection_evaluation.h"
@@ -26,37 +27,55 @@ struct Buckets {
   }
 };
 
-template <class BucketOf>
-Buckets into_buckets(int64_t n, int64_t num_buckets, auto&& item_at, BucketOf bucket_of) {
+// item_at(i) is the i-th item to come, bucket_of(row) where it belongs. Parts of the items are
+// counted and moved at once: each knows where its own begin in every bucket.
+Buckets into_buckets(int64_t n, int64_t num_buckets, auto&& item_at, auto&& bucket_of,
+                     ParallelFor parallel_for) {
+  constexpr int64_t kRowsPerPart = 1 << 16, kMostParts = 8;
+  const int64_t parts = std::min(n / kRowsPerPart + 1, kMostParts);
+  const auto part_begin = [=](int64_t p) { return n / parts * p + std::min(p, n % parts); };
   Buckets out{Column<Item>(n), std::vector<int64_t>(num_buckets + 1)};
-  for (int64_t i = 0; i < n; ++i) ++out.offsets[bucket_of(i) + 1];
-  std::partial_sum(out.offsets.begin(), out.offsets.end(), out.offsets.begin());
-  std::vector<int64_t> next(out.offsets);
-  for (int64_t i = 0; i < n; ++i) {
-    const Item item = item_at(i);
-    out.items[next[bucket_of(item.row)]++] = item;
+  std::vector<int64_t> next(parts * num_buckets);
+  dynamic_for(parallel_for, parts, [&](int64_t p) {
+    int64_t* const count = next.data() + p * num_buckets;
+    for (int64_t i = part_begin(p); i < part_begin(p + 1); ++i) ++count[bucket_of(item_at(i).row)];
+  });
+  int64_t begin = 0;
+  for (int64_t k = 0; k < num_buckets; ++k) {
+    out.offsets[k] = begin;
+    for (int64_t p = 0; p < parts; ++p) begin += std::exchange(next[p * num_buckets + k], begin);
   }
+  out.offsets[num_buckets] = begin;
+  dynamic_for(parallel_for, parts, [&](int64_t p) {
+    int64_t* const place = next.data() + p * num_buckets;
+    for (int64_t i = part_begin(p); i < part_begin(p + 1); ++i) {
+      const Item item = item_at(i);
+      out.items[place[bucket_of(item.row)]++] = item;
+    }
+  });
   return out;
 }
 
 // Rows by class, by image within a class, and by label within an image where labels are given.
 // Without scores they are 0.
 Buckets by_class(const int64_t* image, const int64_t* label, const int64_t* classes,
-                 const double* scores, int64_t n, int64_t num_images, int64_t num_classes) {
+                 const double* scores, int64_t n, int64_t num_images, int64_t num_classes,
+                 ParallelFor parallel_for) {
   const auto item = [=](int64_t row) {
     return Item{scores ? scores[row] : 0, static_cast<Row>(row), static_cast<Row>(image[row])};
   };
   const auto class_of = [=](int64_t row) { return classes[row]; };
   if (label == nullptr && std::is_sorted(image, image + n))
-    return into_buckets(n, num_classes, item, class_of);
+    return into_buckets(n, num_classes, item, class_of, parallel_for);
   std::vector<Row> order(n);
   std::iota(order.begin(), order.end(), Row(0));
   if (label != nullptr)
     std::stable_sort(order.begin(), order.end(), [=](Row a, Row b) { return label[a] < label[b]; });
   const Buckets by_image = into_buckets(
       n, num_images, [&](int64_t i) { return item(order[i]); },
-      [=](int64_t row) { return image[row]; });
-  return into_buckets(n, num_classes, [&](int64_t i) { return by_image.items[i]; }, class_of);
+      [=](int64_t row) { return image[row]; }, parallel_for);
+  return into_buckets(
+      n, num_classes, [&](int64_t i) { return by_image.items[i]; }, class_of, parallel_for);
 }
 
 // The groups of one class, as offsets into its rows, which are in the order of images.
@@ -142,9 +161,9 @@ std::vector<int64_t> by_size(const std::vector<int64_t>& offsets) {
 Layout lay_out(const LayoutInput& in, ParallelFor parallel_for) {
   const int64_t num_k = in.num_classes;
   const Buckets dt = by_class(in.dt_image, in.dt_label, in.dt_class, in.dt_scores, in.num_dt,
-                              in.num_images, num_k);
-  const Buckets gt =
-      by_class(in.gt_image, in.gt_label, in.gt_class, nullptr, in.num_gt, in.num_images, num_k);
+                              in.num_images, num_k, parallel_for);
+  const Buckets gt = by_class(in.gt_image, in.gt_label, in.gt_class, nullptr, in.num_gt,
+                              in.num_images, num_k, parallel_for);
   const std::vector<int64_t> tasks = by_size(dt.offsets);
 
   std::vector<ClassGroups> groups(num_k);
