@@ -1,61 +1,151 @@
 #include <algorithm>
+#include <limits>
 
 #include "batch_norm/batch_norm.h"
+#include "batch_norm/recipes.h"
 #include "common/cuda.h"
 
 namespace sightline {
 namespace {
 
-constexpr int kLanes = 32;           // channels of a block where they lie side by side
+// A thread takes groups of kGroup elements that lie side by side, which share a byte of a mask: of
+// one channel, or with channels_last of as many channels.
+constexpr int kGroup = 8;
+constexpr int kMostLanes = 32;       // threads of a block side by side, with channels_last
 constexpr int kBlockElements = 128;  // summed in Compute<T>, then merged in double
-constexpr int64_t kElementsPerThread = 64;
+constexpr int64_t kGroupsPerThread = 8;
 constexpr int64_t kMaxSlices = 512;  // one thread a channel merges as many partial results
 
-// Every pass cuts the elements of a channel into `slices` of neighbours, a function of the shape
-// alone. A block of kThreads takes one slice of one channel, or of kLanes channels that lie side by
-// side: then thread t has channel t % kLanes.
-struct Geometry {
-  int64_t channels, length, count, slices;
-
-  __host__ __device__ int64_t first(int64_t slice) const { return count * slice / slices; }
+struct Vector {  // what one instruction loads or stores
+  alignas(16) unsigned char bytes[16];
 };
 
-template <bool kLast>
-constexpr int kChannelsOfBlock = kLast ? kLanes : 1;
+// Every pass cuts the groups of a channel into `slices` of neighbours, a function of the shape
+// alone. A block takes one slice of one channel; with channels_last, of lanes * kGroup of them:
+// thread t then has group t % lanes of a position.
+struct Geometry {
+  int64_t batch, channels, length, count, slices;
+  int64_t groups;  // of a plane, or with channels_last of a position
+  int lanes;
+  bool last;
+
+  // What slices cut: groups of a channel, or positions.
+  __host__ __device__ int64_t units() const { return last ? count : batch * groups; }
+  __host__ __device__ int64_t first(int64_t slice) const { return units() * slice / slices; }
+  // Elements a channel in a slice.
+  __host__ __device__ int64_t elements(int64_t slice) const {
+    return last ? first(slice + 1) - first(slice) : before(first(slice + 1)) - before(first(slice));
+  }
+  // Whether the bits of positions begin at bytes.
+  __host__ __device__ bool bytewise() const {
+    return !last || channels % 8 == 0 || channels >= kNarrowRow;
+  }
+
+ private:
+  __host__ __device__ int64_t before(int64_t unit) const {
+    return unit / groups * length + unit % groups * kGroup;
+  }
+};
 
 Geometry geometry_of(const BatchNormShape& shape) {
-  const int64_t members = kThreads / (shape.channels_last ? kLanes : 1);
-  const int64_t slices = shape.count() / (members * kElementsPerThread);
-  return {shape.channels, shape.length, shape.count(), std::clamp<int64_t>(slices, 1, kMaxSlices)};
+  Geometry g{shape.batch, shape.channels,     shape.length, shape.count(), 1, 1,
+             1,           shape.channels_last};
+  g.groups = ((g.last ? g.channels : g.length) + kGroup - 1) / kGroup;
+  if (g.last)
+    while (g.lanes < kMostLanes && g.lanes < g.groups) g.lanes *= 2;
+  const int64_t slices = g.units() / (kThreads / g.lanes * kGroupsPerThread);
+  g.slices = std::clamp<int64_t>(slices, 1, kMaxSlices);
+  return g;
 }
 
-template <bool kLast>
-dim3 grid_of(const Geometry& geometry) {
-  constexpr int64_t kPerBlock = kChannelsOfBlock<kLast>;
-  return dim3(static_cast<unsigned>((geometry.channels + kPerBlock - 1) / kPerBlock),
-              static_cast<unsigned>(geometry.slices));
+dim3 grid_of(const Geometry& g) {
+  const int64_t blocks = g.last ? (g.groups + g.lanes - 1) / g.lanes : g.channels;
+  return dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(g.slices));
 }
 
-template <bool kLast>
-__device__ int64_t channel_of_thread() {
-  return int64_t(blockIdx.x) * kChannelsOfBlock<kLast> + threadIdx.x % kChannelsOfBlock<kLast>;
-}
+// Up to kGroup elements from `offset` on; channel is that of the first one.
+struct Group {
+  int64_t offset, channel, byte;
+  int size;
+};
 
-// Calls f(offset of an element) for those of this thread's channel in the block's slice.
+// Calls f(group) for those of this thread in its block's slice.
 template <bool kLast, class F>
-__device__ void for_each_element(const Geometry& geometry, int64_t channel, F f) {
-  constexpr int kMembers = kThreads / kChannelsOfBlock<kLast>;
-  const int64_t end = geometry.first(blockIdx.y + 1);
-  int64_t p = geometry.first(blockIdx.y) + threadIdx.x / kChannelsOfBlock<kLast>;
+__device__ void for_each_group(const Geometry& g, F f) {
+  const int64_t end = g.first(blockIdx.y + 1);
   if constexpr (kLast) {
-    for (; p < end; p += kMembers) f(p * geometry.channels + channel);
+    const int64_t group = int64_t(blockIdx.x) * g.lanes + threadIdx.x % g.lanes;
+    if (group >= g.groups) return;
+    const int64_t channel = group * kGroup, left = g.channels - channel;
+    const int size = static_cast<int>(left < kGroup ? left : kGroup);
+    const int members = kThreads / g.lanes;
+    for (int64_t p = g.first(blockIdx.y) + threadIdx.x / g.lanes; p < end; p += members)
+      f(Group{p * g.channels + channel, channel, p * g.groups + group, size});
   } else {
-    int64_t n = p / geometry.length, l = p % geometry.length;  // the only division of the walk
-    for (; p < end; p += kMembers) {
-      f((n * geometry.channels + channel) * geometry.length + l);
-      for (l += kMembers; l >= geometry.length; l -= geometry.length) ++n;
+    const int64_t channel = blockIdx.x;
+    int64_t unit = g.first(blockIdx.y) + threadIdx.x;
+    int64_t n = unit / g.groups, k = unit % g.groups;  // the only division of the walk
+    for (; unit < end; unit += kThreads) {
+      const int64_t plane = n * g.channels + channel, left = g.length - k * kGroup;
+      const int size = static_cast<int>(left < kGroup ? left : kGroup);
+      f(Group{plane * g.length + k * kGroup, channel, plane * g.groups + k, size});
+      for (k += kThreads; k >= g.groups; k -= g.groups) ++n;
     }
   }
+}
+
+// Whole groups whose first element is aligned to Vector are read in one or a few instructions.
+template <class T>
+__device__ bool is_vector(const T* p, int size) {
+  return size == kGroup && reinterpret_cast<uintptr_t>(p) % sizeof(Vector) == 0;
+}
+template <class T>
+__device__ void load(const T* __restrict__ from, const Group& group, Compute<T>* to) {
+  const T* const p = from + group.offset;
+  if (is_vector(p, group.size)) {
+    constexpr int kVectors = kGroup * sizeof(T) / sizeof(Vector);
+    union {
+      Vector vectors[kVectors];
+      T values[kGroup];
+    } all;
+#pragma unroll
+    for (int k = 0; k < kVectors; ++k) all.vectors[k] = reinterpret_cast<const Vector*>(p)[k];
+#pragma unroll
+    for (int j = 0; j < kGroup; ++j) to[j] = widen(all.values[j]);
+  } else {
+#pragma unroll
+    for (int j = 0; j < kGroup; ++j) to[j] = j < group.size ? widen(p[j]) : Compute<T>(0);
+  }
+}
+template <class T>
+__device__ void store(const Compute<T>* from, T* to, const Group& group) {
+  T* const p = to + group.offset;
+  if (is_vector(p, group.size)) {
+    constexpr int kVectors = kGroup * sizeof(T) / sizeof(Vector);
+    union {
+      Vector vectors[kVectors];
+      T values[kGroup];
+    } all;
+#pragma unroll
+    for (int j = 0; j < kGroup; ++j) all.values[j] = narrow<T>(from[j]);
+#pragma unroll
+    for (int k = 0; k < kVectors; ++k) reinterpret_cast<Vector*>(p)[k] = all.vectors[k];
+  } else {
+#pragma unroll
+    for (int j = 0; j < kGroup; ++j)
+      if (j < group.size) p[j] = narrow<T>(from[j]);
+  }
+}
+
+// The bits of a group; where positions share bytes, from the number of its first element.
+__device__ unsigned load_bits(const uint8_t* mask, const Geometry& g, const Group& group) {
+  if (g.bytewise()) return mask[group.byte];
+  unsigned bits = 0;
+  for (int j = 0; j < group.size; ++j) {
+    const int64_t i = group.offset + j;
+    bits |= (mask[i / 8] >> i % 8 & 1u) << j;
+  }
+  return bits;
 }
 
 struct Moments {
@@ -80,12 +170,13 @@ struct Sums {
   }
 };
 
-// The threads of a channel add up in a fixed tree; the result is in those with t < kChannels.
-template <int kChannels, class Part>
-__device__ Part add_over_block(Part mine) {
+// The threads of each of `lanes` columns add up in a fixed tree; the result is in the first row.
+template <class Part>
+__device__ Part add_over_block(Part mine, int lanes) {
   __shared__ Part parts[kThreads];
+  __syncthreads();  // the parts of an earlier call have been read
   parts[threadIdx.x] = mine;
-  for (int half = kThreads / 2; half >= kChannels; half /= 2) {
+  for (int half = kThreads / 2; half >= lanes; half /= 2) {
     __syncthreads();
     if (threadIdx.x < half) parts[threadIdx.x].add(parts[threadIdx.x + half]);
   }
@@ -96,179 +187,302 @@ __device__ Part add_over_block(Part mine) {
 // Where a call keeps its partial results and coefficients: device memory that the caller lends.
 template <class S>
 struct Workspace {
-  double *first, *second;                     // [slices, channels]: mean and m2, or sum and dot
-  S *mean, *scale, *shift, *factor, *offset;  // [channels], as on the CPU
+  double *first, *second;  // [slices, channels]: mean and m2, or sum and dot
+  S *mean, *scale, *shift, *unscale, *factor, *offset;  // [channels], as on the CPU
 
   Workspace(double* memory, const Geometry& g)
       : first(memory), second(memory + g.slices * g.channels) {
     S* p = reinterpret_cast<S*>(second + g.slices * g.channels);
-    for (S** array : {&mean, &scale, &shift, &factor, &offset}) {
+    for (S** array : {&mean, &scale, &shift, &unscale, &factor, &offset}) {
       *array = p;
       p += g.channels;
     }
   }
+  __device__ Channel<S> at(int64_t c) const { return {mean[c], scale[c], shift[c], unscale[c]}; }
 };
 
-// One thread visits a part of one channel in one slice; a block merges to one result a channel.
-template <bool kLast, class T>
-__global__ void moments_kernel(const T* __restrict__ x, Geometry geometry,
-                               Workspace<Compute<T>> work) {
-  using S = Compute<T>;
-  const int64_t channel = channel_of_thread<kLast>();
-  Moments mine{0, 0, 0};
-  if (channel < geometry.channels) {
-    S origin = 0, sum = 0, square = 0;
-    int count = 0;
-    const auto merge = [&] {
-      if (count == 0) return;
-      const double offset = double(sum) / count;
-      mine.add({double(count), origin + offset, square - sum * offset});
-      count = 0;
-    };
-    for_each_element<kLast>(geometry, channel, [&](int64_t i) {
-      const S value = widen(x[i]);
-      if (count == 0) {
-        origin = value;
-        sum = square = 0;
-      }
-      const S d = value - origin;
-      sum += d;
-      square += d * d;
-      if (++count == kBlockElements) merge();
-    });
-    merge();
-  }
-  mine = add_over_block<kChannelsOfBlock<kLast>>(mine);
-  if (threadIdx.x < kChannelsOfBlock<kLast> && channel < geometry.channels) {
-    work.first[blockIdx.y * geometry.channels + channel] = mine.mean;
-    work.second[blockIdx.y * geometry.channels + channel] = mine.m2;
+template <bool kLast>
+constexpr int kChannelsOfThread = kLast ? kGroup : 1;
+
+// Channels that this thread has, from the first on: fewer at the end of them.
+template <bool kLast>
+__device__ int64_t first_channel_of_thread(const Geometry& g) {
+  if constexpr (kLast) return (int64_t(blockIdx.x) * g.lanes + threadIdx.x % g.lanes) * kGroup;
+  return blockIdx.x;
+}
+
+// One result a channel of the block to [slice, channels].
+template <bool kLast, class Part, class F>
+__device__ void merge_block(const Geometry& g, Part* parts, F store_part) {
+  const int64_t channel = first_channel_of_thread<kLast>(g);
+  for (int j = 0; j < kChannelsOfThread<kLast>; ++j) {
+    const Part all = add_over_block(parts[j], g.lanes);
+    if (threadIdx.x < g.lanes && channel + j < g.channels)
+      store_part(blockIdx.y * g.channels + channel + j, all);
   }
 }
 
-// One thread a channel: the slices' moments merged in their order.
-template <class T>
-__global__ void merge_moments_kernel(BatchNormForward<T> t, Geometry geometry,
-                                     Workspace<Compute<T>> work) {
-  for (int64_t c = first_item(); c < geometry.channels; c += item_stride()) {
-    Moments all{0, 0, 0};
-    for (int64_t k = 0; k < geometry.slices; ++k) {
-      const int64_t i = k * geometry.channels + c;
-      all.add({double(geometry.first(k + 1) - geometry.first(k)), work.first[i], work.second[i]});
+// One thread visits a part of one channel, or of kGroup of them, in one slice; a block merges to
+// one result a channel.
+template <bool kLast, class T>
+__global__ void moments_kernel(const T* __restrict__ x, Geometry g, Workspace<Compute<T>> work) {
+  using S = Compute<T>;
+  constexpr int kChannels = kChannelsOfThread<kLast>;
+  Moments mine[kChannels] = {};
+  S origin[kChannels] = {}, sum[kChannels] = {}, square[kChannels] = {};
+  int count = 0;  // elements a channel since the last merge
+  const auto merge = [&] {
+    if (count == 0) return;
+#pragma unroll
+    for (int j = 0; j < kChannels; ++j) {
+      const double offset = double(sum[j]) / count;
+      mine[j].add({double(count), origin[j] + offset, square[j] - sum[j] * offset});
+      sum[j] = square[j] = 0;
     }
-    t.mean[c] = all.mean;
-    t.var[c] = all.m2 < 0 ? 0.0 : all.m2 / double(geometry.count);  // NaN stays
+    count = 0;
+  };
+  for_each_group<kLast>(g, [&](const Group& group) {
+    S values[kGroup];
+    load(x, group, values);
+    if (count == 0) {
+#pragma unroll
+      for (int j = 0; j < kChannels; ++j)
+        origin[j] = mine[j].count == 0 ? values[j] : static_cast<S>(mine[j].mean);
+    }
+#pragma unroll
+    for (int j = 0; j < kGroup; ++j) {
+      const int c = kLast ? j : 0;
+      const S d = kLast || j < group.size ? values[j] - origin[c] : S(0);
+      sum[c] += d;
+      square[c] += d * d;
+    }
+    count += kLast ? 1 : group.size;
+    if (count >= kBlockElements) merge();
+  });
+  merge();
+  merge_block<kLast>(g, mine, [&](int64_t at, const Moments& all) {
+    work.first[at] = all.mean;
+    work.second[at] = all.m2;
+  });
+}
+
+// One thread a channel: the slices' moments merged in their order.
+__global__ void merge_moments_kernel(const double* __restrict__ means,
+                                     const double* __restrict__ m2s, Geometry g, double* mean,
+                                     double* m2_or_var, bool divides) {
+  for (int64_t c = first_item(); c < g.channels; c += item_stride()) {
+    Moments all{0, 0, 0};
+    for (int64_t k = 0; k < g.slices; ++k)
+      all.add({double(g.elements(k)), means[k * g.channels + c], m2s[k * g.channels + c]});
+    mean[c] = all.mean;
+    m2_or_var[c] = divides ? (all.m2 < 0 ? 0.0 : all.m2 / double(g.count)) : all.m2;  // NaN stays
   }
 }
 
 __device__ inline double inverse_std(double var, double eps) { return 1 / sqrt(var + eps); }
 
-// One thread a channel: u = scale * (x - mean) + shift. What rounding the mean leaves off goes to
-// the shift.
 template <class S>
+__device__ double value_or(const S* p, int64_t i, double otherwise) {
+  return p == nullptr ? otherwise : double(p[i]);
+}
+
+// One thread a channel: u = scale * (x - mean) + shift. What rounding the mean leaves off goes to
+// the shift. T is the type of y, by which `unscale` is NaN or the inverse of scale.
+template <class T, class S>
 __global__ void coefficients_kernel(const double* __restrict__ mean, const double* __restrict__ var,
                                     const S* __restrict__ weight, const S* __restrict__ bias,
-                                    double eps, Geometry geometry, Workspace<S> work) {
-  for (int64_t c = first_item(); c < geometry.channels; c += item_stride()) {
-    const double scale = (weight == nullptr ? 1.0 : double(weight[c])) * inverse_std(var[c], eps);
+                                    double eps, Geometry g, Workspace<S> work) {
+  for (int64_t c = first_item(); c < g.channels; c += item_stride()) {
+    const double w = value_or(weight, c, 1), b = value_or(bias, c, 0);
+    const double scale = w * inverse_std(var[c], eps);
     const S rounded = static_cast<S>(mean[c]);
     work.mean[c] = rounded;
     work.scale[c] = static_cast<S>(scale);
-    work.shift[c] =
-        static_cast<S>((bias == nullptr ? 0.0 : double(bias[c])) - scale * (mean[c] - rounded));
+    work.shift[c] = static_cast<S>(b - scale * (mean[c] - rounded));
+    work.unscale[c] = static_cast<S>(batch_norm_invertible<T>(w, b) ? 1 / scale : nan(""));
   }
 }
 
-// One thread visits a part of one channel in one slice.
+// Calls f(Act{}) as dispatch_activation, on the device: a branch that a whole launch agrees on.
+template <class F>
+__device__ void with_activation(Activation activation, F f) {
+  switch (activation) {
+    case Activation::kNone:
+      return f(Identity{});
+    case Activation::kRelu:
+      return f(Relu{});
+    case Activation::kLeakyRelu:
+      return f(LeakyRelu{});
+    case Activation::kSilu:
+      return f(Silu{});
+  }
+}
+
+// One thread visits a part of one channel, or of kGroup of them, in one slice.
 template <bool kLast, class T>
-__global__ void apply_kernel(BatchNormForward<T> t, BatchNormOptions options, Geometry geometry,
+__global__ void apply_kernel(BatchNormForward<T> t, BatchNormOptions options, Geometry g,
                              Workspace<Compute<T>> work) {
   using S = Compute<T>;
-  const int64_t channel = channel_of_thread<kLast>();
-  if (channel >= geometry.channels) return;
-  const S mean = work.mean[channel], scale = work.scale[channel], shift = work.shift[channel];
   const S slope = static_cast<S>(options.negative_slope);
-  for_each_element<kLast>(geometry, channel, [&](int64_t i) {
-    S u = scale * (widen(t.x[i]) - mean) + shift;
-    if (t.residual != nullptr) u += widen(t.residual[i]);
-    t.y[i] = narrow<T>(activate(options.activation, u, slope));
+  for_each_group<kLast>(g, [&](const Group& group) {
+    S u[kGroup], z[kGroup];
+    load(t.x, group, u);
+    if (t.residual != nullptr) load(t.residual, group, z);
+    unsigned bits = 0;
+    with_activation(options.activation, [&]<class Act>(Act) {
+#pragma unroll
+      for (int j = 0; j < kGroup; ++j) {
+        const int64_t c = group.channel + (kLast && j < group.size ? j : 0);
+        u[j] = work.scale[c] * (u[j] - work.mean[c]) + work.shift[c];
+        if (t.residual != nullptr) u[j] += z[j];
+        bits |= unsigned(!(u[j] <= S(0)) && j < group.size) << j;
+        u[j] = Act::value(u[j], slope);
+      }
+    });
+    store(u, t.y, group);
+    if (t.mask != nullptr && g.bytewise()) t.mask[group.byte] = static_cast<uint8_t>(bits);
   });
 }
 
-// As moments_kernel, of g and g * (x - rounded mean); with a residual, g is kept.
-template <bool kLast, class T>
-__global__ void gradient_sums_kernel(BatchNormBackward<T> t, BatchNormOptions options,
-                                     Geometry geometry, Workspace<Compute<T>> work) {
-  using S = Compute<T>;
-  const int64_t channel = channel_of_thread<kLast>();
-  Sums mine{0, 0};
-  if (channel < geometry.channels) {
-    const S mean = work.mean[channel], scale = work.scale[channel], shift = work.shift[channel];
-    const S slope = static_cast<S>(options.negative_slope);
-    S sum = 0, dot = 0;
-    int count = 0;
-    for_each_element<kLast>(geometry, channel, [&](int64_t i) {
-      const S centred = widen(t.x[i]) - mean;
-      S u = scale * centred + shift;
+// One thread a byte of a mask whose positions share bytes.
+template <class T>
+__global__ void shared_mask_kernel(BatchNormForward<T> t, Geometry g, Workspace<Compute<T>> work) {
+  const int64_t elements = g.count * g.channels;
+  for (int64_t byte = first_item(); byte < (elements + 7) / 8; byte += item_stride()) {
+    unsigned bits = 0;
+    for (int j = 0; j < 8 && byte * 8 + j < elements; ++j) {
+      const int64_t i = byte * 8 + j, c = i % g.channels;
+      Compute<T> u = work.scale[c] * (widen(t.x[i]) - work.mean[c]) + work.shift[c];
       if (t.residual != nullptr) u += widen(t.residual[i]);
-      const S g = activation_gradient(options.activation, widen(t.grad[i]), u, slope);
-      if (t.grad_residual != nullptr) t.grad_residual[i] = narrow<T>(g);
-      sum += g;
-      dot += g * centred;
-      if (++count == kBlockElements) {
-        mine.add({double(sum), double(dot)});
-        sum = dot = 0;
-        count = 0;
-      }
-    });
-    mine.add({double(sum), double(dot)});
-  }
-  mine = add_over_block<kChannelsOfBlock<kLast>>(mine);
-  if (threadIdx.x < kChannelsOfBlock<kLast> && channel < geometry.channels) {
-    work.first[blockIdx.y * geometry.channels + channel] = mine.sum;
-    work.second[blockIdx.y * geometry.channels + channel] = mine.dot;
+      bits |= unsigned(!(u <= Compute<T>(0))) << j;
+    }
+    t.mask[byte] = static_cast<uint8_t>(bits);
   }
 }
 
-// One thread a channel: the slices' sums added in their order, gradients of the parameters, and
-// grad_x = scale * g + factor * (x - rounded mean) + offset.
+// Calls f(Recipe{}) with what these tensors ask for, as on the CPU.
+template <class T, class F>
+__device__ void with_recipe(const BatchNormBackward<T>& t, const BatchNormOptions& options, F f) {
+  const bool leaky = options.activation == Activation::kLeakyRelu;
+  if (t.y != nullptr && options.training)
+    return leaky ? f(FromOutput<LeakyRelu>{}) : f(FromOutput<Identity>{});
+  if (t.y != nullptr) return leaky ? f(FromOutputSign<LeakyRelu>{}) : f(FromOutputSign<Relu>{});
+  if (t.mask != nullptr)
+    return leaky ? f(FromInputAndMask<LeakyRelu>{}) : f(FromInputAndMask<Relu>{});
+  if (t.residual != nullptr) return f(FromInputAndResidual<Silu>{});
+  with_activation(options.activation, [&]<class Act>(Act) { f(FromInput<Act>{}); });
+}
+
+// Calls f(j, channel, g and t) for the elements of a group.
+template <bool kLast, class T, class F>
+__device__ void for_each_gradient(const BatchNormBackward<T>& t, const BatchNormOptions& options,
+                                  const Geometry& g, const Workspace<Compute<T>>& work,
+                                  const Group& group, F f) {
+  using S = Compute<T>;
+  const S slope = static_cast<S>(options.negative_slope);
+  S d[kGroup], p[kGroup], z[kGroup];
+  load(t.grad, group, d);  // 0 beyond the end
+  load(t.y != nullptr ? t.y : t.x, group, p);
+  if (t.residual != nullptr) load(t.residual, group, z);
+  const unsigned bits = t.mask == nullptr ? 0 : load_bits(t.mask, g, group);
+  with_recipe(t, options, [&]<class Recipe>(Recipe) {
+#pragma unroll
+    for (int j = 0; j < kGroup; ++j) {
+      const int64_t c = group.channel + (kLast && j < group.size ? j : 0);
+      S added = 0;
+      if constexpr (Recipe::kResidual) added = z[j];
+      f(j, c, Recipe::at(d[j], p[j], added, (bits >> j & 1u) != 0, work.at(c), slope));
+    }
+  });
+}
+
+// As moments_kernel, of g and g * t.
+template <bool kLast, class T>
+__global__ void gradient_sums_kernel(BatchNormBackward<T> t, BatchNormOptions options, Geometry g,
+                                     Workspace<Compute<T>> work) {
+  using S = Compute<T>;
+  constexpr int kChannels = kChannelsOfThread<kLast>;
+  Sums mine[kChannels] = {};
+  S sum[kChannels] = {}, dot[kChannels] = {};
+  int count = 0;
+  const auto merge = [&] {
+#pragma unroll
+    for (int j = 0; j < kChannels; ++j) {
+      mine[j].add({double(sum[j]), double(dot[j])});
+      sum[j] = dot[j] = 0;
+    }
+    count = 0;
+  };
+  for_each_group<kLast>(g, [&](const Group& group) {
+    for_each_gradient<kLast>(t, options, g, work, group, [&](int j, int64_t, const Gradient<S>& e) {
+      if (j >= group.size) return;
+      const int k = kLast ? j : 0;
+      sum[k] += e.g;
+      dot[k] += e.g * e.t;
+    });
+    count += kLast ? 1 : kGroup;
+    if (count >= kBlockElements) merge();
+  });
+  merge();
+  merge_block<kLast>(g, mine, [&](int64_t at, const Sums& all) {
+    work.first[at] = all.sum;
+    work.second[at] = all.dot;
+  });
+}
+
+// One thread a channel: the slices' sums added in their order, or the means that are given;
+// gradients of the parameters, and grad_x = scale * g + factor * t + offset.
 template <class T>
 __global__ void merge_sums_kernel(BatchNormBackward<T> t, BatchNormOptions options,
-                                  Geometry geometry, Workspace<Compute<T>> work) {
+                                  BatchNormPasses passes, Geometry g, Workspace<Compute<T>> work) {
   using S = Compute<T>;
-  for (int64_t c = first_item(); c < geometry.channels; c += item_stride()) {
-    Sums all{0, 0};
-    for (int64_t k = 0; k < geometry.slices; ++k)
-      all.add({work.first[k * geometry.channels + c], work.second[k * geometry.channels + c]});
-    const double invstd = inverse_std(t.var[c], options.eps);
+  for (int64_t c = first_item(); c < g.channels; c += item_stride()) {
     const double low = t.mean[c] - double(static_cast<S>(t.mean[c]));
-    const double dot = all.dot - low * all.sum;
-    t.grad_weight[c] = static_cast<S>(dot * invstd);
-    t.grad_bias[c] = static_cast<S>(all.sum);
-    const double scale =
-        (t.weight == nullptr ? 1.0 : double(t.weight[c])) * invstd / double(geometry.count);
+    const double invstd = inverse_std(t.var[c], options.eps);
+    double sum, dot;
+    if (passes == BatchNormPasses::kInput) {
+      sum = t.sum[c];
+      dot = t.dot[c];
+    } else {
+      Sums all{0, 0};
+      for (int64_t k = 0; k < g.slices; ++k)
+        all.add({work.first[k * g.channels + c], work.second[k * g.channels + c]});
+      sum = all.sum;
+      dot = all.dot - low * all.sum;
+      if (passes == BatchNormPasses::kSums) {
+        t.sum[c] = sum;
+        t.dot[c] = dot;
+        continue;
+      }
+      if (t.grad_weight != nullptr) {
+        t.grad_weight[c] = static_cast<S>(dot * invstd);
+        t.grad_bias[c] = static_cast<S>(sum);
+      }
+      sum /= double(g.count);
+      dot /= double(g.count);
+    }
+    const double scale = value_or(t.weight, c, 1) * invstd;
     const double factor = -scale * invstd * invstd * dot;
     work.factor[c] = static_cast<S>(factor);
-    work.offset[c] = static_cast<S>(-scale * all.sum - factor * low);
+    work.offset[c] = static_cast<S>(-scale * sum - factor * low);
   }
 }
 
-// One thread visits a part of one channel in one slice.
+// One thread visits a part of one channel, or of kGroup of them, in one slice.
 template <bool kLast, class T>
-__global__ void input_gradient_kernel(BatchNormBackward<T> t, BatchNormOptions options,
-                                      Geometry geometry, Workspace<Compute<T>> work) {
+__global__ void input_gradient_kernel(BatchNormBackward<T> t, BatchNormOptions options, Geometry g,
+                                      Workspace<Compute<T>> work) {
   using S = Compute<T>;
-  const int64_t channel = channel_of_thread<kLast>();
-  if (channel >= geometry.channels) return;
-  const S mean = work.mean[channel], scale = work.scale[channel], shift = work.shift[channel];
-  const S factor = work.factor[channel], offset = work.offset[channel];
-  const S slope = static_cast<S>(options.negative_slope);
-  for_each_element<kLast>(geometry, channel, [&](int64_t i) {
-    const S centred = widen(t.x[i]) - mean;
-    const S g = t.grad_residual != nullptr
-                    ? widen(t.grad_residual[i])
-                    : activation_gradient(options.activation, widen(t.grad[i]),
-                                          scale * centred + shift, slope);
-    t.grad_x[i] = narrow<T>(options.training ? scale * g + (factor * centred + offset) : scale * g);
+  for_each_group<kLast>(g, [&](const Group& group) {
+    S dx[kGroup], dz[kGroup];
+    for_each_gradient<kLast>(t, options, g, work, group,
+                             [&](int j, int64_t c, const Gradient<S>& e) {
+                               dx[j] = work.scale[c] * e.g;
+                               if (options.training) dx[j] += work.factor[c] * e.t + work.offset[c];
+                               dz[j] = e.g;
+                             });
+    store(dx, t.grad_x, group);
+    if (t.grad_residual != nullptr) store(dz, t.grad_residual, group);
   });
 }
 
@@ -290,65 +504,92 @@ __global__ void track_kernel(BatchNormTracking<S> t) {
 }
 
 template <bool kLast, class T>
-void forward(const BatchNormForward<T>& tensors, const BatchNormShape& shape,
-             const BatchNormOptions& options, double* workspace, cudaStream_t stream) {
-  const Geometry geometry = geometry_of(shape);
-  const Workspace<Compute<T>> work(workspace, geometry);
-  const dim3 grid = grid_of<kLast>(geometry);
-  const unsigned channel_blocks = blocks_for(geometry.channels);
-  if (options.training) {
-    moments_kernel<kLast><<<grid, kThreads, 0, stream>>>(tensors.x, geometry, work);
-    check_launch("moments_kernel");
-    merge_moments_kernel<<<channel_blocks, kThreads, 0, stream>>>(tensors, geometry, work);
-    check_launch("merge_moments_kernel");
-  }
-  coefficients_kernel<<<channel_blocks, kThreads, 0, stream>>>(
-      tensors.mean, tensors.var, tensors.weight, tensors.bias, options.eps, geometry, work);
-  check_launch("coefficients_kernel");
-  apply_kernel<kLast><<<grid, kThreads, 0, stream>>>(tensors, options, geometry, work);
-  check_launch("apply_kernel");
+void find_moments(const T* x, const Geometry& g, const Workspace<Compute<T>>& work, double* mean,
+                  double* m2_or_var, bool divides, cudaStream_t stream) {
+  moments_kernel<kLast><<<grid_of(g), kThreads, 0, stream>>>(x, g, work);
+  check_launch("moments_kernel");
+  merge_moments_kernel<<<blocks_for(g.channels), kThreads, 0, stream>>>(work.first, work.second, g,
+                                                                        mean, m2_or_var, divides);
+  check_launch("merge_moments_kernel");
 }
 
 template <bool kLast, class T>
-void backward(const BatchNormBackward<T>& tensors, const BatchNormShape& shape,
-              const BatchNormOptions& options, double* workspace, cudaStream_t stream) {
-  const Geometry geometry = geometry_of(shape);
-  const Workspace<Compute<T>> work(workspace, geometry);
-  const dim3 grid = grid_of<kLast>(geometry);
-  const unsigned channel_blocks = blocks_for(geometry.channels);
-  coefficients_kernel<<<channel_blocks, kThreads, 0, stream>>>(
-      tensors.mean, tensors.var, tensors.weight, tensors.bias, options.eps, geometry, work);
+void forward(const BatchNormForward<T>& t, const Geometry& g, const BatchNormOptions& options,
+             double* workspace, cudaStream_t stream) {
+  const Workspace<Compute<T>> work(workspace, g);
+  if (options.training) find_moments<kLast>(t.x, g, work, t.mean, t.var, true, stream);
+  coefficients_kernel<T><<<blocks_for(g.channels), kThreads, 0, stream>>>(
+      t.mean, t.var, t.weight, t.bias, options.eps, g, work);
   check_launch("coefficients_kernel");
-  gradient_sums_kernel<kLast><<<grid, kThreads, 0, stream>>>(tensors, options, geometry, work);
-  check_launch("gradient_sums_kernel");
-  merge_sums_kernel<<<channel_blocks, kThreads, 0, stream>>>(tensors, options, geometry, work);
-  check_launch("merge_sums_kernel");
-  input_gradient_kernel<kLast><<<grid, kThreads, 0, stream>>>(tensors, options, geometry, work);
+  apply_kernel<kLast><<<grid_of(g), kThreads, 0, stream>>>(t, options, g, work);
+  check_launch("apply_kernel");
+  if (t.mask != nullptr && !g.bytewise()) {
+    shared_mask_kernel<<<blocks_for(g.count * g.channels / 8 + 1), kThreads, 0, stream>>>(t, g,
+                                                                                          work);
+    check_launch("shared_mask_kernel");
+  }
+}
+
+template <bool kLast, class T>
+void backward(const BatchNormBackward<T>& t, const Geometry& g, const BatchNormOptions& options,
+              BatchNormPasses passes, double* workspace, cudaStream_t stream) {
+  const Workspace<Compute<T>> work(workspace, g);
+  const unsigned channel_blocks = blocks_for(g.channels);
+  coefficients_kernel<T><<<channel_blocks, kThreads, 0, stream>>>(t.mean, t.var, t.weight, t.bias,
+                                                                  options.eps, g, work);
+  check_launch("coefficients_kernel");
+  const bool sums =
+      passes == BatchNormPasses::kSums ||
+      (passes == BatchNormPasses::kBoth && (options.training || t.grad_weight != nullptr));
+  if (sums) {
+    gradient_sums_kernel<kLast><<<grid_of(g), kThreads, 0, stream>>>(t, options, g, work);
+    check_launch("gradient_sums_kernel");
+  }
+  if (sums || (passes == BatchNormPasses::kInput && options.training)) {
+    merge_sums_kernel<<<channel_blocks, kThreads, 0, stream>>>(t, options, passes, g, work);
+    check_launch("merge_sums_kernel");
+  }
+  if (passes == BatchNormPasses::kSums) return;
+  input_gradient_kernel<kLast><<<grid_of(g), kThreads, 0, stream>>>(t, options, g, work);
   check_launch("input_gradient_kernel");
 }
+
+bool is_empty(const BatchNormShape& shape) { return shape.count() == 0 || shape.channels == 0; }
 
 }  // namespace
 
 int64_t batch_norm_workspace_cuda(const BatchNormShape& shape) {
-  const Geometry geometry = geometry_of(shape);
-  return 2 * geometry.slices * geometry.channels + 5 * geometry.channels;
+  if (is_empty(shape)) return 0;
+  return 2 * geometry_of(shape).slices * shape.channels + 6 * shape.channels;
+}
+
+template <class T>
+void batch_norm_moments_cuda(const T* x, const BatchNormShape& shape, double* mean, double* m2,
+                             double* workspace, CudaStream stream) {
+  if (is_empty(shape)) return;
+  const Geometry g = geometry_of(shape);
+  const Workspace<Compute<T>> work(workspace, g);
+  g.last ? find_moments<true>(x, g, work, mean, m2, false, native(stream))
+         : find_moments<false>(x, g, work, mean, m2, false, native(stream));
 }
 
 template <class T>
 void batch_norm_act_cuda(const BatchNormForward<T>& tensors, const BatchNormShape& shape,
                          const BatchNormOptions& options, double* workspace, CudaStream stream) {
-  if (shape.count() == 0 || shape.channels == 0) return;
-  shape.channels_last ? forward<true>(tensors, shape, options, workspace, native(stream))
-                      : forward<false>(tensors, shape, options, workspace, native(stream));
+  if (is_empty(shape)) return;
+  const Geometry g = geometry_of(shape);
+  g.last ? forward<true>(tensors, g, options, workspace, native(stream))
+         : forward<false>(tensors, g, options, workspace, native(stream));
 }
 
 template <class T>
 void batch_norm_act_backward_cuda(const BatchNormBackward<T>& tensors, const BatchNormShape& shape,
-                                  const BatchNormOptions& options, double* workspace,
-                                  CudaStream stream) {
-  if (shape.count() == 0 || shape.channels == 0) return;
-  shape.channels_last ? backward<true>(tensors, shape, options, workspace, native(stream))
-                      : backward<false>(tensors, shape, options, workspace, native(stream));
+                                  const BatchNormOptions& options, BatchNormPasses passes,
+                                  double* workspace, CudaStream stream) {
+  if (is_empty(shape)) return;
+  const Geometry g = geometry_of(shape);
+  g.last ? backward<true>(tensors, g, options, passes, workspace, native(stream))
+         : backward<false>(tensors, g, options, passes, workspace, native(stream));
 }
 
 template <class S>
@@ -361,10 +602,13 @@ template void batch_norm_track_cuda(const BatchNormTracking<float>&, CudaStream)
 template void batch_norm_track_cuda(const BatchNormTracking<double>&, CudaStream);
 
 #define INSTANTIATE(T)                                                                           \
+  template void batch_norm_moments_cuda(const T*, const BatchNormShape&, double*, double*,       \
+                                        double*, CudaStream);                                    \
   template void batch_norm_act_cuda(const BatchNormForward<T>&, const BatchNormShape&,           \
                                     const BatchNormOptions&, double*, CudaStream);               \
   template void batch_norm_act_backward_cuda(const BatchNormBackward<T>&, const BatchNormShape&, \
-                                             const BatchNormOptions&, double*, CudaStream);
+                                             const BatchNormOptions&, BatchNormPasses, double*,  \
+                                             CudaStream);
 SIGHTLINE_BATCH_NORM_TYPES(INSTANTIATE)
 #undef INSTANTIATE
 

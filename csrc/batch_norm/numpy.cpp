@@ -57,7 +57,8 @@ py::tuple batch_norm_act(const Array<Stored<T>>& x, const std::optional<Array<Co
       per_channel(bias, channels, "bias must have shape [C]"),
       mean.mutable_data(),
       var.mutable_data(),
-      reinterpret_cast<T*>(y.mutable_data())};
+      reinterpret_cast<T*>(y.mutable_data()),
+      nullptr};
   const BatchNormOptions options{static_cast<Activation>(activation), negative_slope, eps,
                                  training};
   {

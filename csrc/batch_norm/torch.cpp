@@ -1,8 +1,9 @@
 #include "common/torch.h"
 
-#include <cmath>
+#include <algorithm>
 
 #include "batch_norm/batch_norm.h"
+#include "common/memory.h"
 
 namespace sightline {
 namespace {
@@ -86,14 +87,22 @@ void check_per_channel(const Tensor& x, const OptionalTensor& t, ScalarType type
 
 // [C]; zero where x is empty, and no kernel will write it.
 Tensor new_per_channel(const Tensor& x, ScalarType type) {
-  if (x.numel() == 0) return torch::stable::new_zeros(x, {x.size(1)}, type);
-  return torch::stable::new_empty(x, {x.size(1)}, type);
+  Tensor t = allocate(x, {x.size(1)}, type);
+  return x.numel() == 0 ? torch::stable::fill_(t, 0) : t;
+}
+Tensor none_like(const Tensor& x) { return allocate(x, {0}, x.scalar_type()); }
+
+// As x, which is in one of the two layouts.
+Tensor new_output(const Tensor& x) {
+  Tensor y = torch::stable::empty_like(x);
+  if (!x.is_cuda()) advise_huge_pages(y.mutable_data_ptr(), y.numel() * y.element_size());
+  return y;
 }
 
 // Device memory of a call; torch gives it to nobody else before the stream is past the call.
 template <class Shape>
 Tensor new_workspace(const Tensor& x, const Shape& shape) {
-  return torch::stable::new_empty(x, {batch_norm_workspace_cuda(shape)}, ScalarType::Double);
+  return allocate(x, {batch_norm_workspace_cuda(shape)}, ScalarType::Double);
 }
 
 template <class T>
@@ -109,45 +118,70 @@ T* mutable_data_of(const Tensor& t) {
   return static_cast<T*>(t.mutable_data_ptr());
 }
 
-// -> y, and the mean and biased variance it was made with, float64 [C].
-std::tuple<Tensor, Tensor, Tensor> batch_norm_act(const Tensor& input, const OptionalTensor& weight,
-                                                  const OptionalTensor& bias,
-                                                  const OptionalTensor& running_mean,
-                                                  const OptionalTensor& running_var,
-                                                  const OptionalTensor& residual,
-                                                  int64_t activation, double negative_slope,
-                                                  bool training, double eps) {
-  check_x(input);
+// [2, C]: what a call adds up, or was made with: mean and biased variance.
+double* row_of(const Tensor& pairs, int64_t row) {
+  return mutable_data_of<double>(pairs) + row * pairs.size(1);
+}
+Tensor new_pairs(const Tensor& x) {
+  Tensor pairs = allocate(x, {2, x.size(1)}, ScalarType::Double);
+  return x.numel() == 0 ? torch::stable::fill_(pairs, 0) : pairs;
+}
+void check_pairs(const Tensor& x, const Tensor& t, const char* name) {
+  STD_TORCH_CHECK(t.dim() == 2 && t.size(0) == 2 && t.size(1) == x.size(1) && t.is_contiguous() &&
+                      t.scalar_type() == ScalarType::Double &&
+                      t.get_device_index() == x.get_device_index(),
+                  name, " must be contiguous, [2, C], float64 and on the device of x");
+}
+
+Tensor new_mask(const Tensor& x, const BatchNormShape& shape, bool wanted) {
+  return allocate(x, {wanted ? batch_norm_mask_bytes(shape) : 0}, ScalarType::Byte);
+}
+void check_mask(const Tensor& x, const OptionalTensor& mask, const BatchNormShape& shape) {
+  if (!mask.has_value()) return;
+  STD_TORCH_CHECK(mask->scalar_type() == ScalarType::Byte && mask->is_contiguous() &&
+                      mask->numel() == batch_norm_mask_bytes(shape) &&
+                      mask->get_device_index() == x.get_device_index(),
+                  "mask must be what the forward pass of x gave");
+}
+
+// What the backward pass will start from; python/sightline/ops/_batch_norm_torch.py has the names,
+// too.
+enum class Keep { kInput, kMask, kOutput, kSign };
+
+// The Python function says the same in its docstring; CUDA gives NaN gradients instead of waiting.
+template <class T>
+void check_invertible(const Compute<T>* weight, const Compute<T>* bias, int64_t channels) {
+  for (int64_t c = 0; c < channels; ++c) {
+    const double w = weight == nullptr ? 1 : weight[c], b = bias == nullptr ? 0 : bias[c];
+    STD_TORCH_CHECK(batch_norm_invertible<T>(w, b),
+                    "save=\"output\" needs weights that lead back from the output: `weight[", c,
+                    "]` is ", w, " where `bias[", c, "]` is ", b,
+                    "; use save=\"input\", or another initial value");
+  }
+}
+
+// In training statistics are written, otherwise they are read.
+std::tuple<Tensor, Tensor> forward(const Tensor& input, const OptionalTensor& weight,
+                                   const OptionalTensor& bias, const Tensor& statistics,
+                                   const OptionalTensor& residual, const BatchNormOptions& options,
+                                   Keep keep, const DeviceScope& scope) {
   const ScalarType computing = computing_type(input);
   check_per_channel(input, weight, computing, "weight");
   check_per_channel(input, bias, computing, "bias");
   if (residual.has_value()) check_as_x(input, *residual, "x and residual");
-  const BatchNormOptions options = options_of(activation, negative_slope, training, eps);
-  const DeviceScope scope(input);
   const Tensor x = as_either_layout(input);
   OptionalTensor z;
   if (residual.has_value()) z = in_layout_of(x, *residual);
-  Tensor mean = new_per_channel(x, ScalarType::Double),
-         var = new_per_channel(x, ScalarType::Double);
-  if (!training) {
-    STD_TORCH_CHECK(running_mean.has_value() && running_var.has_value(),
-                    "inference needs running_mean and running_var");
-    check_per_channel(x, running_mean, running_mean->scalar_type(), "running_mean");
-    check_per_channel(x, running_var, running_var->scalar_type(), "running_var");
-    torch::stable::copy_(mean, *running_mean);
-    torch::stable::copy_(var, *running_var);
-  }
-  Tensor y = torch::stable::empty_like(x);
   const BatchNormShape shape = shape_of(x);
+  Tensor y = new_output(x);
+  Tensor mask = new_mask(x, shape, keep == Keep::kMask);
   dispatch_types(x, [&]<class T>(T) {
     using S = Compute<T>;
-    const BatchNormForward<T> tensors{data_of<T>(x),
-                                      data_of<T>(z),
-                                      data_of<S>(weight),
-                                      data_of<S>(bias),
-                                      mutable_data_of<double>(mean),
-                                      mutable_data_of<double>(var),
-                                      mutable_data_of<T>(y)};
+    const BatchNormForward<T> tensors{
+        data_of<T>(x),         data_of<T>(z),
+        data_of<S>(weight),    data_of<S>(bias),
+        row_of(statistics, 0), row_of(statistics, 1),
+        mutable_data_of<T>(y), keep == Keep::kMask ? mutable_data_of<uint8_t>(mask) : nullptr};
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) {
         const Tensor workspace = new_workspace(x, shape);
@@ -155,87 +189,224 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_act(const Tensor& input, const Opt
                                    scope.stream());
       }
     }
+    if (keep == Keep::kOutput) check_invertible<T>(tensors.weight, tensors.bias, shape.channels);
     batch_norm_act_cpu(tensors, shape, options, torch_parallel_for);
   });
-  return {y, mean, var};
+  return {y, mask};
 }
 
-// -> gradients of x, weight, bias and residual; without a residual the last is empty.
-std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_act_backward(
-    const Tensor& grad, const Tensor& input, const OptionalTensor& weight,
-    const OptionalTensor& bias, const Tensor& mean, const Tensor& var,
-    const OptionalTensor& residual, int64_t activation, double negative_slope, bool training,
-    double eps) {
+Keep keep_of(int64_t keep) {
+  STD_TORCH_CHECK(0 <= keep && keep <= int64_t(Keep::kSign), "keep must be 0, 1, 2 or 3");
+  return static_cast<Keep>(keep);
+}
+
+// -> y, the statistics it was made with, and a mask, which is empty unless it is kept.
+std::tuple<Tensor, Tensor, Tensor> batch_norm_act(const Tensor& x, const OptionalTensor& weight,
+                                                  const OptionalTensor& bias,
+                                                  const OptionalTensor& residual,
+                                                  int64_t activation, double negative_slope,
+                                                  double eps, int64_t keep) {
+  check_x(x);
+  const DeviceScope scope(x);
+  Tensor statistics = new_pairs(x);
+  const auto [y, mask] =
+      forward(x, weight, bias, statistics, residual,
+              options_of(activation, negative_slope, true, eps), keep_of(keep), scope);
+  return {y, statistics, mask};
+}
+
+// With given mean and variance, [C], float32 or float64 -> y, these as statistics, and the mask.
+std::tuple<Tensor, Tensor, Tensor> batch_norm_apply(const Tensor& x, const OptionalTensor& weight,
+                                                    const OptionalTensor& bias, const Tensor& mean,
+                                                    const Tensor& var,
+                                                    const OptionalTensor& residual,
+                                                    int64_t activation, double negative_slope,
+                                                    double eps, int64_t keep) {
+  check_x(x);
+  const DeviceScope scope(x);
+  Tensor statistics = new_pairs(x);
+  for (const int64_t row : {0, 1}) {
+    const Tensor& from = row == 0 ? mean : var;
+    check_per_channel(x, from, from.scalar_type(), "mean and var");
+    if (scope.on_cuda()) {
+      Tensor to = torch::stable::select(statistics, 0, row);
+      torch::stable::copy_(to, from);
+    } else {
+      dispatch_float(from, [&]<class S>(S) {
+        std::copy_n(data_of<S>(from), x.size(1), row_of(statistics, row));
+      });
+    }
+  }
+  const auto [y, mask] =
+      forward(x, weight, bias, statistics, residual,
+              options_of(activation, negative_slope, false, eps), keep_of(keep), scope);
+  return {y, statistics, mask};
+}
+
+// -> mean and sum of squared differences from it.
+Tensor batch_norm_moments(const Tensor& input) {
   check_x(input);
-  check_as_x(input, grad, "x and grad");
-  const ScalarType computing = computing_type(input);
-  check_per_channel(input, weight, computing, "weight");
-  check_per_channel(input, bias, computing, "bias");
-  check_per_channel(input, mean, ScalarType::Double, "mean");
-  check_per_channel(input, var, ScalarType::Double, "var");
-  if (residual.has_value()) check_as_x(input, *residual, "x and residual");
-  const BatchNormOptions options = options_of(activation, negative_slope, training, eps);
   const DeviceScope scope(input);
-  const Tensor x = as_either_layout(input), g = in_layout_of(x, grad);
-  OptionalTensor z;
-  if (residual.has_value()) z = in_layout_of(x, *residual);
-  Tensor grad_x = torch::stable::empty_like(x);
-  Tensor grad_residual =
-      residual.has_value() ? torch::stable::empty_like(x) : torch::stable::new_empty(x, {0});
-  Tensor grad_weight = new_per_channel(x, computing), grad_bias = new_per_channel(x, computing);
+  const Tensor x = as_either_layout(input);
+  Tensor moments = new_pairs(x);
   const BatchNormShape shape = shape_of(x);
   dispatch_types(x, [&]<class T>(T) {
-    using S = Compute<T>;
-    const BatchNormBackward<T> tensors{
-        data_of<T>(g),
-        data_of<T>(x),
-        data_of<T>(z),
-        data_of<S>(weight),
-        data_of<S>(bias),
-        data_of<double>(mean),
-        data_of<double>(var),
-        mutable_data_of<T>(grad_x),
-        mutable_data_of<S>(grad_weight),
-        mutable_data_of<S>(grad_bias),
-        residual.has_value() ? mutable_data_of<T>(grad_residual) : nullptr};
+    double *const mean = row_of(moments, 0), *const m2 = row_of(moments, 1);
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) {
         const Tensor workspace = new_workspace(x, shape);
-        return batch_norm_act_backward_cuda(tensors, shape, options,
+        return batch_norm_moments_cuda(data_of<T>(x), shape, mean, m2,
+                                       mutable_data_of<double>(workspace), scope.stream());
+      }
+    }
+    batch_norm_moments_cpu(data_of<T>(x), shape, mean, m2, torch_parallel_for);
+  });
+  return moments;
+}
+
+struct Gradients {
+  Tensor sums, x, weight, bias, residual;
+};
+
+// What a backward pass of any kind starts from.
+struct Given {
+  const Tensor& grad;
+  const OptionalTensor &x, &y, &weight, &bias;
+  const Tensor& statistics;
+  const OptionalTensor &residual, &mask;
+};
+
+Gradients backward(const Given& given, const OptionalTensor& sums, const BatchNormOptions& options,
+                   BatchNormPasses passes, bool parameters, bool to_residual) {
+  STD_TORCH_CHECK(given.x.has_value() != given.y.has_value(), "x or y must be given");
+  const Tensor& input = given.x.has_value() ? *given.x : *given.y;
+  const Activation activation = options.activation;
+  const bool kinked = activation == Activation::kRelu || activation == Activation::kLeakyRelu;
+  check_x(input);
+  check_as_x(input, given.grad, "x and grad");
+  const ScalarType computing = computing_type(input);
+  check_per_channel(input, given.weight, computing, "weight");
+  check_per_channel(input, given.bias, computing, "bias");
+  check_pairs(input, given.statistics, "statistics");
+  if (given.residual.has_value()) check_as_x(input, *given.residual, "x and residual");
+  STD_TORCH_CHECK(!given.residual.has_value() || activation == Activation::kSilu,
+                  "residual is read with SiLU alone, mask or y otherwise");
+  STD_TORCH_CHECK(!given.mask.has_value() || (kinked && given.x.has_value()),
+                  "mask is of x and of an activation with a kink");
+  STD_TORCH_CHECK(!given.y.has_value() ||
+                      (options.training ? activation == Activation::kNone ||
+                                              (activation == Activation::kLeakyRelu &&
+                                               options.negative_slope > 0)
+                                        : kinked && !parameters && options.negative_slope >= 0),
+                  "y does not lead back to what these gradients need");
+  const DeviceScope scope(input);
+  const Tensor from = as_either_layout(input), g = in_layout_of(from, given.grad);
+  OptionalTensor z;
+  if (given.residual.has_value()) z = in_layout_of(from, *given.residual);
+  const BatchNormShape shape = shape_of(from);
+  check_mask(from, given.mask, shape);
+  const bool applies = passes != BatchNormPasses::kSums;
+  Gradients made{passes == BatchNormPasses::kSums ? new_pairs(from) : none_like(from),
+                 applies ? new_output(from) : none_like(from),
+                 parameters ? new_per_channel(from, computing) : none_like(from),
+                 parameters ? new_per_channel(from, computing) : none_like(from),
+                 to_residual ? new_output(from) : none_like(from)};
+  const Tensor* pairs = passes == BatchNormPasses::kSums ? &made.sums : nullptr;
+  if (sums.has_value()) {
+    check_pairs(from, *sums, "sums");
+    pairs = &*sums;
+  }
+  dispatch_types(from, [&]<class T>(T) {
+    using S = Compute<T>;
+    const BatchNormBackward<T> tensors{data_of<T>(g),
+                                       given.x.has_value() ? data_of<T>(from) : nullptr,
+                                       given.y.has_value() ? data_of<T>(from) : nullptr,
+                                       data_of<T>(z),
+                                       data_of<uint8_t>(given.mask),
+                                       data_of<S>(given.weight),
+                                       data_of<S>(given.bias),
+                                       row_of(given.statistics, 0),
+                                       row_of(given.statistics, 1),
+                                       pairs == nullptr ? nullptr : row_of(*pairs, 0),
+                                       pairs == nullptr ? nullptr : row_of(*pairs, 1),
+                                       applies ? mutable_data_of<T>(made.x) : nullptr,
+                                       to_residual ? mutable_data_of<T>(made.residual) : nullptr,
+                                       parameters ? mutable_data_of<S>(made.weight) : nullptr,
+                                       parameters ? mutable_data_of<S>(made.bias) : nullptr};
+    if constexpr (kHasCuda) {
+      if (scope.on_cuda()) {
+        const Tensor workspace = new_workspace(from, shape);
+        return batch_norm_act_backward_cuda(tensors, shape, options, passes,
                                             mutable_data_of<double>(workspace), scope.stream());
       }
     }
-    batch_norm_act_backward_cpu(tensors, shape, options, torch_parallel_for);
+    batch_norm_act_backward_cpu(tensors, shape, options, passes, torch_parallel_for);
   });
-  return {grad_x, grad_weight, grad_bias, grad_residual};
+  return made;
 }
 
-void batch_norm_track(const Tensor& mean, const Tensor& var, int64_t count,
-                      std::optional<double> momentum, Tensor running_mean, Tensor running_var,
-                      OptionalTensor num_batches_tracked) {
+// -> gradients of x, weight, bias and residual, each of which may be empty but the first.
+std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_act_backward(
+    const Tensor& grad, const OptionalTensor& x, const OptionalTensor& y,
+    const OptionalTensor& weight, const OptionalTensor& bias, const Tensor& statistics,
+    const OptionalTensor& residual, const OptionalTensor& mask, int64_t activation,
+    double negative_slope, bool training, double eps, bool parameters, bool to_residual) {
+  const Gradients made =
+      backward({grad, x, y, weight, bias, statistics, residual, mask}, std::nullopt,
+               options_of(activation, negative_slope, training, eps), BatchNormPasses::kBoth,
+               training || parameters, to_residual);
+  return {made.x, made.weight, made.bias, made.residual};
+}
+
+// -> sums of g and of g * (x - mean).
+Tensor batch_norm_backward_sums(const Tensor& grad, const Tensor& x, const OptionalTensor& weight,
+                                const OptionalTensor& bias, const Tensor& statistics,
+                                const OptionalTensor& residual, const OptionalTensor& mask,
+                                int64_t activation, double negative_slope, double eps) {
+  return backward({grad, x, std::nullopt, weight, bias, statistics, residual, mask}, std::nullopt,
+                  options_of(activation, negative_slope, true, eps), BatchNormPasses::kSums, false,
+                  false)
+      .sums;
+}
+
+// From those sums, divided by the count -> gradients of x and residual.
+std::tuple<Tensor, Tensor> batch_norm_backward_apply(
+    const Tensor& grad, const Tensor& x, const OptionalTensor& weight, const OptionalTensor& bias,
+    const Tensor& statistics, const Tensor& sums, const OptionalTensor& residual,
+    const OptionalTensor& mask, int64_t activation, double negative_slope, double eps,
+    bool to_residual) {
+  const Gradients made = backward({grad, x, std::nullopt, weight, bias, statistics, residual, mask},
+                                  sums, options_of(activation, negative_slope, true, eps),
+                                  BatchNormPasses::kInput, false, to_residual);
+  return {made.x, made.residual};
+}
+
+void batch_norm_track(const Tensor& statistics, int64_t count, std::optional<double> momentum,
+                      Tensor running_mean, Tensor running_var, OptionalTensor num_batches_tracked) {
   const ScalarType type = running_mean.scalar_type();
-  STD_TORCH_CHECK(mean.dim() == 1 && count >= 2, "mean must be [C], and count at least 2");
-  const int64_t channels = mean.size(0);
-  for (const Tensor* t : {&mean, &var, static_cast<const Tensor*>(&running_mean),
-                          static_cast<const Tensor*>(&running_var)})
+  STD_TORCH_CHECK(statistics.dim() == 2 && statistics.size(0) == 2 && statistics.is_contiguous() &&
+                      statistics.scalar_type() == ScalarType::Double,
+                  "statistics must be contiguous, [2, C] and float64");
+  const int64_t channels = statistics.size(1);
+  for (const Tensor* t : {&running_mean, &running_var})
     STD_TORCH_CHECK(t->dim() == 1 && t->size(0) == channels && t->is_contiguous() &&
-                        t->get_device_index() == mean.get_device_index(),
-                    "statistics must be contiguous, [C], and on one device");
-  STD_TORCH_CHECK(mean.scalar_type() == ScalarType::Double &&
-                      var.scalar_type() == ScalarType::Double && running_var.scalar_type() == type,
-                  "mean and var must be float64, running_mean and running_var alike");
+                        t->scalar_type() == type &&
+                        t->get_device_index() == statistics.get_device_index(),
+                    "running statistics must be contiguous, [C], alike, and on the device of "
+                    "statistics");
   if (num_batches_tracked.has_value())
     STD_TORCH_CHECK(num_batches_tracked->scalar_type() == ScalarType::Long &&
                         num_batches_tracked->numel() == 1 &&
-                        num_batches_tracked->get_device_index() == mean.get_device_index(),
-                    "num_batches_tracked must be one int64 on the device of mean");
+                        num_batches_tracked->get_device_index() == statistics.get_device_index(),
+                    "num_batches_tracked must be one int64 on the device of statistics");
   STD_TORCH_CHECK(momentum.has_value() ? *momentum >= 0 : num_batches_tracked.has_value(),
                   "momentum must be given and not negative, or num_batches_tracked");
-  const DeviceScope scope(mean);
-  const auto track = [&]<class S>(S) {
+  if (count < 2) return;  // no unbiased variance
+  const DeviceScope scope(statistics);
+  dispatch_float(running_mean, [&]<class S>(S) {
     const BatchNormTracking<S> tracking{
-        data_of<double>(mean),
-        data_of<double>(var),
+        row_of(statistics, 0),
+        row_of(statistics, 1),
         mutable_data_of<S>(running_mean),
         mutable_data_of<S>(running_var),
         num_batches_tracked.has_value() ? mutable_data_of<int64_t>(*num_batches_tracked) : nullptr,
@@ -246,13 +417,32 @@ void batch_norm_track(const Tensor& mean, const Tensor& var, int64_t count,
       if (scope.on_cuda()) return batch_norm_track_cuda(tracking, scope.stream());
     }
     batch_norm_track_cpu(tracking);
-  };
-  dispatch_float(running_mean, track);
+  });
+}
+
+// batch_norm_act and, with running statistics, batch_norm_track in one call.
+std::tuple<Tensor, Tensor, Tensor> batch_norm_act_(
+    const Tensor& x, const OptionalTensor& weight, const OptionalTensor& bias,
+    OptionalTensor running_mean, OptionalTensor running_var, OptionalTensor num_batches_tracked,
+    const OptionalTensor& residual, int64_t activation, double negative_slope,
+    std::optional<double> momentum, double eps, int64_t keep) {
+  STD_TORCH_CHECK(running_mean.has_value() == running_var.has_value(),
+                  "running_mean and running_var must be given together");
+  auto made = batch_norm_act(x, weight, bias, residual, activation, negative_slope, eps, keep);
+  if (running_mean.has_value() && x.numel() > 0)
+    batch_norm_track(std::get<1>(made), x.numel() / x.size(1), momentum, *running_mean,
+                     *running_var, num_batches_tracked);
+  return made;
 }
 
 void add_kernels(torch::stable::detail::StableLibrary& m) {
   m.impl("batch_norm_act", TORCH_BOX(&batch_norm_act));
+  m.impl("batch_norm_act_", TORCH_BOX(&batch_norm_act_));
   m.impl("batch_norm_act_backward", TORCH_BOX(&batch_norm_act_backward));
+  m.impl("batch_norm_moments", TORCH_BOX(&batch_norm_moments));
+  m.impl("batch_norm_apply", TORCH_BOX(&batch_norm_apply));
+  m.impl("batch_norm_backward_sums", TORCH_BOX(&batch_norm_backward_sums));
+  m.impl("batch_norm_backward_apply", TORCH_BOX(&batch_norm_backward_apply));
   m.impl("batch_norm_track", TORCH_BOX(&batch_norm_track));
 }
 
@@ -260,16 +450,33 @@ void add_kernels(torch::stable::detail::StableLibrary& m) {
 
 STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
   m.def(
-      "batch_norm_act(Tensor x, Tensor? weight, Tensor? bias, Tensor? running_mean, "
-      "Tensor? running_var, Tensor? residual, int activation, float negative_slope, "
-      "bool training, float eps) -> (Tensor, Tensor, Tensor)");
+      "batch_norm_act(Tensor x, Tensor? weight, Tensor? bias, Tensor? residual, int activation, "
+      "float negative_slope, float eps, int keep) -> (Tensor, Tensor, Tensor)");
   m.def(
-      "batch_norm_act_backward(Tensor grad, Tensor x, Tensor? weight, Tensor? bias, Tensor mean, "
-      "Tensor var, Tensor? residual, int activation, float negative_slope, bool training, "
-      "float eps) -> (Tensor, Tensor, Tensor, Tensor)");
+      "batch_norm_act_(Tensor x, Tensor? weight, Tensor? bias, Tensor(a!)? running_mean, "
+      "Tensor(b!)? running_var, Tensor(c!)? num_batches_tracked, Tensor? residual, int activation, "
+      "float negative_slope, float? momentum, float eps, int keep) -> (Tensor, Tensor, Tensor)");
   m.def(
-      "batch_norm_track(Tensor mean, Tensor var, int count, float? momentum, "
-      "Tensor(a!) running_mean, Tensor(b!) running_var, Tensor(c!)? num_batches_tracked) -> ()");
+      "batch_norm_act_backward(Tensor grad, Tensor? x, Tensor? y, Tensor? weight, Tensor? bias, "
+      "Tensor statistics, Tensor? residual, Tensor? mask, int activation, float negative_slope, "
+      "bool training, float eps, bool parameters, bool to_residual) "
+      "-> (Tensor, Tensor, Tensor, Tensor)");
+  m.def("batch_norm_moments(Tensor x) -> Tensor");
+  m.def(
+      "batch_norm_apply(Tensor x, Tensor? weight, Tensor? bias, Tensor mean, Tensor var, "
+      "Tensor? residual, int activation, float negative_slope, float eps, int keep) "
+      "-> (Tensor, Tensor, Tensor)");
+  m.def(
+      "batch_norm_backward_sums(Tensor grad, Tensor x, Tensor? weight, Tensor? bias, "
+      "Tensor statistics, Tensor? residual, Tensor? mask, int activation, float negative_slope, "
+      "float eps) -> Tensor");
+  m.def(
+      "batch_norm_backward_apply(Tensor grad, Tensor x, Tensor? weight, Tensor? bias, "
+      "Tensor statistics, Tensor sums, Tensor? residual, Tensor? mask, int activation, "
+      "float negative_slope, float eps, bool to_residual) -> (Tensor, Tensor)");
+  m.def(
+      "batch_norm_track(Tensor statistics, int count, float? momentum, Tensor(a!) running_mean, "
+      "Tensor(b!) running_var, Tensor(c!)? num_batches_tracked) -> ()");
 }
 STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { add_kernels(m); }
 #ifdef SIGHTLINE_CUDA

@@ -14,7 +14,13 @@ from sightline.models.anchors import (
     grid_points,
     kmeans_anchors,
 )
-from sightline.models.batch_norm import BatchNormAct2d, convert_batch_norm
+from sightline.models.batch_norm import (
+    BatchNormAct1d,
+    BatchNormAct2d,
+    BatchNormAct3d,
+    FrozenBatchNormAct2d,
+    convert_batch_norm,
+)
 from sightline.models.create import create_model, list_models
 from sightline.models.detector import AnchorDetector
 from sightline.models.fpn import FPN
@@ -25,7 +31,10 @@ from sightline.models.trunk import LightTrunk
 __all__ = [
     "FPN",
     "AnchorDetector",
+    "BatchNormAct1d",
     "BatchNormAct2d",
+    "BatchNormAct3d",
+    "FrozenBatchNormAct2d",
     "LightTrunk",
     "ResNet",
     "best_possible_recall",

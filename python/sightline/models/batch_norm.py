@@ -8,18 +8,8 @@ from torch import Tensor, nn
 from sightline.ops import batch_norm_act
 
 
-class BatchNormAct2d(nn.BatchNorm2d):
-    """Batch norm over `[B, C, H, W]`, then an optional residual, then an activation, in one op.
-
-    Args:
-        num_features, eps, momentum, affine, track_running_stats, device, dtype: as those of
-            `torch.nn.BatchNorm2d`, whose state dict it shares in both directions.
-        activation: None, "relu", "leaky_relu" or "silu".
-        negative_slope: of "leaky_relu".
-
-    Being an `nn.BatchNorm2d`, it is found by code that freezes or resets batch norms; for the same
-    reason `nn.SyncBatchNorm.convert_sync_batchnorm` would replace it, and drop the activation.
-    """
+class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
+    """What the three modules share; each is also the `nn.BatchNorm` of its dimension."""
 
     def __init__(
         self,
@@ -33,16 +23,34 @@ class BatchNormAct2d(nn.BatchNorm2d):
         *,
         activation: str | None = "relu",
         negative_slope: float = 0.01,
+        save: str = "input",
+        ghost_batches: int = 1,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        if ghost_batches < 1:
+            raise ValueError(f"`ghost_batches` must be >= 1, got {ghost_batches}")
         self.activation = activation
         self.negative_slope = negative_slope
+        self.save = save
+        self.ghost_batches = ghost_batches
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """`[B, C, H, W]` and a residual of that shape, or None -> `[B, C, H, W]`."""
+        """x of shape [B, C, ...] and a residual of that shape, or None -> shape of x."""
         self._check_input_dim(x)
+        groups = self.ghost_batches
+        if groups == 1 or not self.training:
+            return self._normalize(x, residual)
+        if x.shape[0] % groups:
+            raise ValueError(
+                f"`x` must hold a multiple of ghost_batches={groups} samples, got {x.shape[0]}"
+            )
+        residuals = [None] * groups if residual is None else residual.chunk(groups)
+        return torch.cat([self._normalize(a, b) for a, b in zip(x.chunk(groups), residuals)])
+
+    def _normalize(self, x: Tensor, residual: Tensor | None) -> Tensor:
         tracking = self.training and self.track_running_stats
         known = self.running_mean is not None and (tracking or not self.training)
+        training = self.training or self.running_mean is None
         return batch_norm_act(
             x,
             self.weight,
@@ -52,15 +60,101 @@ class BatchNormAct2d(nn.BatchNorm2d):
             residual=residual,
             activation=self.activation,
             negative_slope=self.negative_slope,
-            training=self.training or self.running_mean is None,
+            training=training,
             momentum=self.momentum,
             eps=self.eps,
             num_batches_tracked=self.num_batches_tracked if tracking else None,
+            save=self.save if training else "input",
         )
 
     def extra_repr(self) -> str:
         slope = f", negative_slope={self.negative_slope}" * (self.activation == "leaky_relu")
-        return f"{super().extra_repr()}, activation={self.activation!r}{slope}"
+        ghosts = f", ghost_batches={self.ghost_batches}" * (self.ghost_batches > 1)
+        save = f", save={self.save!r}" * (self.save != "input")
+        return f"{super().extra_repr()}, activation={self.activation!r}{slope}{save}{ghosts}"
+
+
+class BatchNormAct1d(_BatchNormAct, nn.BatchNorm1d):
+    """`BatchNormAct2d` over `[B, C]` or `[B, C, L]`."""
+
+
+class BatchNormAct2d(_BatchNormAct, nn.BatchNorm2d):
+    """Batch norm over `[B, C, H, W]`, then an optional residual, then an activation, in one op.
+
+    Args:
+        num_features, eps, momentum, affine, track_running_stats, device, dtype: as those of
+            `torch.nn.BatchNorm2d`, whose state dict it shares in both directions.
+        activation: None, "relu", "leaky_relu" or "silu".
+        negative_slope: of "leaky_relu".
+        save: "input", or "output" to keep nothing but the result for the backward pass, as in
+            `sightline.ops.batch_norm_act`.
+        ghost_batches: in training the batch is cut into so many groups of neighbours, each with
+            statistics of its own, which the running ones take in one after the other (Hoffer et
+            al., "Train longer, generalize better", NeurIPS 2017).
+
+    Being an `nn.BatchNorm2d`, it is found by code that freezes or resets batch norms; for the same
+    reason `nn.SyncBatchNorm.convert_sync_batchnorm` would replace it, and drop the activation.
+    """
+
+
+class BatchNormAct3d(_BatchNormAct, nn.BatchNorm3d):
+    """`BatchNormAct2d` over `[B, C, D, H, W]`."""
+
+
+class FrozenBatchNormAct2d(nn.Module):
+    """Batch norm whose statistics and parameters are constants, and its activation, in one op.
+
+    For x of shape [B, C, H, W]. Gradients reach x and the residual alone, and nothing is kept for
+    them but the result (x, for "silu"). Loads the state dict of an `nn.BatchNorm2d`, of which
+    `num_batches_tracked` is passed over.
+
+    Args:
+        num_features: channels.
+        eps: added to the variance.
+        activation: None, "relu", "leaky_relu" or "silu".
+        negative_slope: of "leaky_relu".
+    """
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        *,
+        activation: str | None = "relu",
+        negative_slope: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.num_features, self.eps = num_features, eps
+        self.activation, self.negative_slope = activation, negative_slope
+        for name, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
+            self.register_buffer(name, torch.full((num_features,), float(value)))
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """`[B, C, H, W]` and a residual of that shape, or None -> `[B, C, H, W]`."""
+        return batch_norm_act(
+            x,
+            self.weight,
+            self.bias,
+            self.running_mean,
+            self.running_var,
+            residual=residual,
+            activation=self.activation,
+            negative_slope=self.negative_slope,
+            training=False,
+            eps=self.eps,
+        )
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        state_dict.pop(prefix + "num_batches_tracked", None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, activation={self.activation!r}"
 
 
 def convert_batch_norm(model: nn.Module) -> nn.Module:

@@ -1,5 +1,6 @@
 """What torch must know of batch norm beyond its kernels."""
 
+import math
 from typing import Any
 
 import torch
@@ -10,6 +11,223 @@ from ._rules_torch import register_fake
 
 _ops = torch.ops.sightline
 _STATISTICS = torch.float64
+_RELU, _LEAKY_RELU, _SILU = 1, 2, 3
+# What the backward pass starts from beside the statistics.
+INPUT, MASK, OUTPUT, SIGN = range(4)
+
+_train = _ops.batch_norm_act_.default
+_apply = _ops.batch_norm_apply.default
+_gradients = _ops.batch_norm_act_backward.default
+
+
+class _BatchNormAct(torch.autograd.Function):
+    """The ops with their gradients, for eager calls: less of a detour than the registered rule."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, residual, running, settings):
+        y, statistics, mask = call(x, weight, bias, residual, running, settings)
+        _save(ctx, (x, weight, bias, residual), y, statistics, mask, settings)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        return *_backward(ctx, grad), None, None
+
+
+def call(x, weight, bias, residual, running, settings):
+    """-> y, statistics, mask, without gradients; running statistics are updated in training.
+
+    running: running_mean, running_var, num_batches_tracked, momentum.
+    settings: code of the activation, negative_slope, training, eps, what is kept.
+    """
+    code, slope, training, eps, keep = settings
+    mean, var, tracked, momentum = running
+    if not training:
+        return _apply(x, weight, bias, mean, var, residual, code, slope, eps, keep)
+    return _train(x, weight, bias, mean, var, tracked, residual, code, slope, momentum, eps, keep)
+
+
+def run(x, weight, bias, residual, running, numbers, save):
+    """The public function behind its checks; numbers: settings of call() but what is kept."""
+    code, slope, training, _ = numbers
+    inputs = (x, weight, bias, residual)
+    wanted = torch.is_grad_enabled() and (
+        x.requires_grad
+        or (weight is not None and weight.requires_grad)
+        or (bias is not None and bias.requires_grad)
+        or (residual is not None and residual.requires_grad)
+    )
+    if not wanted:
+        keep = OUTPUT if save == "output" else INPUT
+    elif save == "output":
+        keep = OUTPUT
+    else:
+        parameters = training or any(t is not None and t.requires_grad for t in (weight, bias))
+        keep = _kept(code, slope, residual is not None, parameters)
+    settings = (*numbers, keep)
+    if torch.compiler.is_compiling():
+        return _functional(*inputs, running, settings)
+    if wanted:
+        return _BatchNormAct.apply(*inputs, running, settings)
+    return call(*inputs, running, settings)[0]
+
+
+def _kept(code, slope, has_residual, parameters):
+    kinked = code in (_RELU, _LEAKY_RELU)
+    if not parameters and (code == 0 or (kinked and slope >= 0)):
+        return SIGN
+    return MASK if kinked and has_residual else INPUT
+
+
+def _functional(x, weight, bias, residual, running, settings):
+    code, slope, training, eps, keep = settings
+    mean, var, tracked, momentum = running
+    if not training:
+        return _ops.batch_norm_apply(x, weight, bias, mean, var, residual, code, slope, eps, keep)[
+            0
+        ]
+    y, statistics, _ = _ops.batch_norm_act(x, weight, bias, residual, code, slope, eps, keep)
+    if mean is not None and x.numel() != 0:
+        with torch.no_grad():
+            count = x.numel() // x.shape[1]
+            _ops.batch_norm_track(statistics, count, momentum, mean, var, tracked)
+    return y
+
+
+def _save(ctx: Any, inputs: Any, y: Any, statistics: Any, mask: Any, settings: Any) -> None:
+    x, weight, bias, residual = inputs
+    code, *_, keep = settings
+    ctx.settings = settings
+    ctx.needs = [t is not None and t.requires_grad for t in inputs]
+    ctx.save_for_backward(
+        x if keep in (INPUT, MASK) else None,
+        y if keep == OUTPUT or (keep == SIGN and code) else None,
+        weight,
+        bias,
+        statistics,
+        residual if code == _SILU else None,
+        mask if keep == MASK else None,
+    )
+
+
+def _backward(ctx, grad):
+    """Gradients by x, weight, bias and residual."""
+    x, y, weight, bias, statistics, residual, mask = ctx.saved_tensors
+    code, slope, training, eps, _ = ctx.settings
+    _, needs_weight, needs_bias, needs_residual = ctx.needs
+    if torch.is_grad_enabled() and any(
+        t is not None and t.requires_grad for t in (grad, x, y, weight, bias, residual)
+    ):
+        return _differentiable_backward(ctx, grad)
+    if x is None and y is None:
+        x = grad  # the gradient of an affine map does not ask where
+    grad_x, grad_weight, grad_bias, grad_residual = _gradients(
+        grad, x, y, weight, bias, statistics, residual, mask, code, slope, training, eps,
+        needs_weight or needs_bias, needs_residual and code != 0,
+    )  # fmt: skip
+    return (
+        grad_x,
+        grad_weight if needs_weight else None,
+        grad_bias if needs_bias else None,
+        (grad_residual if code else grad) if needs_residual else None,
+    )
+
+
+def _differentiable_backward(ctx, grad):
+    """The gradients from torch's own operations, where they are to be differentiated again."""
+    x, y, weight, bias, statistics, residual, mask = ctx.saved_tensors
+    code, slope, training, eps, keep = ctx.settings
+    needs_residual = ctx.needs[3]
+    if keep == OUTPUT:
+        raise RuntimeError(
+            'save="output" keeps no input, which gradients of gradients start from: '
+            'use save="input" where create_graph=True'
+        )
+    if keep in (MASK, SIGN) and code:
+        positive = y > 0 if mask is None else unpack_mask(mask, x)
+        grad = torch.where(positive, grad, grad * slope if code == _LEAKY_RELU else 0)
+        code = 0
+    if x is None:  # and weight is a constant
+        invstd = (statistics[1] + eps).rsqrt()
+        scale = invstd if weight is None else weight * invstd
+        along = (1, -1) + (1,) * (grad.dim() - 2)
+        return grad * scale.to(grad.dtype).view(along), None, None, grad if needs_residual else None
+    inputs = (x, weight, bias, residual)
+    # Aliases, so that an input that depends on another one does not count that one's share.
+    aliases = [None if t is None else t.view_as(t) for t in inputs]
+    wanted = [t for t in aliases if t is not None and t.requires_grad]
+    u = _composed(aliases, statistics, code, slope, training, eps)
+    found = iter(torch.autograd.grad(u, wanted, grad, create_graph=True) if wanted else ())
+    grads = [next(found) if t is not None and t.requires_grad else None for t in aliases]
+    if residual is None and needs_residual:
+        grads[3] = grad
+    return tuple(grads)
+
+
+def _composed(inputs, statistics, activation, negative_slope, training, eps):
+    x, weight, bias, residual = inputs
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    if training:
+        others = [dim for dim in range(x.dim()) if dim != 1]
+        var, mean = torch.var_mean(wide, others, correction=0)
+    else:
+        mean, var = statistics.unbind()
+    along = (1, -1) + (1,) * (x.dim() - 2)
+    invstd = (var + eps).rsqrt()
+    scale = (invstd if weight is None else weight * invstd).to(wide.dtype)
+    u = scale.view(along) * (wide - mean.to(wide.dtype).view(along))
+    if bias is not None:
+        u = u + bias.view(along)
+    if residual is not None:
+        u = u + residual
+    if activation == _RELU:
+        u = F.relu(u)
+    elif activation == _LEAKY_RELU:
+        u = F.leaky_relu(u, negative_slope)
+    elif activation == _SILU:
+        u = F.silu(u)
+    return u.to(x.dtype)
+
+
+# --- the mask of csrc/batch_norm/batch_norm.h ---
+
+_NARROW_ROW = 64
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    """Whether the kernels read x as [positions, channels]."""
+    if x.dim() == 2 or all(size == 1 for size in x.shape[2:]):
+        return True
+    return not x.is_contiguous() and x.movedim(1, -1).is_contiguous()
+
+
+def _mask_rows(x: Tensor) -> tuple[int, int]:
+    """How many rows of bits there are, each from a byte on, and how many bits they have."""
+    batch, channels, *sizes = x.shape
+    length = math.prod(sizes)
+    if not _is_channels_last(x):
+        return batch * channels, length
+    if channels < _NARROW_ROW:
+        return 1, batch * length * channels
+    return batch * length, channels
+
+
+def _mask_bytes(x: Tensor) -> int:
+    rows, bits = _mask_rows(x)
+    return rows * ((bits + 7) // 8)
+
+
+def unpack_mask(mask: Tensor, x: Tensor) -> Tensor:
+    """Bool, as x: where what the activation was applied to is above zero."""
+    rows, bits = _mask_rows(x)
+    places = torch.arange(8, device=mask.device, dtype=torch.uint8)
+    flat = (mask.view(rows, -1, 1) >> places & 1).view(rows, -1)[:, :bits].bool()
+    if _is_channels_last(x):
+        return flat.reshape(x.movedim(1, -1).shape).movedim(-1, 1)
+    return flat.reshape(x.shape)
+
+
+# --- rules ---
 
 
 def _like(x: Tensor) -> Tensor:
@@ -19,94 +237,70 @@ def _like(x: Tensor) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-def _fake(x, *_inputs):
-    channels = x.shape[1]
-    mean, var = (x.new_empty(channels, dtype=_STATISTICS) for _ in range(2))
-    return _like(x), mean, var
+def _pairs(x: Tensor) -> Tensor:
+    return x.new_empty((2, x.shape[1]), dtype=_STATISTICS)
 
 
-def _fake_backward(grad, x, weight, bias, mean, var, residual, *_numbers):
+def _mask(x: Tensor, keep: int) -> Tensor:
+    return x.new_empty(_mask_bytes(_like(x)) if keep == MASK else 0, dtype=torch.uint8)
+
+
+def _fake(x, *inputs):
+    return _like(x), _pairs(x), _mask(x, inputs[-1])
+
+
+def _fake_backward(
+    grad, x, y, weight, bias, statistics, residual, mask, activation, negative_slope, training, eps,
+    parameters, to_residual,
+):  # fmt: skip
+    x = y if x is None else x
     wide = torch.promote_types(x.dtype, torch.float32)
-    grad_weight, grad_bias = (x.new_empty(x.shape[1], dtype=wide) for _ in range(2))
-    return _like(x), grad_weight, grad_bias, x.new_empty(0) if residual is None else _like(x)
-
-
-def _fake_track(*_inputs):
-    return None
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    x, weight, bias, _, _, residual, *ctx.numbers = inputs
-    _, mean, var = output
-    ctx.mark_non_differentiable(mean, var)
-    activation = ctx.numbers[0]
-    # Without an activation the residual's value does not matter.
-    ctx.save_for_backward(x, weight, bias, mean, var, residual if activation else None)
-
-
-def _backward(ctx: Any, grad: Tensor, _mean: Any, _var: Any) -> tuple[Any, ...]:
-    x, weight, bias, mean, var, residual = ctx.saved_tensors
-    inputs = (x, weight, bias, residual)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (grad, *inputs)):
-        grads = _differentiable_backward(grad, inputs, mean, var, ctx.numbers)
+    if training or parameters:
+        grad_weight, grad_bias = (x.new_empty(x.shape[1], dtype=wide) for _ in range(2))
     else:
-        grads = _ops.batch_norm_act_backward(
-            grad, x, weight, bias, mean, var, residual, *ctx.numbers
-        )
-    grad_x, grad_weight, grad_bias, grad_residual = grads
-    return (
-        grad_x,
-        None if weight is None else grad_weight,
-        None if bias is None else grad_bias,
-        None,
-        None,
-        grad_residual if residual is not None else grad if ctx.needs_input_grad[5] else None,
-        *(None for _ in ctx.numbers),
-    )
+        grad_weight, grad_bias = (x.new_empty(0) for _ in range(2))
+    return _like(x), grad_weight, grad_bias, _like(x) if to_residual else x.new_empty(0)
 
 
-def _differentiable_backward(
-    grad: Tensor,
-    inputs: tuple[Tensor | None, ...],
-    mean: Tensor,
-    var: Tensor,
-    numbers: list[Any],
-) -> list[Tensor | None]:
-    """The gradients from torch's own operations, where they are to be differentiated again."""
-    # Aliases, so that an input that depends on another one does not count that one's share.
-    aliases = [None if t is None else t.view_as(t) for t in inputs]
-    wanted = [t for t in aliases if t is not None and t.requires_grad]
-    x, weight, bias, residual = aliases
-    y = _composed(x, weight, bias, residual, mean, var, *numbers)
-    found = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
-    return [next(found) if t is not None and t.requires_grad else None for t in aliases]
+def _fake_backward_apply(grad, x, *inputs):
+    return _like(x), _like(x) if inputs[-1] else x.new_empty(0)
 
 
-def _composed(x, weight, bias, residual, mean, var, activation, negative_slope, training, eps):
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    if training:
-        others = [dim for dim in range(x.dim()) if dim != 1]
-        var, mean = torch.var_mean(wide, others, correction=0)
-    along = (1, -1) + (1,) * (x.dim() - 2)
-    invstd = (var + eps).rsqrt()
-    scale = (invstd if weight is None else weight * invstd).to(wide.dtype)
-    u = scale.view(along) * (wide - mean.to(wide.dtype).view(along))
-    if bias is not None:
-        u = u + bias.view(along)
-    if residual is not None:
-        u = u + residual
-    if activation == 1:
-        u = F.relu(u)
-    elif activation == 2:
-        u = F.leaky_relu(u, negative_slope)
-    elif activation == 3:
-        u = F.silu(u)
-    return u.to(x.dtype)
+def _setup_train(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    *tensors, code, slope, eps, keep = inputs
+    ctx.mark_non_differentiable(*output[1:])
+    y, statistics, mask = output
+    _save(ctx, tensors, y, statistics, mask, (code, slope, True, eps, keep))
+
+
+def _setup_apply(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    x, weight, bias, _, _, residual, code, slope, eps, keep = inputs
+    ctx.mark_non_differentiable(*output[1:])
+    y, statistics, mask = output
+    settings = (code, slope, False, eps, keep)
+    _save(ctx, (x, weight, bias, residual), y, statistics, mask, settings)
+
+
+def _backward_train(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
+    return *_backward(ctx, grad), None, None, None, None
+
+
+def _backward_apply(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
+    grad_x, grad_weight, grad_bias, grad_residual = _backward(ctx, grad)
+    return grad_x, grad_weight, grad_bias, None, None, grad_residual, None, None, None, None
 
 
 register_fake("batch_norm_act", _fake)
+register_fake("batch_norm_act_", _fake)
+register_fake("batch_norm_apply", _fake)
 register_fake("batch_norm_act_backward", _fake_backward)
-register_fake("batch_norm_track", _fake_track)
+register_fake("batch_norm_moments", _pairs)
+register_fake("batch_norm_backward_sums", lambda grad, x, *_: _pairs(x))
+register_fake("batch_norm_backward_apply", _fake_backward_apply)
+register_fake("batch_norm_track", lambda *_: None)
 torch.library.register_autograd(
-    "sightline::batch_norm_act", _backward, setup_context=_setup_context
+    "sightline::batch_norm_act", _backward_train, setup_context=_setup_train
+)
+torch.library.register_autograd(
+    "sightline::batch_norm_apply", _backward_apply, setup_context=_setup_apply
 )

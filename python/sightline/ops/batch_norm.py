@@ -5,14 +5,26 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import backend, check_choice, check_fraction, has_torch_ops, is_tensor, torch
+from sightline import _numpy
+
+from ._arguments import (
+    _devices,
+    backend,
+    check_choice,
+    check_fraction,
+    has_torch_ops,
+    is_tensor,
+    torch,
+)
 
 if has_torch_ops():
-    from . import _batch_norm_torch  # noqa: F401  registers the rules
+    from . import _batch_norm_torch
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
+_FLOATS = () if torch is None else (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 ACTIVATIONS = (None, "relu", "leaky_relu", "silu")  # in the order of csrc/batch_norm/activation.h
+_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 
 
 def batch_norm_act(
@@ -30,6 +42,7 @@ def batch_norm_act(
     eps: float = 1e-5,
     num_batches_tracked: Array | None = None,
     save: str = "input",
+    allow_single_value: bool = False,
 ) -> Array:
     """act(weight * (x - mean) / sqrt(var + eps) + bias + residual), a mean and var per channel.
 
@@ -51,8 +64,16 @@ def batch_norm_act(
             batches, which needs `num_batches_tracked`.
         eps: added to the variance.
         num_batches_tracked: int64 scalar, incremented when running statistics are updated.
-        save: what the backward pass starts from. Only "input" in this version: x is kept, and
-            `residual` where there is an activation; neither y nor a mask is.
+        save: what the backward pass starts from. "input": x, and for "silu" the residual; for the
+            other activations one bit an element where there is a residual. "output": nothing
+            but the result, for a None or "leaky_relu" activation in training without a residual.
+            x is then found again with a relative error of the last bit of the result times
+            |bias / weight|, so that |weight| must be at least 2^-12 (float64 2^-20, float16 2^-6)
+            and |bias| / 2^12 (float64 2^20, float16 2^4, bfloat16 2^3). A smaller one, such as
+            an initial 0, is an error on the CPU; on CUDA, where an error would wait for the
+            device, the gradients of its channel are NaN.
+        allow_single_value: one value a channel in training gives `bias` (the variance is 0) and
+            leaves the running statistics alone, rather than a ValueError.
 
     Returns:
         Shape, dtype and layout of x (arrays: C order).
@@ -60,14 +81,17 @@ def batch_norm_act(
     Raises:
         ValueError: a wrong shape, device or setting; one value a channel in training; no running
             statistics in inference. TypeError: a wrong dtype, a mixture of tensors and arrays.
+            RuntimeError: a weight too small for save="output".
 
     Half types are computed in float32, statistics are merged in float64: with a mean 10^4 times the
-    deviation, the variance is right to 1e-6. The bits do not depend on the number of threads.
+    deviation, the variance is right to 1e-7. The bits do not depend on the number of threads.
     An empty x gives an empty result and leaves the running statistics alone. NaN and infinity
     spread to their channel in training.
 
-    Differentiable by x, weight, bias and residual, in training and inference; the gradients can be
-    differentiated again, at the cost of torch's own operations. Arrays: forward only.
+    Differentiable by x, weight, bias and residual, in training and inference. Where neither weight
+    nor bias wants a gradient, inference keeps nothing but its result (x, for "silu"). With
+    save="input" the gradients can be differentiated again, any number of times, at the cost of
+    torch's own operations. Forward-mode derivatives raise. Arrays: forward only.
 
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015; moments as in Chan, Golub and
     LeVeque, "Algorithms for Computing the Sample Variance", 1983.
@@ -78,37 +102,66 @@ def batch_norm_act(
     array([[0.],
            [1.]])
     """
-    native = backend(
-        x=x,
-        weight=weight,
-        bias=bias,
-        running_mean=running_mean,
-        running_var=running_var,
-        residual=residual,
-        num_batches_tracked=num_batches_tracked,
+    plain = is_tensor(x) and _is_plain(x, weight, bias, running_mean, running_var, residual)
+    if not plain:
+        backend(
+            x=x,
+            weight=weight,
+            bias=bias,
+            running_mean=running_mean,
+            running_var=running_var,
+            residual=residual,
+            num_batches_tracked=num_batches_tracked,
+        )
+    code = _check_settings(activation, negative_slope, eps, save, residual, training)
+    if not plain:
+        _check_shapes(x, weight, bias, running_mean, running_var, residual)
+    updates = _check_statistics(
+        x, running_mean, running_var, training, momentum, num_batches_tracked, allow_single_value
     )
-    check_choice("activation", activation, ACTIVATIONS)
-    if save != "input":
-        raise ValueError(f'`save` must be "input", all there is in this version, got {save!r}')
-    if not eps >= 0:
-        raise ValueError(f"`eps` must be >= 0, got {eps}")
-    _check_shapes(x, weight, bias, running_mean, running_var, residual)
-    _check_statistics(x, running_mean, running_var, training, momentum, num_batches_tracked)
-    numbers = (ACTIVATIONS.index(activation), float(negative_slope), bool(training), float(eps))
-    run = _on_tensors if is_tensor(x) else _on_arrays
-    statistics = (running_mean, running_var)
-    y, mean, var = run(native, x, weight, bias, *statistics, residual, numbers)
-    if training and running_mean is not None and 0 not in x.shape:
-        track = _track_tensors if is_tensor(x) else _track_arrays
+    numbers = (code, float(negative_slope), bool(training), float(eps))
+    if is_tensor(x):
+        kept = (running_mean, running_var) if updates or not training else (None, None)
+        running = (*kept, num_batches_tracked if updates else None, momentum)
+        run = _batch_norm_torch.run if plain else _convert_and_run
+        return run(x, weight, bias, residual, running, numbers, save)
+    y, mean, var = _on_arrays(x, weight, bias, running_mean, running_var, residual, numbers)
+    if updates:
         count = math.prod(x.shape) // x.shape[1]
-        track(native, mean, var, count, momentum, *statistics, num_batches_tracked)
+        _track_arrays(mean, var, count, momentum, running_mean, running_var, num_batches_tracked)
     return y
 
 
-def _on_tensors(native, x, weight, bias, running_mean, running_var, residual, numbers):
+def _is_plain(x, weight, bias, running_mean, running_var, residual):
+    """Whether all tensors are as the kernels take them, as in most calls: told in 2 us."""
+    shape, device, dtype = x.shape, x.device, x.dtype
+    if len(shape) < 2 or dtype not in _FLOATS or device.type not in _devices:
+        return False
+    wide = torch.float64 if dtype is torch.float64 else torch.float32
+    channels = shape[1]
+    for t in (weight, bias, running_mean, running_var):
+        if t is not None and not (
+            is_tensor(t)
+            and t.dtype is wide
+            and t.dim() == 1
+            and t.shape[0] == channels
+            and t.device == device
+            and t.is_contiguous()
+        ):
+            return False
+    return residual is None or (
+        is_tensor(residual)
+        and residual.dtype is dtype
+        and residual.shape == shape
+        and residual.device == device
+    )
+
+
+def _convert_and_run(x, weight, bias, residual, running, numbers, save):
     if not x.dtype.is_floating_point or x.element_size() == 1:
         raise TypeError(f"`x` must be float16, bfloat16, float32 or float64, got {x.dtype}")
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    running_mean, running_var, tracked, momentum = running
     named = {
         "weight": weight,
         "bias": bias,
@@ -123,23 +176,25 @@ def _on_tensors(native, x, weight, bias, running_mean, running_var, residual, nu
         if not torch.is_autocast_enabled(x.device.type):
             raise TypeError(f"`residual` must be {x.dtype} as `x` is, got {residual.dtype}")
         residual = residual.to(x.dtype)
-    weight, bias = (t if t is None or t.dtype == wide else t.to(wide) for t in (weight, bias))
-    statistics = (None, None) if numbers[2] else (running_mean, running_var)
-    return native.batch_norm_act(x, weight, bias, *statistics, residual, *numbers)
+    if weight is not None:
+        weight = weight.to(wide).contiguous()
+    if bias is not None:
+        bias = bias.to(wide).contiguous()
+    if running_mean is None:
+        return _batch_norm_torch.run(x, weight, bias, residual, running, numbers, save)
+    # The kernels update running statistics of the computing type where they lie.
+    wide_mean, wide_var = (t.detach().to(wide).contiguous() for t in (running_mean, running_var))
+    running = (wide_mean, wide_var, tracked, momentum)
+    y = _batch_norm_torch.run(x, weight, bias, residual, running, numbers, save)
+    training = numbers[2]
+    if training and (running_mean.dtype != wide or not running_mean.is_contiguous()):
+        running_mean.detach().copy_(wide_mean)
+    if training and (running_var.dtype != wide or not running_var.is_contiguous()):
+        running_var.detach().copy_(wide_var)
+    return y
 
 
-def _track_tensors(native, mean, var, count, momentum, running_mean, running_var, tracked):
-    with torch.no_grad():
-        if running_mean.dtype in (torch.float32, torch.float64):
-            native.batch_norm_track(mean, var, count, momentum, running_mean, running_var, tracked)
-            return
-        wide = running_mean.float(), running_var.float()
-        native.batch_norm_track(mean, var, count, momentum, *wide, tracked)
-        running_mean.copy_(wide[0])
-        running_var.copy_(wide[1])
-
-
-def _on_arrays(native, x, weight, bias, running_mean, running_var, residual, numbers):
+def _on_arrays(x, weight, bias, running_mean, running_var, residual, numbers):
     if x.dtype.kind not in "fiu" or x.dtype.itemsize > 8:
         raise TypeError(f"`x` must be float16, float32, float64 or integers, got {x.dtype}")
     stored = x.dtype.newbyteorder("=") if x.dtype.kind == "f" else np.dtype(np.float32)
@@ -155,6 +210,7 @@ def _on_arrays(native, x, weight, bias, running_mean, running_var, residual, num
     def per_channel(values, dtype):
         return None if values is None else np.ascontiguousarray(values, dtype)
 
+    native: Any = _numpy
     y, mean, var = native.batch_norm_act(
         elements(x),
         per_channel(weight, wide),
@@ -167,13 +223,34 @@ def _on_arrays(native, x, weight, bias, running_mean, running_var, residual, num
     return y.view(stored).reshape(x.shape), mean, var
 
 
-def _track_arrays(_native, mean, var, count, momentum, running_mean, running_var, tracked):
+def _track_arrays(mean, var, count, momentum, running_mean, running_var, tracked):
     if tracked is not None:
         tracked += 1
     factor = 1 / float(tracked) if momentum is None else momentum
     unbiased = count / (count - 1)
     running_mean[...] = running_mean + factor * (mean - running_mean)
     running_var[...] = running_var + factor * (var * unbiased - running_var)
+
+
+def _check_settings(activation, negative_slope, eps, save, residual, training):
+    """The code of the activation."""
+    code = _CODES.get(activation)
+    if code is None:
+        check_choice("activation", activation, ACTIVATIONS)
+    if not eps >= 0:
+        raise ValueError(f"`eps` must be >= 0, got {eps}")
+    if save == "input":
+        return code
+    check_choice("save", save, ("input", "output"))
+    invertible = activation is None or (activation == "leaky_relu" and negative_slope > 0)
+    if not invertible or residual is not None or not training:
+        raise ValueError(
+            'save="output" finds x again from the output: it needs training=True, no `residual`, '
+            'and activation None, or "leaky_relu" with a `negative_slope` > 0; got '
+            f"training={training}, activation={activation!r}, negative_slope={negative_slope}"
+            + ("" if residual is None else " and a `residual`")
+        )
+    return code
 
 
 def _check_shapes(x, weight, bias, running_mean, running_var, residual):
@@ -198,7 +275,10 @@ def _check_shapes(x, weight, bias, running_mean, running_var, residual):
         )
 
 
-def _check_statistics(x, running_mean, running_var, training, momentum, num_batches_tracked):
+def _check_statistics(
+    x, running_mean, running_var, training, momentum, num_batches_tracked, allow_single_value
+):
+    """Whether running statistics are to be updated."""
     if (running_mean is None) != (running_var is None):
         raise ValueError("`running_mean` and `running_var` must be given together, or both None")
     if not training:
@@ -207,11 +287,13 @@ def _check_statistics(x, running_mean, running_var, training, momentum, num_batc
                 "`running_mean` and `running_var` must be given with training=False: there are no "
                 "other statistics to use"
             )
-        return
-    if 0 not in x.shape and math.prod(x.shape) == x.shape[1]:
+        return False
+    numbers = x.numel() if is_tensor(x) else x.size
+    single = numbers != 0 and numbers == x.shape[1]
+    if single and not allow_single_value:
         raise ValueError(
             f"Expected more than 1 value per channel when training, got `x` of shape "
-            f"{list(x.shape)}: use a larger batch, or training=False"
+            f"{list(x.shape)}: use a larger batch, training=False, or allow_single_value=True"
         )
     if momentum is not None:
         check_fraction("momentum", momentum)
@@ -220,3 +302,4 @@ def _check_statistics(x, running_mean, running_var, training, momentum, num_batc
             "`num_batches_tracked` must be given with momentum=None: the average over all batches "
             "needs their number"
         )
+    return running_mean is not None and numbers != 0 and not single

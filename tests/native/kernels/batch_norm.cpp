@@ -26,6 +26,19 @@ void require_close(double got, double expected, double tolerance, const char* wh
           got, ", expected ", expected);
 }
 
+double activate(const BatchNormOptions& options, double u) {
+  double y = 0;
+  dispatch_activation(options.activation,
+                      [&]<class Act>(Act) { y = Act::value(u, options.negative_slope); });
+  return y;
+}
+double activation_gradient(const BatchNormOptions& options, double grad, double u) {
+  double g = 0;
+  dispatch_activation(options.activation,
+                      [&]<class Act>(Act) { g = Act::gradient(grad, u, options.negative_slope); });
+  return g;
+}
+
 template <class T>
 void check_batch_norm(Random& random) {
   using C = Compute<T>;
@@ -51,14 +64,50 @@ void check_batch_norm(Random& random) {
   const T* added = adds ? residual.data() : nullptr;
   const C *w = scales ? weight.data() : nullptr, *b = scales ? bias.data() : nullptr;
 
-  batch_norm_act_cpu<T>({x.data(), added, w, b, mean.data(), var.data(), y.data()}, shape, options,
-                        Parallel(random));
-  // The backward pass needs the residual only to find where the activation bends.
+  // The backward pass needs the residual only to find where the activation bends: SiLU everywhere,
+  // those with a kink by a bit.
   const bool kept = adds && options.activation != Activation::kNone;
+  const bool masks = kept && options.activation != Activation::kSilu;
+  const Buffer<uint8_t> mask(masks ? batch_norm_mask_bytes(shape) : 0);
+  uint8_t* const bits = masks ? mask.data() : nullptr;
+  batch_norm_act_cpu<T>({x.data(), added, w, b, mean.data(), var.data(), y.data(), bits}, shape,
+                        options, Parallel(random));
   batch_norm_act_backward_cpu<T>(
-      {grad.data(), x.data(), kept ? added : nullptr, w, b, mean.data(), var.data(), grad_x.data(),
-       grad_weight.data(), grad_bias.data(), kept ? grad_residual.data() : nullptr},
-      shape, options, Parallel(random));
+      {grad.data(), x.data(), nullptr, kept && !masks ? added : nullptr, bits, w, b, mean.data(),
+       var.data(), nullptr, nullptr, grad_x.data(), kept ? grad_residual.data() : nullptr,
+       grad_weight.data(), grad_bias.data()},
+      shape, options, BatchNormPasses::kBoth, Parallel(random));
+  // In two steps, as the synchronised form does.
+  const Buffer<double> moments(2 * shape.channels), sums(2 * shape.channels);
+  const Buffer<T> again(n);
+  if (options.training) {
+    double* const m2 = moments.data() + shape.channels;
+    batch_norm_moments_cpu<T>(x.data(), shape, moments.data(), m2, Parallel(random));
+    for (int64_t c = 0; c < shape.channels; ++c) {
+      require_close(moments[c], mean[c], 1e-12, "mean alone", c);
+      require_close(m2[c] / double(shape.count()), var[c], 1e-9, "m2 alone", c);
+    }
+  }
+  const BatchNormBackward<T> alone{grad.data(),
+                                   x.data(),
+                                   nullptr,
+                                   kept && !masks ? added : nullptr,
+                                   bits,
+                                   w,
+                                   b,
+                                   mean.data(),
+                                   var.data(),
+                                   sums.data(),
+                                   sums.data() + shape.channels,
+                                   again.data(),
+                                   nullptr,
+                                   nullptr,
+                                   nullptr};
+  batch_norm_act_backward_cpu<T>(alone, shape, options, BatchNormPasses::kSums, Parallel(random));
+  for (int64_t i = 0; i < 2 * shape.channels; ++i) sums[i] /= double(shape.count());
+  batch_norm_act_backward_cpu<T>(alone, shape, options, BatchNormPasses::kInput, Parallel(random));
+  for (int64_t i = 0; i < n; ++i)
+    require_close(double(widen(again[i])), double(widen(grad_x[i])), kTolerance<T>, "two steps", i);
 
   for (int64_t c = 0; c < shape.channels; ++c) {
     const auto at = [&](int64_t i) {  // element i of the channel
@@ -82,10 +131,9 @@ void check_batch_norm(Random& random) {
     for (int64_t i = 0; i < m; ++i) {
       normal[i] = (double(widen(x[at(i)])) - mean[c]) * inverse;
       const double u = scale * normal[i] + shift + (adds ? double(widen(residual[at(i)])) : 0);
-      require_close(widen(y[at(i)]), activate(options.activation, u, options.negative_slope),
-                    kTolerance<T>, "y", at(i));
+      require_close(widen(y[at(i)]), activate(options, u), kTolerance<T>, "y", at(i));
       const double g = double(widen(grad[at(i)]));
-      inner[i] = activation_gradient(options.activation, g, u, options.negative_slope);
+      inner[i] = activation_gradient(options, g, u);
       bent |= std::abs(u) < 1e-4;
       sum += inner[i], product += inner[i] * normal[i], total += std::abs(g);
     }

@@ -1,0 +1,283 @@
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "batch_norm/bands.h"
+#include "batch_norm/batch_norm.h"
+#include "batch_norm/chunks.h"
+#include "batch_norm/coefficients.h"
+#include "batch_norm/groups.h"
+#include "batch_norm/rows.h"
+#include "batch_norm/sums.h"
+#include "common/isa.h"
+
+namespace sightline {
+namespace {
+
+int64_t grain_of(int64_t elements) {
+  return std::max<int64_t>(kSmallTask / std::max<int64_t>(elements, 1), 1);
+}
+
+// Calls f(Recipe{}) with what these tensors ask for.
+template <class T, class F>
+void dispatch_recipe(const BatchNormBackward<T>& t, const BatchNormOptions& options, F f) {
+  const bool leaky = options.activation == Activation::kLeakyRelu;
+  if (t.y != nullptr && options.training)
+    return leaky ? f(FromOutput<LeakyRelu>{}) : f(FromOutput<Identity>{});
+  if (t.y != nullptr) return leaky ? f(FromOutputSign<LeakyRelu>{}) : f(FromOutputSign<Relu>{});
+  if (t.mask != nullptr)
+    return leaky ? f(FromInputAndMask<LeakyRelu>{}) : f(FromInputAndMask<Relu>{});
+  if (t.residual != nullptr) return f(FromInputAndResidual<Silu>{});
+  dispatch_activation(options.activation, [&]<class Act>(Act) { f(FromInput<Act>{}); });
+}
+
+// What both layouts share: the coefficients, and the loops.
+template <class T>
+class Backward {
+ public:
+  using S = Compute<T>;
+  Backward(const BatchNormBackward<T>& tensors, const BatchNormShape& shape,
+           const BatchNormOptions& options, BatchNormPasses passes, int64_t fold)
+      : t_(tensors),
+        options_(options),
+        passes_(passes),
+        count_(shape.count()),
+        from_(tensors.y != nullptr ? tensors.y : tensors.x),
+        coefficients_(shape.channels, fold, inverts()),
+        to_x_(shape.channels, fold),
+        slope_(static_cast<S>(options.negative_slope)),
+        large_(count_ * shape.channels * int64_t(sizeof(T)) > kStreamedOutput) {
+    for (int64_t c = 0; c < shape.channels; ++c) {
+      const double weight = value_or(t_.weight, c, 1), bias = value_or(t_.bias, c, 0);
+      const double scale = weight * inverse_std(t_.var[c], options_.eps);
+      coefficients_.set(c, t_.mean[c], scale, bias);
+      if (inverts())
+        coefficients_.set_unscale(c, batch_norm_invertible<T>(weight, bias)
+                                         ? 1 / scale
+                                         : std::numeric_limits<double>::quiet_NaN());
+    }
+  }
+
+  bool sums() const {
+    return passes_ == BatchNormPasses::kSums ||
+           (passes_ == BatchNormPasses::kBoth && (options_.training || t_.grad_weight != nullptr));
+  }
+  bool input() const { return passes_ != BatchNormPasses::kSums; }
+  // Whether the second pass waits for the sums of the first.
+  bool in_order() const { return passes_ == BatchNormPasses::kBoth && options_.training; }
+
+  // From the sums of a channel: the gradients of its parameters, and the coefficients of grad_x.
+  void finish(int64_t c, const Sums& found) {
+    const double low = t_.mean[c] - double(static_cast<S>(t_.mean[c]));
+    const double dot = found.dot - low * found.sum;
+    if (passes_ == BatchNormPasses::kSums) {
+      t_.sum[c] = found.sum;
+      t_.dot[c] = dot;
+      return;
+    }
+    if (t_.grad_weight != nullptr) {
+      t_.grad_weight[c] = static_cast<S>(dot * inverse_std(t_.var[c], options_.eps));
+      t_.grad_bias[c] = static_cast<S>(found.sum);
+    }
+    set_input(c, found.sum / double(count_), dot / double(count_));
+  }
+  void set_input(int64_t c, double sum, double dot) {
+    const double invstd = inverse_std(t_.var[c], options_.eps);
+    const double low = t_.mean[c] - double(static_cast<S>(t_.mean[c]));
+    to_x_.set(c, value_or(t_.weight, c, 1) * invstd, invstd, low, sum, dot);
+  }
+  void set_input_from_given(int64_t channels) {
+    if (passes_ != BatchNormPasses::kInput || !options_.training) return;
+    for (int64_t c = 0; c < channels; ++c) set_input(c, t_.sum[c], t_.dot[c]);
+  }
+
+  // What a pass reads of a chunk.
+  struct Loaded {
+    ChunkBuffer<T> grad, from, residual;
+    GradientRows<S> rows;
+  };
+  void load_chunk(const Chunk& chunk, Loaded& to) const {
+    to.rows = {load(t_.grad, chunk, to.grad), load(from_, chunk, to.from),
+               load(t_.residual, chunk, to.residual), bits_of(t_.mask, chunk)};
+  }
+
+  // Adds up the part of a band that is a task; f(channel, sums) for each.
+  template <class F>
+  void add_band(const Bands& bands, int64_t task, F f) const {
+    const int64_t base = bands.first(task / bands.parts());
+    const int64_t channels = bands.channels(task / bands.parts());
+    Sums found[kMostChannels];
+    alignas(kLineBytes) S sums[kMostChannels * kLanes], dots[kMostChannels * kLanes];
+    std::fill_n(sums, channels * kLanes, S(0));
+    std::fill_n(dots, channels * kLanes, S(0));
+    bands.for_each_chunk(task, [&](const Chunk& whole, bool last) {
+      split<Per::kRow>(whole, kMostElements<T>, [&](const Chunk& chunk) {
+        Loaded loaded;
+        load_chunk(chunk, loaded);
+        const int64_t first = chunk.first - base;
+        dispatch_recipe(t_, options_, [&]<class Recipe>(Recipe) {
+          if (bands.long_rows())
+            run_for_isa<AddLongRows<Recipe>>(loaded.rows, coefficients_.at(chunk.first), slope_,
+                                             found + first, chunk.rows, chunk.width);
+          else
+            run_for_isa<AddGradientRows<Recipe>>(loaded.rows, coefficients_.at(chunk.first), slope_,
+                                                 sums + first * kLanes, dots + first * kLanes,
+                                                 chunk.rows, chunk.width);
+        });
+      });
+      if (last && !bands.long_rows())
+        run_for_isa<MergeSumRows>(static_cast<S*>(sums), static_cast<S*>(dots),
+                                  static_cast<Sums*>(found), channels);
+    });
+    for (int64_t r = 0; r < channels; ++r) f(base + r, found[r]);
+  }
+
+  void add_panel(const Panel& panel, double* sum, double* dot) const {
+    ColumnSums<S> columns(panel);
+    for_each_chunk(panel, [&](const Chunk& chunk) {
+      Loaded loaded;
+      load_chunk(chunk, loaded);
+      dispatch_recipe(t_, options_, [&]<class Recipe>(Recipe) {
+        columns.template add<Recipe>(loaded.rows, coefficients_.at(chunk.first), slope_,
+                                     chunk.rows);
+      });
+    });
+    columns.merge_into(sum, dot);
+  }
+
+  template <Per per>
+  void input_gradient(const Chunk& whole) const {
+    split<per>(whole, kMostElements<T>, [&](const Chunk& chunk) {
+      Loaded loaded;
+      load_chunk(chunk, loaded);
+      ChunkBuffer<T> x_buffer, residual_buffer;
+      const Rows<S> dx = place(t_.grad_x, chunk, x_buffer);
+      const Rows<S> dz = place(t_.grad_residual, chunk, residual_buffer);
+      const bool streaming =
+          large_ && !kIsHalf<T> && begin_lines(dx, chunk) && begin_lines(dz, chunk);
+      dispatch_recipe(t_, options_, [&]<class Recipe>(Recipe) {
+        run_for_isa<InputGradientRows<Recipe, per>>(loaded.rows, coefficients_.at(chunk.first),
+                                                    slope_, input_coefficients(chunk.first), dx, dz,
+                                                    chunk.rows, chunk.width, streaming);
+      });
+      store(x_buffer, t_.grad_x, chunk);
+      store(residual_buffer, t_.grad_residual, chunk);
+    });
+  }
+
+ private:
+  bool inverts() const { return t_.y != nullptr && options_.training; }
+  InputGradient<S> input_coefficients(int64_t first) const {
+    return options_.training ? to_x_.at(first) : InputGradient<S>{nullptr, nullptr};
+  }
+
+  const BatchNormBackward<T>& t_;
+  const BatchNormOptions& options_;
+  BatchNormPasses passes_;
+  int64_t count_;
+  const T* from_;
+  Coefficients<S> coefficients_;
+  InputCoefficients<S> to_x_;
+  S slope_;
+  bool large_;
+};
+
+template <class T>
+void bands_backward(const BatchNormBackward<T>& t, const BatchNormShape& shape,
+                    const BatchNormOptions& options, BatchNormPasses passes,
+                    ParallelFor parallel_for) {
+  const int64_t arrays = t.residual == nullptr ? 2 : 3;
+  const Bands bands(shape, arrays * int64_t(sizeof(T)));
+  Backward<T> backward(t, shape, options, passes, 1);
+  backward.set_input_from_given(shape.channels);
+  // A band's second pass follows its first; only parts of channels wait for one another.
+  const int64_t parts = bands.parts();
+  const bool apart = parts > 1 && backward.in_order();
+  std::vector<Sums> found(parts > 1 ? bands.tasks() : 0);
+  const auto run = [&](bool adds, bool applies) {
+    parallel_for(bands.tasks(), grain_of(bands.elements()), [&](int64_t begin, int64_t end) {
+      for (int64_t task = begin; task < end; ++task) {
+        if (adds)
+          backward.add_band(bands, task, [&](int64_t c, const Sums& sums) {
+            if (parts == 1)
+              backward.finish(c, sums);
+            else
+              found[task] = sums;
+          });
+        if (applies)
+          bands.for_each_chunk_backwards(task, [&](const Chunk& chunk) {
+            backward.template input_gradient<Per::kRow>(chunk);
+          });
+      }
+      end_stream();
+    });
+  };
+  run(backward.sums(), backward.input() && !apart);
+  if (parts > 1 && backward.sums()) {
+    for (int64_t c = 0; c < shape.channels; ++c) {
+      Sums all;
+      for (int64_t k = 0; k < parts; ++k) {
+        all.sum += found[c * parts + k].sum;
+        all.dot += found[c * parts + k].dot;
+      }
+      backward.finish(c, all);
+    }
+  }
+  if (apart) run(false, true);
+}
+
+template <class T>
+void groups_backward(const BatchNormBackward<T>& t, const BatchNormShape& shape,
+                     const BatchNormOptions& options, BatchNormPasses passes,
+                     ParallelFor parallel_for) {
+  const Groups groups(shape);
+  const int64_t channels = shape.channels, size = groups.size();
+  Backward<T> backward(t, shape, options, passes, groups.fold());
+  backward.set_input_from_given(channels);
+  std::vector<double> sum(backward.sums() ? size * channels : 0), dot(sum);
+  const auto run_all = [&](bool adds, bool applies) {
+    parallel_for(size, grain_of(groups.elements()), [&](int64_t begin, int64_t end) {
+      for (int64_t g = end; g-- > begin;) {  // backwards, but for the first pass of two
+        const int64_t group = adds && !applies ? begin + (end - 1 - g) : g;
+        groups.for_each_panel(group, [&](const Panel& panel) {
+          const int64_t first = group * channels + panel.chunk.first;
+          if (adds) backward.add_panel(panel, sum.data() + first, dot.data() + first);
+          if (applies) backward.template input_gradient<Per::kColumn>(panel.chunk);
+        });
+      }
+      end_stream();
+    });
+  };
+  run_all(backward.sums(), backward.input() && !backward.in_order());
+  if (backward.sums()) {
+    for (int64_t c = 0; c < channels; ++c) {
+      Sums all;
+      for (int64_t g = 0; g < size; ++g) {  // in their order
+        all.sum += sum[g * channels + c];
+        all.dot += dot[g * channels + c];
+      }
+      backward.finish(c, all);
+    }
+  }
+  if (backward.in_order()) run_all(false, true);
+}
+
+}  // namespace
+
+template <class T>
+void batch_norm_act_backward_cpu(const BatchNormBackward<T>& tensors, const BatchNormShape& shape,
+                                 const BatchNormOptions& options, BatchNormPasses passes,
+                                 ParallelFor parallel_for) {
+  if (shape.count() == 0 || shape.channels == 0) return;
+  shape.channels_last ? groups_backward(tensors, shape, options, passes, parallel_for)
+                      : bands_backward(tensors, shape, options, passes, parallel_for);
+}
+
+#define INSTANTIATE(T)                                                                          \
+  template void batch_norm_act_backward_cpu(const BatchNormBackward<T>&, const BatchNormShape&, \
+                                            const BatchNormOptions&, BatchNormPasses,           \
+                                            ParallelFor);
+SIGHTLINE_BATCH_NORM_TYPES(INSTANTIATE)
+#undef INSTANTIATE
+
+}  // namespace sightline

@@ -1,0 +1,84 @@
+// What the backward pass starts from, for host and device: how g = grad * act'(u) and t = x - mean
+// follow from an element of what was kept. u = scale * t + shift (+ residual).
+#pragma once
+
+#include "batch_norm/activation.h"
+#include "common/macros.h"
+
+namespace sightline {
+
+template <class S>
+struct Channel {
+  S mean, scale, shift;
+  S unscale;  // 1 / scale, for FromOutput alone
+};
+
+template <class S>
+struct Gradient {
+  S g, t;
+};
+
+// From x.
+template <class Act>
+struct FromInput {
+  static constexpr bool kResidual = false, kMask = false;
+  template <class S>
+  SIGHTLINE_HD static Gradient<S> at(S grad, S x, S, bool, const Channel<S>& c, S slope) {
+    const S t = x - c.mean;
+    return {Act::gradient(grad, c.scale * t + c.shift, slope), t};
+  }
+};
+
+// From x and the residual.
+template <class Act>
+struct FromInputAndResidual {
+  static constexpr bool kResidual = true, kMask = false;
+  template <class S>
+  SIGHTLINE_HD static Gradient<S> at(S grad, S x, S residual, bool, const Channel<S>& c, S slope) {
+    const S t = x - c.mean;
+    return {Act::gradient(grad, c.scale * t + c.shift + residual, slope), t};
+  }
+};
+
+// From x and one bit, u > 0, of an activation with a kink.
+template <class Act>
+struct FromInputAndMask {
+  static constexpr bool kResidual = false, kMask = true;
+  template <class S>
+  SIGHTLINE_HD static Gradient<S> at(S grad, S x, S, bool positive, const Channel<S>& c, S slope) {
+    return {Act::masked(grad, positive, slope), x - c.mean};
+  }
+};
+
+// From y alone, which has the sign of u: of an activation with a kink that keeps signs.
+template <class Act>
+struct FromOutputSign {
+  static constexpr bool kResidual = false, kMask = false;
+  template <class S>
+  SIGHTLINE_HD static Gradient<S> at(S grad, S y, S, bool, const Channel<S>&, S slope) {
+    return {Act::masked(grad, !(y <= S(0)), slope), S(0)};
+  }
+};
+
+// From y alone, whose activation has an inverse.
+template <class Act>
+struct FromOutput;
+template <>
+struct FromOutput<Identity> {
+  static constexpr bool kResidual = false, kMask = false;
+  template <class S>
+  SIGHTLINE_HD static Gradient<S> at(S grad, S y, S, bool, const Channel<S>& c, S) {
+    return {grad, (y - c.shift) * c.unscale};
+  }
+};
+template <>
+struct FromOutput<LeakyRelu> {
+  static constexpr bool kResidual = false, kMask = false;
+  template <class S>
+  SIGHTLINE_HD static Gradient<S> at(S grad, S y, S, bool, const Channel<S>& c, S slope) {
+    const S u = y > S(0) ? y : y / slope;
+    return {LeakyRelu::gradient(grad, y, slope), (u - c.shift) * c.unscale};
+  }
+};
+
+}  // namespace sightline
