@@ -2,7 +2,8 @@
 //
 // Members may come in any order and unknown ones are skipped; of a key that is there twice the last
 // counts, as for Python's json. Numbers are the doubles that Python gives. A row is an annotation
-// or a result; what a row lacks is 0 in its columns, and not in its bits of `present`.
+// or a result; what a row lacks is 0 in its columns, and not in its bits of `present`. An empty
+// list is no bbox.
 #pragma once
 
 #include <cstdint>

@@ -107,6 +107,10 @@ class RowReader {
     if (*p != '[') [[unlikely]]
       return refuse(p, kBbox, kFourNumbers);
     p = skip_space(p + 1);
+    if (*p == ']') [[unlikely]] {  // results of masks have such, and mean none
+      present_ &= ~(uint32_t{1} << kBbox);
+      return p + 1;
+    }
     for (int i = 0;; ++i) {
       p = read_float(p, box + i);
       if (p == nullptr) [[unlikely]]

@@ -92,6 +92,20 @@ def test_numbers_are_those_of_pycocotools_or_corrected(words, capsys):
     )
 
 
+def test_masks_overlap_where_they_are_asked_for(words, capsys):
+    square = [[0, 0, 9, 0, 9, 9, 0, 9]]
+    truth, found = (json.loads(Path(path).read_text()) for path in (words[2], words[4]))
+    for image in truth["images"]:
+        image |= {"height": 40, "width": 80}
+    for record in [*truth["annotations"], *found]:
+        record["segmentation"] = {"size": [40, 80], "counts": [0, 9] + [31, 9] * 8 + [2871]}
+    truth["annotations"][0]["segmentation"] = square
+    Path(words[2]).write_text(json.dumps(truth))
+    Path(words[4]).write_text(json.dumps(found))
+    assert main([*words, "--json", "--iou-type", "segm"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["AP50"] == pytest.approx(1)
+
+
 def test_what_pycocotools_takes_silently_is_a_warning_or_an_error_of_one_line(words, capsys):
     gt, dt = words[2], words[4]
     found = json.loads(Path(dt).read_text())

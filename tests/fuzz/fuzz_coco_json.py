@@ -111,7 +111,7 @@ def expected_columns(loaded: Any) -> dict[str, list]:
                 elif not isinstance(value, str):
                     value = to_integer(value)
             else:
-                missing = field not in record
+                missing = field not in record or (field == "bbox" and value == [])
                 value = DEFAULT.get(field, 0) if missing else TO_COLUMN[field](value)
             columns[field].append(value)
     return columns
@@ -235,7 +235,9 @@ def draw_record(rng: random.Random, keys: list[str], string_ids: bool) -> str:
         "id": lambda: f'"{rng.randrange(9)}"' if string_ids else str(rng.randrange(10**18)),
         "image_id": lambda: draw_string(rng) if string_ids else str(rng.randrange(600_000)),
         "category_id": lambda: rng.choice(["1", "18", "2.0", "1e1", "-3"]),
-        "bbox": lambda: draw_list(rng, [draw_number(rng) for _ in range(4)]),
+        "bbox": lambda: draw_list(
+            rng, [draw_number(rng) for _ in range(rng.choice([4] * 20 + [0]))]
+        ),
         "iscrowd": lambda: rng.choice(["0", "1", "true", "false", "null", "0.0", "2"]),
         "ignore": lambda: rng.choice(["0", "1"]),
         "num_keypoints": lambda: str(rng.randrange(18)),

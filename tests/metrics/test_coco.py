@@ -246,6 +246,14 @@ def change(entries, index, **values):
     return [{**e, **values} if i == index else e for i, e in enumerate(entries)]
 
 
+def test_a_cap_other_than_100_has_an_ap_unless_pycocotools_is_asked_for():
+    truth, found = small_case()
+    caps = {"max_detections": (1, 10, 50)}
+    assert evaluate_coco(truth, found, **caps).ap == pytest.approx(1)
+    faulty = evaluate_coco(truth, found, parity="pycocotools", **caps)
+    assert faulty.stats[0] == -1 and faulty.stats[1] == pytest.approx(1)
+
+
 @pytest.mark.parametrize(
     ("edit_truth", "edit_found", "message"),
     [

@@ -65,6 +65,20 @@ def test_polygons_need_the_size_of_their_image():
         read_ground_truth(truth, iou_type="segm")
 
 
+def test_an_empty_box_is_none():
+    truth = truth_of([{"bbox": [], "area": 4, "segmentation": []}], height=2, width=2)
+    assert read_ground_truth(truth, iou_type="segm").area.tolist() == [4]
+    with pytest.raises(ValueError, match=r"annotations\[0\] lacks `bbox`"):
+        read_ground_truth(truth)
+    del truth["annotations"][0]["area"]
+    with pytest.raises(ValueError, match=r"annotations\[0\] lacks `area` and `bbox`, and one of"):
+        read_ground_truth(truth, iou_type="segm")
+    found = [{"image_id": 1, "category_id": 1, "bbox": [], "segmentation": [], "score": 1}]
+    truth["annotations"] = []
+    results = read_results(found, read_ground_truth(truth), iou_type="segm")
+    assert not results.has_boxes and results.boxes_xywh.tolist() == [[0, 0, 0, 0]]
+
+
 def test_keypoints_become_columns():
     points = [[1, 2, 2, 3.5, 4, 0], [0, 0, 0, 9, 9, 1]]
     truth = truth_of([{"keypoints": p} for p in points])

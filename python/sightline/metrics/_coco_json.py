@@ -94,6 +94,8 @@ def read_ground_truth(
     rows = _Rows(sections["annotations"], name, "annotations", parity)
     need_box = iou_type != "segm"
     rows.require("image_id", "category_id", *(["bbox"] if need_box else []), _SHAPE[iou_type])
+    if not need_box:  # without a box, an area that is not there cannot be made from it
+        rows.require_one_of("area", "bbox")
     rows.check_values("bbox", "area")
     ids = rows.check_unique_ids()
     image = rows.images(image_ids)
@@ -232,6 +234,12 @@ class _Rows:
         row = int(np.argmax((self.present & need) != need))
         lacks = [f"`{f}`" for f in fields if not self.present[row] & _BIT[f]]
         raise self.error(row, f"lacks {' and '.join(dict.fromkeys(lacks))}")
+
+    def require_one_of(self, *fields: str) -> None:
+        lacking = np.flatnonzero((self.present & sum(_BIT[field] for field in fields)) == 0)
+        if len(lacking):
+            lacks = " and ".join(f"`{field}`" for field in fields)
+            raise self.error(int(lacking[0]), f"lacks {lacks}, and one of them is needed")
 
     def or_else(self, field: str, values: np.ndarray) -> np.ndarray:
         """A column, with other values where the file has none."""
