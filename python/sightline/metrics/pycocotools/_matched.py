@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -182,8 +182,13 @@ class Matched:
                 }
         return entries
 
-    def ious(self, image_ids: list[Any], category_ids: list[Any]) -> dict[Any, Any]:
-        """pycocotools' `ious`: overlaps [D, G] by image and category, [] where there are none."""
+    def ious(
+        self, image_ids: list[Any], category_ids: list[Any], order: Literal["C", "F"]
+    ) -> dict[Any, Any]:
+        """pycocotools' `ious`: overlaps [D, G] by image and category, [] where there are none.
+
+        `order` is that of memory, "C" or "F", on which the last bit of a program's sums depends.
+        """
         layout = self.layout
         found: dict[Any, Any] = {(i, k): [] for i in image_ids for k in category_ids}
         num_dt, num_gt = np.diff(layout.dt_offsets), np.diff(layout.gt_offsets)
@@ -193,7 +198,8 @@ class Matched:
         filled = np.flatnonzero(num_dt * num_gt)
         columns = (classes, images, num_dt, num_gt, ends)
         for k, i, d, g, end in zip(*(column[filled].tolist() for column in columns)):
-            found[image_ids[i], category_ids[k]] = overlaps[end - d * g : end].reshape(d, g)
+            of_group = overlaps[end - d * g : end].reshape(d, g)
+            found[image_ids[i], category_ids[k]] = np.array(of_group, order=order)
         return found
 
     def _box_overlaps(self) -> np.ndarray:

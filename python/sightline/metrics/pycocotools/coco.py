@@ -11,6 +11,7 @@ from urllib.request import urlretrieve
 import numpy as np
 
 from sightline.metrics._coco_json import rows_of
+from sightline.metrics.pycocotools import mask
 from sightline.metrics.pycocotools._files import (
     ResultsFile,
     TruthFile,
@@ -208,8 +209,6 @@ class COCO:
 
     def annToRLE(self, ann: Mapping[str, Any]) -> Record:
         """The mask of an annotation, from polygons or run lengths, as compressed run lengths."""
-        from sightline.metrics.pycocotools import mask
-
         image, segmentation = self.imgs[ann["image_id"]], ann["segmentation"]
         height, width = image["height"], image["width"]
         if isinstance(segmentation, list):  # an object may have several parts
@@ -220,8 +219,6 @@ class COCO:
 
     def annToMask(self, ann: Mapping[str, Any]) -> np.ndarray:
         """The mask of an annotation, uint8 [height, width]."""
-        from sightline.metrics.pycocotools import mask
-
         return mask.decode(self.annToRLE(ann))
 
     def showAnns(self, anns: list[Record], draw_bbox: bool = False) -> Any:
@@ -327,8 +324,6 @@ def _complete_box(found: Record, number: int) -> None:
 
 
 def _complete_mask(found: Record, number: int) -> None:
-    from sightline.metrics.pycocotools import mask
-
     found["area"] = mask.area(found["segmentation"])
     if "bbox" not in found:
         found["bbox"] = mask.toBbox(found["segmentation"])

@@ -5,10 +5,11 @@ import datetime
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from sightline.metrics.pycocotools import mask
 from sightline.metrics.pycocotools._accumulate import accumulate_lists, select
 from sightline.metrics.pycocotools._columns import (
     Detections,
@@ -28,7 +29,7 @@ from sightline.metrics.pycocotools._shapes import (
 )
 from sightline.metrics.pycocotools.coco import unread_file
 from sightline.metrics.pycocotools.params import Params
-from sightline.reference.coco import box_overlaps, match
+from sightline.reference.coco import match
 
 Record = dict[str, Any]
 _STEPS = ("_prepare", "computeIoU", "computeOks", "evaluateImg")
@@ -207,18 +208,10 @@ class COCOeval:
             return []
         found = _best_first(found)[: self.params.maxDets[-1]]
         crowd = [int(g["iscrowd"]) for g in truth]
-        if self.params.iouType == "segm":
-            from sightline.metrics.pycocotools import mask
-
-            return mask.iou(
-                [d["segmentation"] for d in found], [g["segmentation"] for g in truth], crowd
-            )
-        if self.params.iouType != "bbox":
+        key = {"segm": "segmentation", "bbox": "bbox"}.get(self.params.iouType)
+        if key is None:
             raise Exception("unknown iouType for iou computation")
-        if not truth or not found:
-            return []
-        dt, gt = (np.array([r["bbox"] for r in records], np.float64) for records in (found, truth))
-        return box_overlaps(dt, gt, np.array(crowd, bool))
+        return mask.iou([d[key] for d in found], [g[key] for g in truth], crowd)
 
     def computeOks(self, imgId: Any, catId: Any) -> Any:
         """Similarities [D, G] of the keypoints of an image and category; [] where one is empty."""
@@ -356,7 +349,9 @@ class COCOeval:
     def _make_ious(self, p: Params) -> None:
         assert self._matched is not None
         with paused_collector():
-            self.ious = self._matched.ious(p.imgIds, p.catIds if p.useCats else [-1])
+            categories = p.catIds if p.useCats else [-1]
+            order: Literal["C", "F"] = "C" if p.iouType == "keypoints" else "F"
+            self.ious = self._matched.ious(p.imgIds, categories, order)
 
 
 def _load_records(coco: Any, p: Params) -> list[Record]:

@@ -57,7 +57,7 @@ def merge(rleObjs: list[Mask], intersect: Any = 0) -> Mask:
 
 
 def iou(dt: Any, gt: Any, pyiscrowd: Sequence[Any]) -> Any:
-    """Overlaps [D, G] of masks, or of boxes xywh; [] where there are none.
+    """Overlaps [D, G] of masks, or of boxes xywh, in Fortran order; [] where there are none.
 
     Over a crowd, the intersection as a share of the detection.
     """
@@ -67,9 +67,9 @@ def iou(dt: Any, gt: Any, pyiscrowd: Sequence[Any]) -> Any:
     if isinstance(dt[0], dict) != isinstance(gt[0], dict):
         raise Exception("`dt` and `gt` must both be masks or both be boxes")
     if isinstance(dt[0], dict):
-        return mask_iou(dt, gt, crowd)
+        return np.asfortranarray(mask_iou(dt, gt, crowd))
     dt, gt = (np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in (dt, gt))
-    return box_overlaps(dt, gt, crowd)
+    return np.asfortranarray(box_overlaps(dt, gt, crowd))
 
 
 def frPyObjects(pyobj: Any, h: int, w: int) -> Any:
