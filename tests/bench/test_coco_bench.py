@@ -12,8 +12,10 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from sightline.bench import machine
 from sightline.bench.coco import growth, lines, masks
 from sightline.bench.coco import run as runner
+from sightline.bench.coco import work as works
 from sightline.bench.coco.files import make
 from sightline.bench.coco.generate import CATEGORY_IDS, Recipe, generate
 from sightline.bench.coco.process import run_process
@@ -178,6 +180,19 @@ def test_the_growth_is_drawn(tmp_path):
         outcomes.append(outcome)
     growth.draw(outcomes, tmp_path / "growth.png")
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_prints_a_block_a_work_and_writes_json(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(machine, "_FLOATS", 1 << 16)
+    monkeypatch.setattr(works, "WORKS", (replace(FILES, contenders=("hotcoco",)),))
+    file = tmp_path / "figures.json"
+    words = ["--data", str(folder), "--threads", "1", "--json", str(file)]
+    assert main(["bench", "coco", "--peers", sys.executable, *words]) == 0
+    printed = capsys.readouterr().out
+    assert "files of 40 images: 40 images, 2,000 detections" in printed
+    assert "No module named 'hotcoco'" in printed
+    found = json.loads(file.read_text())
+    assert found["threads"] == 1 and found["works"][0]["times"][OURS]["median"] > 0
 
 
 def test_the_command_names_what_is_wrong(capsys):
