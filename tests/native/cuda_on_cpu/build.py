@@ -26,6 +26,7 @@ SOURCES = {
     "assign_atss": ("assign_atss/cuda.cu",),
     "assign_predictions": ("assign_sim_ota/cuda.cu", "assign_task_aligned/cuda.cu"),
     "assign_yolo": ("assign_yolo/cuda.cu",),
+    "average_precision": ("average_precision/cuda.cu",),
 }
 FLAGS = ("-std=c++20", "-O1", "-g1", "-fPIC", "-ffp-contract=off", "-fvisibility=hidden", "-w")
 
