@@ -15,7 +15,7 @@ struct Widths {
 Widths widths_of(const StoreRules& rules, bool objects) {
   const bool masks = rules.shapes == Shapes::kMasks, points = rules.shapes == Shapes::kKeypoints;
   return {.scores = !objects,
-          .area = objects || masks || points,
+          .area = objects || masks,
           .flags = objects,
           .mask = masks,
           .keypoints = points ? 3 * rules.num_keypoints : 0,
@@ -36,21 +36,20 @@ void for_each_column(const Widths& widths, const Use& use) {
   use(&Rows::num_keypoints, widths.num_keypoints);
 }
 
-int64_t counts_begin(const Rows& rows, int64_t row) {
+int64_t string_begin(const Rows& rows, int64_t row) {
   return row == 0 ? 0 : rows.mask_ends[row - 1];
 }
 
 bool append_masks(Rows& rows, const RowsInput& in, int64_t n) {
-  if (!in.mask_ends.is_vector(n) || !in.mask_counts.is_vector(in.mask_counts.size()) ||
+  if (!in.mask_ends.is_vector(n) || !in.mask_strings.is_vector(in.mask_strings.size()) ||
       in.mask_size.ndim != 2 || in.mask_size.shape[0] != n || in.mask_size.shape[1] != 2)
     return false;
-  if (in.mask_ends.type != ElementType::kInt64 || in.mask_counts.type != ElementType::kUint32 ||
+  if (in.mask_ends.type != ElementType::kInt64 || in.mask_strings.type != ElementType::kUint8 ||
       in.mask_size.type != ElementType::kInt32)
     return false;
-  const int64_t base = rows.mask_counts.size(), total = in.mask_counts.shape[0];
-  uint32_t* counts = rows.mask_counts.extend(total);
-  for (int64_t i = 0; i < total; ++i)
-    counts[i] = load<uint32_t>(in.mask_counts.data + i * in.mask_counts.strides[0]);
+  const int64_t base = rows.mask_strings.size(), total = in.mask_strings.shape[0];
+  if (total > 0 && in.mask_strings.strides[0] != 1) return false;
+  rows.mask_strings.append(reinterpret_cast<const uint8_t*>(in.mask_strings.data), total);
   int64_t* ends = rows.mask_ends.extend(n);
   int32_t* size = rows.mask_size.extend(2 * n);
   bool good = true;
@@ -141,7 +140,7 @@ bool append_rows(Rows& rows, const RowsInput& in, const StoreRules& rules, const
 
 void truncate_rows(Rows& rows, int64_t num_images, const Widths& widths) {
   const int64_t n = num_images == 0 ? 0 : rows.image_ends[num_images - 1];
-  rows.mask_counts.truncate(widths.mask > 0 ? counts_begin(rows, n) : 0);
+  rows.mask_strings.truncate(widths.mask > 0 ? string_begin(rows, n) : 0);
   for_each_column(widths, [&](auto column, int64_t width) { (rows.*column).truncate(n * width); });
   rows.image_ends.truncate(num_images);
 }
@@ -149,9 +148,10 @@ void truncate_rows(Rows& rows, int64_t num_images, const Widths& widths) {
 void append_image(Rows& rows, const Rows& from, int64_t image, const Widths& widths) {
   const int64_t begin = from.begin(image), n = from.image_ends[image] - begin;
   if (widths.mask > 0) {
-    const int64_t first = counts_begin(from, begin), base = rows.mask_counts.size();
+    const int64_t first = string_begin(from, begin), base = rows.mask_strings.size();
     const int64_t old = rows.mask_ends.size();
-    rows.mask_counts.append(from.mask_counts.data() + first, counts_begin(from, begin + n) - first);
+    rows.mask_strings.append(from.mask_strings.data() + first,
+                             string_begin(from, begin + n) - first);
     int64_t* ends = rows.mask_ends.extend(n);
     for (int64_t i = 0; i < n; ++i) ends[i] = from.mask_ends[begin + i] - first + base;
     rows.mask_ends.truncate(old);  // the loop below counts them
@@ -178,12 +178,12 @@ bool same_image(const Rows& a, int64_t i, const Rows& b, int64_t j, const Widths
                                                     n * width * sizeof((a.*column)[0])) == 0);
   });
   if (!same || widths.mask == 0) return same;
-  const int64_t first_a = counts_begin(a, from), first_b = counts_begin(b, other);
+  const int64_t first_a = string_begin(a, from), first_b = string_begin(b, other);
   for (int64_t k = 0; k < n; ++k)
     if (a.mask_ends[from + k] - first_a != b.mask_ends[other + k] - first_b) return false;
-  const int64_t total = counts_begin(a, from + n) - first_a;
-  return total == 0 || std::memcmp(a.mask_counts.data() + first_a, b.mask_counts.data() + first_b,
-                                   total * sizeof(uint32_t)) == 0;
+  const int64_t total = string_begin(a, from + n) - first_a;
+  return total == 0 ||
+         std::memcmp(a.mask_strings.data() + first_a, b.mask_strings.data() + first_b, total) == 0;
 }
 
 Rows reordered(const Rows& rows, const std::vector<int64_t>& order, const Widths& widths) {
@@ -195,9 +195,8 @@ Rows reordered(const Rows& rows, const std::vector<int64_t>& order, const Widths
 int64_t nbytes_of(const Rows& rows) {
   return 8 * (rows.boxes.size() + rows.scores.size() + rows.area.size() + rows.mask_ends.size() +
               rows.keypoints.size() + rows.image_ends.size()) +
-         4 * (rows.labels.size() + rows.mask_size.size() + rows.mask_counts.size() +
-              rows.num_keypoints.size()) +
-         rows.flags.size();
+         4 * (rows.labels.size() + rows.mask_size.size() + rows.num_keypoints.size()) +
+         rows.flags.size() + rows.mask_strings.size();
 }
 
 }  // namespace

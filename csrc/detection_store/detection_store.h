@@ -1,9 +1,9 @@
 // The state of a detection evaluator: the rows of all images, in columns that grow.
 //
 // A detection takes 44 bytes (box 32, score 8, label 4), an object 45 (box 32, area 8, label 4,
-// flags 1), an image 32 to 40 (id 8, two offsets 16, its place in the index 8 to 16). Masks add the
-// counts of their runs, 4 bytes each, and 16 bytes a row; keypoints 24 bytes each; both 8 for
-// the area of a detection, which is then not w * h.
+// flags 1), an image 32 to 40 (id 8, two offsets 16, its place in the index 8 to 16). Masks add
+// COCO's compressed runs, a byte or two each, and 16 bytes a row, and detections with them their
+// area; keypoints add 24 bytes each.
 //
 // Images are appended whole or not at all, in any order, and sorted by id when they are read.
 #pragma once
@@ -36,8 +36,8 @@ struct RowsInput {
   StridedArray scores;         // [N], of detections
   StridedArray area;           // [N]
   StridedArray crowd, ignore;  // [N], of objects
-  StridedArray mask_counts;    // uint32 [sum of the rows' runs]
-  StridedArray mask_ends;      // int64 [N], where the runs of each row end, plus mask_base
+  StridedArray mask_strings;   // uint8, COCO's compressed runs of all rows, contiguous
+  StridedArray mask_ends;      // int64 [N], where each row's end, plus mask_base
   int64_t mask_base = 0;
   StridedArray mask_size;      // int32 [N, 2], height and width
   StridedArray keypoints;      // [N, K, 3]
@@ -53,7 +53,7 @@ struct Rows {
   Column<uint8_t> flags;      // [N], of objects
   Column<int32_t> mask_size;  // [N, 2]
   Column<int64_t> mask_ends;  // [N]
-  Column<uint32_t> mask_counts;
+  Column<uint8_t> mask_strings;
   Column<double> keypoints;       // [N, K, 3]
   Column<int32_t> num_keypoints;  // [N], of objects
   Column<int64_t> image_ends;     // [I], at which row each image ends

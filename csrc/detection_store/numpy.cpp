@@ -109,20 +109,21 @@ Keys keys_of(const StoreRules& rules, bool objects) {
   } else {
     add("scores", &RowsInput::scores, true);
   }
-  if (objects || rules.shapes != Shapes::kBoxes) add("area", &RowsInput::area, !objects);
+  if (objects || rules.shapes == Shapes::kMasks) add("area", &RowsInput::area, !objects);
   if (rules.shapes == Shapes::kMasks) {
-    add("mask_counts", &RowsInput::mask_counts, true);
+    add("mask_strings", &RowsInput::mask_strings, true);
     add("mask_ends", &RowsInput::mask_ends, true);
     add("mask_size", &RowsInput::mask_size, true);
   } else {
     keys.ignored.push_back(interned("masks"));
+    keys.ignored.push_back(interned("image_size"));
   }
   if (rules.shapes == Shapes::kKeypoints) {
     add("keypoints", &RowsInput::keypoints, true);
     if (objects) add("num_keypoints", &RowsInput::num_keypoints, true);
   } else {
     keys.ignored.push_back(interned("keypoints"));
-    if (objects) keys.ignored.push_back(interned("num_keypoints"));
+    keys.ignored.push_back(interned("num_keypoints"));
   }
   return keys;
 }
@@ -232,9 +233,9 @@ class PyDetectionStore {
     out["labels"] = view_of(rows.labels, {n});
     if (!objects) out["scores"] = view_of(rows.scores, {n});
     if (objects) out["flags"] = view_of(rows.flags, {n});
-    if (objects || shapes != Shapes::kBoxes) out["area"] = view_of(rows.area, {n});
+    if (objects || shapes == Shapes::kMasks) out["area"] = view_of(rows.area, {n});
     if (shapes == Shapes::kMasks) {
-      out["mask_counts"] = view_of(rows.mask_counts, {rows.mask_counts.size()});
+      out["mask_strings"] = view_of(rows.mask_strings, {rows.mask_strings.size()});
       out["mask_ends"] = view_of(rows.mask_ends, {n});
       out["mask_size"] = view_of(rows.mask_size, {n, 2});
     }
@@ -368,7 +369,7 @@ class PyDetectionStore {
 
   static void slice_masks(const RowsInput& all, const Array<int64_t>& ends,
                           std::vector<Image>& images, RowsInput Image::* side) {
-    const StridedArray &mask_ends = all.mask_ends, &counts = all.mask_counts;
+    const StridedArray &mask_ends = all.mask_ends, &counts = all.mask_strings;
     require(mask_ends.type == ElementType::kInt64 && mask_ends.is_vector(all.labels.shape[0]) &&
                 counts.ndim == 1,
             "mask_ends must be int64 [N]");
@@ -381,7 +382,7 @@ class PyDetectionStore {
       const int64_t first = end_of(begin), last = end_of(ends.data()[i]);
       require(0 <= first && first <= last && last <= counts.shape[0], "mask_ends must ascend");
       out.mask_ends = part(mask_ends, begin, ends.data()[i]);
-      out.mask_counts = part(counts, first, last);
+      out.mask_strings = part(counts, first, last);
       out.mask_base = first;
     }
   }

@@ -459,3 +459,17 @@ def test_image_ids_of_two_kinds_are_an_error():
 def test_bad_settings_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
         DetectionEvaluator(**kwargs)
+
+
+@pytest.mark.parametrize("caps", [(1, 10, 100), (1, 10, 50), (1, 100, 300), (100, 200, 300)])
+def test_pycocotools_takes_its_first_ap_at_a_hundred_detections_or_gives_minus_one(caps):
+    case = random_case(
+        np.random.default_rng(0), images=3, classes=1, objects=5, detections=150, quantum=0.001
+    )
+    wanted = run_pycocotools(case, 1, max_detections=caps)
+    results = run_ours(case, 1, max_detections=caps, parity="pycocotools")
+    np.testing.assert_array_equal(results.stats, wanted.stats)
+    assert " maxDets=100 ] =" in results.summary().splitlines()[0]
+    corrected = run_ours(case, 1, max_detections=caps).stats
+    assert corrected[0] == np.mean(results.precision[:, :, 0, 0, 2])
+    np.testing.assert_array_equal(corrected[1:], wanted.stats[1:])

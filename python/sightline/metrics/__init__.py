@@ -1,5 +1,6 @@
 """Metrics of classification and detection, on arrays; nothing here needs torch."""
 
+from sightline.metrics._settings import COCO_AREA_RANGES
 from sightline.metrics.calibration import Calibration, Reliability
 from sightline.metrics.classification import (
     PrecisionRecallF1,
@@ -17,7 +18,7 @@ from sightline.metrics.confidence import (
     compare,
 )
 from sightline.metrics.curves import BestF1, OperatingPoint, PrecisionRecallCurve, ScoreCurve
-from sightline.metrics.detection import COCO_AREA_RANGES, DetectionEvaluator
+from sightline.metrics.detection import DetectionEvaluator
 from sightline.metrics.detection_confusion import detection_confusion_matrix
 from sightline.metrics.detection_results import (
     STAT_NAMES,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 # What dicts may hold beside the arrays that are read: shapes of another `iou_type`.
-OTHER_SHAPES = {"masks", "keypoints", "num_keypoints"}
+OTHER_SHAPES = {"masks", "image_size", "keypoints", "num_keypoints"}
 MAX_LABELS = 2**31
 
 
@@ -35,9 +35,13 @@ def as_array(values: Any) -> np.ndarray:
     return values if dtype.isnative else values.astype(dtype.newbyteorder("="))
 
 
+def is_on_host(tensor: Any) -> bool:
+    return tensor.device.type == "cpu"
+
+
 def tensor_as_array(tensor: Any) -> np.ndarray:
     """A CPU tensor as an array on the same memory; bfloat16, which NumPy lacks, in float32."""
-    if tensor.device.type != "cpu":
+    if not is_on_host(tensor):
         raise DeviceTensorError(str(tensor.device))
     tensor = tensor.detach()
     if str(tensor.dtype) == "torch.bfloat16":
@@ -122,7 +126,7 @@ def read_targets(
 def as_labels(values: Any, name: str) -> np.ndarray:
     """Integer labels [N] as int64; TypeError for other types, ValueError for other shapes."""
     try:
-        labels = _on_host(values)
+        labels = on_host(values)
     except ValueError as error:  # rows of several lengths
         raise TypeError(f"{name} must be integers: {error}") from error
     if labels.size == 0:
@@ -160,7 +164,7 @@ def _check_keys(values: Mapping[str, Any], known: set[str], name: str, place: st
 def _boxes_xywh(values: Mapping[str, Any], name: str, place: str) -> np.ndarray:
     key = "boxes" if "boxes" in values else "boxes_xywh"
     what = f"{place}: `{name}['{key}']`"
-    given = _numbers(values[key], what)
+    given = read_numbers(values[key], what)
     boxes = given.astype(np.float64)
     if boxes.size == 0 and boxes.ndim <= 2:
         boxes = boxes.reshape(0, 4)
@@ -181,15 +185,17 @@ def _boxes_xywh(values: Mapping[str, Any], name: str, place: str) -> np.ndarray:
     return boxes
 
 
-def _on_host(values: Any) -> np.ndarray:
+def on_host(values: Any) -> np.ndarray:
+    """An array of a tensor on any device, or of a list."""
     if hasattr(values, "detach"):
         return tensor_as_array(values.cpu())
     return np.asarray(values)
 
 
-def _numbers(values: Any, what: str) -> np.ndarray:
+def read_numbers(values: Any, what: str) -> np.ndarray:
+    """An array of numbers; TypeError or ValueError that says `what` is none."""
     try:
-        return as_array(_on_host(values))
+        return as_array(on_host(values))
     except (TypeError, ValueError) as error:
         raise type(error)(f"{what} must be an array of numbers: {error}") from error
 
@@ -207,7 +213,7 @@ def _column(
     what = f"{place}: `{name}['{key}']`"
     if key not in values:
         raise ValueError(f"{place}: `{name}` lacks {key!r}, got {sorted(values)}")
-    column = _numbers(values[key], what).astype(np.float64)
+    column = read_numbers(values[key], what).astype(np.float64)
     if column.shape != (length,):
         raise ValueError(
             f"{what} must have shape [{length}] as its boxes, got {list(column.shape)}"

@@ -26,7 +26,7 @@ def new_store(settings: Mapping[str, Any]) -> Any:
     names = settings["class_names"]
     return _native.DetectionStore(
         shapes=_SHAPES.index(settings["iou_type"]),
-        num_keypoints=0,
+        num_keypoints=len(settings["keypoint_sigmas"] or ()),
         num_labels=MAX_LABELS if names is None else len(names),
         any_score=settings["parity"] == "pycocotools",
         as_array=as_array,

@@ -5,13 +5,30 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sightline.metrics._evaluate import FlatDetections, FlatTargets, Overlaps, Rules, evaluate
 from sightline.metrics._evidence import Evidence
-from sightline.metrics._inputs import as_list, check_image, check_image_id
+from sightline.metrics._inputs import (
+    MAX_LABELS,
+    DeviceTensorError,
+    as_list,
+    check_image,
+    check_image_id,
+)
+from sightline.metrics._settings import (
+    AVERAGES,
+    IOU_TYPES,
+    PARITIES,
+    resolve_area_ranges,
+    resolve_inclusive,
+    resolve_iou_thresholds,
+    resolve_keypoint_sigmas,
+    resolve_max_detections,
+)
+from sightline.metrics._shapes import PRIVATE, overlaps_of, with_keypoints, with_masks
 from sightline.metrics._state import (
     CROWD,
     IGNORE,
@@ -26,18 +43,11 @@ from sightline.metrics._state import (
 from sightline.metrics._synchronize import gather_messages, in_one_process
 from sightline.metrics.detection_results import DetectionResults
 
-# COCO's areas in pixels: sides of 32 and 96 bound "medium", 1e5 stands for no bound.
-COCO_AREA_RANGES = {
-    "all": (0.0, 1e5**2),
-    "small": (0.0, 32.0**2),
-    "medium": (32.0**2, 96.0**2),
-    "large": (96.0**2, 1e5**2),
-}
-_DEFAULT_MAX_DETECTIONS = (1, 10, 100)
-_IOU_TYPES = ("bbox",)
-_PARITIES = ("corrected", "pycocotools")
-# method of `average_precision` by protocol; None takes the mean of COCO's 101 samples
-_AVERAGES = {"coco": None, "voc2007": "11point", "voc2010": "all"}
+if TYPE_CHECKING:
+    from sightline.metrics._device_images import DeviceImages
+
+_ADDED_BEFORE = "`image_id` {!r} was added before; call update once for each image"
+_TWO_KINDS = "`image_id` must be of one kind, all int or all str, got {!r} beside others"
 
 
 class DetectionEvaluator:
@@ -50,13 +60,17 @@ class DetectionEvaluator:
         class_names: names of labels 0, 1, ...; without it, classes are the labels that occur.
         iou_thresholds: IoU thresholds in (0, 1], ascending; None for the protocol's own.
         max_detections: best detections kept in an image and class; the last is that of AP
-            (pycocotools demands 100 there and gives -1 without it). COCO only.
+            (pycocotools demands 100 there and gives -1 without it). None for 1, 10 and 100, and 20
+            for keypoints. COCO only.
         area_ranges: name -> (low, high) in pixels, both ends inside; the first stands for AP and
-            AP50. COCO only.
+            AP50. None for all, small, medium and large, without small for keypoints. COCO only.
         use_classes: False scores boxes alone, as for proposals.
-        iou_type: `"bbox"`.
+        iou_type: what overlaps: `"bbox"`, `"segm"` (masks) or `"keypoints"` (their similarity).
+            The last two under COCO only.
         parity: `"corrected"`, or `"pycocotools"` to repeat its faults: AP is -1 where
             `max_detections` lacks 100, and a NaN score is taken, and sorted last.
+        keypoint_sigmas: how far annotators stray for each of the K keypoints, as a share of the
+            object's size; None for COCO's 17.
         inclusive_pixels: sides are x2 - x1 + 1; None for the protocol's own, which is
             True for VOC and False for COCO. COCO with it is refused.
 
@@ -82,37 +96,41 @@ class DetectionEvaluator:
         *,
         iou_type: str = "bbox",
         parity: str = "corrected",
+        keypoint_sigmas: Sequence[float] | None = None,
         class_names: Sequence[str] | None = None,
         iou_thresholds: Sequence[float] | None = None,
-        max_detections: Sequence[int] = _DEFAULT_MAX_DETECTIONS,
+        max_detections: Sequence[int] | None = None,
         area_ranges: Mapping[str, tuple[float, float]] | None = None,
         use_classes: bool = True,
         inclusive_pixels: bool | None = None,
     ) -> None:
-        if protocol not in _AVERAGES:
-            raise ValueError(f"`protocol` must be one of {sorted(_AVERAGES)}, got {protocol!r}")
-        if iou_type not in _IOU_TYPES:
-            raise ValueError(f"`iou_type` must be one of {_IOU_TYPES}, got {iou_type!r}")
-        if parity not in _PARITIES:
-            raise ValueError(f"`parity` must be one of {_PARITIES}, got {parity!r}")
+        if protocol not in AVERAGES:
+            raise ValueError(f"`protocol` must be one of {sorted(AVERAGES)}, got {protocol!r}")
+        if iou_type not in IOU_TYPES:
+            raise ValueError(f"`iou_type` must be one of {IOU_TYPES}, got {iou_type!r}")
+        if protocol != "coco" and iou_type != "bbox":
+            raise ValueError(f"`iou_type` {iou_type!r} is of the coco protocol, not of {protocol}")
+        if parity not in PARITIES:
+            raise ValueError(f"`parity` must be one of {PARITIES}, got {parity!r}")
         self.protocol, self.iou_type, self.parity = protocol, iou_type, parity
+        self.keypoint_sigmas = resolve_keypoint_sigmas(iou_type, keypoint_sigmas)
         self.class_names = None if class_names is None else tuple(class_names)
         self.use_classes = use_classes
-        self.area_ranges = _area_ranges(protocol, area_ranges)
-        caps = tuple(max_detections)
+        self.area_ranges = resolve_area_ranges(protocol, iou_type, area_ranges)
         self.rules = Rules(
             matching="coco" if protocol == "coco" else "voc",
-            iou_thresholds=_iou_thresholds(protocol, iou_thresholds),
+            iou_thresholds=resolve_iou_thresholds(protocol, iou_thresholds),
             recall_thresholds=np.linspace(0.0, 1.0, 101),
             area_ranges=np.array(list(self.area_ranges.values()), np.float64),
-            max_detections=_max_detections(protocol, caps),
-            inclusive=_inclusive(protocol, inclusive_pixels),
-            average=_AVERAGES[protocol],
+            max_detections=resolve_max_detections(protocol, iou_type, max_detections),
+            inclusive=resolve_inclusive(protocol, inclusive_pixels),
+            average=AVERAGES[protocol],
         )
         self._settings = {
             "protocol": protocol,
             "iou_type": iou_type,
             "parity": parity,
+            "keypoint_sigmas": self.keypoint_sigmas and list(self.keypoint_sigmas),
             "class_names": None if class_names is None else list(self.class_names or ()),
             "iou_thresholds": self.rules.iou_thresholds.tolist(),
             "max_detections": self.rules.max_detections and list(self.rules.max_detections),
@@ -120,6 +138,7 @@ class DetectionEvaluator:
             "use_classes": use_classes,
             "inclusive_pixels": self.rules.inclusive,
         }
+        self._on_device: DeviceImages | None = None  # images whose tensors are not on the host
         self.reset()
 
     def update(self, image_id: Any, detections: Any, targets: Any) -> None:
@@ -135,9 +154,17 @@ class DetectionEvaluator:
                 way; under VOC so does a crowd, under COCO a difficult object takes one detection.
                 Of a batch, a list of such dicts.
 
+        Masks (`iou_type="segm"`): both hold `masks` in place of boxes: [N, H, W] bool or integers,
+        or a list of run-length dicts or of polygons as COCO's files hold them; polygons need
+        `image_size` [height, width] in targets. The default `area` is that of the mask.
+        Keypoints: both hold `keypoints` [N, K, 3] (or [N, 3 * K]) of x, y and visibility; targets
+        may hold boxes, else the extent of the labelled keypoints, and `num_keypoints`, else the
+        number of them. Where that is 0 an object is ignored.
+
         The values are arrays of any number type, layout and byte order, tensors, or lists; they
-        are copied. A batch is taken whole or, where it is refused, not at all. 16 images of 75
-        detections each take about 50 microseconds.
+        are copied. A batch is taken whole or, where it is refused, not at all. Tensors on a GPU
+        stay there: shapes and types are checked at once, values by `compute`, and nothing waits for
+        the device. Masks and keypoints come to the host.
 
         Raises:
             ValueError: the image was added before; a shape, a length, a label outside
@@ -156,37 +183,101 @@ class DetectionEvaluator:
                     "a batch must have as many `image_id` as `detections` and `targets`, "
                     f"got {len(image_id)}, {len(detections)} and {len(targets)}"
                 )
-        refused = self._store.update(image_id, detections, targets)
+        if self.iou_type != "bbox":
+            detections, targets = self._with_shapes(image_id, detections, targets)
+        if self._on_device is not None:
+            self._check_new(image_id)
+        try:
+            refused = self._store.update(image_id, detections, targets)
+        except DeviceTensorError:
+            self._keep_on_device(image_id, detections, targets)
+            return
         if refused is not None:
             self._refuse(refused, image_id, detections, targets)
+
+    def _keep_on_device(self, image_ids: list, detections: list, targets: list) -> None:
+        """Take a batch of which some tensor is not on the host."""
+        from sightline.metrics._device_images import DeviceImages, device_of
+
+        device = device_of([*detections, *targets])
+        if self._on_device is not None and self._on_device.device != device:
+            self._move_to_host()
+        self._check_new(image_ids)
+        images = self._on_device or DeviceImages(device)
+        images.add(image_ids, detections, targets, any_score=self.parity == "pycocotools")
+        self._on_device = images
+
+    def _check_new(self, image_ids: list) -> None:
+        """Raise where an image is there already, on the host or on a device, or of another kind."""
+        there = self._on_device
+        for image_id in image_ids:
+            check_image_id(image_id)
+            if image_id in self._store or (there is not None and image_id in there):
+                raise ValueError(_ADDED_BEFORE.format(image_id))
+            for other in [*(there.ids[:1] if there else ()), *self._store.image_ids()[:1]]:
+                if isinstance(image_id, str) != isinstance(other, str):
+                    raise TypeError(_TWO_KINDS.format(image_id))
+
+    def _values_are_good(self) -> bool:
+        limit = MAX_LABELS if self.class_names is None else len(self.class_names)
+        assert self._on_device is not None
+        return self._on_device.good(limit, any_score=self.parity == "pycocotools")
+
+    def _move_to_host(self) -> None:
+        """Move the images that are on a device to the store, which checks their values."""
+        if self._on_device is None:
+            return
+        ids, ends, dt, gt = self._on_device.to_host()
+        refused = self._store.extend(ids, *ends, dt, gt)
+        if refused is not None:
+            rows = [slice(end[refused - 1] if refused else 0, end[refused]) for end in ends]
+            parts = [
+                {key: value[part] for key, value in side.items()}
+                for part, side in zip(rows, (dt, gt))
+            ]
+            self._refuse(0, ids[refused : refused + 1], parts[:1], parts[1:])
+        self._on_device = None
+
+    def _with_shapes(self, image_ids: list, detections: list, targets: list) -> Any:
+        """The batch with its masks or keypoints as columns."""
+        sides = []
+        detections, targets = _on_host(detections), _on_host(targets)
+        for image_id, dt, gt in zip(image_ids, detections, targets):
+            place = f"image {image_id!r}"
+            if self.keypoint_sigmas is None:
+                sides.append(with_masks(dt, gt, place))
+            else:
+                sides.append(with_keypoints(dt, gt, len(self.keypoint_sigmas), place))
+        return [dt for dt, _ in sides], [gt for _, gt in sides]
 
     def _refuse(self, index: int, image_ids: list, detections: list, targets: list) -> None:
         """Raise the error of the image of a batch that the store refused."""
         image_id = image_ids[index]
         check_image_id(image_id)
         if image_id in self._store:
-            raise ValueError(
-                f"`image_id` {image_id!r} was added before; call update once for each image"
-            )
+            raise ValueError(_ADDED_BEFORE.format(image_id))
         if image_id in image_ids[:index]:
             raise ValueError(f"`image_id` {image_id!r} is in the batch twice")
+        dt, gt = detections[index], targets[index]
+        if self.iou_type != "bbox":
+            dt = {key: value for key, value in dt.items() if key not in PRIVATE | {"area"}}
+            gt = {key: value for key, value in gt.items() if key not in PRIVATE}
         check_image(
             image_id,
-            detections[index],
-            targets[index],
+            dt,
+            gt,
             None if self.class_names is None else len(self.class_names),
             any_score=self.parity == "pycocotools",
         )
-        raise TypeError(
-            f"`image_id` must be of one kind, all int or all str, got {image_id!r} beside others"
-        )
+        raise TypeError(_TWO_KINDS.format(image_id))
 
     def reset(self) -> None:
         """Forget all images."""
         self._store = new_store(self._settings)
+        self._on_device = None
 
     def __len__(self) -> int:
-        return len(self._store)
+        return len(self._store) + (0 if self._on_device is None else len(self._on_device.ids))
 
     def merge(
         self, other: "DetectionEvaluator", *, duplicates: str = "same"
@@ -212,6 +303,8 @@ class DetectionEvaluator:
         differences = differing(self._settings, other._settings)
         if differences:
             raise ValueError(f"evaluators must have the same settings to merge: {differences}")
+        self._move_to_host()
+        other._move_to_host()
         self._merge(other._store, duplicates)
         return self
 
@@ -220,7 +313,7 @@ class DetectionEvaluator:
         if refused is None:
             return
         if refused not in self._store:
-            raise TypeError(f"`image_id` must be of one kind, all int or all str, got {refused!r}")
+            raise TypeError(_TWO_KINDS.format(refused))
         what = "rows" if duplicates == "same" else "targets"
         raise ValueError(
             f"image {refused!r} is in both with other {what}; ids must be unique, "
@@ -229,6 +322,7 @@ class DetectionEvaluator:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write settings and images to a file, an .npz of the columns, whole or not at all."""
+        self._move_to_host()
         save_state(path, self._settings, to_arrays(self._store))
 
     @classmethod
@@ -250,6 +344,7 @@ class DetectionEvaluator:
             ) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
+        self._move_to_host()
         return _restored, (type(self), self._settings, to_arrays(self._store))
 
     def synchronize(
@@ -281,6 +376,7 @@ class DetectionEvaluator:
             return self
         settings = json.dumps(self._settings)
         try:
+            self._move_to_host()
             message = to_bytes(self._settings, to_arrays(self._store))
         except BaseException:
             with contextlib.suppress(RuntimeError):
@@ -306,15 +402,19 @@ class DetectionEvaluator:
 
         Columns reserve up to half as much again, which takes no memory before it is written.
         """
-        return self._store.nbytes
+        return self._store.nbytes + (0 if self._on_device is None else self._on_device.nbytes)
 
     def compute(self) -> DetectionResults:
         """Results over all images so far; more may be added after.
 
         A class without ground truth has AP NaN and -1 in the arrays; with ground truth and no
-        detection, AP 0. No image at all gives NaN everywhere.
+        detection, AP 0. No image at all gives NaN everywhere. Images on a GPU are sorted, matched
+        and accumulated there, with the same bits, unless some are on the host.
 
         """
+        if self._on_device is not None and not len(self._store) and self._values_are_good():
+            return self._compute_on_device()
+        self._move_to_host()
         self._store.sort()
         dt, gt = self._store.columns(objects=False), self._store.columns(objects=True)
         if self.class_names is None:
@@ -323,23 +423,44 @@ class DetectionEvaluator:
         else:
             class_ids, class_names = np.arange(len(self.class_names)), self.class_names
             dt_label, gt_label = (side["labels"].astype(np.int64) for side in (dt, gt))
+        detections = FlatDetections(
+            _image_of_row(dt["image_ends"]),
+            dt_label,
+            dt["boxes_xywh"],
+            dt["scores"],
+            dt.get("area"),
+        )
+        targets = FlatTargets(
+            _image_of_row(gt["image_ends"]),
+            gt_label,
+            gt["boxes_xywh"],
+            gt["area"],
+            (gt["flags"] & CROWD) != 0,
+            (gt["flags"] & IGNORE) != 0,
+        )
+        if self.iou_type == "keypoints":
+            targets.ignore[gt["num_keypoints"] == 0] = True
         return results_of(
             self,
-            FlatDetections(
-                _image_of_row(dt["image_ends"]), dt_label, dt["boxes_xywh"], dt["scores"]
-            ),
-            FlatTargets(
-                _image_of_row(gt["image_ends"]),
-                gt_label,
-                gt["boxes_xywh"],
-                gt["area"],
-                (gt["flags"] & CROWD) != 0,
-                (gt["flags"] & IGNORE) != 0,
-            ),
+            detections,
+            targets,
             num_images=len(self),
+            iou_type=self.iou_type,
+            overlaps=overlaps_of(dt, gt, targets, self.keypoint_sigmas),
             class_ids=tuple(class_ids.tolist()),
             class_names=class_names,
         )
+
+    def _compute_on_device(self) -> DetectionResults:
+        from sightline.metrics._evaluate_torch import evaluate_images
+
+        assert self._on_device is not None
+        num_classes = None if self.class_names is None else len(self.class_names)
+        arrays, evidence, class_ids = evaluate_images(
+            self._on_device, self.rules, num_classes, use_classes=self.use_classes
+        )
+        class_names = self.class_names or tuple(str(c) for c in class_ids)
+        return _results(self, arrays, evidence, class_ids, class_names)
 
 
 def results_of(
@@ -357,17 +478,30 @@ def results_of(
 
     `overlaps` takes the place of the IoU of boxes, and `iou_type` says of what they are.
     """
-    rules, use_classes = evaluator.rules, evaluator.use_classes
+    use_classes = evaluator.use_classes
     num_classes = len(class_ids) if use_classes else 1
     arrays = evaluate(
         dt,
         gt,
         num_classes,
-        rules,
+        evaluator.rules,
         num_images=num_images,
         use_classes=use_classes,
         overlaps=overlaps,
     )
+    evidence = Evidence(arrays.matched, num_classes, use_classes, overlaps)
+    return _results(evaluator, arrays, evidence, class_ids, class_names, iou_type)
+
+
+def _results(
+    evaluator: DetectionEvaluator,
+    arrays: Any,  # EvaluatedArrays, or those of tensors
+    evidence: Evidence,
+    class_ids: tuple[int, ...],
+    class_names: tuple[str, ...],
+    iou_type: str = "bbox",
+) -> DetectionResults:
+    rules, use_classes = evaluator.rules, evaluator.use_classes
     return DetectionResults(
         protocol=evaluator.protocol,
         class_ids=class_ids if use_classes else (-1,),
@@ -384,7 +518,7 @@ def results_of(
         dt_count=arrays.dt_count,
         iou_type=iou_type,
         parity=evaluator.parity,
-        _evidence=Evidence(arrays.matched, num_classes, use_classes, overlaps),
+        _evidence=evidence,
     )
 
 
@@ -403,57 +537,15 @@ def _check_duplicates(duplicates: str) -> None:
         raise ValueError(f"`duplicates` must be 'same' or 'first', got {duplicates!r}")
 
 
+def _on_host(sides: list) -> list:
+    """Dicts whose tensors are in the memory of the host."""
+    return [
+        {key: value.cpu() if hasattr(value, "cpu") else value for key, value in side.items()}
+        if isinstance(side, Mapping)
+        else side
+        for side in sides
+    ]
+
+
 def _image_of_row(ends: np.ndarray) -> np.ndarray:
     return np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
-
-
-def _iou_thresholds(protocol: str, thresholds: Sequence[float] | None) -> np.ndarray:
-    if thresholds is None:
-        # linspace, not .5 + .05 * i: the two differ in the last bit at .85 and .9
-        return np.linspace(0.5, 0.95, 10) if protocol == "coco" else np.array([0.5])
-    values = np.asarray(thresholds, np.float64)
-    if values.ndim != 1 or not len(values) or not np.all((values > 0) & (values <= 1)):
-        raise ValueError(
-            f"`iou_thresholds` must be one or more numbers in (0, 1], got {thresholds!r}"
-        )
-    if np.any(np.diff(values) <= 0):
-        raise ValueError(f"`iou_thresholds` must ascend without repeats, got {thresholds!r}")
-    return values
-
-
-def _max_detections(protocol: str, caps: tuple[int, ...]) -> tuple[int, ...] | None:
-    if protocol != "coco":
-        if caps != _DEFAULT_MAX_DETECTIONS:
-            raise ValueError(
-                f"`max_detections` is of the coco protocol only: {protocol} counts every "
-                f"detection, got {caps!r}"
-            )
-        return None
-    if not caps or any(isinstance(c, bool) or int(c) != c or c < 1 for c in caps):
-        raise ValueError(f"`max_detections` must be one or more integers >= 1, got {caps!r}")
-    return tuple(sorted(int(c) for c in caps))
-
-
-def _area_ranges(
-    protocol: str, ranges: Mapping[str, tuple[float, float]] | None
-) -> dict[str, tuple[float, float]]:
-    if protocol != "coco":
-        if ranges is not None:
-            raise ValueError(f"`area_ranges` is of the coco protocol only, not of {protocol}")
-        return {"all": (0.0, np.inf)}
-    if ranges is None:
-        return COCO_AREA_RANGES
-    if not ranges:
-        raise ValueError("`area_ranges` must name at least one range")
-    for name, (low, high) in ranges.items():
-        if not 0 <= low <= high:
-            raise ValueError(
-                f"`area_ranges` must hold 0 <= low <= high, got {name!r}: ({low}, {high})"
-            )
-    return dict(ranges)
-
-
-def _inclusive(protocol: str, inclusive: bool | None) -> bool:
-    if protocol == "coco" and inclusive:
-        raise ValueError("`inclusive_pixels` is of the VOC protocols: COCO's sides are x2 - x1")
-    return protocol != "coco" if inclusive is None else bool(inclusive)
