@@ -492,8 +492,26 @@ def mistakes(data):
             file.flush()
             return COCO(file.name)
 
+    def lacking(key, *, of_truth):
+        truth, found = draw_case(np.random.default_rng(12))
+        for record in truth["annotations"] if of_truth else found:
+            del record[key]
+        paths = []
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in (("gt", truth), ("dt", found)):
+                paths.append(Path(folder, name))
+                paths[-1].write_text(json.dumps(content))
+            gt = COCO(str(paths[0]))
+            return evaluate(gt, gt.loadRes(str(paths[1]))).stats
+
     said = []
     for attempt in (
+        lambda: lacking("iscrowd", of_truth=True),
+        lambda: lacking("area", of_truth=True),
+        lambda: lacking("bbox", of_truth=True),
+        lambda: lacking("id", of_truth=True),
+        lambda: lacking("score", of_truth=False),
+        lambda: lacking("category_id", of_truth=False),
         lambda: gt.loadRes([]),
         lambda: gt.loadRes([{"image_id": -1, "category_id": 1, "bbox": [0, 0, 1, 1], "score": 1}]),
         lambda: gt.loadRes({}),
