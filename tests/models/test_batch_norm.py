@@ -24,7 +24,7 @@ def torch_model():
 
 def test_converted_model_gives_the_same_outputs_gradients_and_buffers():
     theirs = torch_model()
-    ours = convert_batch_norm(copy.deepcopy(theirs))
+    ours, _ = convert_batch_norm(copy.deepcopy(theirs))
     norms = [m for m in ours.modules() if isinstance(m, nn.BatchNorm2d)]
     assert [m.activation for m in norms] == ["relu", None, "leaky_relu", "silu"]
     assert all(type(m) is BatchNormAct2d for m in norms) and norms[2].negative_slope == 0.2
@@ -133,7 +133,7 @@ def test_conversion_keeps_objects_and_settings():
     model = torch_model().double().eval()
     model[1].weight.requires_grad_(False)
     norm = model[1]
-    new = convert_batch_norm(model)[1]
+    new = convert_batch_norm(model)[0][1]
     assert new.weight is norm.weight and new.bias is norm.bias
     assert new.running_var is norm.running_var
     assert not new.training and not new.weight.requires_grad
@@ -172,11 +172,11 @@ def test_conversion_of_what_is_no_plain_pair():
     assert [model[k][0].activation for k in (4, 5, 6)] == [None] * 3
     assert [type(model[k][1]) for k in (4, 5, 6)] == [nn.ReLU, nn.ReLU, nn.ReLU6]
     torch.testing.assert_close(model(x), expected)
-    assert type(convert_batch_norm(nn.BatchNorm2d(3))) is BatchNormAct2d
+    assert type(convert_batch_norm(nn.BatchNorm2d(3))[0]) is BatchNormAct2d
 
 
 def test_conversion_twice_changes_nothing_more():
-    model = convert_batch_norm(torch_model())
+    model, _ = convert_batch_norm(torch_model())
     before = [(name, type(m)) for name, m in model.named_modules()]
     convert_batch_norm(model)
     assert before == [(name, type(m)) for name, m in model.named_modules()]

@@ -19,8 +19,9 @@ from sightline.models.batch_norm import (
     BatchNormAct2d,
     BatchNormAct3d,
     FrozenBatchNormAct2d,
-    convert_batch_norm,
 )
+from sightline.models.batch_norm_convert import convert_batch_norm
+from sightline.models.batch_norm_report import ConversionReport
 from sightline.models.create import create_model, list_models
 from sightline.models.detector import AnchorDetector
 from sightline.models.fpn import FPN
@@ -34,6 +35,7 @@ __all__ = [
     "BatchNormAct1d",
     "BatchNormAct2d",
     "BatchNormAct3d",
+    "ConversionReport",
     "FrozenBatchNormAct2d",
     "LightTrunk",
     "ResNet",

@@ -1,4 +1,4 @@
-"""Batch norm fused with its activation as a module, and the conversion of models to it."""
+"""Batch norm fused with its activation as a module."""
 
 from typing import Any
 
@@ -155,80 +155,3 @@ class FrozenBatchNormAct2d(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}, activation={self.activation!r}"
-
-
-def convert_batch_norm(model: nn.Module) -> nn.Module:
-    """Replaces every `nn.BatchNorm2d` of `model` by `BatchNormAct2d`, in place.
-
-    Directly before an `nn.ReLU`, `nn.LeakyReLU` or `nn.SiLU` in an `nn.Sequential` it takes that
-    activation over, and `nn.Identity` stands where the activation was: names in the state dict do
-    not change. Elsewhere it has no activation, since a `forward` cannot be seen through. Parameters
-    and buffers are the same objects, so optimizers stay valid; training mode is kept. A module with
-    hooks, or of a subclass, stays as it is. A batch norm used in several places is converted once,
-    without an activation.
-
-    Returns:
-        `model`; or, where it is itself an `nn.BatchNorm2d`, its replacement.
-    """
-    uses: dict[nn.Module, int] = {}
-    for parent in model.modules():
-        for child in parent._modules.values():
-            if child is not None:
-                uses[child] = uses.get(child, 0) + 1
-    replacements: dict[nn.Module, nn.Module] = {}
-    for parent in list(model.modules()):
-        children = list(parent._modules.items())
-        followers: list[tuple[Any, Any]] = [*children[1:], (None, None)]
-        in_order = isinstance(parent, nn.Sequential) and type(parent).forward is _IN_ORDER
-        for (name, child), (next_name, follower) in zip(children, followers):
-            if child is None or not _is_plain(child, nn.BatchNorm2d):
-                continue
-            activation = None
-            if in_order and uses[child] == 1 and follower is not None:
-                activation = _activation_of(follower)
-            if child not in replacements:
-                replacements[child] = _replacement(child, activation)
-            parent._modules[name] = replacements[child]
-            if activation is not None:
-                parent._modules[next_name] = nn.Identity().train(follower.training)
-    return _replacement(model, None) if _is_plain(model, nn.BatchNorm2d) else model
-
-
-_IN_ORDER = nn.Sequential.forward
-
-
-def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether `module` is of exactly this class and nobody watches its calls."""
-    hooks = (
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
-    )
-    return type(module) is kind and not any(hooks)
-
-
-def _activation_of(module: nn.Module) -> dict[str, Any] | None:
-    """The settings of `BatchNormAct2d` that stand for this activation."""
-    if _is_plain(module, nn.ReLU):
-        return {"activation": "relu"}
-    if _is_plain(module, nn.LeakyReLU):
-        return {"activation": "leaky_relu", "negative_slope": module.negative_slope}
-    if _is_plain(module, nn.SiLU):
-        return {"activation": "silu"}
-    return None
-
-
-def _replacement(norm: Any, activation: dict[str, Any] | None) -> BatchNormAct2d:
-    new = BatchNormAct2d(
-        norm.num_features,
-        norm.eps,
-        norm.momentum,
-        norm.affine,
-        norm.track_running_stats,
-        device=torch.device("meta"),
-        **(activation or {"activation": None}),
-    )
-    for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
-        setattr(new, name, getattr(norm, name))
-    return new.train(norm.training)

@@ -1,0 +1,43 @@
+"""What a conversion did to each batch norm of a model, and why."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """A batch norm that became one op with what is around it."""
+
+    name: str
+    pattern: str  # "batch norm + add + relu", "Conv2d + batch norm"
+    rewritten: str | None = None  # the module whose forward had to be rewritten for it
+
+
+@dataclass(frozen=True)
+class Unfused:
+    """A batch norm to which nothing was fused."""
+
+    name: str
+    reason: str
+
+
+@dataclass
+class ConversionReport:
+    """Every batch norm of a model, once, under its first name.
+
+    `fused`: with what. `alone`: converted, but what follows was not taken over. `left`: untouched.
+    `print(report)` has a line for each.
+    """
+
+    fused: list[Fusion] = field(default_factory=list)
+    alone: list[Unfused] = field(default_factory=list)
+    left: list[Unfused] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        counts = f"{len(self.fused)} fused, {len(self.alone)} alone, {len(self.left)} left"
+        lines = [f"batch norms: {counts}"]
+        for fusion in self.fused:
+            note = "" if fusion.rewritten is None else f", forward of {fusion.rewritten} rewritten"
+            lines.append(f"  fused  {fusion.name}: {fusion.pattern}{note}")
+        for word, entries in (("alone", self.alone), ("left ", self.left)):
+            lines += [f"  {word}  {entry.name}: {entry.reason}" for entry in entries]
+        return "\n".join(lines)
