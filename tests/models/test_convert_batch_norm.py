@@ -544,3 +544,18 @@ def test_float32_stays_within_the_stated_tolerance():
     largest = max(g.abs().max() for g in grads)
     for g, other in zip(grads, others, strict=True):
         assert (g - other).abs().max() <= 1e-4 * largest
+
+
+@pytest.mark.parametrize(
+    "conv, norm, shape",
+    [
+        (nn.Linear(C, C), nn.BatchNorm1d, (6, C)),
+        (nn.Conv1d(C, C, 3), nn.BatchNorm1d, (4, C, 9)),
+        (nn.Conv3d(C, C, 3), nn.BatchNorm3d, (2, C, 4, 5, 6)),
+    ],
+)
+def test_other_dimensions_are_fused(conv, norm, shape):
+    theirs = redraw(nn.Sequential(conv, norm(C), nn.SiLU()))
+    ours, report = convert_batch_norm(copy.deepcopy(theirs))
+    assert report.fused and type(ours[1]).__name__ == norm.__name__.replace("Norm", "NormAct")
+    assert_same_training(theirs, ours, shape)

@@ -38,9 +38,9 @@ FUSED_CLASSES: dict[type[nn.Module], Any] = {
 def convert_batch_norm(model: nn.Module) -> tuple[nn.Module, ConversionReport]:
     """Fuses each batch norm of `model` with the add and the activation that follow it, in place.
 
-    `nn.BatchNorm2d` becomes `BatchNormAct2d`, 1d and 3d likewise: the same object in a new class, so that parameters,
-    buffers, names in the state dict, optimizers and references to it stay. What follows it is read
-    from the graph of each module's own forward:
+    `nn.BatchNorm2d` becomes `BatchNormAct2d`, 1d and 3d likewise: the same object in a new class,
+    so that parameters, buffers, names in the state dict, optimizers and references to it stay. What
+    follows it is read from the graph of each module's own forward:
 
     - A ReLU, LeakyReLU or SiLU module that follows batch norms only moves into them, and
       `nn.Identity` stands in its place; no forward changes.
