@@ -162,13 +162,17 @@ class COCOeval:
     def _detections(self, p: Params, places: Places) -> Detections | None:
         file = unread_file(self.cocoDt)
         if p.iouType == "bbox" and isinstance(file, ResultsFile):
-            return detections_of_file(file, places)
+            found = detections_of_file(file, places)
+            if found is not None:
+                return found
         return detections_of_records(_load_records(self.cocoDt, p), places, p.iouType)
 
     def _objects(self, p: Params, places: Places) -> Objects | None:
         file = unread_file(self.cocoGt)
         if p.iouType == "bbox" and isinstance(file, TruthFile):
-            return objects_of_file(file, places)
+            truth = objects_of_file(file, places)
+            if truth is not None:
+                return truth
         return objects_of_records(_load_records(self.cocoGt, p), places, p.iouType)
 
     def _prepare(self) -> None:
