@@ -1,15 +1,14 @@
 """torchmetrics' MeanAveragePrecision, which needs torchvision to convert boxes."""
 
+import importlib
 from typing import Any
 
 import torch
 
 try:
-    import torchvision  # noqa: F401
+    from torchvision import ops  # noqa: F401
 except RuntimeError:  # made for another torch: ours lets it load, where there is a sightline
-    from sightline.compat.torchvision import install
-
-    install()
+    importlib.import_module("sightline.compat.torchvision").install()
 
 from torchmetrics.detection import MeanAveragePrecision
 
