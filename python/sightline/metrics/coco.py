@@ -12,13 +12,10 @@ from sightline.metrics._overlaps import (
     UnreadableMaskError,
     keypoint_overlaps_of,
     mask_overlaps_of,
-    no_overlaps,
 )
 from sightline.metrics.detection import DetectionEvaluator, results_of
 from sightline.metrics.detection_results import DetectionResults
-from sightline.metrics.keypoints import COCO_KEYPOINT_SIGMAS, check_sigmas, keypoint_extent_area
-
-_IOU_TYPES = ("bbox", "segm", "keypoints")
+from sightline.metrics.keypoints import keypoint_extent_area
 
 
 def evaluate_coco(
@@ -81,23 +78,15 @@ def evaluate_coco(
         >>> print(f"{evaluate_coco(gt, [{**box, 'score': 0.9}])['AP50']:.3f}")
         1.000
     """
-    if iou_type not in _IOU_TYPES:
-        raise ValueError(f"`iou_type` must be one of {_IOU_TYPES}, got {iou_type!r}")
-    keypoints = iou_type == "keypoints"
-    if keypoint_sigmas is not None and not keypoints:
-        raise ValueError(f"`keypoint_sigmas` is of keypoints only, not of {iou_type!r}")
-    if max_detections is None:
-        max_detections = (20,) if keypoints else (1, 10, 100)
-    if area_ranges is None and keypoints:
-        areas = DetectionEvaluator().area_ranges.items()
-        area_ranges = {name: bounds for name, bounds in areas if name != "small"}
     evaluator = DetectionEvaluator(
         "coco",
+        iou_type=iou_type,
         parity=parity,
         use_classes=use_classes,
         max_detections=max_detections,
         area_ranges=area_ranges,
         iou_thresholds=iou_thresholds,
+        keypoint_sigmas=keypoint_sigmas,
     )
     truth = read_ground_truth(gt, iou_type=iou_type, parity=parity)
     found = read_results(dt, truth, iou_type=iou_type, parity=parity)
@@ -115,10 +104,9 @@ def evaluate_coco(
             targets.crowd,
             dt_area=detections.area,
         )
-    elif keypoints:
-        overlaps = _keypoint_overlaps(truth, found, dt_order, gt_order, keypoint_sigmas)
-        if parity == "pycocotools" and not use_classes:
-            overlaps = no_overlaps
+    elif evaluator.keypoint_sigmas is not None:
+        sigmas = np.array(evaluator.keypoint_sigmas)
+        overlaps = _keypoint_overlaps(truth, found, dt_order, gt_order, sigmas)
     try:
         return results_of(
             evaluator,
@@ -170,18 +158,16 @@ def _targets(truth: GroundTruth, order: Any, parity: str) -> FlatTargets:
 
 
 def _keypoint_overlaps(
-    truth: GroundTruth, found: Results, dt_order: Any, gt_order: Any, sigmas: Any
+    truth: GroundTruth, found: Results, dt_order: Any, gt_order: Any, sigmas: np.ndarray
 ) -> Overlaps:
-    values = check_sigmas(COCO_KEYPOINT_SIGMAS if sigmas is None else sigmas)
-
     def points_of(side: GroundTruth | Results, order: Any) -> np.ndarray:
         assert side.keypoints is not None
         if not len(side.keypoints):
-            return np.zeros((0, len(values), 3))
-        if side.keypoints.shape[1] != len(values):
+            return np.zeros((0, len(sigmas), 3))
+        if side.keypoints.shape[1] != len(sigmas):
             raise ValueError(
-                f"{side.name}: there are {side.keypoints.shape[1]} keypoints, but `sigmas` are of "
-                f"{len(values)}: give `keypoint_sigmas`"
+                f"{side.name}: there are {side.keypoints.shape[1]} keypoints, but "
+                f"`keypoint_sigmas` are of {len(sigmas)}"
             )
         return side.keypoints[order]
 
@@ -190,5 +176,5 @@ def _keypoint_overlaps(
         points_of(truth, gt_order),
         truth.area[gt_order],
         truth.boxes_xywh[gt_order],
-        values,
+        sigmas,
     )

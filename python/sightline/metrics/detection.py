@@ -18,6 +18,7 @@ from sightline.metrics._inputs import (
     check_image,
     check_image_id,
 )
+from sightline.metrics._overlaps import no_overlaps
 from sightline.metrics._settings import (
     AVERAGES,
     IOU_TYPES,
@@ -68,7 +69,8 @@ class DetectionEvaluator:
         iou_type: what overlaps: `"bbox"`, `"segm"` (masks) or `"keypoints"` (their similarity).
             The last two under COCO only.
         parity: `"corrected"`, or `"pycocotools"` to repeat its faults: AP is -1 where
-            `max_detections` lacks 100, and a NaN score is taken, and sorted last.
+            `max_detections` lacks 100 (20 for keypoints), a NaN score is taken, and sorted last,
+            and keypoints match nothing where `use_classes` is False.
         keypoint_sigmas: how far annotators stray for each of the K keypoints, as a share of the
             object's size; None for COCO's 17.
         inclusive_pixels: sides are x2 - x1 + 1; None for the protocol's own, which is
@@ -480,6 +482,8 @@ def results_of(
     """
     use_classes = evaluator.use_classes
     num_classes = len(class_ids) if use_classes else 1
+    if iou_type == "keypoints" and not use_classes and evaluator.parity == "pycocotools":
+        overlaps = no_overlaps
     arrays = evaluate(
         dt,
         gt,
