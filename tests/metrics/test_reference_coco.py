@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from sightline import metrics
+from sightline import metrics, reference
 from sightline.reference.coco import evaluate_coco
 
 from .coco_cases import STATS, draw_case, draw_settings, run_pycocotools
+from .pycocotools_programs import draw_keypoints
 
 
 def assert_equal_to_pycocotools(truth, found, **settings):
@@ -36,6 +37,29 @@ def test_hundred_images_to_the_last_bit(shared_data, use_classes):
 def test_random_cases_to_the_last_bit(seed):
     rng = np.random.default_rng(seed)
     assert_equal_to_pycocotools(*draw_case(rng), **draw_settings(rng))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_keypoints_to_the_last_bit(seed):
+    truth, found = draw_keypoints(np.random.default_rng(seed))
+    expected = run_pycocotools(truth, found, iou_type="keypoints")
+
+    def points(records):
+        return np.array([r["keypoints"] for r in records]).reshape(-1, 17, 3)
+
+    def similarity(dt, gt):
+        area, boxes = [g["area"] for g in gt], [g["bbox"] for g in gt]
+        sigmas = metrics.COCO_KEYPOINT_SIGMAS
+        return reference.keypoint_similarity(points(dt), points(gt), area, boxes, sigmas)
+
+    for d in found:  # that of the extent of the keypoints
+        x, y, _ = points([d])[0].T
+        d["area"] = (x.max() - x.min()) * (y.max() - y.min())
+    got = evaluate_coco(
+        truth, found, iou_type="keypoints", overlaps=similarity, parity="pycocotools"
+    )
+    for name in STATS:
+        np.testing.assert_array_equal(getattr(got, name), expected[name], name)
 
 
 def case(gt, dt, first_id=1):

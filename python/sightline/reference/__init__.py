@@ -1,5 +1,6 @@
 """Every op in plain, slow, readable NumPy: the specification that the kernels are held to."""
 
+from . import coco
 from .assign_atss import assign_atss
 from .assign_fcos import assign_fcos
 from .assign_sim_ota import assign_sim_ota
@@ -71,6 +72,7 @@ __all__ = [
     "box_iou_topk",
     "check_boxes",
     "clip_boxes_to_image",
+    "coco",
     "complete_box_iou",
     "complete_box_iou_loss",
     "counts_from_mask",

@@ -65,7 +65,7 @@ class CocoEvaluation:
 
 @dataclass(frozen=True)
 class MatchedImage:
-    """One image, class and area range; detections best first, objects in the order of `order`."""
+    """One image, class and area range; detections best first, objects as in the file."""
 
     dt_scores: Floats  # [D]
     dt_matched: Bools  # [T, D]
