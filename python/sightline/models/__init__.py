@@ -21,6 +21,7 @@ from sightline.models.batch_norm import (
     FrozenBatchNormAct2d,
 )
 from sightline.models.batch_norm_convert import convert_batch_norm
+from sightline.models.batch_norm_fold import fold_batch_norm
 from sightline.models.batch_norm_report import ConversionReport
 from sightline.models.create import create_model, list_models
 from sightline.models.detector import AnchorDetector
@@ -44,6 +45,7 @@ __all__ = [
     "create_model",
     "default_anchors",
     "fit_anchors",
+    "fold_batch_norm",
     "grid_anchors",
     "grid_points",
     "kmeans_anchors",

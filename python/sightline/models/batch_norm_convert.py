@@ -19,6 +19,8 @@ from sightline.models.batch_norm_forward import (
 )
 from sightline.models.batch_norm_graph import (
     Traced,
+    calls_of,
+    count_names,
     has_hooks,
     is_in_order,
     loads,
@@ -103,19 +105,15 @@ class _Conversion:
         self.names, self.report = names, report
         self.done: set[nn.Module] = set()
         self.reasons: dict[nn.Module, str] = {}
-        self.uses = Counter(
-            child for m in model.modules() for child in m._modules.values() if child is not None
-        )
+        self.uses = count_names(model)
         self.calls: Counter[nn.Module] = Counter()
         for traced in traces:
             for child in traced.module.children() if traced.graph is None else ():
                 self.reasons[child] = traced.reason
-            for node in () if traced.graph is None else traced.graph.nodes:
-                if node.op == "call_module":
-                    self.calls[traced.target(node)] += 1
-                    if node.kwargs and traced.target(node) in names:
-                        norm = traced.target(node)
-                        report.left.append(Unfused(names.pop(norm), "it is called with keywords"))
+            for node, module in calls_of(traced):
+                self.calls[module] += 1
+                if node.kwargs and module in names:
+                    report.left.append(Unfused(names.pop(module), "it is called with keywords"))
 
     def reason(self, norm: nn.Module) -> str:
         if self._is_shared(norm):

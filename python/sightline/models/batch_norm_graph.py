@@ -12,6 +12,7 @@ import random
 import sys
 import sysconfig
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import CodeType
@@ -81,6 +82,19 @@ def trace_all(model: nn.Module) -> list[Traced]:
         if any(child is not None for child in module._modules.values()) and not opaque:
             found.append(trace_forward(name, module))
     return found
+
+
+def count_names(model: nn.Module) -> Counter[nn.Module]:
+    """Under how many names each module is registered."""
+    children = [child for m in model.modules() for child in m._modules.values()]
+    return Counter(child for child in children if child is not None)
+
+
+def calls_of(traced: Traced) -> Iterator[tuple[fx.Node, nn.Module]]:
+    """Each call of a child in the graph; none where there is no graph."""
+    for node in () if traced.graph is None else list(traced.graph.nodes):
+        if node.op == "call_module":
+            yield node, traced.target(node)
 
 
 def trace_forward(name: str, module: nn.Module) -> Traced:

@@ -9,7 +9,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from sightline.models.batch_norm_graph import Traced, has_hooks, is_in_order, is_plain
+from sightline.models.batch_norm_graph import Traced, calls_of, has_hooks, is_in_order, is_plain
 
 Settings = dict[str, Any]  # `activation` and where it has one `negative_slope`
 
@@ -48,14 +48,13 @@ class Match:
 
 def find_matches(traced: Traced, norms: Any) -> Iterator[Match]:
     """Every call of a module in `norms`, or of a Sequential that ends in one."""
-    for node in () if traced.graph is None else traced.graph.nodes:
-        if node.op == "call_module":
-            module, sequentials = traced.target(node), []
-            while is_in_order(module) and not has_hooks(module) and module._modules:
-                sequentials.append(module)
-                module = next(reversed(module._modules.values()))  # type: ignore[assignment]
-            if module in norms:
-                yield _followed(Match(traced, node, module, sequentials))
+    for node, module in calls_of(traced):
+        sequentials = []
+        while is_in_order(module) and not has_hooks(module) and module._modules:
+            sequentials.append(module)
+            module = next(reversed(module._modules.values()))  # type: ignore[assignment]
+        if module in norms:
+            yield _followed(Match(traced, node, module, sequentials))
 
 
 def activation_of(module: nn.Module) -> Settings | None:
