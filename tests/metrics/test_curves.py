@@ -61,6 +61,15 @@ def test_score_curves_agree_with_counting_at_each_threshold(iou_threshold):
             assert (recalls.sum() if k is None else recalls[k]) / count == pytest.approx(recall)
 
 
+def test_a_threshold_that_was_not_evaluated_is_matched_anew():
+    images = random_images(5)
+    at_once = results_of(images, class_names="abc", iou_thresholds=[0.62])
+    later = results_of(images, class_names="abc")
+    assert later.best_f1(iou_threshold=0.62) == at_once.best_f1(iou_threshold=0.62)
+    errors = [r.error_breakdown(iou_threshold=0.62) for r in (at_once, later)]
+    assert errors[0].costs == errors[1].costs and errors[0].ap == at_once.ap
+
+
 def test_the_mean_curve_has_the_ap_as_its_mean():
     result = results_of(random_images(4), class_names="abcd")
     curve = result.curve(None, iou_threshold=0.75)
