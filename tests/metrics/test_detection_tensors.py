@@ -144,9 +144,11 @@ def test_boxes_of_both_formats_and_targets_of_the_host_in_one_batch(far):
         boxes = side.pop("boxes_xywh")
         side["boxes"] = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
     del case[2][1]["area"], case[3][1]["iscrowd"]
+    case[3][1]["boxes_xywh"] = case[3][1]["boxes_xywh"].astype(">f8")[::-1][::-1]
+    case[3][1]["labels"] = case[3][1]["labels"].tolist()
     evaluator = DetectionEvaluator()
     evaluator.update(
-        list(case), [moved(c, far)[0] for c in case.values()], [c[1] for c in case.values()]
+        list(case), [moved(c[:1], far)[0] for c in case.values()], [c[1] for c in case.values()]
     )
     assert evaluator._on_device is not None
     assert_same(evaluator.compute(), fill(case).compute())
@@ -234,6 +236,8 @@ def test_bad_shapes_and_types_are_named_at_once(change, error, message, far):
 
 def test_ids_are_checked_at_once(far):
     evaluator, (dt, gt) = DetectionEvaluator(), moved(GOOD, far)
+    with pytest.raises(TypeError, match="of one kind"):
+        evaluator.update([3, "4"], [dt, dt], [gt, gt])
     evaluator.update([3, 4], [dt, dt], [gt, gt])
     for ids, error, message in (
         (3, ValueError, "`image_id` 3 was added before"),

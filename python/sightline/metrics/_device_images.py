@@ -8,7 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sightline.metrics._inputs import OTHER_SHAPES, check_image, check_image_id, is_on_host
+from sightline.metrics._inputs import (
+    OTHER_SHAPES,
+    as_array,
+    check_image,
+    check_image_id,
+    is_on_host,
+)
 
 _FLAGS = ("iscrowd", "difficult")
 _BAD_FLAG = 2  # beside 0 and 1: a flag that is not finite
@@ -162,7 +168,7 @@ def _stand_in(side: Any) -> Any:
 
 def _columns(sides: list, name: str, device: torch.device) -> DeviceColumns:
     def joined(parts: list[Any], dtype: torch.dtype) -> Tensor:
-        tensors = [torch.as_tensor(part, device=device).detach() for part in parts]
+        tensors = [_on(device, part) for part in parts]
         if len({tensor.dtype for tensor in tensors}) > 1:
             tensors = [tensor.to(dtype) for tensor in tensors]  # not to a common type that rounds
         return torch.cat(tensors).to(dtype)
@@ -170,7 +176,7 @@ def _columns(sides: list, name: str, device: torch.device) -> DeviceColumns:
     def box_rows(part: list) -> Tensor:
         """Boxes of images that give the same kind."""
         key = "boxes" if "boxes" in part[0] else "boxes_xywh"
-        tensors = [torch.as_tensor(side[key], device=device).reshape(-1, 4) for side in part]
+        tensors = [_on(device, side[key]).reshape(-1, 4) for side in part]
         boxes = joined(tensors, torch.float64)
         if key == "boxes_xywh":
             return boxes
@@ -192,10 +198,17 @@ def _columns(sides: list, name: str, device: torch.device) -> DeviceColumns:
     return DeviceColumns(counts, boxes, labels, joined(given, torch.float64), flags)
 
 
+def _on(device: torch.device, values: Any) -> Tensor:
+    """A tensor on the device; arrays may be of any layout and byte order."""
+    if isinstance(values, Tensor):
+        return values.detach().to(device)
+    return torch.as_tensor(np.array(as_array(values)), device=device)
+
+
 def _flag(values: Any, count: int, device: torch.device) -> Tensor:
     if values is None:
         return torch.zeros(count, dtype=torch.uint8, device=device)
-    values = torch.as_tensor(values, device=device)
+    values = _on(device, values)
     flag = (values != 0).to(torch.uint8)
     return torch.where(values.isfinite(), flag, _BAD_FLAG) if values.is_floating_point() else flag
 

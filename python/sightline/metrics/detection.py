@@ -212,13 +212,13 @@ class DetectionEvaluator:
     def _check_new(self, image_ids: list) -> None:
         """Raise where an image is there already, on the host or on a device, or of another kind."""
         there = self._on_device
+        others = [*(there.ids[:1] if there else ()), *self._store.image_ids()[:1], *image_ids[:1]]
         for image_id in image_ids:
             check_image_id(image_id)
             if image_id in self._store or (there is not None and image_id in there):
                 raise ValueError(_ADDED_BEFORE.format(image_id))
-            for other in [*(there.ids[:1] if there else ()), *self._store.image_ids()[:1]]:
-                if isinstance(image_id, str) != isinstance(other, str):
-                    raise TypeError(_TWO_KINDS.format(image_id))
+            if any(isinstance(image_id, str) != isinstance(other, str) for other in others):
+                raise TypeError(_TWO_KINDS.format(image_id))
 
     def _values_are_good(self) -> bool:
         limit = MAX_LABELS if self.class_names is None else len(self.class_names)
