@@ -72,10 +72,11 @@ struct LineStream<Isa::kAvx512> {
 };
 #endif
 
+inline constexpr int64_t kHugePageBytes = int64_t(2) << 20;
+inline constexpr int64_t kHugePagesFrom = int64_t(32) << 20;  // malloc maps anew what is larger
+
 // Before a new output is first written: page faults take most of the time of one that is large, and
 // with huge pages there are 512 times fewer. Does nothing where the system does not let us ask.
-constexpr int64_t kHugePageBytes = int64_t(2) << 20;
-constexpr int64_t kHugePagesFrom = int64_t(32) << 20;  // malloc maps anew what is larger
 inline void advise_huge_pages([[maybe_unused]] void* data, [[maybe_unused]] int64_t bytes,
                               [[maybe_unused]] int64_t from = kHugePagesFrom) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
