@@ -206,3 +206,10 @@ def test_other_files_are_refused(tmp_path):
         refused("damaged")
     with pytest.raises(FileNotFoundError):
         DetectionEvaluator.load(tmp_path / "none")
+
+
+def test_without_a_process_group_nothing_is_synchronised():
+    evaluator = fill({1: GOOD})
+    assert evaluator.synchronize() is evaluator and len(evaluator) == 1
+    with pytest.raises(ValueError, match="must be 'same' or 'first', got 'last'"):
+        evaluator.synchronize(duplicates="last")

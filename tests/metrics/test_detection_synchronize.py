@@ -180,10 +180,3 @@ def test_a_rank_that_fails_raises_its_error_and_the_others_do_not_hang(found):
     for rank in range(RANKS):
         kind = "AttributeError" if rank == 1 else "RuntimeError: ranks [1] could not give"
         assert found[rank]["broken"].startswith(kind)
-
-
-def test_without_a_process_group_nothing_happens():
-    evaluator = fill(CASE)
-    assert evaluator.synchronize() is evaluator and len(evaluator) == 9
-    with pytest.raises(ValueError, match="must be 'same' or 'first'"):
-        evaluator.synchronize(duplicates="last")

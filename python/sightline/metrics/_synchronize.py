@@ -9,9 +9,11 @@ _FAILED = -1
 
 
 def in_one_process() -> bool:
-    """Whether there is no process group, as where a training script runs without torchrun."""
-    import torch.distributed as dist
-
+    """Whether there is no process group, as where a script runs without torchrun or torch."""
+    try:
+        import torch.distributed as dist
+    except ModuleNotFoundError:
+        return True
     return not (dist.is_available() and dist.is_initialized())
 
 
