@@ -28,6 +28,7 @@ from sightline.models.detector import AnchorDetector
 from sightline.models.fpn import FPN
 from sightline.models.losses import sigmoid_focal_loss
 from sightline.models.resnet import ResNet, resnet18, resnet20
+from sightline.models.sync_batch_norm import SyncBatchNormAct, convert_sync_batch_norm
 from sightline.models.trunk import LightTrunk
 
 __all__ = [
@@ -40,8 +41,10 @@ __all__ = [
     "FrozenBatchNormAct2d",
     "LightTrunk",
     "ResNet",
+    "SyncBatchNormAct",
     "best_possible_recall",
     "convert_batch_norm",
+    "convert_sync_batch_norm",
     "create_model",
     "default_anchors",
     "fit_anchors",

@@ -29,19 +29,21 @@ from sightline.models.batch_norm_graph import (
 )
 from sightline.models.batch_norm_match import Match, Settings, activation_of, find_matches
 from sightline.models.batch_norm_report import ConversionReport, Fusion, Unfused
+from sightline.models.sync_batch_norm import SyncBatchNormAct
 
 FUSED_CLASSES: dict[type[nn.Module], Any] = {
     nn.BatchNorm1d: BatchNormAct1d,
     nn.BatchNorm2d: BatchNormAct2d,
     nn.BatchNorm3d: BatchNormAct3d,
+    nn.SyncBatchNorm: SyncBatchNormAct,
 }
 
 
 def convert_batch_norm(model: nn.Module) -> tuple[nn.Module, ConversionReport]:
     """Fuses each batch norm of `model` with the add and the activation that follow it, in place.
 
-    `nn.BatchNorm2d` becomes `BatchNormAct2d`, 1d and 3d likewise: the same object in a new class,
-    so that parameters, buffers, names in the state dict, optimizers and references to it stay. What
+    `nn.BatchNorm2d` becomes `BatchNormAct2d`, others likewise: the same object in a new class, so
+    that parameters, buffers, names in the state dict, optimizers and references to it stay. What
     follows it is read from the graph of each module's own forward:
 
     - A ReLU, LeakyReLU or SiLU module that follows batch norms only moves into them, and
@@ -255,13 +257,9 @@ def _why_left(module: nn.Module) -> str:
         "it is quantised": kind.__module__.startswith("torch.ao")
         or getattr(module, "qconfig", None) is not None,
         "it is parametrised": nn.utils.parametrize.is_parametrized(module),
-        f"there is no fused {kind.__name__}": kind in _TORCH_CLASSES and kind not in FUSED_CLASSES,
-        f"it is a subclass, {kind.__name__}": kind not in _TORCH_CLASSES,
+        f"it is a subclass, {kind.__name__}": kind not in FUSED_CLASSES,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
-
-
-_TORCH_CLASSES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 def _become_fused(norm: Any, settings: Settings) -> None:

@@ -19,6 +19,7 @@ from sightline.models.batch_norm_forward import activate
 from sightline.models.batch_norm_graph import Traced, calls_of, count_names, is_plain, trace_all
 from sightline.models.batch_norm_match import describe, only_user
 from sightline.models.batch_norm_report import ConversionReport, Fusion, Unfused
+from sightline.models.sync_batch_norm import SyncBatchNormAct
 
 _NORMS: dict[type[nn.Module], int] = {
     nn.BatchNorm1d: 1,
@@ -29,6 +30,7 @@ _NORMS: dict[type[nn.Module], int] = {
     BatchNormAct3d: 3,
     FrozenBatchNormAct2d: 2,
     nn.SyncBatchNorm: 0,  # any
+    SyncBatchNormAct: 0,
 }
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _LAYERS: dict[type[nn.Module], int] = {
