@@ -17,7 +17,8 @@ inline constexpr int64_t kMinWidth = 128;   // columns that narrow data are gath
 inline constexpr int64_t kBlockRows = 128;  // rows summed in type Compute<T>, then merged in double
 inline constexpr int64_t kOriginRows = 8;   // averaged to what a block's moments are shifted by
 inline constexpr int64_t kMaxGroups = 64;   // tasks of channels-last data: enough for 64 threads
-inline constexpr int64_t kMinGroup = 1 << 15;  // elements of such a task, fewer are not worth one
+inline constexpr int64_t kMinGroup =
+    1 << 17;  // elements of such a task: fewer drown in merging channels
 
 // A chunk whose column j belongs to channel chunk.first + j % period, of which the group has
 // `before` elements in earlier panels.
