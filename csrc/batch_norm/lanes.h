@@ -161,10 +161,12 @@ SIGHTLINE_INLINE uint32_t load_bits(const uint8_t* from, int64_t n) {
   return word;
 }
 SIGHTLINE_INLINE void store_bits(uint32_t word, uint8_t* to, int64_t n) {
-  if (n == kLanes)
+  if (n == kLanes) {
     std::memcpy(to, &word, sizeof(word));
-  else
+  } else {
+    word &= (uint32_t(1) << n) - 1;
     for (int64_t k = 0; k < (n + 7) / 8; ++k) to[k] = uint8_t(word >> 8 * k);
+  }
 }
 
 }  // namespace sightline

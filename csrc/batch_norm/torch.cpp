@@ -95,7 +95,10 @@ Tensor none_like(const Tensor& x) { return allocate(x, {0}, x.scalar_type()); }
 // As x, which is in one of the two layouts.
 Tensor new_output(const Tensor& x) {
   Tensor y = torch::stable::empty_like(x);
-  if (!x.is_cuda()) advise_huge_pages(y.mutable_data_ptr(), y.numel() * y.element_size());
+  // A training step gives back to the system what it frees, and so meets new pages again and again.
+  constexpr int64_t kWorthwhile = int64_t(4) << 20;
+  if (!x.is_cuda())
+    advise_huge_pages(y.mutable_data_ptr(), y.numel() * y.element_size(), kWorthwhile);
   return y;
 }
 
