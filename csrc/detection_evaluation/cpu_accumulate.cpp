@@ -34,7 +34,7 @@ void accumulate_masks_cpu(const MaskAccumulateInput& in, const MaskAccumulateOut
     std::fill_n(out.recall + first_cell * num_t, in.num_caps * num_t, blank);
     if (positives == 0 || begin == end) return;
     const int64_t most = 1 + *std::max_element(in.class_ranks + begin, in.class_ranks + end);
-    std::vector<CurveEvent> events;
+    Column<CurveEvent> events;
     Curves curves(num_t, num_r);
     curves.set_positives(in.recall_thresholds, positives);
     int64_t counted = 0;  // the cap that the curves stand for

@@ -9,7 +9,7 @@ namespace {
 // What a class, area range and cap hold that no weight changes.
 struct Cell {
   bool averaged;  // precision is asked for, not recall alone
-  std::vector<CurveEvent> events;
+  Column<CurveEvent> events;
   std::vector<int32_t> event_images;  // [events]
   std::vector<int32_t> alike_images;  // [false positives alike]
 };

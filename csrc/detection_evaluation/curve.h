@@ -28,7 +28,7 @@ struct CurveEvent {
 // The events of detections begin ... end - 1 of the class order, for up to kCapLanes caps.
 // Branches would be mispredicted: every detection is written, and the events are kept.
 inline void collect_events(const MaskAccumulateInput& in, int64_t begin, int64_t end, int64_t area,
-                           const CapCounts& caps, std::vector<CurveEvent>* events) {
+                           const CapCounts& caps, Column<CurveEvent>* events) {
   events->resize(end - begin + 1);
   const uint16_t all = all_thresholds(in.num_thresholds);
   const OutcomeMasks* const outcome = in.outcome + area;
@@ -132,7 +132,7 @@ class Curves {
   int64_t num_thresholds_, num_recalls_, positives_ = 0, capacity_ = 0;
   uint16_t all_;
   std::vector<int64_t> reached_;    // [R]
-  std::vector<CurvePoint> points_;  // [T, capacity]
+  Column<CurvePoint> points_;  // [T, capacity]
   std::array<int64_t, kMaxThresholds> sizes_{};
 };
 
