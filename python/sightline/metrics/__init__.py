@@ -1,45 +1,122 @@
 """Metrics of classification and detection, on arrays; nothing here needs torch."""
 
-from sightline.metrics._settings import COCO_AREA_RANGES
-from sightline.metrics.calibration import Calibration, Reliability
-from sightline.metrics.classification import (
-    PrecisionRecallF1,
-    accuracy,
-    confusion_matrix,
-    precision_recall_f1,
-    top_k_accuracy,
-)
-from sightline.metrics.coco import evaluate_coco
-from sightline.metrics.confidence import (
-    Comparison,
-    ConfidenceIntervals,
-    Difference,
-    Interval,
-    compare,
-)
-from sightline.metrics.curves import BestF1, OperatingPoint, PrecisionRecallCurve, ScoreCurve
-from sightline.metrics.detection import DetectionEvaluator
-from sightline.metrics.detection_confusion import detection_confusion_matrix
-from sightline.metrics.detection_results import (
-    STAT_NAMES,
-    ClassResult,
-    DetectionResults,
-    threshold_weighted_ap,
-)
-from sightline.metrics.error_breakdown import ERROR_KINDS, ErrorBreakdown
-from sightline.metrics.keypoints import COCO_KEYPOINT_SIGMAS, keypoint_similarity
-from sightline.metrics.masks import (
-    boxes_to_masks,
-    compress_masks,
-    decode_masks,
-    encode_masks,
-    mask_area,
-    mask_boxes_xywh,
-    mask_counts,
-    mask_iou,
-    merge_masks,
-    polygons_to_masks,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sightline.metrics._settings import COCO_AREA_RANGES
+    from sightline.metrics.calibration import Calibration, Reliability
+    from sightline.metrics.classification import (
+        PrecisionRecallF1,
+        accuracy,
+        confusion_matrix,
+        precision_recall_f1,
+        top_k_accuracy,
+    )
+    from sightline.metrics.coco import evaluate_coco
+    from sightline.metrics.confidence import (
+        Comparison,
+        ConfidenceIntervals,
+        Difference,
+        Interval,
+        compare,
+    )
+    from sightline.metrics.curves import BestF1, OperatingPoint, PrecisionRecallCurve, ScoreCurve
+    from sightline.metrics.detection import DetectionEvaluator
+    from sightline.metrics.detection_confusion import detection_confusion_matrix
+    from sightline.metrics.detection_results import (
+        STAT_NAMES,
+        ClassResult,
+        DetectionResults,
+        threshold_weighted_ap,
+    )
+    from sightline.metrics.error_breakdown import ERROR_KINDS, ErrorBreakdown
+    from sightline.metrics.keypoints import COCO_KEYPOINT_SIGMAS, keypoint_similarity
+    from sightline.metrics.masks import (
+        boxes_to_masks,
+        compress_masks,
+        decode_masks,
+        encode_masks,
+        mask_area,
+        mask_boxes_xywh,
+        mask_counts,
+        mask_iou,
+        merge_masks,
+        polygons_to_masks,
+    )
+
+# Each name's module is loaded when the name is first used: a command that prints twelve numbers
+# needs half of them.
+_NAMES_OF = {
+    "_settings": ("COCO_AREA_RANGES",),
+    "calibration": (
+        "Calibration",
+        "Reliability",
+    ),
+    "classification": (
+        "PrecisionRecallF1",
+        "accuracy",
+        "confusion_matrix",
+        "precision_recall_f1",
+        "top_k_accuracy",
+    ),
+    "coco": ("evaluate_coco",),
+    "confidence": (
+        "Comparison",
+        "ConfidenceIntervals",
+        "Difference",
+        "Interval",
+        "compare",
+    ),
+    "curves": (
+        "BestF1",
+        "OperatingPoint",
+        "PrecisionRecallCurve",
+        "ScoreCurve",
+    ),
+    "detection": ("DetectionEvaluator",),
+    "detection_confusion": ("detection_confusion_matrix",),
+    "detection_results": (
+        "STAT_NAMES",
+        "ClassResult",
+        "DetectionResults",
+        "threshold_weighted_ap",
+    ),
+    "error_breakdown": (
+        "ERROR_KINDS",
+        "ErrorBreakdown",
+    ),
+    "keypoints": (
+        "COCO_KEYPOINT_SIGMAS",
+        "keypoint_similarity",
+    ),
+    "masks": (
+        "boxes_to_masks",
+        "compress_masks",
+        "decode_masks",
+        "encode_masks",
+        "mask_area",
+        "mask_boxes_xywh",
+        "mask_counts",
+        "mask_iou",
+        "merge_masks",
+        "polygons_to_masks",
+    ),
+}
+_MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "COCO_AREA_RANGES",
