@@ -226,3 +226,26 @@ def test_tied_weights_are_untied():
     model = redraw(nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1)))
     model[2].weight = model[0].weight
     assert_folded(model, torch.randn(2, 4, 5, 5))
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.f = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+        self.conv, self.bn = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        y = F.relu(self.f(x) + x)
+        return F.silu(self.bn(self.conv(y)) + y.mean((2, 3), keepdim=True))
+
+
+def test_forward_that_conversion_rewrote_is_folded():
+    plain = redraw(Residual())
+    converted, report = convert_batch_norm(copy.deepcopy(plain))
+    assert [f.pattern for f in report.fused] == [
+        "batch norm + add + relu",
+        "batch norm + add + silu",
+    ]
+    x = torch.randn(2, 4, 5, 5)
+    folded = assert_folded(converted, x, 2)
+    torch.testing.assert_close(folded(x), plain(x), rtol=1e-5, atol=1e-5)

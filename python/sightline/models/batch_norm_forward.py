@@ -17,7 +17,7 @@ def add_into(norm: Any, x: Tensor, residual: Tensor) -> Tensor:
 
     `norm` is a `BatchNormAct`, or a Sequential that ends in one.
     """
-    if isinstance(norm, nn.Sequential):
+    if isinstance(norm, nn.Sequential) or isinstance(x, fx.Proxy):
         return norm(x, residual)
     if torch.broadcast_shapes(x.shape, residual.shape) != x.shape:
         return _add_after(norm, x, residual)
@@ -64,6 +64,11 @@ def rewrite_forward(
     base: Any = type(module)
     stored = {n: _Module(v.__name__) if isinstance(v, ModuleType) else v for n, v in names.items()}
     module.__class__ = _class(base, source, tuple(stored.items()), tuple(settings.items()))
+
+
+def takes_residual(module: nn.Module) -> bool:
+    """Whether this is a Sequential that hands a residual on to its last."""
+    return isinstance(module, Rewritten) and module.source == SEQUENTIAL_SOURCE
 
 
 def source_of(graph: fx.Graph) -> tuple[str, dict[str, Any]]:

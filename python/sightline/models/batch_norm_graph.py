@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from sightline.models.batch_norm_forward import Rewritten
+from sightline.models.batch_norm_forward import Rewritten, takes_residual
 
 _TORCH_FOLDER = str(torch.__path__[0])
 _STANDARD_LIBRARY = sysconfig.get_paths()["stdlib"]
@@ -102,14 +102,14 @@ def trace_forward(name: str, module: nn.Module) -> Traced:
     traced = Traced(name, module)
     if isinstance(module, fx.GraphModule):
         traced.graph, traced.rewritable = module.graph, "it is a graph module"
-    elif is_in_order(module):
+    elif is_in_order(module) or takes_residual(module):
         traced.graph, traced.rewritable = _chain(module), "it is a Sequential"
     elif "forward" in vars(module):
         traced.reason = "its forward was replaced on the instance"
-    elif isinstance(module, Rewritten):
-        traced.reason = "its forward was rewritten before"
     else:
         _trace_forward(traced)
+        if isinstance(module, Rewritten):
+            traced.rewritable = "it was rewritten before"
     return traced
 
 

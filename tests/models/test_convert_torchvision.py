@@ -1,0 +1,69 @@
+"""torchvision's networks, converted and folded, where there is a torchvision."""
+
+import importlib.util
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+# What must be fused, of all batch norms; mobilenet's activation is ReLU6, which is left.
+NETWORKS = {
+    "resnet18": (17, 20),
+    "densenet121": (121, 121),
+    "mobilenet_v2": (10, 52),
+    "regnet_y_400mf": (49, 53),
+}
+FOLDED = {"densenet121": 59}  # half of its batch norms come before their convolutions
+SCRIPT = """
+    import copy, pickle, sys
+    import torch
+    from torch import nn
+    from sightline.compat.torchvision import install
+    from sightline.models import convert_batch_norm, fold_batch_norm
+
+    install()
+    import torchvision
+
+    torch.set_num_threads(1)
+    name, number, of, folded_number = sys.argv[1], *map(int, sys.argv[2:])
+    torch.manual_seed(0)
+    theirs = getattr(torchvision.models, name)(weights=None).double()
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5), nn.init.normal_(module.bias)
+    ours, report = convert_batch_norm(copy.deepcopy(theirs))
+    assert type(ours) is type(theirs) or isinstance(ours, type(theirs))
+    assert (len(report.fused), len(report.fused) + len(report.alone)) == (number, of), str(report)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for step in range(2):
+        x = torch.randn(2, 3, 48, 48, dtype=torch.float64)
+        grads = []
+        for model in (theirs, ours):
+            torch.manual_seed(step)  # of dropout
+            model.zero_grad()
+            y = model(x)
+            y.square().mean().backward()
+            grads.append((y, *(p.grad for p in model.parameters()), *model.buffers()))
+        for a, b in zip(*grads, strict=True):
+            torch.testing.assert_close(b, a, rtol=1e-6, atol=1e-6 * a.abs().max().item() + 1e-12)
+    ours.eval(), theirs.eval()
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-8, atol=1e-8)
+    assert torch.equal(pickle.loads(pickle.dumps(ours))(x), ours(x))
+    for model in (theirs, ours):
+        folded, report = fold_batch_norm(model)
+        assert len(report.fused) == folded_number, str(report)
+        expected = model(x)
+        assert (folded(x) - expected).abs().max() <= 1e-8 * expected.abs().max()
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is None, reason="no torchvision")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network_of_torchvision(name):
+    number, of = NETWORKS[name]
+    arguments = [name, str(number), str(of), str(FOLDED.get(name, of))]
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), *arguments], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
