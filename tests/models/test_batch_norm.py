@@ -5,7 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from sightline.models import BatchNormAct2d, convert_batch_norm
+from sightline.models import (
+    BatchNormAct1d,
+    BatchNormAct2d,
+    BatchNormAct3d,
+    FrozenBatchNormAct2d,
+    convert_batch_norm,
+)
 
 
 def torch_model():
@@ -180,3 +186,73 @@ def test_conversion_twice_changes_nothing_more():
     before = [(name, type(m)) for name, m in model.named_modules()]
     convert_batch_norm(model)
     assert before == [(name, type(m)) for name, m in model.named_modules()]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "shape"),
+    [
+        (BatchNormAct1d, nn.BatchNorm1d, (6, 3)),
+        (BatchNormAct1d, nn.BatchNorm1d, (6, 3, 7)),
+        (BatchNormAct3d, nn.BatchNorm3d, (4, 3, 2, 5, 3)),
+    ],
+)
+def test_other_dimensions(ours, theirs, shape):
+    a, b = ours(3, activation="silu"), theirs(3)
+    assert isinstance(a, theirs)
+    for training in (True, False):
+        a.train(training), b.train(training)
+        x = torch.randn(shape)
+        torch.testing.assert_close(a(x), nn.functional.silu(b(x)))
+    for name, value in b.state_dict().items():
+        torch.testing.assert_close(a.state_dict()[name], value)
+    with pytest.raises(ValueError, match="expected"):
+        a(torch.zeros(3))
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "leaky_relu", "silu"])
+@pytest.mark.parametrize("with_residual", [False, True])
+def test_frozen_module_is_batch_norm_in_evaluation(activation, with_residual):
+    torch.manual_seed(0)
+    norm = BatchNormAct2d(3, activation=activation)
+    norm(torch.randn(4, 3, 5, 5) + 2)
+    with torch.no_grad():
+        norm.weight.uniform_(-1, 1), norm.bias.uniform_(-1, 1)
+    frozen = FrozenBatchNormAct2d(3, activation=activation)
+    frozen.load_state_dict(norm.state_dict())
+    assert not list(frozen.parameters())
+    x, residual = (torch.randn(2, 3, 4, 4, requires_grad=True) for _ in range(2))
+    inputs = (x, residual) if with_residual else (x,)
+    results = []
+    for module in (norm.eval(), frozen.train()):
+        y = module(*inputs)
+        results.append((y, *torch.autograd.grad(y.square().sum(), inputs)))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_ghost_batches_have_statistics_of_their_own():
+    ghost, plain = BatchNormAct2d(3, ghost_batches=2), BatchNormAct2d(3)
+    x, residual = torch.randn(2, 6, 3, 4, 4)
+    y = ghost(x, residual)
+    expected = torch.cat([plain(x[:3], residual[:3]), plain(x[3:], residual[3:])])
+    assert torch.equal(y, expected)
+    assert torch.equal(ghost.running_var, plain.running_var) and ghost.num_batches_tracked == 2
+    assert torch.equal(ghost.eval()(x), plain.eval()(x))
+    with pytest.raises(ValueError, match="multiple of ghost_batches=2 samples, got 5"):
+        ghost.train()(x[:5])
+    with pytest.raises(ValueError, match="`ghost_batches` must be >= 1"):
+        BatchNormAct2d(3, ghost_batches=0)
+
+
+def test_module_that_keeps_its_output():
+    torch.manual_seed(0)
+    settings = {"activation": "leaky_relu", "negative_slope": 0.1}
+    ours, theirs = BatchNormAct2d(3, save="output", **settings), BatchNormAct2d(3, **settings)
+    x = torch.randn(4, 3, 5, 5, requires_grad=True)
+    found = []
+    for module in (ours, theirs):
+        y = module(x)
+        found.append((y, *torch.autograd.grad(y.square().sum(), (x, *module.parameters()))))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))

@@ -20,18 +20,21 @@ def batch_norm_act(
     momentum: float | None = 0.1,
     eps: float = 1e-5,
     num_batches_tracked: NDArray[np.int64] | None = None,
+    allow_single_value: bool = False,
 ) -> Array:
     """act(weight * (x - mean) / sqrt(var + eps) + bias + residual), as x [N, C, ...] in its dtype.
 
     In training, mean and variance are those of x (the variance divided by the count), and the
     running arrays [C] move towards them in place (the variance divided by the count - 1). In
-    inference they are the running ones.
+    inference they are the running ones. One value a channel has no unbiased variance: with
+    allow_single_value it leaves the running arrays alone.
     """
     channels, count = x.shape[1], x.size // max(x.shape[1], 1)
-    if training and count == 1:
+    if training and count == 1 and not allow_single_value:
         raise ValueError("Expected more than 1 value per channel when training")
     mean, var = _statistics(x, running_mean, running_var, training)
-    if training and running_mean is not None and running_var is not None and x.size:
+    tracks = training and count > 1
+    if tracks and running_mean is not None and running_var is not None:
         if num_batches_tracked is not None:
             num_batches_tracked += 1
         factor = 1 / np.asarray(num_batches_tracked) if momentum is None else momentum
