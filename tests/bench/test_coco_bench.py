@@ -121,11 +121,14 @@ def test_ours_is_held_to_pycocotools_and_a_missing_peer_is_a_line(folder):
     assert json.loads(json.dumps(outcome.as_json()))["times"][OURS]["median"] > 0
 
 
-@pytest.mark.parametrize("program", ["arrays", "stream"])
+@pytest.mark.parametrize("program", ["arrays", "stream", "accumulate", "sort_and_accumulate"])
 def test_other_programs_give_the_same_arrays(folder, program):
-    work = Work("40 images", program, SMALL, contenders=(), slow=())
-    (outcome,) = run([work], Settings(None, 1, folder, seconds=0.01))
-    assert set(outcome.times) == {OURS}
+    work = Work("40 images", program, SMALL, {"limit": 3}, ("pycocotools",), slow=())
+    peers = sys.executable if program in ("arrays", "accumulate") else None
+    (outcome,) = run([work], Settings(peers, 1, folder, seconds=0.01))
+    assert outcome.held_to == (["pycocotools"] if peers else [])
+    assert (outcome.limit is not None) == program.endswith("accumulate")
+    assert ("limit" in outcome.reached()) == program.endswith("accumulate")
 
 
 def test_arrays_that_are_not_pycocotools_are_not_timed(folder, tmp_path, monkeypatch):

@@ -5,7 +5,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +26,7 @@ from .work import Work
 
 DIGESTS = Path(__file__).parent / "digests.json"
 OURS = "sightline"
-_ONE_THREAD = "one thread"
+_ONE_THREAD, _LIMIT = "one thread", "the limit"
 _ONCE = 2.0  # seconds of a run above which that one run is the time
 # Bytes a detection: a sort of keys and indices in three passes, a code for each of ten thresholds
 # and four areas.
@@ -138,9 +139,10 @@ def _run_work(work: Work, settings: Settings) -> Outcome:
         if settings.threads > 1 and OURS in samples and work.program != "process":
             alone = Settings(settings.peers, 1, settings.folder)
             _, samples[_ONE_THREAD] = _start(work, OURS, files, alone, stack, outcome)
-        outcome.times = _times(samples, found, settings.seconds)
         if work.program.endswith("accumulate") and OURS in found:
-            outcome.limit = _limit(work, found[OURS])
+            samples[_LIMIT] = _limit(work, found[OURS])
+        outcome.times = _times(samples, found, settings.seconds)
+        outcome.limit = outcome.times.pop(_LIMIT, None)
     return outcome
 
 
@@ -291,27 +293,17 @@ def _times(
     return {name: taken.get(name) or once[name] for name in samples}
 
 
-def _limit(work: Work, ours: _Found) -> Times:
+def _limit(work: Work, ours: _Found) -> Sample:
     """Moving the bytes of accumulation: a scan, a sort where that is timed, and the arrays."""
     each = _SCAN_BYTES + (_SORT_BYTES if work.program == "sort_and_accumulate" else 0)
     read = aligned(each * work.recipe.detections // 4).view(np.uint32)
     written = aligned(sum(array.nbytes for array in ours.arrays) // 4)
 
-    def passes(calls: int) -> float:
-        return sum(_seconds(lambda: _move(read, written)) for _ in range(calls))
+    def sample(calls: int) -> float:
+        start = time.perf_counter()
+        for _ in range(calls):
+            _numpy.read_memory(read)
+            _numpy.fill_memory(written, 0.5, False)
+        return time.perf_counter() - start
 
-    passes(3)
-    return Times([passes(1) for _ in range(15)])
-
-
-def _move(read: np.ndarray, written: np.ndarray) -> None:
-    _numpy.read_memory(read)
-    _numpy.fill_memory(written, 0.5, False)
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    from time import perf_counter
-
-    start = perf_counter()
-    call()
-    return perf_counter() - start
+    return sample
