@@ -61,7 +61,7 @@ def run(words: Sequence[str]) -> int:
     folder = nullcontext(data) if data else tempfile.TemporaryDirectory()
     outcomes = []
     with folder as path:
-        slow, seconds = "slow" in arguments.flags, 0.5 if quick else 2.0
+        slow, seconds = "slow" in arguments.flags, 0.5 if quick or plot_file else 2.0
         settings = Settings(peers, threads, Path(path), slow, seconds)
         if "record" in arguments.flags:
             return _record(works, settings, record)

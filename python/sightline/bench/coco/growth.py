@@ -23,7 +23,7 @@ def works(*, quick: bool = False) -> tuple[Work, ...]:
 
 
 def draw(outcomes: list[Outcome], path: Path) -> None:
-    """Time and peak memory over images, by decades, beside a line of slope one."""
+    """Lowest time and peak memory over images, by decades, beside a straight line of ours."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -33,15 +33,17 @@ def draw(outcomes: list[Outcome], path: Path) -> None:
     images = [o.work.recipe.images for o in outcomes]
     names = [OURS, *(name for name in outcomes[0].times if name != OURS)]
     for axes, values, label in (
-        (left, [{n: t.median for n, t in o.times.items()} for o in outcomes], "seconds"),
+        (left, [{n: t.lowest for n, t in o.times.items()} for o in outcomes], "seconds"),
         (right, [{n: p / 1e6 for n, p in o.peaks.items()} for o in outcomes], "peak MB"),
     ):
         for name in names:
             own = [(i, v[name]) for i, v in zip(images, values) if name in v]
             axes.loglog(*zip(*own), "o-" if name == OURS else "s-", label=name)
-        last = values[-1].get(OURS)
-        if last:
-            axes.loglog(images, [last * i / images[-1] for i in images], "k:", label="linear")
+        first, last = values[0].get(OURS), values[-1].get(OURS)
+        if first and last:  # a line through both ends: what the start takes, and so much an image
+            slope = (last - first) / (images[-1] - images[0])
+            line = [first + slope * (i - images[0]) for i in images]
+            axes.loglog(images, line, "k:", label="linear from first to last")
         axes.set(xlabel="images", ylabel=label)
         axes.grid(which="both", alpha=0.3)
         axes.legend()
