@@ -126,16 +126,16 @@ class BandMoments {
           for (int64_t r = 0; r < part.rows; ++r) {
             const Moments& m = moments_[first + r];
             origin_[first + r] =
-                m.count == 0 ? first_origin(rows.row(r), part.width) : static_cast<S>(m.mean);
+                m.count == 0 ? Origin<S>::of_first(rows.row(r), part.width) : Origin<S>::of(m.mean);
           }
         }
-        run_for_isa<AddMomentRows>(rows, static_cast<const S*>(origin_ + first),
+        run_for_isa<AddMomentRows>(rows, static_cast<const Origin<S>*>(origin_ + first),
                                    sums_ + first * kLanes, squares_ + first * kLanes, part.rows,
                                    part.width);
       });
       pending += chunk.width;
       if (!last) return;
-      run_for_isa<MergeMomentRows>(static_cast<const S*>(origin_), static_cast<S*>(sums_),
+      run_for_isa<MergeMomentRows>(static_cast<const Origin<S>*>(origin_), static_cast<S*>(sums_),
                                    static_cast<S*>(squares_), double(pending),
                                    static_cast<Moments*>(moments_), chunk.rows);
       pending = 0;
@@ -145,7 +145,7 @@ class BandMoments {
 
  private:
   Moments moments_[kMostChannels];
-  S origin_[kMostChannels];
+  Origin<S> origin_[kMostChannels];
   alignas(kLineBytes) S sums_[kMostChannels * kLanes] = {};
   alignas(kLineBytes) S squares_[kMostChannels * kLanes] = {};
 };

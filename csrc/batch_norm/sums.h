@@ -53,18 +53,29 @@ SIGHTLINE_INLINE void move_lanes(S* lanes, double* to) {
   }
 }
 
-// The mean of the first numbers of a row: what the moments of its first block are shifted by.
+// What the moments of a block are shifted by, in two parts: a number of type S beside a large mean
+// lies on the grid of x itself, and the squares of whole steps of a grid all round to one side.
 template <class S>
-SIGHTLINE_INLINE S first_origin(const S* x, int64_t n) {
-  const int64_t few = n < kLanes ? n : kLanes;
-  double sum = 0;
-  for (int64_t j = 0; j < few; ++j) sum += double(x[j] - x[0]);
-  return x[0] + S(sum / double(few));
-}
+struct Origin {
+  S high, low;
+  SIGHTLINE_INLINE double sum() const { return double(high) + double(low); }
+  SIGHTLINE_INLINE static Origin of(double mean) {
+    const S high = S(mean);
+    return {high, S(mean - double(high))};
+  }
+  // The mean of the first numbers of a row, for its first block.
+  SIGHTLINE_INLINE static Origin of_first(const S* x, int64_t n) {
+    const int64_t few = n < kLanes ? n : kLanes;
+    double sum = 0;
+    for (int64_t j = 0; j < few; ++j) sum += double(x[j] - x[0]);
+    return of(double(x[0]) + sum / double(few));
+  }
+};
 
 // Adds to each row's lanes those of x - origin and of its square.
 template <Isa level, class S>
-SIGHTLINE_INLINE void add_moments(const S* x, int64_t n, S origin, S* sums, S* squares) {
+SIGHTLINE_INLINE void add_moments(const S* x, int64_t n, Origin<S> origin, S* sums, S* squares) {
+  const S high = origin.high, low = origin.low;
   S sum[kLanes], square[kLanes];
   for (int64_t j = 0; j < kLanes; ++j) {
     sum[j] = sums[j];
@@ -73,7 +84,7 @@ SIGHTLINE_INLINE void add_moments(const S* x, int64_t n, S origin, S* sums, S* s
   const auto add = [&](const S* p) SIGHTLINE_LAMBDA {
     SIGHTLINE_INDEPENDENT
     for (int64_t j = 0; j < kLanes; ++j) {
-      const S d = p[j] - origin;
+      const S d = (p[j] - high) - low;
       sum[j] += d;
       square[j] += d * d;
     }
@@ -84,8 +95,11 @@ SIGHTLINE_INLINE void add_moments(const S* x, int64_t n, S origin, S* sums, S* s
     S end[kLanes];
     Lanes<level>::load(x + i, n - i, end);
     SIGHTLINE_INDEPENDENT
-    for (int64_t j = 0; j < kLanes; ++j) end[j] = j < n - i ? end[j] : origin;
-    add(end);
+    for (int64_t j = 0; j < kLanes; ++j) {
+      const S d = j < n - i ? (end[j] - high) - low : S(0);
+      sum[j] += d;
+      square[j] += d * d;
+    }
   }
   for (int64_t j = 0; j < kLanes; ++j) {
     sums[j] = sum[j];
@@ -95,7 +109,7 @@ SIGHTLINE_INLINE void add_moments(const S* x, int64_t n, S origin, S* sums, S* s
 
 struct AddMomentRows {
   template <Isa level, class S>
-  SIGHTLINE_INLINE static void run_at(Rows<const S> x, const S* origin, S* sums, S* squares,
+  SIGHTLINE_INLINE static void run_at(Rows<const S> x, const Origin<S>* origin, S* sums, S* squares,
                                       int64_t rows, int64_t width) {
     for (int64_t r = 0; r < rows; ++r)
       add_moments<level>(x.row(r), width, origin[r], sums + r * kLanes, squares + r * kLanes);
@@ -105,11 +119,11 @@ struct AddMomentRows {
 // Merges what the lanes of each row have taken in, n elements a row, and empties them.
 struct MergeMomentRows {
   template <class S>
-  SIGHTLINE_INLINE static void run(const S* origin, S* sums, S* squares, double n, Moments* to,
-                                   int64_t rows) {
+  SIGHTLINE_INLINE static void run(const Origin<S>* origin, S* sums, S* squares, double n,
+                                   Moments* to, int64_t rows) {
     for (int64_t r = 0; r < rows; ++r) {
       const double sum = add_lanes(sums + r * kLanes), offset = sum / n;
-      to[r].merge(n, origin[r] + offset, add_lanes(squares + r * kLanes) - sum * offset);
+      to[r].merge(n, origin[r].sum() + offset, add_lanes(squares + r * kLanes) - sum * offset);
       for (int64_t j = 0; j < kLanes; ++j) sums[r * kLanes + j] = squares[r * kLanes + j] = 0;
     }
   }
@@ -119,7 +133,7 @@ struct MergeMomentRows {
 struct MergeLongRow {
   template <Isa level, class S>
   SIGHTLINE_INLINE static void run_at(const S* x, int64_t n, Moments* to) {
-    const S origin = to->count == 0 ? first_origin(x, n) : S(to->mean);
+    const Origin<S> origin = to->count == 0 ? Origin<S>::of_first(x, n) : Origin<S>::of(to->mean);
     double wide_sum[kLanes] = {}, wide_square[kLanes] = {};
     S sum[kLanes] = {}, square[kLanes] = {};
     for (int64_t begin = 0; begin < n; begin += kBlock) {
@@ -128,7 +142,7 @@ struct MergeLongRow {
       move_lanes(square, wide_square);
     }
     const double total = add_lanes(wide_sum), offset = total / double(n);
-    to->merge(double(n), origin + offset, add_lanes(wide_square) - total * offset);
+    to->merge(double(n), origin.sum() + offset, add_lanes(wide_square) - total * offset);
   }
 };
 

@@ -245,6 +245,20 @@ def test_statistics_survive_a_mean_of_ten_thousand_deviations(layout, outlier):
         np.testing.assert_allclose(y.numpy(), normalized, atol=1e-5)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(50, 4, 80, 100), (200, 20, 10, 10)])
+def test_variance_is_right_to_a_ten_millionth(shape, layout):
+    # float32 near 1000 is a grid of steps, whose squares round to one side if nothing is done.
+    torch.manual_seed(0)
+    x = (torch.randn(shape, dtype=torch.float64) * 0.1 + 1000).float()
+    if layout == "channels_last":
+        x = x.contiguous(memory_format=torch.channels_last)
+    mean, m2 = torch.ops.sightline.batch_norm_moments(x)
+    count, wide = x.numel() // shape[1], x.double()
+    torch.testing.assert_close(mean, wide.mean((0, 2, 3)), rtol=0, atol=1e-8)  # 1e-7 deviations
+    torch.testing.assert_close(m2 / count, wide.var((0, 2, 3), correction=0), rtol=1e-7, atol=0)
+
+
 def test_momentum_none_averages_over_all_batches_as_torch_does():
     ours, theirs = torch.nn.BatchNorm2d(3, momentum=None), torch.nn.BatchNorm2d(3, momentum=None)
     for _ in range(4):
