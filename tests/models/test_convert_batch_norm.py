@@ -171,6 +171,31 @@ def test_trap_is_left_alone_and_said_why(name):
     assert_same_training(theirs, ours, tolerance=1e-8)
 
 
+class Mixed(Block):
+    """Its forward must stay, which keeps one of its two norms from being fused."""
+
+    def __init__(self, tail):
+        super().__init__(None)
+        self.bn2, self.act, self.tail = nn.BatchNorm2d(C), nn.ReLU(), tail
+
+    def forward(self, x):
+        with torch.autograd.set_detect_anomaly(False):
+            y = self.act(self.bn(self.conv(x)))
+        return y + self.tail(self, self.bn2(self.conv(x)), x)
+
+
+@pytest.mark.parametrize(
+    "tail, fused",
+    [(lambda s, z, x: F.relu(z), ["bn"]), (lambda s, z, x: s.act(z + x), [])],
+)
+def test_module_moves_where_a_forward_cannot_be_rewritten(tail, fused):
+    theirs = redraw(Mixed(tail))
+    ours, report = convert_batch_norm(copy.deepcopy(theirs))
+    assert [f.name for f in report.fused] == fused
+    assert "`with` block" in report.alone[-1].reason and type(ours) is Mixed
+    assert_same_training(theirs, ours)
+
+
 class Optional(Block):
     def forward(self, x, skip=None):
         return F.relu(self.bn(self.conv(x)) + (x if skip is None else skip))
@@ -195,7 +220,7 @@ class Flag(Block):
 
     def forward(self, x):
         y = self.bn(self.conv(x))
-        return F.relu(y + x) if self.residual else F.relu(y)
+        return F.relu(y + x) if self.residual and self.flag else F.relu(y)
 
 
 def test_forward_with_an_optional_argument_is_not_rewritten():
@@ -220,6 +245,8 @@ def test_setting_that_a_rewritten_forward_read_cannot_change_silently():
     model, report = convert_batch_norm(Flag())
     assert report.fused[0].pattern == "batch norm + add + relu"
     model.residual = True
+    with pytest.raises(RuntimeError, match="`flag` was True"):
+        model.flag = False
     with pytest.raises(RuntimeError, match="`residual` was True when convert_batch_norm rewrote"):
         model.residual = False
     other, _ = convert_batch_norm(redraw(Flag()))

@@ -22,7 +22,6 @@ from sightline.models.batch_norm_graph import (
     calls_of,
     count_names,
     has_hooks,
-    is_in_order,
     loads,
     named_elsewhere,
     trace_all,
@@ -144,11 +143,12 @@ class _Conversion:
                 kept.append(match)
             else:
                 self.reasons[match.norm] = "another batch norm takes it as its residual"
-        by_module = [m for m in kept if self._module_can_go(m, kept)]
-        if len(by_module) < len(kept):
-            kept = [m for m in kept if self._may_rewrite(m)]
-            # A module is an Identity where it goes, also in a forward that is rewritten.
-            by_module = [m for m in kept if m in by_module and self._module_can_go(m, kept)]
+        while True:
+            by_module = [m for m in kept if self._module_can_go(m, kept)]
+            fits = [m for m in kept if m in by_module or self._may_rewrite(m)]
+            if len(fits) == len(kept):
+                break
+            kept = fits  # one that does not may have shared its activation module
         for match in by_module:
             self._move_activation(match)
         self._rewrite([m for m in kept if m not in by_module])
@@ -161,7 +161,7 @@ class _Conversion:
         traced, node = match.traced, match.activation
         if match.add is not None or node is None or node.op != "call_module":
             return False
-        if is_in_order(traced.module):
+        if traced.is_chain:
             return True
         target = str(node.target)
         sites = [n for n in traced.graph.nodes if n.op == "call_module" and n.target == target]  # type: ignore
@@ -188,7 +188,7 @@ class _Conversion:
         old, target = traced.target(node), str(node.target)
         holder = traced.module.get_submodule(target.rpartition(".")[0])
         positions = [target.rpartition(".")[2]]
-        if not is_in_order(traced.module):
+        if not traced.is_chain:
             positions = [name for name, child in holder._modules.items() if child is old]
         for name in positions:
             holder._modules[name] = nn.Identity().train(old.training)

@@ -38,6 +38,7 @@ class Traced:
     module: nn.Module
     graph: fx.Graph | None = None
     reason: str = ""  # why there is no graph
+    is_chain: bool = False  # each child is called once, in order, under its own name
     rewritable: str = ""  # why the graph must not replace the forward; empty where it may
     settings: dict[str, Any] = field(default_factory=dict)  # plain attributes that it read
     codes: set[CodeType] = field(default_factory=set)  # the model's own functions that ran
@@ -104,6 +105,7 @@ def trace_forward(name: str, module: nn.Module) -> Traced:
         traced.graph, traced.rewritable = module.graph, "it is a graph module"
     elif is_in_order(module) or takes_residual(module):
         traced.graph, traced.rewritable = _chain(module), "it is a Sequential"
+        traced.is_chain = True
     elif "forward" in vars(module):
         traced.reason = "its forward was replaced on the instance"
     else:
@@ -232,7 +234,7 @@ def _stand_in(module: nn.Module, settings: dict[str, Any]) -> nn.Module:
         def __getattribute__(self, name: str) -> Any:
             value = super().__getattribute__(name)
             plain = value is None or isinstance(value, (bool, int, float, str))
-            if plain and name != "training" and name in vars(module):
+            if plain and name != "training" and not name.startswith("_"):
                 settings[name] = value
             return value
 
