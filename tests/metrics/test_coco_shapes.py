@@ -248,6 +248,25 @@ def test_caps_and_areas_may_be_chosen():
     assert chosen.area_names == ("any",)
 
 
+@pytest.mark.parametrize("bare", [slice(None), slice(0, None, 2), slice(1, None, 3)])
+def test_boxes_stand_for_masks_that_are_missing_as_in_pycocotools(bare):
+    truth, found = draw_masks(np.random.default_rng(12), boxes=True)
+    for result in found[bare]:
+        del result["segmentation"]
+    with pytest.warns(UserWarning, match="without `segmentation`: boxes taken for masks"):
+        results = check_equal(truth, found, "segm")
+    assert results.ap > 0
+    with pytest.raises(ValueError, match=r"results\[.*\] lacks `segmentation`; parity="):
+        evaluate_coco(truth, found, iou_type="segm")
+
+
+def test_without_a_box_in_the_first_result_masks_are_needed():
+    truth, found = draw_masks(np.random.default_rng(12), boxes=True)
+    del found[0]["bbox"], found[3]["segmentation"]
+    with pytest.raises(ValueError, match=r"results\[3\] lacks `segmentation`$"):
+        evaluate_coco(truth, found, iou_type="segm", parity="pycocotools")
+
+
 def test_keypoints_of_another_body_need_their_sigmas():
     truth, found = draw_keypoints(np.random.default_rng(2), k=5)
     with pytest.raises(ValueError, match="5 keypoints, but `keypoint_sigmas` are of 17"):

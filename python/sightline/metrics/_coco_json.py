@@ -10,7 +10,7 @@ import stat
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -152,25 +152,28 @@ def read_results(
         fields.append(_SHAPE[iou_type])
     name, columns = _read(_native.read_coco_results, source, name, fields)
     rows = _Rows(columns, name, "results", parity)
+    has_boxes = bool(len(rows)) and bool(rows.present[0] & _BIT["bbox"])
+    segmentation = rows.segmentation()
+    if segmentation is not None and has_boxes:
+        segmentation = _boxes_for_masks(segmentation, rows)
     rows.require("image_id", "category_id", "score", _SHAPE[iou_type])
     rows.check_values("bbox", "score")
     image = rows.images(truth.image_ids)
     _check_known_images(rows, image, truth)
     label = rows.labels(truth.category_ids)
     rows.warn_of_unknown(label, "categories", "category_id")
-    segmentation, keypoints = rows.segmentation(), rows.keypoints()
+    keypoints = rows.keypoints()
     if segmentation is not None:
         segmentation = _with_image_size(segmentation, truth.image_size, image, rows)
     known = label >= 0
     keep = slice(None) if known.all() else known
-    present = columns["present"]
     return Results(
         name=name,
         image=image[keep],
         label=label[keep],
         boxes_xywh=columns["bbox"][keep],
         scores=columns["score"][keep],
-        has_boxes=bool(len(present)) and bool(present[0] & _BIT["bbox"]),
+        has_boxes=has_boxes,
         segmentation=segmentation
         if segmentation is None or isinstance(keep, slice)
         else segmentation.take(keep),
@@ -261,7 +264,7 @@ class _Rows:
                 problem = f"has a negative side, bbox {box} (x, y, width, height)"
                 if self.strict:
                     raise self.error(row, f"{problem}; is it x1, y1, x2, y2?")
-                self._warn(int(bad.sum()), row, problem, "taken as they are, as in pycocotools")
+                self.warn(int(bad.sum()), row, problem, "taken as they are, as in pycocotools")
 
     def _check_finite(self, field: str) -> None:
         values = self.columns[field]
@@ -274,9 +277,9 @@ class _Rows:
         problem = f"has {field} {values[row].tolist()}"
         if self.strict or field != "score":
             raise self.error(row, f"{problem}, need finite numbers")
-        self._warn(int(bad.sum()), row, problem, "kept, and NaN sorted last, as in pycocotools")
+        self.warn(int(bad.sum()), row, problem, "kept, and NaN sorted last, as in pycocotools")
 
-    def _warn(self, count: int, row: int, problem: str, answer: str) -> None:
+    def warn(self, count: int, row: int, problem: str, answer: str) -> None:
         others = f" and {count - 1} more" if count > 1 else ""
         warn(f"{self.name}: {self.section}[{row}]{others} {problem}: {answer}")
 
@@ -392,6 +395,34 @@ def _check_known_images(rows: _Rows, image: np.ndarray, truth: GroundTruth) -> N
         if 2 * len(unknown) > len(rows):
             why += ": are they of another data set?"
     raise rows.error(row, f"{problem} ({why})")
+
+
+def _boxes_for_masks(masks: Segmentations, rows: _Rows) -> Segmentations:
+    """Rings around the boxes of records without a mask, as pycocotools makes them.
+
+    Raises:
+        ValueError: there is such a record, and parity is "corrected".
+    """
+    box, mask = _BIT["bbox"], _BIT["segmentation"]
+    bare = np.flatnonzero((rows.present & (box | mask)) == box)
+    if not len(bare):
+        return masks
+    first = int(bare[0])
+    if rows.strict:
+        raise rows.error(first, 'lacks `segmentation`; parity="pycocotools" takes boxes for masks')
+    answer = "boxes taken for masks, as in pycocotools"
+    rows.warn(len(bare), first, "without `segmentation`", answer)
+    x, y, w, h = rows.columns["bbox"][bare].T
+    rings = np.stack([x, y, x, y + h, x + w, y + h, x + w, y], axis=1)
+    masks.kind[bare], masks.count[bare] = KIND_POLYGONS, 1
+    masks.first[bare] = len(masks.ring_offsets) - 1 + np.arange(len(bare))
+    ends = masks.ring_offsets[-1] + rings.shape[1] * np.arange(1, len(bare) + 1)
+    rows.present[bare] |= mask
+    return replace(
+        masks,
+        ring_offsets=np.concatenate([masks.ring_offsets, ends]),
+        coordinates=np.concatenate([masks.coordinates, rings.ravel()]),
+    )
 
 
 def _with_image_size(

@@ -41,8 +41,8 @@ def evaluate_coco(
             `"keypoints"`, by their similarity.
         parity: `"corrected"`, or `"pycocotools"` to repeat its faults: an object whose annotation
             id is 0 counts as missed though it is found, AP is -1 where `max_detections` lacks 100,
-            NaN scores (sorted last) and negative sides are taken, with a warning, and keypoints
-            match nothing where `use_classes` is False.
+            NaN scores (sorted last), negative sides, and boxes in place of masks that results lack
+            are taken, with a warning, and keypoints match nothing where `use_classes` is False.
         use_classes: False scores boxes alone, as for proposals.
         max_detections: best detections kept in an image and class; None for 1, 10 and 100, or
             20 of keypoints.
