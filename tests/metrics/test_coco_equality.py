@@ -15,6 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from sightline.bench.coco.files import make
 from sightline.bench.coco.generate import Recipe, generate
 from sightline.metrics import DetectionEvaluator, evaluate_coco
+from sightline.metrics._pairs import overlapping_pairs
 
 SET = Recipe(images=300, objects=1_500, detections=4_500)
 RECIPES = {
@@ -85,13 +86,8 @@ def test_the_sets_have_ties_crowds_and_overlaps_on_thresholds():
     data = generate(RECIPES["boxes of one decimal"])
     gt, dt = data.objects, data.detections
     assert gt.crowd.sum() > 5 and len(np.unique(dt.scores)) < 102
-    from sightline.metrics._ops import box_overlap
-
-    overlap = [
-        box_overlap(dt.boxes[dt.image == i], gt.boxes[gt.image == i], gt.crowd[gt.image == i])
-        for i in range(data.image_ids.size)
-    ]
-    overlap = np.concatenate([values.ravel() for values in overlap])
+    sides = (dt.image, dt.boxes, gt.image, gt.boxes, gt.crowd)
+    overlap = overlapping_pairs(*sides, at_least=0.4).overlap
     near = np.abs(overlap[:, None] - np.linspace(0.5, 0.95, 10)).min(axis=1) < 1e-12
     assert near.sum() > 50
 

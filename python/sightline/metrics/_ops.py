@@ -222,12 +222,3 @@ def average_curves(recall: np.ndarray, precision: np.ndarray, method: str) -> np
     """Average precision [B] of curves [B, N]."""
     contiguous = (np.ascontiguousarray(x, np.float64) for x in (recall, precision))
     return _native.average_precision(*contiguous, _METHODS.index(method))
-
-
-def box_overlap(dt_boxes: np.ndarray, gt_boxes: np.ndarray, gt_crowd: np.ndarray) -> np.ndarray:
-    """IoU [D, G] of xywh boxes; over a crowd, the intersection as a share of the detection."""
-    dt, gt = (np.concatenate([b[:, :2], b[:, :2] + b[:, 2:]], axis=1) for b in (dt_boxes, gt_boxes))
-    overlap = _native.box_iou(dt, gt)
-    if gt_crowd.any():
-        overlap[:, gt_crowd] = _native.box_ioa(dt, np.ascontiguousarray(gt[gt_crowd]))
-    return overlap
