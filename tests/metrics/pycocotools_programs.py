@@ -143,6 +143,13 @@ def parts_of_the_data(data):
     return everything(some), everything(one), everything(none)
 
 
+def many_area_ranges(data):
+    gt, dt = load(data)
+    areas = [[0, 500.0 * n] for n in range(1, 21)]
+    names = ["all", "small", "medium", "large", *map(str, range(16))]
+    return everything(evaluate(gt, dt, catIds=FEW, areaRng=areas, areaRngLbl=names))
+
+
 def other_settings_when_accumulating(data):
     evaluation = evaluate(*load(data), catIds=FEW)
     results = []
@@ -544,6 +551,7 @@ PROGRAMS = {
         lists_and_arrays,
         index,
         parts_of_the_data,
+        many_area_ranges,
         other_settings_when_accumulating,
         merged_batches,
         segmentations,

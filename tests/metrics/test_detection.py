@@ -452,7 +452,8 @@ def test_image_ids_of_two_kinds_are_an_error():
         ({"protocol": "voc2007", "max_detections": [5]}, "of the coco protocol only"),
         ({"protocol": "voc2007", "area_ranges": {"all": (0, 1)}}, "of the coco protocol only"),
         ({"area_ranges": {"all": (5, 1)}}, "0 <= low <= high"),
-        ({"area_ranges": {}}, "at least one range"),
+        ({"area_ranges": {}}, "must name 1 to 16, got 0"),
+        ({"area_ranges": {str(n): (0, n) for n in range(17)}}, "must name 1 to 16, got 17"),
         ({"inclusive_pixels": True}, "of the VOC protocols"),
     ],
 )

@@ -20,6 +20,7 @@ _NO_CAP = 2**63 - 1
 _RULES = ("coco", "voc")
 _METHODS = ("101point", "11point", "all")
 MAX_MASK_THRESHOLDS = 16  # IoU thresholds that one mask of outcomes holds
+MAX_MASK_AREAS = 16  # area ranges that one matching takes
 
 
 def lay_out_detections(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sightline.metrics._ops import MAX_MASK_AREAS
 from sightline.metrics.keypoints import COCO_KEYPOINT_SIGMAS
 
 # COCO's areas in pixels: sides of 32 and 96 bound "medium", 1e5 stands for no bound.
@@ -61,8 +62,8 @@ def resolve_area_ranges(
     if ranges is None:
         no_small = iou_type == "keypoints"
         return {k: v for k, v in COCO_AREA_RANGES.items() if k != "small" or not no_small}
-    if not ranges:
-        raise ValueError("`area_ranges` must name at least one range")
+    if not 1 <= len(ranges) <= MAX_MASK_AREAS:
+        raise ValueError(f"`area_ranges` must name 1 to {MAX_MASK_AREAS}, got {len(ranges)}")
     for name, (low, high) in ranges.items():
         if not 0 <= low <= high:
             raise ValueError(

@@ -46,8 +46,8 @@ def evaluate_coco(
         use_classes: False scores boxes alone, as for proposals.
         max_detections: best detections kept in an image and class; None for 1, 10 and 100, or
             20 of keypoints.
-        area_ranges: name -> (low, high) in pixels, both ends inside; None for COCO's four, or
-            three of keypoints.
+        area_ranges: name -> (low, high) in pixels, both ends inside, up to 16; None for COCO's
+            four, or three of keypoints.
         iou_thresholds: ascending, in (0, 1]; None for .5, .55 ... .95.
         keypoint_sigmas: how far annotators stray, as a share of the object's size; None for
             those of COCO's 17 keypoints.

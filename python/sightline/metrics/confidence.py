@@ -144,7 +144,8 @@ def compare(
         names: of the detectors in the verdict.
 
     Raises:
-        ValueError: another ground truth, other settings, a result without its rows, no images.
+        ValueError: another ground truth, other settings, more than 16 IoU thresholds, a result
+            without its rows, no images.
         KeyError: an unknown metric.
 
     Example:

@@ -63,8 +63,9 @@ class DetectionEvaluator:
         max_detections: best detections kept in an image and class; the last is that of AP
             (pycocotools demands 100 there and gives -1 without it). None for 1, 10 and 100, and 20
             for keypoints. COCO only.
-        area_ranges: name -> (low, high) in pixels, both ends inside; the first stands for AP and
-            AP50. None for all, small, medium and large, without small for keypoints. COCO only.
+        area_ranges: name -> (low, high) in pixels, both ends inside, up to 16; the first stands
+            for AP and AP50. None for all, small, medium and large, without small for keypoints.
+            COCO only.
         use_classes: False scores boxes alone, as for proposals.
         iou_type: what overlaps: `"bbox"`, `"segm"` (masks) or `"keypoints"` (their similarity).
             The last two under COCO only.
@@ -413,6 +414,8 @@ class DetectionEvaluator:
         detection, AP 0. No image at all gives NaN everywhere. Images on a GPU are sorted, matched
         and accumulated there, with the same bits, unless some are on the host.
 
+        Raises:
+            ValueError: a value in a tensor on a GPU that `update` would have refused elsewhere.
         """
         if self._on_device is not None and not len(self._store) and self._values_are_good():
             return self._compute_on_device()

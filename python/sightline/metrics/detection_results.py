@@ -411,7 +411,8 @@ class DetectionResults:
             seed: of the draws; the same seed gives the same intervals.
 
         Raises:
-            ValueError: no images, an argument outside its range, a result without its rows.
+            ValueError: no images, an argument outside its range, a result without its rows or of
+                more than 16 IoU thresholds.
         """
         from sightline.metrics.confidence import confidence_intervals
 

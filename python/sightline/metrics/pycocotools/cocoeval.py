@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sightline.metrics._ops import MAX_MASK_AREAS
 from sightline.metrics.pycocotools import mask
 from sightline.metrics.pycocotools._accumulate import accumulate_lists, select
 from sightline.metrics.pycocotools._columns import (
@@ -117,7 +118,7 @@ class COCOeval:
             isinstance(m, int | np.integer) and m > 0 for m in p.maxDets
         )
         known = p.iouType in ("bbox", "segm") or (p.iouType == "keypoints" and p.useCats)
-        if replaced or not caps_count or not known:
+        if replaced or not caps_count or not known or len(p.areaRng) > MAX_MASK_AREAS:
             return False
         places = Places(p.imgIds, p.catIds)
         detections = self._detections(p, places) if places.unique else None
