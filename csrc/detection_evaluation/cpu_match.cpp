@@ -26,7 +26,8 @@ struct Candidate {
   Mask passed;  // the thresholds that the overlap reaches
 };
 
-// Matches the groups of one task; its vectors keep their memory from group to group.
+// Matches the groups of one task by find_coco and find_voc of average_precision/rules.h, written
+// for all thresholds at once. Its vectors keep their memory from group to group.
 class Matcher {
  public:
   Matcher(const MaskMatchInput& in, const uint16_t* outside, OutcomeMasks* outcome)
