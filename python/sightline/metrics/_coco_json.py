@@ -48,7 +48,6 @@ class GroundTruth:
     boxes_xywh: np.ndarray  # [N, 4] float64
     area: np.ndarray  # [N] float64
     crowd: np.ndarray  # [N] bool
-    ignore: np.ndarray  # [N] bool
     segmentation: Segmentations | None
     keypoints: np.ndarray | None  # [N, K, 3] float64
     num_keypoints: np.ndarray | None  # [N] int64
@@ -72,7 +71,7 @@ def read_ground_truth(
     source: Any, *, name: str = "gt", iou_type: str = "bbox", parity: str = "corrected"
 ) -> GroundTruth:
     """Columns of a ground truth file; objects of unknown images and classes are left out."""
-    fields = ["id", "image_id", "category_id", "bbox", "area", "iscrowd", "ignore"]
+    fields = ["id", "image_id", "category_id", "bbox", "area", "iscrowd"]
     if iou_type == "segm":
         fields.append("segmentation")
     elif iou_type == "keypoints":
@@ -129,7 +128,6 @@ def read_ground_truth(
         boxes_xywh=boxes[keep],
         area=area[keep],
         crowd=columns["iscrowd"][keep],
-        ignore=columns["ignore"][keep],
         segmentation=segmentation
         if segmentation is None or isinstance(keep, slice)
         else segmentation.take(keep),
