@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from sightline.metrics import DetectionEvaluator
 
@@ -57,6 +55,10 @@ def random_case(rng, *, images, classes, objects, detections, quantum):
 
 
 def run_pycocotools(case, classes, *, use_classes=True, max_detections=(1, 10, 100)):
+    # here, so that tests of a GPU, which import this file, run without it
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
     gt = COCO()
     gt.dataset = {
         "images": [{"id": i} for i in case],
