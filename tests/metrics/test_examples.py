@@ -6,10 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from sightline.metrics import confidence, detection, detection_confusion, detection_results
+from sightline.metrics import (
+    classification,
+    coco,
+    confidence,
+    detection,
+    detection_confusion,
+    detection_results,
+    keypoints,
+    masks,
+)
+
+MODULES = (
+    *(classification, coco, confidence, detection),
+    *(detection_confusion, detection_results, keypoints, masks),
+)
 
 
-@pytest.mark.parametrize("module", [confidence, detection, detection_confusion, detection_results])
+@pytest.mark.parametrize("module", MODULES)
 def test_examples_run(module):
     result = doctest.testmod(module)
     assert result.attempted > 0
