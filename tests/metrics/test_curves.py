@@ -24,6 +24,14 @@ def test_detections_of_one_score_stand_or_fall_together():
     assert (curve.precision.item(), curve.recall.item()) == (0.5, 1.0)
 
 
+def test_scores_that_are_not_finite_are_scores_too():
+    scores = [0.5, np.inf, np.nan, -np.inf, np.inf, np.nan, -np.inf]
+    detections = {"boxes": at(*range(0, 700, 100)), "scores": scores}
+    curve = results_of([(detections, {"boxes": at(0)})], parity="pycocotools").score_curve(0)
+    np.testing.assert_array_equal(curve.scores, [np.inf, 0.5, -np.inf, np.nan])
+    np.testing.assert_array_equal(curve.precision, [0, 1 / 3, 1 / 5, 1 / 7])
+
+
 def test_of_equal_f1_the_higher_threshold_is_taken():
     # F1 is 1/2 with one found of three, and with two found of five kept
     detections = {"boxes": at(0, 500, 600, 700, 50), "scores": [0.9, 0.8, 0.7, 0.6, 0.5]}

@@ -104,6 +104,14 @@ def test_what_there_is_nothing_for_is_left_out(tmp_path):
     assert [path.stem for path in write_plots(unbounded, tmp_path)] == ALL[:4]
 
 
+def test_scores_that_are_not_finite_are_drawn_without_an_end(tmp_path):
+    scores = [np.inf, 3.0, -2.0, -np.inf, np.nan]
+    found = {"boxes": at(0, 50, 100, 150, 200), "scores": scores}
+    result = results_of([(found, {"boxes": found["boxes"]})], parity="pycocotools")
+    assert draw_f1(result).axes[0].get_xlim() == (-2, 3)
+    assert write_plots(result, tmp_path)
+
+
 def test_pictures_of_an_evaluation_need_no_torch():
     code = "import sys, sightline.report as r; r.write_plots; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

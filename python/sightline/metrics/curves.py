@@ -20,7 +20,7 @@ class PrecisionRecallCurve:
 class ScoreCurve:
     """What is reached by the detections of at least a score, for every score there is."""
 
-    scores: np.ndarray  # [N] descending, each once
+    scores: np.ndarray  # [N] descending, each once, NaN last
     precision: np.ndarray  # [N]
     recall: np.ndarray  # [N]
     f1: np.ndarray  # [N]
@@ -89,7 +89,9 @@ class ScoreCurves:
 def _curve(scores: np.ndarray, found: np.ndarray, positives: int) -> ScoreCurve:
     order = np.argsort(0.0 - scores, kind="stable")
     scores, tp = scores[order], np.cumsum(found[order])
-    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1) if len(scores) else order
+    here, below = scores[:-1], scores[1:]
+    changes = (here != below) & ~np.isnan(here)  # NaNs, which come last, are one score
+    last = np.append(np.flatnonzero(changes), len(scores) - 1) if len(scores) else order
     tp, kept = tp[last].astype(np.float64), last + 1.0
     recall = tp / positives if positives else np.full(len(tp), np.nan)
     return ScoreCurve(scores[last], tp / kept, recall, 2 * tp / (kept + positives))

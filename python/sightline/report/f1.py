@@ -51,6 +51,7 @@ def _line(name: str, curve: ScoreCurve) -> ClassLine:
 
 
 def _score_range(lines: list[ClassLine]) -> tuple[float, float]:
-    """0 to 1, or as far as scores go that are no probabilities."""
-    ends = [float(x) for line in lines for x in (*line.x[:1], *line.x[-1:])]
-    return min([0.0, *ends]), max([1.0, *ends])
+    """0 to 1, or as far as finite scores go that are no probabilities."""
+    scores = np.concatenate([[0.0, 1.0], *(line.x for line in lines)])
+    scores = scores[np.isfinite(scores)]
+    return float(scores.min()), float(scores.max())
