@@ -280,6 +280,9 @@ def test_a_mask_that_is_not_whole_is_named():
     found[2]["segmentation"]["counts"] += "0P"
     with pytest.raises(ValueError, match=r"a mask of image.*counts end inside a number"):
         evaluate_coco(truth, found, iou_type="segm")
+    found[2]["segmentation"]["counts"] = b"\xff0"
+    with pytest.raises(ValueError, match=r"a mask of image.*a character outside '0' to 'o'"):
+        evaluate_coco(truth, found, iou_type="segm")
     with pytest.raises(ValueError, match="`iou_type` must be one of"):
         evaluate_coco(truth, found, iou_type="boundary")
 

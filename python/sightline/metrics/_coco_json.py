@@ -201,7 +201,7 @@ def _read(read: Any, source: Any, name: str, fields: Sequence[str]) -> tuple[str
 def _plain(value: Any) -> Any:
     """Arrays and tensors as lists, their numbers as numbers, and bytes of run lengths as text."""
     if isinstance(value, bytes):
-        return value.decode("ascii")
+        return value.decode("latin-1")  # what is no text of run lengths is named by the reader
     if isinstance(value, Mapping):
         return dict(value)
     if hasattr(value, "tolist"):
