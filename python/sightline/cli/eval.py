@@ -8,9 +8,9 @@ same classes), writes evaluation.json and predictions.json into <run>/eval-<spli
 The second prints COCO's twelve numbers, ten of keypoints, for ground truth and detections in COCO's
 json format, with --per-class a table of the classes too. They are those of pycocotools to the last
 bit; --corrected mends its faults (an object whose id is 0 counts as missed), and refuses what it
-takes silently (scores that are NaN, boxes with a negative side). --plots draws precision, recall,
-F1 over the score, errors by kind, the confusion matrix and the reliability of scores as PNG files
-into a folder.
+takes silently (scores that are NaN, boxes with a negative side or in place of masks). --plots draws
+precision, recall, F1 over the score, errors by kind, the confusion matrix and the reliability of
+scores as PNG files into a folder.
 
   split=      split to evaluate on; val without it
   weights=    best (default) or last
