@@ -96,7 +96,7 @@ WORKS = (
     ),
     Work("segmentation files", "files", _SEGM, {"fastest": 2}),
     Work("segmentation, loaded", "arrays", _SEGM, {"fastest": 2}),
-    Work("keypoint files", "files", _KEYPOINTS, {"fastest": 2}),
+    Work("keypoint files", "files", _KEYPOINTS),
     Work(
         "bootstrap of 1,000 replicates",
         "bootstrap",
