@@ -20,7 +20,8 @@ std::vector<int64_t> classes_by_size(const int64_t* offsets, int64_t n) {
 }  // namespace
 
 void accumulate_masks_cpu(const MaskAccumulateInput& in, const MaskAccumulateOutput& out,
-                          ParallelFor parallel_for) {
+                          ParallelFor given) {
+  const ParallelFor parallel_for = worth_threads(in.class_offsets[in.num_classes], given);
   const int64_t num_t = in.num_thresholds, num_r = in.num_recalls, sampled = num_t * num_r;
   const std::vector<int64_t> order = classes_by_size(in.class_offsets, in.num_classes);
   dynamic_for(parallel_for, in.num_classes * in.num_areas, [&](int64_t i) {

@@ -14,7 +14,8 @@ using Row = int32_t;
 // What is sorted of a row: classes are far apart in memory, so that it travels along.
 struct Item {
   double score;
-  Row row, image;
+  Row row;
+  Row image;  // or the group, once there are groups
 };
 
 // Items by bucket, in the order they come in within one.
@@ -22,7 +23,7 @@ struct Buckets {
   Column<Item> items;            // [N]
   std::vector<int64_t> offsets;  // [buckets + 1]
 
-  std::span<const Item> operator[](int64_t k) const {
+  std::span<Item> operator[](int64_t k) {
     return std::span(items).subspan(offsets[k], offsets[k + 1] - offsets[k]);
   }
 };
@@ -78,18 +79,19 @@ Buckets by_class(const int64_t* image, const int64_t* label, const int64_t* clas
       n, num_classes, [&](int64_t i) { return by_image.items[i]; }, class_of, parallel_for);
 }
 
-// The groups of one class, as offsets into its rows, which are in the order of images.
+// The groups of one class, as offsets into its items, which are in the order of images.
 struct ClassGroups {
-  std::vector<Row> dt_begin, gt_begin;  // [groups + 1]
-  std::vector<Row> kept_begin;          // [groups + 1] the same for detections within the cap
+  std::vector<Row> image;       // [groups]
+  std::vector<Row> gt_begin;    // [groups + 1]
+  std::vector<Row> kept_begin;  // [groups + 1] the same for detections within the cap
 };
 
-ClassGroups group_items(std::span<const Item> dt, std::span<const Item> gt, int64_t cap) {
+// Detections name their group from then on, where they named their image.
+ClassGroups group_items(std::span<Item> dt, std::span<const Item> gt, int64_t cap) {
   ClassGroups out;
   size_t d = 0, g = 0;
   Row kept = 0;
   const auto begin_group = [&] {
-    out.dt_begin.push_back(static_cast<Row>(d));
     out.gt_begin.push_back(static_cast<Row>(g));
     out.kept_begin.push_back(kept);
   };
@@ -98,8 +100,10 @@ ClassGroups group_items(std::span<const Item> dt, std::span<const Item> gt, int6
     constexpr Row kNone = std::numeric_limits<Row>::max();
     const Row image =
         std::min(d < dt.size() ? dt[d].image : kNone, g < gt.size() ? gt[g].image : kNone);
+    const Row group = static_cast<Row>(out.image.size());
+    out.image.push_back(image);
     const size_t first = d;
-    while (d < dt.size() && dt[d].image == image) ++d;
+    for (; d < dt.size() && dt[d].image == image; ++d) dt[d].image = group;
     while (g < gt.size() && gt[g].image == image) ++g;
     kept += static_cast<Row>(std::min<int64_t>(d - first, cap));
   }
@@ -158,12 +162,13 @@ std::vector<int64_t> by_size(const std::vector<int64_t>& offsets) {
 
 }  // namespace
 
-Layout lay_out(const LayoutInput& in, ParallelFor parallel_for) {
+Layout lay_out(const LayoutInput& in, ParallelFor given) {
+  const ParallelFor parallel_for = worth_threads(in.num_dt, given);
   const int64_t num_k = in.num_classes;
-  const Buckets dt = by_class(in.dt_image, in.dt_label, in.dt_class, in.dt_scores, in.num_dt,
-                              in.num_images, num_k, parallel_for);
-  const Buckets gt = by_class(in.gt_image, in.gt_label, in.gt_class, nullptr, in.num_gt,
-                              in.num_images, num_k, parallel_for);
+  Buckets dt = by_class(in.dt_image, in.dt_label, in.dt_class, in.dt_scores, in.num_dt,
+                        in.num_images, num_k, parallel_for);
+  Buckets gt = by_class(in.gt_image, in.gt_label, in.gt_class, nullptr, in.num_gt, in.num_images,
+                        num_k, parallel_for);
   const std::vector<int64_t> tasks = by_size(dt.offsets);
 
   std::vector<ClassGroups> groups(num_k);
@@ -171,7 +176,7 @@ Layout lay_out(const LayoutInput& in, ParallelFor parallel_for) {
     groups[tasks[i]] = group_items(dt[tasks[i]], gt[tasks[i]], in.max_detections);
   });
   Layout out;
-  out.class_groups = offsets_of(num_k, [&](int64_t k) { return groups[k].dt_begin.size() - 1; });
+  out.class_groups = offsets_of(num_k, [&](int64_t k) { return groups[k].image.size(); });
   out.class_offsets = offsets_of(num_k, [&](int64_t k) { return groups[k].kept_begin.back(); });
   const int64_t num_kept = out.class_offsets.back(), num_groups = out.class_groups.back();
   for (auto* rows : {&out.dt_rows, &out.class_rows}) rows->resize(num_kept);
@@ -188,27 +193,23 @@ Layout lay_out(const LayoutInput& in, ParallelFor parallel_for) {
     const int64_t k = tasks[i], first_kept = out.class_offsets[k];
     const std::span<const Item> items = dt[k];
     const ClassGroups& group = groups[k];
-    const int64_t size = group.dt_begin.size() - 1;
-    Column<Row> group_of(items.size());
     std::vector<Row> next(group.kept_begin);
-    for (int64_t s = 0; s < size; ++s) {
+    for (size_t s = 0; s < group.image.size(); ++s) {
       out.dt_offsets[out.class_groups[k] + s] = first_kept + group.kept_begin[s];
       out.gt_offsets[out.class_groups[k] + s] = gt.offsets[k] + group.gt_begin[s];
-      std::fill(group_of.begin() + group.dt_begin[s], group_of.begin() + group.dt_begin[s + 1],
-                static_cast<Row>(s));
     }
     ScoreOrder order;
     int64_t place = first_kept;
     for (const auto& sorted : order.sort(items)) {
       const Item& item = items[sorted.index];
-      const Row s = group_of[sorted.index];
+      const Row s = item.image;
       if (next[s] == group.kept_begin[s + 1]) continue;
       const int64_t slot = first_kept + next[s];
       out.dt_rows[slot] = item.row;
       out.dt_places[slot] = static_cast<int32_t>(place);
       out.class_rows[place] = item.row;
       out.class_ranks[place] = next[s]++ - group.kept_begin[s];
-      out.class_images[place] = item.image;
+      out.class_images[place] = group.image[s];
       out.class_scores[place] = item.score;
       ++place;
     }

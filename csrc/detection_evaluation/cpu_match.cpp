@@ -20,10 +20,45 @@ bool is_outside(const MaskMatchInput& in, int64_t a, double area) {
   return area < in.area_ranges[2 * a] || area > in.area_ranges[2 * a + 1];
 }
 
+// Boxes as columns of kWidth each, one after another: x1, y1, x2, y2, area, and 1 for a crowd.
+constexpr int64_t kWidth = 64, kColumns = 6;
+using BoxColumns = std::array<double, kColumns * kWidth>;
+
+void set_box(BoxColumns* columns, int64_t i, const Box<double>& box, bool crowd) {
+  const double values[kColumns] = {box.x1, box.y1, box.x2, box.y2, box.area, crowd ? 1.0 : 0.0};
+  for (int64_t c = 0; c < kColumns; ++c) (*columns)[c * kWidth + i] = values[c];
+}
+
+// overlap() of average_precision/rules.h for a block of detections and objects, without a branch.
+struct OverlapBlock {
+  SIGHTLINE_INLINE static void run(const double* dt, int64_t num_dt, const double* gt,
+                                   int64_t num_gt, double pixel, double* out, int64_t stride) {
+    constexpr double kMax = std::numeric_limits<double>::max();
+    const double *gx1 = gt, *gy1 = gt + kWidth, *gx2 = gt + 2 * kWidth, *gy2 = gt + 3 * kWidth;
+    const double *g_area = gt + 4 * kWidth, *crowd = gt + 5 * kWidth;
+    for (int64_t d = 0; d < num_dt; ++d) {
+      const double x1 = dt[d], y1 = dt[kWidth + d], x2 = dt[2 * kWidth + d];
+      const double y2 = dt[3 * kWidth + d], area = dt[4 * kWidth + d];
+      double* const line = out + d * stride;
+      SIGHTLINE_INDEPENDENT
+      for (int64_t g = 0; g < num_gt; ++g) {
+        const double w = smaller(x2, gx2[g]) - larger(x1, gx1[g]) + pixel;
+        const double h = smaller(y2, gy2[g]) - larger(y1, gy1[g]) + pixel;
+        const double inter = w * h;
+        const double both = crowd[g] > 0 ? area : area + g_area[g] - inter;
+        const bool some = (w > 0) & (h > 0) & (both > 0) & (both <= kMax);
+        line[g] = some ? inter / both : 0;
+      }
+    }
+  }
+};
+
 struct Candidate {
   double overlap;
-  int64_t gt;   // within the group
-  Mask passed;  // the thresholds that the overlap reaches
+  int64_t gt;      // within the group
+  uint16_t areas;  // the area ranges in which the object is ignored
+  Mask passed;     // the thresholds that the overlap reaches
+  bool crowd, counts;
 };
 
 // Matches the groups of one task by find_coco and find_voc of average_precision/rules.h, written
@@ -44,97 +79,111 @@ class Matcher {
   // For a group that has objects. `overlaps` are the group's, or null.
   void match_group(int64_t s, const double* overlaps) {
     const int64_t begin = in_.dt_offsets[s], end = in_.dt_offsets[s + 1];
-    load_objects(s);
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t row = in_.dt_rows[i];
-      if (overlaps != nullptr) {
-        const double* line = overlaps + (i - begin) * size_;
-        find_candidates([=](int64_t g) { return line[g]; });
-      } else {
-        const Box<double> box = load_xywh(in_.dt_boxes + 4 * row, pixel());
-        const bool region = in_.rule == MatchRule::kCoco;
-        find_candidates([&](int64_t g) {
-          return overlap(box, boxes_[g], region && in_.gt_crowd[rows_[g]], pixel());
-        });
-      }
-      if (candidates_.empty()) continue;
-      OutcomeMasks* const out = outcome_ + in_.dt_places[i] * in_.num_areas;
-      for (int64_t a = 0; a < in_.num_areas; ++a) out[a] = match_next(a, outside_[row] >> a & 1);
+    rows_ = in_.gt_rows + in_.gt_offsets[s];
+    size_ = in_.gt_offsets[s + 1] - in_.gt_offsets[s];
+    load_objects();
+    for (int64_t first = begin; first < end; first += kWidth) {
+      const int64_t n = std::min(kWidth, end - first);
+      const double* block = overlaps ? overlaps + (first - begin) * size_ : box_overlaps(first, n);
+      for (int64_t i = 0; i < n; ++i) match_detection(first + i, block + i * size_);
     }
   }
 
  private:
   double pixel() const { return in_.inclusive ? 1 : 0; }
-  void load_objects(int64_t s) {
-    rows_ = in_.gt_rows + in_.gt_offsets[s];
-    size_ = in_.gt_offsets[s + 1] - in_.gt_offsets[s];
-    if (size_ == 0) return;
-    taken_.assign(in_.num_areas * size_, 0);
-    ignored_.resize(in_.num_areas * size_);
+
+  void load_objects() {
+    taken_.assign(size_ * in_.num_areas, 0);
+    ignored_.resize(size_);
     for (int64_t g = 0; g < size_; ++g) {
       const int64_t row = rows_[g];
+      const bool always = in_.gt_ignore[row] || in_.gt_crowd[row];
+      unsigned bits = 0;
       for (int64_t a = 0; a < in_.num_areas; ++a)
-        ignored_[a * size_ + g] =
-            in_.gt_ignore[row] || in_.gt_crowd[row] || is_outside(in_, a, in_.gt_area[row]);
+        bits |= unsigned(always || is_outside(in_, a, in_.gt_area[row])) << a;
+      ignored_[g] = static_cast<uint16_t>(bits);
     }
     if (in_.overlaps != nullptr) return;
-    boxes_.resize(size_);
-    for (int64_t g = 0; g < size_; ++g) boxes_[g] = load_xywh(in_.gt_boxes + 4 * rows_[g], pixel());
+    objects_.resize((size_ + kWidth - 1) / kWidth);
+    for (int64_t g = 0; g < size_; ++g)
+      set_box(&objects_[g / kWidth], g % kWidth, load_xywh(in_.gt_boxes + 4 * rows_[g], pixel()),
+              in_.rule == MatchRule::kCoco && in_.gt_crowd[rows_[g]]);
+  }
+
+  // [n, size] of the detections first ... first + n - 1.
+  const double* box_overlaps(int64_t first, int64_t n) {
+    for (int64_t i = 0; i < n; ++i)
+      set_box(&detections_, i, load_xywh(in_.dt_boxes + 4 * in_.dt_rows[first + i], pixel()),
+              false);
+    overlaps_.resize(n * size_);
+    for (int64_t g = 0; g < size_; g += kWidth)
+      run_for_isa<OverlapBlock>(static_cast<const double*>(detections_.data()), n,
+                                static_cast<const double*>(objects_[g / kWidth].data()),
+                                std::min(kWidth, size_ - g), pixel(), overlaps_.data() + g, size_);
+    return overlaps_.data();
+  }
+
+  void match_detection(int64_t i, const double* overlaps) {
+    find_candidates(overlaps);
+    if (candidates_.empty()) return;
+    OutcomeMasks* const out = outcome_ + in_.dt_places[i] * in_.num_areas;
+    const unsigned outside = outside_[in_.dt_rows[i]];
+    for (int64_t a = 0; a < in_.num_areas; ++a) out[a] = match_next(a, outside >> a & 1);
   }
 
   // COCO: what reaches the lowest threshold, the best first and the later of equals. VOC: the first
   // of the largest overlaps alone.
-  template <class OverlapWith>
-  void find_candidates(OverlapWith overlap_with) {
+  void find_candidates(const double* overlaps) {
     candidates_.clear();
     if (in_.rule == MatchRule::kVoc) {
-      Candidate best{0, -1, 0};
-      for (int64_t g = 0; g < size_; ++g)
-        if (const double value = overlap_with(g); value > best.overlap) best = {value, g, 0};
-      if (best.gt < 0) return;
-      best.passed = passed(best.overlap);
-      candidates_.push_back(best);
+      const int64_t best = std::max_element(overlaps, overlaps + size_) - overlaps;
+      if (overlaps[best] > 0) candidates_.push_back(candidate(best, overlaps[best]));
       return;
     }
     for (int64_t g = 0; g < size_; ++g) {
-      const double value = overlap_with(g);
-      if (!(value >= lowest_)) continue;
-      const Candidate candidate{value, g, passed(value)};
+      if (!(overlaps[g] >= lowest_)) continue;
       size_t place = candidates_.size();
-      candidates_.push_back(candidate);
-      for (; place > 0 && candidates_[place - 1].overlap <= value; --place)
+      candidates_.emplace_back();
+      for (; place > 0 && candidates_[place - 1].overlap <= overlaps[g]; --place)
         candidates_[place] = candidates_[place - 1];
-      candidates_[place] = candidate;
+      candidates_[place] = candidate(g, overlaps[g]);
     }
   }
 
-  Mask passed(double value) const {
-    Mask mask = 0;
+  Candidate candidate(int64_t g, double overlap) const {
+    Mask passed = 0;
     for (int64_t t = 0; t < in_.num_thresholds; ++t)
-      mask |= static_cast<Mask>((value >= thresholds_[t]) << t);
-    return mask;
+      passed |= static_cast<Mask>((overlap >= thresholds_[t]) << t);
+    return {overlap,
+            g,
+            ignored_[g],
+            passed,
+            in_.gt_crowd[rows_[g]],
+            in_.gt_void == nullptr || !in_.gt_void[rows_[g]]};
   }
 
   // At each threshold the first candidate that is free takes the detection, those that count before
   // the ignored ones.
   OutcomeMasks match_next(int64_t a, bool dt_outside) {
     Mask open = all_, hit = 0, ignored = 0;
-    for (int pass = 0; pass < 2 && !candidates_.empty(); ++pass) {
-      for (const Candidate& candidate : candidates_) {
-        const int64_t g = candidate.gt;
-        if (ignored_[a * size_ + g] != (pass == 1)) continue;
-        Mask& taken = taken_[a * size_ + g];
-        const bool again = in_.rule == MatchRule::kVoc ? pass == 1 : in_.gt_crowd[rows_[g]];
-        const Mask match = candidate.passed & open & (again ? all_ : static_cast<Mask>(~taken));
-        taken |= match;
-        open &= static_cast<Mask>(~match);
-        if (pass == 1)
-          ignored |= match;
-        else if (in_.gt_void == nullptr || !in_.gt_void[rows_[g]])
-          hit |= match;
-        else if (dt_outside)
-          ignored |= match;
-      }
+    const auto take = [&](const Candidate& candidate) {
+      const bool is_ignored = candidate.areas >> a & 1;
+      Mask& taken = taken_[candidate.gt * in_.num_areas + a];
+      const bool again = in_.rule == MatchRule::kVoc ? is_ignored : candidate.crowd;
+      const Mask match = candidate.passed & open & (again ? all_ : static_cast<Mask>(~taken));
+      taken |= match;
+      open &= static_cast<Mask>(~match);
+      if (is_ignored || (!candidate.counts && dt_outside))
+        ignored |= match;
+      else if (candidate.counts)
+        hit |= match;
+    };
+    if (candidates_.size() == 1) {
+      take(candidates_.front());
+    } else {
+      for (const unsigned of_ignored : {0u, 1u})
+        for (const Candidate& candidate : candidates_)
+          if ((candidate.areas >> a & 1) == of_ignored) take(candidate);
     }
     if (dt_outside) ignored |= open;
     return {hit, ignored};
@@ -148,9 +197,11 @@ class Matcher {
   Mask all_;
   const int64_t* rows_ = nullptr;  // of the group's objects
   int64_t size_ = 0;
-  std::vector<Box<double>> boxes_;  // [size]
-  std::vector<Mask> taken_;         // [A, size]
-  std::vector<uint8_t> ignored_;    // [A, size]
+  std::vector<BoxColumns> objects_;  // kWidth each
+  BoxColumns detections_;
+  Column<double> overlaps_;
+  std::vector<Mask> taken_;        // [size, A]
+  std::vector<uint16_t> ignored_;  // [size] bit a: in area range a
   std::vector<Candidate> candidates_;
 };
 
@@ -221,8 +272,9 @@ void fill_unmatched(const MaskMatchInput& in, const std::vector<uint16_t>& outsi
 
 }  // namespace
 
-void match_masks_cpu(const MaskMatchInput& in, OutcomeMasks* outcome, ParallelFor parallel_for) {
+void match_masks_cpu(const MaskMatchInput& in, OutcomeMasks* outcome, ParallelFor given) {
   if (in.num_groups == 0) return;
+  const ParallelFor parallel_for = worth_threads(in.num_dt, given);
   std::vector<int64_t> first_overlap;
   if (in.overlaps != nullptr) {
     first_overlap.resize(in.num_groups + 1);

@@ -131,8 +131,8 @@ class Curves {
 
   int64_t num_thresholds_, num_recalls_, positives_ = 0, capacity_ = 0;
   uint16_t all_;
-  std::vector<int64_t> reached_;    // [R]
-  Column<CurvePoint> points_;  // [T, capacity]
+  std::vector<int64_t> reached_;  // [R]
+  Column<CurvePoint> points_;     // [T, capacity]
   std::array<int64_t, kMaxThresholds> sizes_{};
 };
 
