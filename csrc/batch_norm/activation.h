@@ -87,9 +87,10 @@ struct Silu {
   }
 };
 
-// Calls f(Act{}) with the type of `activation`.
+// Calls f(Act{}) with the type of `activation`; on the device, a branch that a whole launch agrees
+// on.
 template <class F>
-void dispatch_activation(Activation activation, F f) {
+SIGHTLINE_HD void dispatch_activation(Activation activation, F f) {
   switch (activation) {
     case Activation::kNone:
       return f(Identity{});

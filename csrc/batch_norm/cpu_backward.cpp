@@ -18,19 +18,6 @@ int64_t grain_of(int64_t elements) {
   return std::max<int64_t>(kSmallTask / std::max<int64_t>(elements, 1), 1);
 }
 
-// Calls f(Recipe{}) with what these tensors ask for.
-template <class T, class F>
-void dispatch_recipe(const BatchNormBackward<T>& t, const BatchNormOptions& options, F f) {
-  const bool leaky = options.activation == Activation::kLeakyRelu;
-  if (t.y != nullptr && options.training)
-    return leaky ? f(FromOutput<LeakyRelu>{}) : f(FromOutput<Identity>{});
-  if (t.y != nullptr) return leaky ? f(FromOutputSign<LeakyRelu>{}) : f(FromOutputSign<Relu>{});
-  if (t.mask != nullptr)
-    return leaky ? f(FromInputAndMask<LeakyRelu>{}) : f(FromInputAndMask<Relu>{});
-  if (t.residual != nullptr) return f(FromInputAndResidual<Silu>{});
-  dispatch_activation(options.activation, [&]<class Act>(Act) { f(FromInput<Act>{}); });
-}
-
 // What both layouts share: the coefficients, and the loops.
 template <class T>
 class Backward {

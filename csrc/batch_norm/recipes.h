@@ -3,6 +3,7 @@
 #pragma once
 
 #include "batch_norm/activation.h"
+#include "batch_norm/batch_norm.h"
 #include "common/macros.h"
 
 namespace sightline {
@@ -80,5 +81,19 @@ struct FromOutput<LeakyRelu> {
     return {LeakyRelu::gradient(grad, y, slope), (u - c.shift) * c.unscale};
   }
 };
+
+// Calls f(Recipe{}) with what these tensors ask for.
+template <class T, class F>
+SIGHTLINE_HD void dispatch_recipe(const BatchNormBackward<T>& t, const BatchNormOptions& options,
+                                  F f) {
+  const bool leaky = options.activation == Activation::kLeakyRelu;
+  if (t.y != nullptr && options.training)
+    return leaky ? f(FromOutput<LeakyRelu>{}) : f(FromOutput<Identity>{});
+  if (t.y != nullptr) return leaky ? f(FromOutputSign<LeakyRelu>{}) : f(FromOutputSign<Relu>{});
+  if (t.mask != nullptr)
+    return leaky ? f(FromInputAndMask<LeakyRelu>{}) : f(FromInputAndMask<Relu>{});
+  if (t.residual != nullptr) return f(FromInputAndResidual<Silu>{});
+  dispatch_activation(options.activation, [&]<class Act>(Act) { f(FromInput<Act>{}); });
+}
 
 }  // namespace sightline
