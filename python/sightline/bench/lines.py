@@ -2,17 +2,30 @@
 
 from typing import Any
 
+from . import machine
 from .run import Outcome
+from .threads import threads_of
 from .timing import Times
 
 
-def header(machine: dict[str, Any], bandwidths: dict[str, float]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    rates = ", ".join(f"{name} {rate:.1f}" for name, rate in bandwidths.items())
-    return (
-        f"{machine['device']}, {machine['instruction set']}, {machine['threads']} of "
-        f"{machine['cores']} threads; {versions}\nGB/s: {rates}"
+def announce(device: str, threads: int) -> dict[str, Any]:
+    """Print what the figures are taken on, and give it as JSON has it."""
+    with threads_of(threads):
+        found = {
+            **machine.describe(device, threads),
+            "bandwidths in GB/s": machine.bandwidths(device),
+        }
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    rates = ", ".join(f"{name} {rate:.1f}" for name, rate in found["bandwidths in GB/s"].items())
+    print(
+        f"{found['device']}, {found['instruction set']}, {threads} of {found['cores']} threads; "
+        f"{versions}\nGB/s: {rates}",
+        flush=True,
     )
+    if device == "cuda":
+        found["seconds of an empty launch"] = machine.launch_floor()
+        print(f"an empty launch: {duration(found['seconds of an empty launch'])}")
+    return found
 
 
 def line(outcome: Outcome) -> str:

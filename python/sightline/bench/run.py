@@ -1,7 +1,6 @@
 """Runs works: equality first, then all contenders and the limit in turns."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -9,11 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from sightline import _numpy
-
 from . import limits
 from .peers import Peers
-from .run_program import Program, arrays_of, contender, program, sample
+from .run_program import Program, arrays_of, contender, program
+from .threads import sampler, sampler_on_one_thread, threads_of
 from .timing import Sample, Times, take_turns
 from .work import Work
 
@@ -47,24 +45,16 @@ class Outcome:
         return self.peers[peer].median / self.ours.median
 
     def as_json(self) -> dict[str, Any]:
-        def numbers(times: Times) -> dict[str, Any]:
-            return {
-                "median": times.median,
-                "lowest": times.lowest,
-                "spread": times.spread,
-                "samples": len(times.seconds),
-            }
-
-        peers = {n: {**numbers(t), "ratio": self.ratio(n)} for n, t in self.peers.items()}
+        peers = {n: {**t.as_json(), "ratio": self.ratio(n)} for n, t in self.peers.items()}
         found: dict[str, Any] = {"name": self.work.name, "noisy": self.noisy, "bytes": self.moved}
-        found |= {"ours": numbers(self.ours), "peers": peers, "goals": dict(self.goals)}
-        found["passes"] = {name: numbers(times) for name, times in self.passes.items()}
+        found |= {"ours": self.ours.as_json(), "peers": peers, "goals": dict(self.goals)}
+        found["passes"] = {name: times.as_json() for name, times in self.passes.items()}
         if self.limit:
             name, times = self.limit
             found["limit"] = {"name": name, "fraction": times.median / self.ours.median}
         if self.one_thread:
             gain = self.one_thread.median / self.ours.median
-            found["one thread"] = {**numbers(self.one_thread), "ratio": gain}
+            found["one thread"] = {**self.one_thread.as_json(), "ratio": gain}
         return found
 
 
@@ -81,7 +71,7 @@ def run(
     `seconds` is about how long each contender is sampled. With more than one thread, ours on one
     takes turns with the others.
     """
-    with _threads(threads):
+    with threads_of(threads):
         for work in works:
             yield _run_work(work, device, threads, peers, seconds)
 
@@ -99,10 +89,10 @@ def _run_work(
     if device == "cuda" and work.no_sync:
         _call_without_sync(ours)
 
-    samples: dict[str, Sample] = {"sightline": partial(_sample, ours, device)}
+    samples: dict[str, Sample] = {"sightline": sampler(ours, device)}
     for name, run_peer in _peers_here(work, device):
         check_same(work, name, arrays_of(run_peer()), expected)
-        samples[name] = partial(_sample, run_peer, device)
+        samples[name] = sampler(run_peer, device)
     if peers:
         others = [name for name in peers.contenders if name not in work.without]
         for name in peers.open(work.name, others, device):
@@ -110,14 +100,14 @@ def _run_work(
             samples[name] = partial(peers.sample, name)
     peer_names = [name for name in samples if name != "sightline"]
     if threads > 1:
-        samples["one thread"] = partial(_sample_on_one_thread, ours, device, threads)
+        samples["one thread"] = sampler_on_one_thread(ours, device)
 
     inputs = list(ours.args)
     tensors = [result] if isinstance(result, torch.Tensor) else list(result)
     passes = getattr(limits, work.limit)(inputs, tensors) if work.limit else {}
     for name, (run_pass, _) in passes.items():
         run_pass()
-        samples[name] = partial(_sample, run_pass, device)
+        samples[name] = sampler(run_pass, device)
 
     times = take_turns(samples, seconds=seconds)
     return Outcome(
@@ -125,7 +115,7 @@ def _run_work(
         times["sightline"],
         sum(x.nbytes for x in _read_inputs(work, inputs)) + sum(x.nbytes for x in expected),
         {name: times[name] for name in peer_names},
-        {n: Times([many * s for s in times[n].seconds]) for n, (_, many) in passes.items()},
+        {n: times[n].scaled(many) for n, (_, many) in passes.items()},
         times.get("one thread"),
         work.goals_on(device),
     )
@@ -158,15 +148,6 @@ def check_same(work: Work, name: str, got: list[np.ndarray], expected: list[np.n
             raise ValueError(f"{work.name}: {name} and ours differ by more than {work.tolerance}")
 
 
-def _sample(run_program: Callable[[], object], device: str, calls: int) -> float:
-    return sample(run_program, calls, device)
-
-
-def _sample_on_one_thread(run_program: Program, device: str, threads: int, calls: int) -> float:
-    with _threads(1, back_to=threads):
-        return sample(run_program, calls, device)
-
-
 def _call_without_sync(run_program: Program) -> None:
     """Raise RuntimeError where the program waits for the device."""
     before = torch.cuda.get_sync_debug_mode()
@@ -175,15 +156,3 @@ def _call_without_sync(run_program: Program) -> None:
         run_program()
     finally:
         torch.cuda.set_sync_debug_mode(before)
-
-
-@contextmanager
-def _threads(count: int, back_to: int | None = None) -> Iterator[None]:
-    before = (back_to or torch.get_num_threads(), back_to or _numpy.get_num_threads())
-    torch.set_num_threads(count)
-    _numpy.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        _numpy.set_num_threads(before[1])

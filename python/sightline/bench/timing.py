@@ -4,6 +4,7 @@ import gc
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 Sample = Callable[[int], float]  # runs it so many times; seconds of all of them
 
@@ -40,6 +41,18 @@ class Times:
         half = len(self.seconds) // 2
         first, second = (statistics.median(p) for p in (self.seconds[:half], self.seconds[half:]))
         return max(first, second) / min(first, second)
+
+    def scaled(self, count: float) -> "Times":
+        """Of so many calls."""
+        return Times([count * seconds for seconds in self.seconds])
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "median": self.median,
+            "lowest": self.lowest,
+            "spread": self.spread,
+            "samples": len(self.seconds),
+        }
 
 
 def take_turns(contenders: dict[str, Sample], *, seconds: float) -> dict[str, Times]:

@@ -42,6 +42,13 @@ class Arguments:
         except ValueError:
             raise UsageError(f"{name} must be a number, got {text!r}") from None
 
+    def take_count(self, name: str, default: int) -> int:
+        """A whole number of at least 1."""
+        number = self.take_number(name, default)
+        if number < 1 or number != int(number):
+            raise UsageError(f"{name} must be at least 1 and whole, got {number:g}")
+        return int(number)
+
     def finish(self, known: Collection[str]) -> None:
         """Raise UsageError where an option is left that nobody took."""
         for name in self.options:

@@ -34,12 +34,10 @@ def run(words: Sequence[str]) -> int:
     arguments = parse(words, flags=("quick",))
     devices = arguments.take_text("device", "cpu").split(",")
     peers_python = arguments.take("peers")
-    threads = int(arguments.take_number("threads", 1))
+    threads = arguments.take_count("threads", 1)
     only = arguments.take_text("only", "")
     json_file, plot_file = arguments.take("json"), arguments.take("plot")
     arguments.finish(_OPTIONS)
-    if threads < 1:
-        raise UsageError(f"threads must be at least 1, got {threads}")
     if wrong := set(devices) - {"cpu", "cuda"}:
         raise UsageError(f"device must be cpu or cuda, got {', '.join(sorted(wrong))}")
 
@@ -77,16 +75,10 @@ def _run_on(
     device: str, works: list, threads: int, peers: Any, seconds: float
 ) -> tuple[dict[str, Any], list]:
     """The figures as JSON has them, and the outcomes."""
-    from sightline.bench import lines, machine
+    from sightline.bench import lines
     from sightline.bench.run import run as run_works
 
-    found = machine.describe(device, threads)
-    rates = machine.bandwidths(device)
-    print(lines.header(found, rates), flush=True)
-    found["bandwidths in GB/s"] = rates
-    if device == "cuda":
-        found["seconds of an empty launch"] = machine.launch_floor()
-        print(f"an empty launch: {lines.duration(found['seconds of an empty launch'])}")
+    found = lines.announce(device, threads)
     if peers:
         found["versions"] |= peers.contenders
         print("peers: " + ", ".join(f"{n} {version}" for n, version in peers.contenders.items()))

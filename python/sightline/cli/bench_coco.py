@@ -34,12 +34,10 @@ _FLAGS = ("quick", "slow", "record")
 def run(words: Sequence[str]) -> int:
     arguments = parse(words, flags=_FLAGS)
     peers = arguments.take("peers")
-    threads = int(arguments.take_number("threads", len(os.sched_getaffinity(0))))
+    threads = arguments.take_count("threads", len(os.sched_getaffinity(0)))
     only, data = arguments.take_text("only", ""), arguments.take("data")
     json_file, plot_file = arguments.take("json"), arguments.take("plot")
     arguments.finish((*_OPTIONS, *(f"--{name}" for name in _FLAGS)))
-    if threads < 1:
-        raise UsageError(f"threads must be at least 1, got {threads}")
     if arguments.positional:
         raise UsageError(f"coco has no part {arguments.positional[0]!r}; --only chooses works")
 
@@ -47,6 +45,7 @@ def run(words: Sequence[str]) -> int:
     from sightline.bench.coco.run import Settings, record
     from sightline.bench.coco.run import run as run_works
     from sightline.bench.coco.work import WORKS
+    from sightline.bench.lines import announce
     from sightline.bench.peers import command
 
     if peers:
@@ -65,7 +64,7 @@ def run(words: Sequence[str]) -> int:
         settings = Settings(peers, threads, Path(path), slow, seconds)
         if "record" in arguments.flags:
             return _record(works, settings, record)
-        found = _machine(threads)
+        found = announce("cpu", threads)
         for outcome in run_works(works, settings):
             print(lines.block(outcome), flush=True)
             outcomes.append(outcome)
@@ -86,12 +85,3 @@ def _record(works: Sequence[Any], settings: Any, record: Any) -> int:
             print(f"{work.recipe.name}: {record(work, settings)}", flush=True)
             done.add(work.recipe.name)
     return 0
-
-
-def _machine(threads: int) -> dict[str, Any]:
-    from sightline.bench import lines, machine
-
-    found = machine.describe("cpu", threads)
-    rates = machine.bandwidths("cpu")
-    print(lines.header(found, rates), flush=True)
-    return {**found, "bandwidths in GB/s": rates}

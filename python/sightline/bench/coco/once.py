@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from .programs import silent
+from ..silent import silent
 from .worker import contender
 
 

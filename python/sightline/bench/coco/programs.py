@@ -1,7 +1,5 @@
 """What a contender can be asked for; it has what it overrides."""
 
-import contextlib
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -105,17 +103,3 @@ def _by_image(data: Any, side: str, images: int, names: tuple[str, ...]) -> list
     ends = np.searchsorted(data[f"{side}_image"][order], np.arange(1, images))
     parts = [np.split(data[f"{side}_{name}"][order], ends) for name in names]
     return [dict(zip(names, own)) for own in zip(*parts)]
-
-
-@contextlib.contextmanager
-def silent() -> Iterator[None]:
-    """What native code and Python print goes nowhere."""
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    try:
-        with open(os.devnull, "w") as text, contextlib.redirect_stdout(text):
-            yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)

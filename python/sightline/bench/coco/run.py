@@ -75,26 +75,18 @@ class Outcome:
         }
 
     def as_json(self) -> dict[str, Any]:
-        def numbers(times: Times) -> dict[str, Any]:
-            return {
-                "median": times.median,
-                "lowest": times.lowest,
-                "spread": times.spread,
-                "samples": len(times.seconds),
-            }
-
         return {
             "name": self.work.name,
             "program": self.work.program,
             "data": vars(self.work.recipe),
             "bytes of files": self.size,
-            "times": {name: numbers(times) for name, times in self.times.items()},
+            "times": {name: times.as_json() for name, times in self.times.items()},
             "peak bytes": self.peaks,
             "goals": {
                 name: {"reached": value, "goal": goal}
                 for name, (value, goal) in self.reached().items()
             },
-            "limit": numbers(self.limit) if self.limit else None,
+            "limit": self.limit.as_json() if self.limit else None,
             "same bits as": self.held_to,
             "notes": self.notes,
         }

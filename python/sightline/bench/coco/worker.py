@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..serve import serve
-from .programs import Programs, silent
+from ..silent import silent
+from .programs import Programs
 
 BATCH = 16  # images
 REPLICATES = 1_000
