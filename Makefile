@@ -72,6 +72,7 @@ bench: $(VENV)/.built
 	$(BIN)/python -m pytest -q benchmarks --benchmark-enable --benchmark-disable-gc
 	$(BIN)/python -m sightline bench $(PEERS_OPTION)
 	$(BIN)/python -m sightline bench coco $(PEERS_OPTION)
+	$(BIN)/python -m sightline bench batch_norm --quick
 
 # torchvision's wheels need a CUDA build of torch, which runs on a CPU, too: no constraint here.
 peers:
@@ -129,8 +130,11 @@ gpu:
 	  tests/metrics/test_detection_tensors.py
 	PYTHONPATH=build/gpu/site $(PYTHON) -m pytest -q benchmarks --benchmark-enable
 	mkdir -p benchmarks/results
-	PYTHONPATH=build/gpu/site $(PYTHON) -m sightline bench --device cuda --json benchmarks/results/\
-	$$($(PYTHON) -c "import torch; print(torch.cuda.get_device_name().lower().replace(' ', '-'))").json
+	set -e; results=benchmarks/results/$$($(PYTHON) -c \
+	  "import torch; print(torch.cuda.get_device_name().lower().replace(' ', '-'))"); \
+	export PYTHONPATH=build/gpu/site; \
+	$(PYTHON) -m sightline bench --device cuda --json $$results.json; \
+	$(PYTHON) -m sightline bench batch_norm --device cuda --json $${results}_batch_norm.json
 
 wheel: $(VENV)/.deps
 	$(BIN)/pip wheel -q --no-build-isolation --no-deps -Ccmake.define.SIGHTLINE_CUDA=ON \

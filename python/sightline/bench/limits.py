@@ -83,6 +83,18 @@ def _copy(out: Tensor) -> Passes:
     return {"copy": (lambda: other.copy_(half), 1)}
 
 
+def copies(size: int, device: str) -> dict[str, Callable[[], object]]:
+    """Copies of so many bytes into memory that was written before."""
+    if device == "cuda":
+        a, b = (torch.zeros(size, dtype=torch.uint8, device="cuda") for _ in range(2))
+        return dict.fromkeys(("copy", "streaming copy"), lambda: b.copy_(a))
+    source, target = aligned(size // 4), aligned(size // 4)
+    return {
+        "copy": lambda: _numpy.copy_memory(source, target, False),
+        "streaming copy": lambda: _numpy.copy_memory(source, target, True),
+    }
+
+
 def aligned(count: int) -> np.ndarray:
     """At least `count` float32, a multiple of 16 of them, aligned to 64 bytes and written."""
     count = max(16, -(-count // 16) * 16)

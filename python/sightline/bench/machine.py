@@ -14,7 +14,7 @@ import torch
 import sightline
 from sightline import _load, _numpy
 
-from .limits import aligned
+from .limits import aligned, copies
 from .run_program import sample
 
 _FLOATS = 2**25  # 128 MiB an array: several times any cache that one thread may have to itself
@@ -54,14 +54,13 @@ def launch_floor() -> float:
 
 
 def _cpu_bandwidths() -> dict[str, float]:
-    a, b = aligned(_FLOATS), aligned(_FLOATS)
+    a = aligned(_FLOATS)
     words = a.view(np.uint32)
     return {
         "read": _best(lambda: _numpy.read_memory(words), a.nbytes),
         "fill": _best(lambda: _numpy.fill_memory(a, 0.5, False), a.nbytes),
         "streaming fill": _best(lambda: _numpy.fill_memory(a, 0.5, True), a.nbytes),
-        "copy": _best(lambda: _numpy.copy_memory(a, b, False), 2 * a.nbytes),
-        "streaming copy": _best(lambda: _numpy.copy_memory(a, b, True), 2 * a.nbytes),
+        **{name: _best(run, 2 * a.nbytes) for name, run in copies(a.nbytes, "cpu").items()},
     }
 
 

@@ -12,12 +12,10 @@ from . import limits
 from .peers import Peers
 from .run_program import Program, arrays_of, contender, program
 from .threads import sampler, sampler_on_one_thread, threads_of
-from .timing import Sample, Times, take_turns
+from .timing import Sample, Times, take_turns, unsteady
 from .work import Work
 
 HERE = ("torch", "torchvision")  # contenders that run in our own process, where they load
-_DRIFT = 1.1  # of the limit between the halves of a run, above which the figures are "noisy"
-_SPREAD = 0.25  # of the limit or of ours, likewise
 
 
 @dataclass
@@ -38,8 +36,7 @@ class Outcome:
 
     @property
     def noisy(self) -> bool:
-        steady = self.limit[1] if self.limit else self.ours
-        return steady.drift > _DRIFT or max(steady.spread, self.ours.spread) > _SPREAD
+        return unsteady(self.limit[1] if self.limit else self.ours, self.ours)
 
     def ratio(self, peer: str) -> float:
         return self.peers[peer].median / self.ours.median

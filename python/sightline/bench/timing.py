@@ -11,6 +11,8 @@ Sample = Callable[[int], float]  # runs it so many times; seconds of all of them
 _SHORTEST_SAMPLE = 2e-3  # seconds; below it the clock and the loop around the calls are felt
 _MOST_ROUNDS = 25
 _FEWEST_ROUNDS = 3
+_DRIFT = 1.1  # between the halves of a run, above which its figures are "noisy"
+_SPREAD = 0.25  # likewise
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Times:
             "spread": self.spread,
             "samples": len(self.seconds),
         }
+
+
+def unsteady(limit: Times, ours: Times) -> bool:
+    """Whether the machine was too busy for the figures to be trusted."""
+    return limit.drift > _DRIFT or max(limit.spread, ours.spread) > _SPREAD
 
 
 def take_turns(contenders: dict[str, Sample], *, seconds: float) -> dict[str, Times]:

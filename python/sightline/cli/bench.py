@@ -1,6 +1,7 @@
 """sightline bench [boxes] [growth] [--device cpu|cuda] [--peers PYTHON] [--threads N] [--only NAME]
                 [--quick] [--json FILE] [--plot FILE]
 sightline bench coco ...: COCO evaluation against other evaluators; `sightline bench coco --help`
+sightline bench batch_norm ...: fused batch norm against torch; `sightline bench batch_norm --help`
 
 Times the ops against what people use now and against this machine's own limits, all in turns in one
 run, after a check that they agree. A line a work: the median time and half the distance of its
@@ -31,6 +32,10 @@ def run(words: Sequence[str]) -> int:
         from sightline.cli.bench_coco import run as run_coco
 
         return run_coco(words[1:])
+    if words and words[0] == "batch_norm":
+        from sightline.cli.bench_batch_norm import run as run_batch_norm
+
+        return run_batch_norm(words[1:])
     arguments = parse(words, flags=("quick",))
     devices = arguments.take_text("device", "cpu").split(",")
     peers_python = arguments.take("peers")

@@ -1,0 +1,108 @@
+"""Who takes part: modules that compute a work, with parameters and buffers of the same names."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from sightline.models import BatchNormAct2d, FrozenBatchNormAct2d
+
+from .work import Work
+
+OURS, EAGER, COMPILE = "sightline", "eager", "torch.compile"
+SLOPE = 0.01  # of leaky_relu
+
+
+class Plain(nn.Module):
+    """What one writes in torch; on CUDA its batch norm is cuDNN's."""
+
+    def __init__(self, work: Work) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(work.shape[1])
+        activations = {"relu": nn.ReLU, "silu": nn.SiLU, "none": nn.Identity}
+        leaky = work.activation == "leaky_relu"
+        self.act = nn.LeakyReLU(SLOPE) if leaky else activations[work.activation]()
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        normalized = self.bn(x)
+        return self.act(normalized if residual is None else normalized + residual)
+
+
+def ours(work: Work) -> nn.Module:
+    activation = None if work.activation == "none" else work.activation
+    channels = work.shape[1]
+    if work.program == "frozen":
+        return FrozenBatchNormAct2d(channels, activation=activation, negative_slope=SLOPE)
+    return BatchNormAct2d(channels, activation=activation, negative_slope=SLOPE, save=work.save)
+
+
+def compiled(work: Work) -> nn.Module:
+    torch._dynamo.reset()  # or shapes after the first would be compiled for any shape
+    module: nn.Module = torch.compile(Plain(work))  # type: ignore[assignment]
+    return module
+
+
+class _ChannelsLast(nn.Module):
+    """apex takes [N, H, W, C]."""
+
+    def __init__(self, bn: nn.Module) -> None:
+        super().__init__()
+        self.bn = bn
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        z = None if residual is None else residual.permute(0, 2, 3, 1)
+        return self.bn(x.permute(0, 2, 3, 1), z).permute(0, 3, 1, 2)
+
+
+class _OnACopy(nn.Module):
+    """inplace_abn overwrites its input."""
+
+    def __init__(self, bn: nn.Module) -> None:
+        super().__init__()
+        self.bn = bn
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(x.clone())
+
+
+def apex_groupbn(work: Work) -> nn.Module | None:
+    if (work.layout, work.dtype, work.activation) != ("channels_last", "float16", "relu"):
+        return None
+    from apex.contrib.groupbn import BatchNorm2d_NHWC
+
+    return _ChannelsLast(BatchNorm2d_NHWC(work.shape[1], fuse_relu=True))
+
+
+def apex_sync(work: Work) -> nn.Module | None:
+    if (work.layout, work.activation) != ("channels_last", "relu"):
+        return None
+    from apex.parallel import SyncBatchNorm
+
+    return _ChannelsLast(SyncBatchNorm(work.shape[1], channel_last=True, fuse_relu=True))
+
+
+def inplace_abn(work: Work) -> nn.Module | None:
+    if (work.layout, work.activation, work.residual) != ("contiguous", "leaky_relu", False):
+        return None
+    if work.dtype == "bfloat16":
+        return None
+    from inplace_abn import InPlaceABN
+
+    bn = InPlaceABN(work.shape[1], activation="leaky_relu", activation_param=SLOPE)
+    return _OnACopy(bn)
+
+
+# Each gives None for a work that it does not do, and ImportError where it is not installed.
+Make = Callable[[Work], nn.Module | None]
+EVERYWHERE: dict[str, Make] = {EAGER: Plain, OURS: ours, COMPILE: compiled}
+IN_TRAINING_ON_CUDA: dict[str, Make] = {
+    "apex groupbn": apex_groupbn,
+    "apex SyncBatchNorm": apex_sync,
+    "inplace_abn, after a copy": inplace_abn,
+}
+
+
+def contenders(work: Work, device: str) -> dict[str, Make]:
+    """Eager torch first, which the others are held to."""
+    in_training = device == "cuda" and work.program in ("step", "forward")
+    return EVERYWHERE | (IN_TRAINING_ON_CUDA if in_training else {})

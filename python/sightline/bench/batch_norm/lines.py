@@ -1,0 +1,62 @@
+"""Outcomes as text: a block a work, a line a contender."""
+
+from collections.abc import Iterable
+
+from ..lines import size, timed
+from .contenders import OURS
+from .goals import KEPT, LIMIT, THREADS
+from .run import COPY, NEAR_COPY, Outcome
+
+_UNITS = {LIMIT: "of a streaming copy", THREADS: "times one thread", KEPT: "times less kept"}
+
+
+def block(outcome: Outcome) -> str:
+    work = outcome.work
+    lines = [f"{work.name}: {size(outcome.least_bytes)} at least ({_passes(outcome)})"]
+    for name, times in outcome.times.items():
+        parts = [f"  {name:<24}{timed(times):>15}"]
+        parts.append(f"{1e-9 * outcome.least_bytes / times.median:6.1f} GB/s")
+        parts.append(f"{outcome.share(name, COPY):4.0%} of {COPY}")
+        if name == OURS:
+            parts.append(f"{outcome.share(name, NEAR_COPY):.0%} of a {NEAR_COPY}")
+        else:
+            parts.append(f"{outcome.ratio(name):.2f}x")
+        if name in outcome.kept:
+            parts.append(f"keeps {size(outcome.kept[name])}")
+        if name in outcome.peaks:
+            parts.append(f"peak {size(outcome.peaks[name])}")
+        lines.append(" | ".join(parts))
+    lines += [f"  {name:<24}{'-':>15} | {note}" for name, note in outcome.notes.items()]
+    for name, (value, goal) in outcome.reached().items():
+        what = _UNITS.get(name, f"times as fast as {name}")
+        lines.append(f"  {verdict(value, goal)}: {value:.2f} {what}, goal {goal:.2f}")
+    if outcome.noisy:
+        lines.append("  noisy")
+    return "\n".join(lines)
+
+
+def _passes(outcome: Outcome) -> str:
+    """How often the bytes of x, E, move: by the way that counts here, then by the other."""
+    on_chip, streaming = (outcome.work.passes(on_chip=fits) for fits in (True, False))
+    if on_chip == streaming:
+        return f"{on_chip}E"
+    ways = [f"{on_chip}E on chip", f"{streaming}E streaming"]
+    return "; ".join(ways if outcome.on_chip else ways[::-1])
+
+
+def verdict(value: float, goal: float) -> str:
+    return "met" if value >= round(goal, 2) else "missed"
+
+
+def summary(outcomes: Iterable[Outcome]) -> str:
+    """A line a goal: how many works meet it, and the range."""
+    reached: dict[str, list[tuple[float, float]]] = {}
+    for outcome in outcomes:
+        for name, (value, goal) in outcome.reached().items():
+            what = _UNITS.get(name, f"times as fast as {name}")
+            reached.setdefault(f"{goal:.2f} {what}", []).append((value, goal))
+    return "\n".join(
+        f"goal {what}: {sum(verdict(*pair) == 'met' for pair in pairs)} of {len(pairs)} works, "
+        f"from {min(v for v, _ in pairs):.2f} to {max(v for v, _ in pairs):.2f}"
+        for what, pairs in reached.items()
+    )

@@ -1,0 +1,107 @@
+"""A contender bound to a work's tensors, and the check that all of them compute the same."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .work import DTYPES, LAYOUTS, Work
+
+# Of the largest element. Torch sums channels-last in float32, 7e-5 off at 32x64x112x112, and
+# rounds to the storage type between its operations.
+_ROOM = {"float32": 5e-4, "float16": 4e-3, "bfloat16": 3e-2}
+# How near the kink rounding may choose the side, so that gradients pass or do not.
+_NEAR_KINK = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
+
+
+class Tensors:
+    """x, where wanted a residual, the gradient of the result, parameters and statistics."""
+
+    def __init__(self, work: Work, device: str) -> None:
+        generator = torch.Generator(device).manual_seed(0)
+        drawn: Any = {"generator": generator, "device": device}
+        dtype, layout = DTYPES[work.dtype], LAYOUTS[work.layout]
+        channels = work.shape[1]
+        self.state = {
+            "weight": 0.5 + torch.rand(channels, **drawn),
+            "bias": 0.2 * torch.randn(channels, **drawn),
+            "running_mean": 0.1 * torch.randn(channels, **drawn),
+            "running_var": 0.5 + torch.rand(channels, **drawn),
+        }
+        *inputs, grad = (
+            torch.randn(work.shape, **drawn).to(dtype, memory_format=layout)
+            for _ in range(3 if work.residual else 2)
+        )
+        if work.kinked:
+            grad[self._preactivation(work, inputs).abs() < _NEAR_KINK[work.dtype]] = 0
+        self.inputs = [t.requires_grad_(work.program != "evaluation") for t in inputs]
+        self.grad = grad
+
+    def _preactivation(self, work: Work, inputs: list[Tensor]) -> Tensor:
+        mean, var = self.state["running_mean"].clone(), self.state["running_var"].clone()
+        weight, bias = self.state["weight"], self.state["bias"]
+        found = F.batch_norm(inputs[0].float(), mean, var, weight, bias, work.program == "step")
+        return found + inputs[1] if work.residual else found
+
+
+class Program:
+    """Calling it runs the work once; the results are the output and the gradients."""
+
+    def __init__(self, work: Work, module: nn.Module, tensors: Tensors) -> None:
+        self.work, self.inputs, self.grad = work, tensors.inputs, tensors.grad
+        self.module = module.to(self.grad.device)
+        self.running: dict[str, Tensor] = {}
+        with torch.no_grad():
+            for name, own in (*module.named_parameters(), *module.named_buffers()):
+                last = name.rpartition(".")[2]
+                if last in tensors.state:
+                    own.copy_(tensors.state[last])
+                if last.startswith("running_"):
+                    self.running[last] = own
+        if work.program in ("evaluation", "frozen"):
+            module.eval()
+        if work.program == "frozen":
+            module.requires_grad_(False)
+        self.wanted = [t for t in (*self.inputs, *module.parameters()) if t.requires_grad]
+
+    def forward(self) -> Tensor:
+        return self.module(*self.inputs)
+
+    def __call__(self) -> list[Tensor]:
+        if self.work.program == "evaluation":
+            with torch.no_grad():
+                return [self.forward()]
+        y = self.forward()
+        if not self.work.has_backward:
+            return [y]
+        return [y, *torch.autograd.grad(y, self.wanted, self.grad)]
+
+    def first(self) -> dict[str, Tensor]:
+        """Run once; all results by name, running statistics after it included."""
+        names = ["output"]
+        if self.work.has_backward:
+            found = ("x", "residual") if self.work.residual else ("x",)
+            parameters = () if self.work.program == "frozen" else ("weight", "bias")
+            names += [f"gradient of {name}" for name in (*found, *parameters)]
+        return dict(zip(names, self(), strict=True)) | self.running
+
+
+def check_same(
+    work: Work, name: str, found: dict[str, Tensor], expected: dict[str, Tensor]
+) -> None:
+    """Raise ValueError where a contender computes something else: then there is nothing to time."""
+    for key, theirs in expected.items():
+        ours = found[key]
+        if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
+            raise ValueError(
+                f"{work.name}: {key} of {name} is {ours.dtype} {list(ours.shape)}, "
+                f"of eager torch {theirs.dtype} {list(theirs.shape)}"
+            )
+        largest = theirs.detach().abs().max().item()
+        apart = (ours.detach().float() - theirs.detach().float()).abs().max().item()
+        if not apart <= _ROOM[work.dtype] * largest:  # so that a NaN is told, too
+            raise ValueError(
+                f"{work.name}: {key} of {name} is not eager torch's: off by {apart:.3g} where the "
+                f"largest is {largest:.3g}"
+            )

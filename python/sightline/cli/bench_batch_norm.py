@@ -1,0 +1,156 @@
+"""sightline bench batch_norm [layers] [resnet50] [--device cpu|cuda] [--threads N] [--quick]
+                           [--only NAME] [--json FILE] [--batch N,...] [--shapes NAME,...]
+                           [--layout NAME,...] [--activation NAME,...] [--residual]
+                           [--dtype NAME,...] [--program NAME,...] [--save input|output]
+
+Times batch norm with its activation against eager torch (cuDNN on CUDA) and torch.compile, on CUDA
+against apex and inplace_abn, too, where these are installed. Contenders take turns, after a check
+that they compute what eager torch does. A block a work: the bytes that must be moved at least, and
+of each contender the median time, the rate at which those bytes were moved, its share of a copy
+past the caches in the same run, how many times ours its time is, what it keeps for the backward
+pass and the most that it holds.
+
+layers are single batch norms, resnet50 is a training step of the network before and after
+convert_batch_norm; both unless one is named.
+--threads is 1 unless it is given; with more, the gain over one thread is printed.
+--quick takes fewer samples of few works. --only times the works whose name holds that text.
+--json writes all figures, with machine and versions.
+
+A selection of works is timed, unless one of the following is given: then all of their combinations.
+--batch 16; several as 16,32
+--shapes resnet50, neck, or sizes such as 64x112x112; resnet50 unless given
+--layout contiguous, channels_last; both unless given
+--activation relu, silu, leaky_relu, none; relu unless given
+--residual adds another tensor before the activation
+--dtype float32, bfloat16, float16; float32 unless given
+--program step (training, forward and backward), forward, evaluation, frozen; step unless given
+--save output keeps nothing but the result (leaky_relu or none, without a residual)
+"""
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from sightline.cli.arguments import Arguments, UsageError, parse
+
+_FLAGS = ("quick", "residual")
+_CHOICES = ("batch", "shapes", "layout", "activation", "dtype", "program", "save")
+_OPTIONS = ("device", "threads", "only", "json", *_CHOICES, *_FLAGS)
+_PARTS = ("layers", "resnet50")
+_STEP_SAMPLES = 5  # times as long as single batch norms are sampled
+
+
+def run(words: Sequence[str]) -> int:
+    arguments = parse(words, flags=_FLAGS)
+    device = arguments.take_text("device", "cpu")
+    threads = arguments.take_count("threads", 1)
+    only, json_file = arguments.take_text("only", ""), arguments.take("json")
+    chosen = {name: text for name in _CHOICES if (text := arguments.take(name)) is not None}
+    arguments.finish([f"--{name}" for name in _OPTIONS])
+    if device not in ("cpu", "cuda"):
+        raise UsageError(f"device must be cpu or cuda, got {device}")
+    if unknown := set(arguments.positional) - set(_PARTS):
+        raise UsageError(
+            f"batch_norm has no part {sorted(unknown)[0]!r}; there are {', '.join(_PARTS)}"
+        )
+    quick, residual = ("quick" in arguments.flags), ("residual" in arguments.flags)
+    parts = arguments.positional or (_PARTS[:1] if quick or chosen or residual else _PARTS)
+
+    import torch
+
+    from sightline.bench.batch_norm import lines, resnet50
+    from sightline.bench.batch_norm.run import run as run_works
+    from sightline.bench.batch_norm.work import LAYOUTS, selection
+    from sightline.bench.lines import announce
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device cuda: torch finds no GPU")
+    if chosen or residual:
+        works = _combinations(chosen, residual)
+    else:
+        works = selection(device, quick=quick)
+    works = [work for work in works if "layers" in parts and only in work.name]
+    steps = [resnet50.Step(layout=layout) for layout in LAYOUTS]
+    steps = [step for step in steps if "resnet50" in parts and only in step.name]
+    if not works and not steps:
+        raise UsageError(f"no work's name holds {only!r}")
+    found = announce(device, threads)
+    settings: dict[str, Any] = {"device": device, "threads": threads}
+    seconds = 0.2 if quick else 1.0
+    outcomes = []
+    for outcome in run_works(works, **settings, seconds=seconds):
+        print(lines.block(outcome), flush=True)
+        outcomes.append(outcome)
+    if outcomes:
+        print(lines.summary(outcomes), flush=True)
+    found["works"] = [outcome.as_json() for outcome in outcomes]
+    found["resnet50"] = []
+    for step in resnet50.run(steps, **settings, seconds=_STEP_SAMPLES * seconds):
+        print(resnet50.block(step), flush=True)
+        found["resnet50"].append(step.as_json())
+    if json_file:
+        Path(json_file).write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+def _combinations(chosen: dict[str, str], residual: bool) -> list[Any]:
+    from sightline.bench.batch_norm import work
+
+    given = Arguments(options=dict(chosen))
+    batches = [_batch(text) for text in given.take_text("batch", "16").split(",")]
+    shapes = [
+        shape
+        for name in given.take_text("shapes", "resnet50").split(",")
+        for shape in work.SHAPES.get(name) or [_shape(name, work.SHAPES)]
+    ]
+    activations = _listed(given, "activation", work.ACTIVATIONS, "relu")
+    programs = _listed(given, "program", work.PROGRAMS, "step")
+    saves = _listed(given, "save", work.SAVES, "input")
+    if "output" in saves and (
+        residual
+        or not set(activations) <= {"leaky_relu", "none"}
+        or not set(programs) <= {"step", "forward"}
+    ):
+        raise UsageError(
+            "save output needs activation leaky_relu or none, no residual, and program step or "
+            "forward"
+        )
+    return [
+        own
+        for save in saves
+        for own in work.combinations(
+            batches,
+            shapes,
+            _listed(given, "layout", work.LAYOUTS, ",".join(work.LAYOUTS)),
+            activations,
+            residual,
+            _listed(given, "dtype", work.DTYPES, "float32"),
+            programs,
+            save,
+        )
+    ]
+
+
+def _listed(given: Arguments, name: str, known: Collection[str], default: str) -> list[str]:
+    values = given.take_text(name, default).split(",")
+    for value in values:
+        if value not in known:
+            raise UsageError(f"{name} must be of {', '.join(known)}, got {value!r}")
+    return values
+
+
+def _batch(text: str) -> int:
+    return Arguments(options={"batch": text}).take_count("batch", 1)
+
+
+def _shape(text: str, known: Collection[str]) -> tuple[int, int, int]:
+    sizes = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text)
+    if not sizes:
+        raise UsageError(
+            f"shapes must be of {', '.join(known)}, or channels and sides as 64x112x112, "
+            f"got {text!r}"
+        )
+    channels, height, width = map(int, sizes.groups())
+    return channels, height, width
