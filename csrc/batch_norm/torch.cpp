@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "batch_norm/batch_norm.h"
+#include "batch_norm/ghost_batches.h"
 #include "common/memory.h"
 
 namespace sightline {
@@ -57,8 +58,9 @@ Tensor in_layout_of(const Tensor& x, const Tensor& t) {
   return copy;
 }
 
-BatchNormShape shape_of(const Tensor& x) {
-  BatchNormShape shape{x.size(0), x.size(1), 1, false};
+// Of each of so many ghost batches.
+BatchNormShape shape_of(const Tensor& x, int64_t ghost_batches = 1) {
+  BatchNormShape shape{x.size(0) / ghost_batches, x.size(1), 1, false};
   for (int64_t dim = 2; dim < x.dim(); ++dim) shape.length *= x.size(dim);
   shape.channels_last = shape.length == 1 || !x.is_contiguous();
   return shape;
@@ -70,7 +72,11 @@ BatchNormOptions options_of(int64_t activation, double negative_slope, bool trai
   return {static_cast<Activation>(activation), negative_slope, eps, training};
 }
 
-void check_x(const Tensor& x) { STD_TORCH_CHECK(x.dim() >= 2, "x must have shape [N, C, ...]"); }
+void check_x(const Tensor& x, int64_t ghost_batches = 1) {
+  STD_TORCH_CHECK(x.dim() >= 2, "x must have shape [N, C, ...]");
+  STD_TORCH_CHECK(ghost_batches >= 1 && x.size(0) % ghost_batches == 0,
+                  "x must hold a multiple of ghost_batches samples");
+}
 void check_as_x(const Tensor& x, const Tensor& t, const char* names) {
   check_alike(x, t, names);
   bool same = t.dim() == x.dim();
@@ -85,9 +91,9 @@ void check_per_channel(const Tensor& x, const OptionalTensor& t, ScalarType type
                   name, " must be contiguous, [C], and of the computing type and device of x");
 }
 
-// [C]; zero where x is empty, and no kernel will write it.
-Tensor new_per_channel(const Tensor& x, ScalarType type) {
-  Tensor t = allocate(x, {x.size(1)}, type);
+// [C] of each ghost batch; zero where x is empty, and no kernel will write it.
+Tensor new_per_channel(const Tensor& x, int64_t ghost_batches, ScalarType type) {
+  Tensor t = allocate(x, {ghost_batches * x.size(1)}, type);
   return x.numel() == 0 ? torch::stable::fill_(t, 0) : t;
 }
 Tensor none_like(const Tensor& x) { return allocate(x, {0}, x.scalar_type()); }
@@ -121,28 +127,31 @@ T* mutable_data_of(const Tensor& t) {
   return static_cast<T*>(t.mutable_data_ptr());
 }
 
-// [2, C]: what a call adds up, or was made with: mean and biased variance.
+// [2, ghost batches * C]: what a call adds up, or was made with: mean and biased variance.
 double* row_of(const Tensor& pairs, int64_t row) {
   return mutable_data_of<double>(pairs) + row * pairs.size(1);
 }
-Tensor new_pairs(const Tensor& x) {
-  Tensor pairs = allocate(x, {2, x.size(1)}, ScalarType::Double);
+Tensor new_pairs(const Tensor& x, int64_t ghost_batches = 1) {
+  Tensor pairs = allocate(x, {2, ghost_batches * x.size(1)}, ScalarType::Double);
   return x.numel() == 0 ? torch::stable::fill_(pairs, 0) : pairs;
 }
-void check_pairs(const Tensor& x, const Tensor& t, const char* name) {
-  STD_TORCH_CHECK(t.dim() == 2 && t.size(0) == 2 && t.size(1) == x.size(1) && t.is_contiguous() &&
-                      t.scalar_type() == ScalarType::Double &&
+void check_pairs(const Tensor& x, int64_t ghost_batches, const Tensor& t, const char* name) {
+  STD_TORCH_CHECK(t.dim() == 2 && t.size(0) == 2 && t.size(1) == ghost_batches * x.size(1) &&
+                      t.is_contiguous() && t.scalar_type() == ScalarType::Double &&
                       t.get_device_index() == x.get_device_index(),
-                  name, " must be contiguous, [2, C], float64 and on the device of x");
+                  name,
+                  " must be contiguous, [2, ghost_batches * C], float64 and on the device of x");
 }
 
-Tensor new_mask(const Tensor& x, const BatchNormShape& shape, bool wanted) {
-  return allocate(x, {wanted ? batch_norm_mask_bytes(shape) : 0}, ScalarType::Byte);
+Tensor new_mask(const Tensor& x, int64_t ghost_batches, const BatchNormShape& shape, bool wanted) {
+  const int64_t bytes = wanted ? ghost_batches * batch_norm_mask_bytes(shape) : 0;
+  return allocate(x, {bytes}, ScalarType::Byte);
 }
-void check_mask(const Tensor& x, const OptionalTensor& mask, const BatchNormShape& shape) {
+void check_mask(const Tensor& x, int64_t ghost_batches, const OptionalTensor& mask,
+                const BatchNormShape& shape) {
   if (!mask.has_value()) return;
   STD_TORCH_CHECK(mask->scalar_type() == ScalarType::Byte && mask->is_contiguous() &&
-                      mask->numel() == batch_norm_mask_bytes(shape) &&
+                      mask->numel() == ghost_batches * batch_norm_mask_bytes(shape) &&
                       mask->get_device_index() == x.get_device_index(),
                   "mask must be what the forward pass of x gave");
 }
@@ -167,7 +176,7 @@ void check_invertible(const Compute<T>* weight, const Compute<T>* bias, int64_t 
 std::tuple<Tensor, Tensor> forward(const Tensor& input, const OptionalTensor& weight,
                                    const OptionalTensor& bias, const Tensor& statistics,
                                    const OptionalTensor& residual, const BatchNormOptions& options,
-                                   Keep keep, const DeviceScope& scope) {
+                                   Keep keep, int64_t ghost_batches, const DeviceScope& scope) {
   const ScalarType computing = computing_type(input);
   check_per_channel(input, weight, computing, "weight");
   check_per_channel(input, bias, computing, "bias");
@@ -175,9 +184,9 @@ std::tuple<Tensor, Tensor> forward(const Tensor& input, const OptionalTensor& we
   const Tensor x = as_either_layout(input);
   OptionalTensor z;
   if (residual.has_value()) z = in_layout_of(x, *residual);
-  const BatchNormShape shape = shape_of(x);
+  const BatchNormShape shape = shape_of(x, ghost_batches);
   Tensor y = new_output(x);
-  Tensor mask = new_mask(x, shape, keep == Keep::kMask);
+  Tensor mask = new_mask(x, ghost_batches, shape, keep == Keep::kMask);
   dispatch_types(x, [&]<class T>(T) {
     using S = Compute<T>;
     const BatchNormForward<T> tensors{
@@ -188,12 +197,18 @@ std::tuple<Tensor, Tensor> forward(const Tensor& input, const OptionalTensor& we
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) {
         const Tensor workspace = new_workspace(x, shape);
-        return batch_norm_act_cuda(tensors, shape, options, mutable_data_of<double>(workspace),
-                                   scope.stream());
+        for (int64_t run = 0; run < ghost_batches; ++run)
+          batch_norm_act_cuda(ghost_batch(tensors, shape, run), shape, options,
+                              mutable_data_of<double>(workspace), scope.stream());
+        return;
       }
     }
     if (keep == Keep::kOutput) check_invertible<T>(tensors.weight, tensors.bias, shape.channels);
-    batch_norm_act_cpu(tensors, shape, options, torch_parallel_for);
+    for_each_ghost_batch(ghost_batches, shape, torch::stable::get_num_threads(), torch_parallel_for,
+                         [&](int64_t run, ParallelFor parallel_for) {
+                           batch_norm_act_cpu(ghost_batch(tensors, shape, run), shape, options,
+                                              parallel_for);
+                         });
   });
   return {y, mask};
 }
@@ -208,13 +223,13 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_act(const Tensor& x, const Optiona
                                                   const OptionalTensor& bias,
                                                   const OptionalTensor& residual,
                                                   int64_t activation, double negative_slope,
-                                                  double eps, int64_t keep) {
-  check_x(x);
+                                                  double eps, int64_t keep, int64_t ghost_batches) {
+  check_x(x, ghost_batches);
   const DeviceScope scope(x);
-  Tensor statistics = new_pairs(x);
-  const auto [y, mask] =
-      forward(x, weight, bias, statistics, residual,
-              options_of(activation, negative_slope, true, eps), keep_of(keep), scope);
+  Tensor statistics = new_pairs(x, ghost_batches);
+  const auto [y, mask] = forward(x, weight, bias, statistics, residual,
+                                 options_of(activation, negative_slope, true, eps), keep_of(keep),
+                                 ghost_batches, scope);
   return {y, statistics, mask};
 }
 
@@ -242,7 +257,7 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_apply(const Tensor& x, const Optio
   }
   const auto [y, mask] =
       forward(x, weight, bias, statistics, residual,
-              options_of(activation, negative_slope, false, eps), keep_of(keep), scope);
+              options_of(activation, negative_slope, false, eps), keep_of(keep), 1, scope);
   return {y, statistics, mask};
 }
 
@@ -279,18 +294,39 @@ struct Given {
   const OptionalTensor &residual, &mask;
 };
 
+// [ghost batches * C] -> [C], added in their order.
+Tensor sum_over_ghost_batches(const Tensor& each, int64_t ghost_batches) {
+  if (ghost_batches == 1 || each.numel() == 0) return each;
+  const int64_t channels = each.numel() / ghost_batches;
+  if (each.is_cuda()) {
+    const int64_t first = 0, sizes[] = {ghost_batches, channels};
+    return torch::stable::sum(torch::stable::view(each, {sizes, 2}),
+                              torch::headeronly::IntHeaderOnlyArrayRef(&first, 1));
+  }
+  Tensor all = allocate(each, {channels}, each.scalar_type());
+  dispatch_float(each, [&]<class S>(S) {
+    for (int64_t c = 0; c < channels; ++c) {
+      double sum = 0;
+      for (int64_t run = 0; run < ghost_batches; ++run) sum += data_of<S>(each)[run * channels + c];
+      mutable_data_of<S>(all)[c] = static_cast<S>(sum);
+    }
+  });
+  return all;
+}
+
 Gradients backward(const Given& given, const OptionalTensor& sums, const BatchNormOptions& options,
-                   BatchNormPasses passes, bool parameters, bool to_residual) {
+                   BatchNormPasses passes, bool parameters, bool to_residual,
+                   int64_t ghost_batches) {
   STD_TORCH_CHECK(given.x.has_value() != given.y.has_value(), "x or y must be given");
   const Tensor& input = given.x.has_value() ? *given.x : *given.y;
   const Activation activation = options.activation;
   const bool kinked = activation == Activation::kRelu || activation == Activation::kLeakyRelu;
-  check_x(input);
+  check_x(input, ghost_batches);
   check_as_x(input, given.grad, "x and grad");
   const ScalarType computing = computing_type(input);
   check_per_channel(input, given.weight, computing, "weight");
   check_per_channel(input, given.bias, computing, "bias");
-  check_pairs(input, given.statistics, "statistics");
+  check_pairs(input, ghost_batches, given.statistics, "statistics");
   if (given.residual.has_value()) check_as_x(input, *given.residual, "x and residual");
   STD_TORCH_CHECK(!given.residual.has_value() || activation == Activation::kSilu,
                   "residual is read with SiLU alone, mask or y otherwise");
@@ -306,17 +342,17 @@ Gradients backward(const Given& given, const OptionalTensor& sums, const BatchNo
   const Tensor from = as_either_layout(input), g = in_layout_of(from, given.grad);
   OptionalTensor z;
   if (given.residual.has_value()) z = in_layout_of(from, *given.residual);
-  const BatchNormShape shape = shape_of(from);
-  check_mask(from, given.mask, shape);
+  const BatchNormShape shape = shape_of(from, ghost_batches);
+  check_mask(from, ghost_batches, given.mask, shape);
   const bool applies = passes != BatchNormPasses::kSums;
   Gradients made{passes == BatchNormPasses::kSums ? new_pairs(from) : none_like(from),
                  applies ? new_output(from) : none_like(from),
-                 parameters ? new_per_channel(from, computing) : none_like(from),
-                 parameters ? new_per_channel(from, computing) : none_like(from),
+                 parameters ? new_per_channel(from, ghost_batches, computing) : none_like(from),
+                 parameters ? new_per_channel(from, ghost_batches, computing) : none_like(from),
                  to_residual ? new_output(from) : none_like(from)};
   const Tensor* pairs = passes == BatchNormPasses::kSums ? &made.sums : nullptr;
   if (sums.has_value()) {
-    check_pairs(from, *sums, "sums");
+    check_pairs(from, 1, *sums, "sums");
     pairs = &*sums;
   }
   dispatch_types(from, [&]<class T>(T) {
@@ -339,12 +375,20 @@ Gradients backward(const Given& given, const OptionalTensor& sums, const BatchNo
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) {
         const Tensor workspace = new_workspace(from, shape);
-        return batch_norm_act_backward_cuda(tensors, shape, options, passes,
-                                            mutable_data_of<double>(workspace), scope.stream());
+        for (int64_t run = 0; run < ghost_batches; ++run)
+          batch_norm_act_backward_cuda(ghost_batch(tensors, shape, run), shape, options, passes,
+                                       mutable_data_of<double>(workspace), scope.stream());
+        return;
       }
     }
-    batch_norm_act_backward_cpu(tensors, shape, options, passes, torch_parallel_for);
+    for_each_ghost_batch(ghost_batches, shape, torch::stable::get_num_threads(), torch_parallel_for,
+                         [&](int64_t run, ParallelFor parallel_for) {
+                           batch_norm_act_backward_cpu(ghost_batch(tensors, shape, run), shape,
+                                                       options, passes, parallel_for);
+                         });
   });
+  made.weight = sum_over_ghost_batches(made.weight, ghost_batches);
+  made.bias = sum_over_ghost_batches(made.bias, ghost_batches);
   return made;
 }
 
@@ -353,11 +397,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_act_backward(
     const Tensor& grad, const OptionalTensor& x, const OptionalTensor& y,
     const OptionalTensor& weight, const OptionalTensor& bias, const Tensor& statistics,
     const OptionalTensor& residual, const OptionalTensor& mask, int64_t activation,
-    double negative_slope, bool training, double eps, bool parameters, bool to_residual) {
+    double negative_slope, bool training, double eps, bool parameters, bool to_residual,
+    int64_t ghost_batches) {
   const Gradients made =
       backward({grad, x, y, weight, bias, statistics, residual, mask}, std::nullopt,
                options_of(activation, negative_slope, training, eps), BatchNormPasses::kBoth,
-               training || parameters, to_residual);
+               training || parameters, to_residual, ghost_batches);
   return {made.x, made.weight, made.bias, made.residual};
 }
 
@@ -368,7 +413,7 @@ Tensor batch_norm_backward_sums(const Tensor& grad, const Tensor& x, const Optio
                                 int64_t activation, double negative_slope, double eps) {
   return backward({grad, x, std::nullopt, weight, bias, statistics, residual, mask}, std::nullopt,
                   options_of(activation, negative_slope, true, eps), BatchNormPasses::kSums, false,
-                  false)
+                  false, 1)
       .sums;
 }
 
@@ -380,17 +425,20 @@ std::tuple<Tensor, Tensor> batch_norm_backward_apply(
     bool to_residual) {
   const Gradients made = backward({grad, x, std::nullopt, weight, bias, statistics, residual, mask},
                                   sums, options_of(activation, negative_slope, true, eps),
-                                  BatchNormPasses::kInput, false, to_residual);
+                                  BatchNormPasses::kInput, false, to_residual, 1);
   return {made.x, made.residual};
 }
 
+// statistics: [2, ghost batches * C], which are taken in one after the other; count: of each.
 void batch_norm_track(const Tensor& statistics, int64_t count, std::optional<double> momentum,
                       Tensor running_mean, Tensor running_var, OptionalTensor num_batches_tracked) {
   const ScalarType type = running_mean.scalar_type();
-  STD_TORCH_CHECK(statistics.dim() == 2 && statistics.size(0) == 2 && statistics.is_contiguous() &&
-                      statistics.scalar_type() == ScalarType::Double,
-                  "statistics must be contiguous, [2, C] and float64");
-  const int64_t channels = statistics.size(1);
+  const int64_t channels = running_mean.numel();
+  STD_TORCH_CHECK(
+      statistics.dim() == 2 && statistics.size(0) == 2 && statistics.is_contiguous() &&
+          statistics.scalar_type() == ScalarType::Double &&
+          (channels == 0 ? statistics.size(1) == 0 : statistics.size(1) % channels == 0),
+      "statistics must be contiguous, [2, ghost_batches * C] and float64");
   for (const Tensor* t : {&running_mean, &running_var})
     STD_TORCH_CHECK(t->dim() == 1 && t->size(0) == channels && t->is_contiguous() &&
                         t->scalar_type() == type &&
@@ -407,7 +455,7 @@ void batch_norm_track(const Tensor& statistics, int64_t count, std::optional<dou
   if (count < 2) return;  // no unbiased variance
   const DeviceScope scope(statistics);
   dispatch_float(running_mean, [&]<class S>(S) {
-    const BatchNormTracking<S> tracking{
+    BatchNormTracking<S> tracking{
         row_of(statistics, 0),
         row_of(statistics, 1),
         mutable_data_of<S>(running_mean),
@@ -416,10 +464,16 @@ void batch_norm_track(const Tensor& statistics, int64_t count, std::optional<dou
         momentum.value_or(-1),
         channels,
         count};
-    if constexpr (kHasCuda) {
-      if (scope.on_cuda()) return batch_norm_track_cuda(tracking, scope.stream());
+    const double* const end = tracking.mean + statistics.size(1);
+    for (; tracking.mean != end; tracking.mean += channels, tracking.var += channels) {
+      if constexpr (kHasCuda) {
+        if (scope.on_cuda()) {
+          batch_norm_track_cuda(tracking, scope.stream());
+          continue;
+        }
+      }
+      batch_norm_track_cpu(tracking);
     }
-    batch_norm_track_cpu(tracking);
   });
 }
 
@@ -428,12 +482,13 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_act_(
     const Tensor& x, const OptionalTensor& weight, const OptionalTensor& bias,
     OptionalTensor running_mean, OptionalTensor running_var, OptionalTensor num_batches_tracked,
     const OptionalTensor& residual, int64_t activation, double negative_slope,
-    std::optional<double> momentum, double eps, int64_t keep) {
+    std::optional<double> momentum, double eps, int64_t keep, int64_t ghost_batches) {
   STD_TORCH_CHECK(running_mean.has_value() == running_var.has_value(),
                   "running_mean and running_var must be given together");
-  auto made = batch_norm_act(x, weight, bias, residual, activation, negative_slope, eps, keep);
+  auto made = batch_norm_act(x, weight, bias, residual, activation, negative_slope, eps, keep,
+                             ghost_batches);
   if (running_mean.has_value() && x.numel() > 0)
-    batch_norm_track(std::get<1>(made), x.numel() / x.size(1), momentum, *running_mean,
+    batch_norm_track(std::get<1>(made), shape_of(x, ghost_batches).count(), momentum, *running_mean,
                      *running_var, num_batches_tracked);
   return made;
 }
@@ -454,15 +509,17 @@ void add_kernels(torch::stable::detail::StableLibrary& m) {
 STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
   m.def(
       "batch_norm_act(Tensor x, Tensor? weight, Tensor? bias, Tensor? residual, int activation, "
-      "float negative_slope, float eps, int keep) -> (Tensor, Tensor, Tensor)");
+      "float negative_slope, float eps, int keep, int ghost_batches=1) "
+      "-> (Tensor, Tensor, Tensor)");
   m.def(
       "batch_norm_act_(Tensor x, Tensor? weight, Tensor? bias, Tensor(a!)? running_mean, "
       "Tensor(b!)? running_var, Tensor(c!)? num_batches_tracked, Tensor? residual, int activation, "
-      "float negative_slope, float? momentum, float eps, int keep) -> (Tensor, Tensor, Tensor)");
+      "float negative_slope, float? momentum, float eps, int keep, int ghost_batches=1) "
+      "-> (Tensor, Tensor, Tensor)");
   m.def(
       "batch_norm_act_backward(Tensor grad, Tensor? x, Tensor? y, Tensor? weight, Tensor? bias, "
       "Tensor statistics, Tensor? residual, Tensor? mask, int activation, float negative_slope, "
-      "bool training, float eps, bool parameters, bool to_residual) "
+      "bool training, float eps, bool parameters, bool to_residual, int ghost_batches=1) "
       "-> (Tensor, Tensor, Tensor, Tensor)");
   m.def("batch_norm_moments(Tensor x) -> Tensor");
   m.def(

@@ -20,6 +20,7 @@ using Array = py::array_t<T, py::array::c_style>;
 // Threads live for one call: nothing is lost in a fork, and several Python threads may call at
 // once.
 void run_on_threads(int64_t n, int64_t grain, Range body);
+int64_t most_threads();
 inline constexpr auto threads_parallel_for = [](int64_t n, int64_t grain, Range body) {
   run_on_threads(n, grain, body);
 };

@@ -21,6 +21,8 @@ std::atomic<int64_t> num_threads = std::max(1u, std::thread::hardware_concurrenc
 
 AddToModule::AddToModule(void (*add)(py::module_&)) { adders().push_back(add); }
 
+int64_t most_threads() { return num_threads; }
+
 void run_on_threads(int64_t n, int64_t grain, Range body) {
   if (n <= 0) return;
   const int64_t tasks = std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, num_threads);
@@ -49,6 +51,6 @@ PYBIND11_MODULE(_numpy, m) {
   m.doc() = "The kernels on NumPy arrays. Use sightline.ops, which checks and converts arguments.";
   m.def("isa", &sightline::isa_name);
   m.def("set_num_threads", [](int64_t n) { sightline::num_threads = std::max<int64_t>(n, 1); });
-  m.def("get_num_threads", [] { return sightline::num_threads.load(); });
+  m.def("get_num_threads", &sightline::most_threads);
   for (const auto add : sightline::adders()) add(m);
 }

@@ -37,17 +37,6 @@ class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """x of shape [B, C, ...] and a residual of that shape, or None -> shape of x."""
         self._check_input_dim(x)
-        groups = self.ghost_batches
-        if groups == 1 or not self.training:
-            return self._normalize(x, residual)
-        if x.shape[0] % groups:
-            raise ValueError(
-                f"`x` must hold a multiple of ghost_batches={groups} samples, got {x.shape[0]}"
-            )
-        residuals = [None] * groups if residual is None else residual.chunk(groups)
-        return torch.cat([self._normalize(a, b) for a, b in zip(x.chunk(groups), residuals)])
-
-    def _normalize(self, x: Tensor, residual: Tensor | None) -> Tensor:
         tracking = self.training and self.track_running_stats
         known = self.running_mean is not None and (tracking or not self.training)
         training = self.training or self.running_mean is None
@@ -65,6 +54,7 @@ class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
             eps=self.eps,
             num_batches_tracked=self.num_batches_tracked if tracking else None,
             save=self.save if training else "input",
+            ghost_batches=self.ghost_batches if self.training else 1,
         )
 
     def extra_repr(self) -> str:

@@ -38,18 +38,20 @@ def call(x, weight, bias, residual, running, settings):
     """-> y, statistics, mask, without gradients; running statistics are updated in training.
 
     running: running_mean, running_var, num_batches_tracked, momentum.
-    settings: code of the activation, negative_slope, training, eps, what is kept.
+    settings: code of the activation, negative_slope, training, eps, ghost_batches, what is kept.
     """
-    code, slope, training, eps, keep = settings
+    code, slope, training, eps, ghosts, keep = settings
     mean, var, tracked, momentum = running
     if not training:
         return _apply(x, weight, bias, mean, var, residual, code, slope, eps, keep)
-    return _train(x, weight, bias, mean, var, tracked, residual, code, slope, momentum, eps, keep)
+    return _train(
+        x, weight, bias, mean, var, tracked, residual, code, slope, momentum, eps, keep, ghosts
+    )
 
 
 def run(x, weight, bias, residual, running, numbers, save):
     """The public function behind its checks; numbers: settings of call() but what is kept."""
-    code, slope, training, _ = numbers
+    code, slope, training, *_ = numbers
     inputs = (x, weight, bias, residual)
     wanted = torch.is_grad_enabled() and (
         x.requires_grad
@@ -80,16 +82,18 @@ def _kept(code, slope, has_residual, parameters):
 
 
 def _functional(x, weight, bias, residual, running, settings):
-    code, slope, training, eps, keep = settings
+    code, slope, training, eps, ghosts, keep = settings
     mean, var, tracked, momentum = running
     if not training:
         return _ops.batch_norm_apply(x, weight, bias, mean, var, residual, code, slope, eps, keep)[
             0
         ]
-    y, statistics, _ = _ops.batch_norm_act(x, weight, bias, residual, code, slope, eps, keep)
+    y, statistics, _ = _ops.batch_norm_act(
+        x, weight, bias, residual, code, slope, eps, keep, ghosts
+    )
     if mean is not None and x.numel() != 0:
         with torch.no_grad():
-            count = x.numel() // x.shape[1]
+            count = x.numel() // x.shape[1] // ghosts
             _ops.batch_norm_track(statistics, count, momentum, mean, var, tracked)
     return y
 
@@ -113,7 +117,7 @@ def _save(ctx: Any, inputs: Any, y: Any, statistics: Any, mask: Any, settings: A
 def _backward(ctx, grad):
     """Gradients by x, weight, bias and residual."""
     x, y, weight, bias, statistics, residual, mask = ctx.saved_tensors
-    code, slope, training, eps, _ = ctx.settings
+    code, slope, training, eps, ghosts, _ = ctx.settings
     _, needs_weight, needs_bias, needs_residual = ctx.needs
     if torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (grad, x, y, weight, bias, residual)
@@ -123,7 +127,7 @@ def _backward(ctx, grad):
         x = grad  # the gradient of an affine map does not ask where
     grad_x, grad_weight, grad_bias, grad_residual = _gradients(
         grad, x, y, weight, bias, statistics, residual, mask, code, slope, training, eps,
-        needs_weight or needs_bias, needs_residual and code != 0,
+        needs_weight or needs_bias, needs_residual and code != 0, ghosts,
     )  # fmt: skip
     return (
         grad_x,
@@ -136,7 +140,7 @@ def _backward(ctx, grad):
 def _differentiable_backward(ctx, grad):
     """The gradients from torch's own operations, where they are to be differentiated again."""
     x, y, weight, bias, statistics, residual, mask = ctx.saved_tensors
-    code, slope, training, eps, keep = ctx.settings
+    code, slope, training, eps, ghosts, keep = ctx.settings
     needs_residual = ctx.needs[3]
     if keep == OUTPUT:
         raise RuntimeError(
@@ -144,7 +148,7 @@ def _differentiable_backward(ctx, grad):
             'use save="input" where create_graph=True'
         )
     if keep in (MASK, SIGN) and code:
-        positive = y > 0 if mask is None else unpack_mask(mask, x)
+        positive = y > 0 if mask is None else unpack_mask(mask, x, ghosts)
         grad = torch.where(positive, grad, grad * slope if code == _LEAKY_RELU else 0)
         code = 0
     if x is None:  # and weight is a constant
@@ -156,7 +160,7 @@ def _differentiable_backward(ctx, grad):
     # Aliases, so that an input that depends on another one does not count that one's share.
     aliases = [None if t is None else t.view_as(t) for t in inputs]
     wanted = [t for t in aliases if t is not None and t.requires_grad]
-    u = _composed(aliases, statistics, code, slope, training, eps)
+    u = _composed(aliases, statistics, code, slope, training, eps, ghosts)
     found = iter(torch.autograd.grad(u, wanted, grad, create_graph=True) if wanted else ())
     grads = [next(found) if t is not None and t.requires_grad else None for t in aliases]
     if residual is None and needs_residual:
@@ -164,20 +168,21 @@ def _differentiable_backward(ctx, grad):
     return tuple(grads)
 
 
-def _composed(inputs, statistics, activation, negative_slope, training, eps):
+def _composed(inputs, statistics, activation, negative_slope, training, eps, ghosts):
     x, weight, bias, residual = inputs
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    runs = wide.unflatten(0, (ghosts, wide.shape[0] // ghosts))
     if training:
-        others = [dim for dim in range(x.dim()) if dim != 1]
-        var, mean = torch.var_mean(wide, others, correction=0)
+        others = [dim for dim in range(runs.dim()) if dim not in (0, 2)]
+        var, mean = torch.var_mean(runs, others, correction=0)
     else:
         mean, var = statistics.unbind()
-    along = (1, -1) + (1,) * (x.dim() - 2)
+    along = (ghosts, 1, x.shape[1]) + (1,) * (x.dim() - 2)
     invstd = (var + eps).rsqrt()
     scale = (invstd if weight is None else weight * invstd).to(wide.dtype)
-    u = scale.view(along) * (wide - mean.to(wide.dtype).view(along))
+    u = (scale.view(along) * (runs - mean.to(wide.dtype).view(along))).flatten(0, 1)
     if bias is not None:
-        u = u + bias.view(along)
+        u = u + bias.view(along[1:])
     if residual is not None:
         u = u + residual
     if activation == _RELU:
@@ -201,25 +206,25 @@ def _is_channels_last(x: Tensor) -> bool:
     return not x.is_contiguous() and x.movedim(1, -1).is_contiguous()
 
 
-def _mask_rows(x: Tensor) -> tuple[int, int]:
+def _mask_rows(x: Tensor, ghosts: int) -> tuple[int, int]:
     """How many rows of bits there are, each from a byte on, and how many bits they have."""
     batch, channels, *sizes = x.shape
     length = math.prod(sizes)
     if not _is_channels_last(x):
         return batch * channels, length
     if channels < _NARROW_ROW:
-        return 1, batch * length * channels
+        return ghosts, batch // ghosts * length * channels
     return batch * length, channels
 
 
-def _mask_bytes(x: Tensor) -> int:
-    rows, bits = _mask_rows(x)
+def _mask_bytes(x: Tensor, ghosts: int) -> int:
+    rows, bits = _mask_rows(x, ghosts)
     return rows * ((bits + 7) // 8)
 
 
-def unpack_mask(mask: Tensor, x: Tensor) -> Tensor:
+def unpack_mask(mask: Tensor, x: Tensor, ghosts: int) -> Tensor:
     """Bool, as x: where what the activation was applied to is above zero."""
-    rows, bits = _mask_rows(x)
+    rows, bits = _mask_rows(x, ghosts)
     places = torch.arange(8, device=mask.device, dtype=torch.uint8)
     flat = (mask.view(rows, -1, 1) >> places & 1).view(rows, -1)[:, :bits].bool()
     if _is_channels_last(x):
@@ -237,21 +242,33 @@ def _like(x: Tensor) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-def _pairs(x: Tensor) -> Tensor:
-    return x.new_empty((2, x.shape[1]), dtype=_STATISTICS)
+def _pairs(x: Tensor, ghosts: int = 1) -> Tensor:
+    return x.new_empty((2, ghosts * x.shape[1]), dtype=_STATISTICS)
 
 
-def _mask(x: Tensor, keep: int) -> Tensor:
-    return x.new_empty(_mask_bytes(_like(x)) if keep == MASK else 0, dtype=torch.uint8)
+def _fakes(x: Tensor, keep: int, ghosts: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    bytes_ = _mask_bytes(_like(x), ghosts) if keep == MASK else 0
+    return _like(x), _pairs(x, ghosts), x.new_empty(bytes_, dtype=torch.uint8)
 
 
-def _fake(x, *inputs):
-    return _like(x), _pairs(x), _mask(x, inputs[-1])
+def _fake(x, weight, bias, residual, activation, negative_slope, eps, keep, ghost_batches=1):
+    return _fakes(x, keep, ghost_batches)
+
+
+def _fake_mutating(
+    x, weight, bias, running_mean, running_var, num_batches_tracked, residual, activation,
+    negative_slope, momentum, eps, keep, ghost_batches=1,
+):  # fmt: skip
+    return _fakes(x, keep, ghost_batches)
+
+
+def _fake_apply(x, *inputs):
+    return _fakes(x, inputs[-1])
 
 
 def _fake_backward(
     grad, x, y, weight, bias, statistics, residual, mask, activation, negative_slope, training, eps,
-    parameters, to_residual,
+    parameters, to_residual, ghost_batches=1,
 ):  # fmt: skip
     x = y if x is None else x
     wide = torch.promote_types(x.dtype, torch.float32)
@@ -267,22 +284,22 @@ def _fake_backward_apply(grad, x, *inputs):
 
 
 def _setup_train(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    *tensors, code, slope, eps, keep = inputs
+    *tensors, code, slope, eps, keep, ghosts = inputs
     ctx.mark_non_differentiable(*output[1:])
     y, statistics, mask = output
-    _save(ctx, tensors, y, statistics, mask, (code, slope, True, eps, keep))
+    _save(ctx, tensors, y, statistics, mask, (code, slope, True, eps, ghosts, keep))
 
 
 def _setup_apply(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     x, weight, bias, _, _, residual, code, slope, eps, keep = inputs
     ctx.mark_non_differentiable(*output[1:])
     y, statistics, mask = output
-    settings = (code, slope, False, eps, keep)
+    settings = (code, slope, False, eps, 1, keep)
     _save(ctx, (x, weight, bias, residual), y, statistics, mask, settings)
 
 
 def _backward_train(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
-    return *_backward(ctx, grad), None, None, None, None
+    return *_backward(ctx, grad), None, None, None, None, None
 
 
 def _backward_apply(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
@@ -291,8 +308,8 @@ def _backward_apply(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
 
 
 register_fake("batch_norm_act", _fake)
-register_fake("batch_norm_act_", _fake)
-register_fake("batch_norm_apply", _fake)
+register_fake("batch_norm_act_", _fake_mutating)
+register_fake("batch_norm_apply", _fake_apply)
 register_fake("batch_norm_act_backward", _fake_backward)
 register_fake("batch_norm_moments", _pairs)
 register_fake("batch_norm_backward_sums", lambda grad, x, *_: _pairs(x))

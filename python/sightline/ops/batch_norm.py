@@ -11,6 +11,7 @@ from ._arguments import (
     _devices,
     backend,
     check_choice,
+    check_count,
     check_fraction,
     has_torch_ops,
     is_tensor,
@@ -43,6 +44,7 @@ def batch_norm_act(
     num_batches_tracked: Array | None = None,
     save: str = "input",
     allow_single_value: bool = False,
+    ghost_batches: int = 1,
 ) -> Array:
     """act(weight * (x - mean) / sqrt(var + eps) + bias + residual), a mean and var per channel.
 
@@ -74,14 +76,18 @@ def batch_norm_act(
             device, the gradients of its channel are NaN.
         allow_single_value: one value a channel in training gives `bias` (the variance is 0) and
             leaves the running statistics alone, rather than a ValueError.
+        ghost_batches: in training x is cut along N into so many equal runs of neighbours, each
+            normalised by statistics of its own. The running ones take them in one after the other,
+            and `num_batches_tracked` grows by their number. N must be a multiple of it. In
+            inference it means nothing.
 
     Returns:
         Shape, dtype and layout of x (arrays: C order).
 
     Raises:
-        ValueError: a wrong shape, device or setting; one value a channel in training; no running
-            statistics in inference. TypeError: a wrong dtype, a mixture of tensors and arrays.
-            RuntimeError: a weight too small for save="output".
+        ValueError: a wrong shape, device or setting; one value a channel in training, be it of a
+            ghost batch; no running statistics in inference. TypeError: a wrong dtype, a mixture of
+            tensors and arrays. RuntimeError: a weight too small for save="output".
 
     Half types are computed in float32, statistics are merged in float64: with a mean 10^4 times the
     deviation, the variance is right to 1e-7. The bits do not depend on the number of threads.
@@ -94,7 +100,8 @@ def batch_norm_act(
     torch's own operations. Forward-mode derivatives raise. Arrays: forward only.
 
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015; moments as in Chan, Golub and
-    LeVeque, "Algorithms for Computing the Sample Variance", 1983.
+    LeVeque, "Algorithms for Computing the Sample Variance", 1983. Ghost batches: Hoffer, Hubara and
+    Soudry, "Train longer, generalize better", NeurIPS 2017.
 
     >>> import numpy as np
     >>> x = np.array([[1.0], [3.0]])
@@ -116,10 +123,12 @@ def batch_norm_act(
     code = _check_settings(activation, negative_slope, eps, save, residual, training)
     if not plain:
         _check_shapes(x, weight, bias, running_mean, running_var, residual)
+    ghosts = _check_ghost_batches(x, ghost_batches) if training and ghost_batches != 1 else 1
     updates = _check_statistics(
-        x, running_mean, running_var, training, momentum, num_batches_tracked, allow_single_value
-    )
-    numbers = (code, float(negative_slope), bool(training), float(eps))
+        x, running_mean, running_var, training, momentum, num_batches_tracked, allow_single_value,
+        ghosts,
+    )  # fmt: skip
+    numbers = (code, float(negative_slope), bool(training), float(eps), ghosts)
     if is_tensor(x):
         kept = (running_mean, running_var) if updates or not training else (None, None)
         running = (*kept, num_batches_tracked if updates else None, momentum)
@@ -127,8 +136,9 @@ def batch_norm_act(
         return run(x, weight, bias, residual, running, numbers, save)
     y, mean, var = _on_arrays(x, weight, bias, running_mean, running_var, residual, numbers)
     if updates:
-        count = math.prod(x.shape) // x.shape[1]
-        _track_arrays(mean, var, count, momentum, running_mean, running_var, num_batches_tracked)
+        count = math.prod(x.shape) // x.shape[1] // ghosts
+        for of_run in zip(mean.reshape(ghosts, -1), var.reshape(ghosts, -1)):
+            _track_arrays(*of_run, count, momentum, running_mean, running_var, num_batches_tracked)
     return y
 
 
@@ -275,9 +285,19 @@ def _check_shapes(x, weight, bias, running_mean, running_var, residual):
         )
 
 
+def _check_ghost_batches(x, ghost_batches):
+    ghosts = check_count("ghost_batches", ghost_batches, at_least=1)
+    if x.shape[0] % ghosts:
+        raise ValueError(
+            f"`x` must hold a multiple of ghost_batches={ghosts} samples, got {x.shape[0]}"
+        )
+    return ghosts
+
+
 def _check_statistics(
-    x, running_mean, running_var, training, momentum, num_batches_tracked, allow_single_value
-):
+    x, running_mean, running_var, training, momentum, num_batches_tracked, allow_single_value,
+    ghosts,
+):  # fmt: skip
     """Whether running statistics are to be updated."""
     if (running_mean is None) != (running_var is None):
         raise ValueError("`running_mean` and `running_var` must be given together, or both None")
@@ -289,11 +309,12 @@ def _check_statistics(
             )
         return False
     numbers = x.numel() if is_tensor(x) else x.size
-    single = numbers != 0 and numbers == x.shape[1]
+    single = numbers != 0 and numbers == x.shape[1] * ghosts
     if single and not allow_single_value:
+        cut = "" if ghosts == 1 else f" in {ghosts} ghost batches"
         raise ValueError(
             f"Expected more than 1 value per channel when training, got `x` of shape "
-            f"{list(x.shape)}: use a larger batch, training=False, or allow_single_value=True"
+            f"{list(x.shape)}{cut}: use a larger batch, training=False, or allow_single_value=True"
         )
     if momentum is not None:
         check_fraction("momentum", momentum)

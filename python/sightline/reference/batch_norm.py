@@ -21,14 +21,38 @@ def batch_norm_act(
     eps: float = 1e-5,
     num_batches_tracked: NDArray[np.int64] | None = None,
     allow_single_value: bool = False,
+    ghost_batches: int = 1,
 ) -> Array:
     """act(weight * (x - mean) / sqrt(var + eps) + bias + residual), as x [N, C, ...] in its dtype.
 
     In training, mean and variance are those of x (the variance divided by the count), and the
     running arrays [C] move towards them in place (the variance divided by the count - 1). In
     inference they are the running ones. One value a channel has no unbiased variance: with
-    allow_single_value it leaves the running arrays alone.
+    allow_single_value it leaves the running arrays alone. In training x may be cut along N into
+    equal ghost batches, which are normalised one after the other.
     """
+    if training and ghost_batches > 1:
+        residuals = (
+            [None] * ghost_batches if residual is None else np.split(residual, ghost_batches)
+        )
+        runs = [
+            batch_norm_act(
+                run,
+                weight,
+                bias,
+                running_mean,
+                running_var,
+                residual=residual_of_run,
+                activation=activation,
+                negative_slope=negative_slope,
+                momentum=momentum,
+                eps=eps,
+                num_batches_tracked=num_batches_tracked,
+                allow_single_value=allow_single_value,
+            )
+            for run, residual_of_run in zip(np.split(x, ghost_batches), residuals)
+        ]
+        return np.concatenate(runs)
     channels, count = x.shape[1], x.size // max(x.shape[1], 1)
     if training and count == 1 and not allow_single_value:
         raise ValueError("Expected more than 1 value per channel when training")
@@ -59,11 +83,35 @@ def batch_norm_act_backward(
     negative_slope: float = 0.01,
     training: bool = True,
     eps: float = 1e-5,
+    ghost_batches: int = 1,
 ) -> tuple[Array, Array, Array, Array]:
     """Gradients by x, weight, bias and residual, float64, where `grad` [N, C, ...] is that of y.
 
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015, section 3.
     """
+    if training and ghost_batches > 1:
+        residuals = (
+            [None] * ghost_batches if residual is None else np.split(residual, ghost_batches)
+        )
+        runs = [
+            batch_norm_act_backward(
+                grad_of_run,
+                run,
+                weight,
+                bias,
+                None,
+                None,
+                residual=residual_of_run,
+                activation=activation,
+                negative_slope=negative_slope,
+                eps=eps,
+            )
+            for grad_of_run, run, residual_of_run in zip(
+                np.split(grad, ghost_batches), np.split(x, ghost_batches), residuals
+            )
+        ]
+        by_x, by_weight, by_bias, by_residual = zip(*runs)
+        return np.concatenate(by_x), sum(by_weight), sum(by_bias), np.concatenate(by_residual)
     channels = x.shape[1]
     weight = np.asarray(_or(weight, np.ones(channels)), np.float64)
     mean, var = _statistics(x, running_mean, running_var, training)
