@@ -14,6 +14,7 @@ from sightline.bench.batch_norm import run as runner
 from sightline.bench.batch_norm.contenders import COMPILE, EAGER, OURS, Plain
 from sightline.bench.batch_norm.goals import KEPT, LIMIT, THREADS, goals
 from sightline.bench.batch_norm.memory import kept_bytes, peak_bytes
+from sightline.bench.batch_norm.plain_resnet import Bottleneck
 from sightline.bench.batch_norm.program import Program, Tensors, check_same
 from sightline.bench.batch_norm.run import COPY, NEAR_COPY, ONE_THREAD, Outcome, on_chip, run
 from sightline.bench.batch_norm.work import (
@@ -326,7 +327,7 @@ class _Tiny(nn.Sequential):
     def __init__(self):
         super().__init__(
             nn.Conv2d(3, 8, 3, 4, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True),
-            resnet50._Bottleneck(8, 4, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 8),
+            Bottleneck(8, 4, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 8),
         )  # fmt: skip
 
 

@@ -57,13 +57,35 @@ SCRIPT = """
         assert (folded(x) - expected).abs().max() <= 1e-8 * expected.abs().max()
 """
 
+SAME_NAMES = """
+    from sightline.bench.batch_norm import plain_resnet
+    from sightline.compat.torchvision import install
 
-@pytest.mark.skipif(importlib.util.find_spec("torchvision") is None, reason="no torchvision")
+    install()
+    from torchvision import models
+
+    for name in ("resnet18", "resnet50"):
+        plain, model = getattr(plain_resnet, name)(), getattr(models, name)(weights=None)
+        assert list(plain.state_dict()) == list(model.state_dict())
+        plain.load_state_dict(model.state_dict())
+"""
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("torchvision") is None, reason="no torchvision"
+)
+
+
+def run(script, *arguments):
+    command = [sys.executable, "-c", textwrap.dedent(script), *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_network_of_torchvision(name):
     number, of = NETWORKS[name]
-    arguments = [name, str(number), str(of), str(FOLDED.get(name, of))]
-    ran = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT), *arguments], capture_output=True, text=True
-    )
-    assert ran.returncode == 0, ran.stderr
+    run(SCRIPT, name, str(number), str(of), str(FOLDED.get(name, of)))
+
+
+def test_plain_resnets_have_the_names_of_torchvision():
+    run(SAME_NAMES)

@@ -14,6 +14,7 @@ from ..lines import timed
 from ..silent import silent
 from ..threads import sampler, threads_of
 from ..timing import Times, take_turns
+from .plain_resnet import resnet50
 from .work import LAYOUTS
 
 PLAIN, CONVERTED = "torch", "converted"
@@ -147,40 +148,3 @@ def _seconds_of_norms(program: Callable[[], object]) -> float:
         time = "self_device_time_total" if on_cuda else "self_cpu_time_total"
         found.append(sum(getattr(event, time) for event in counted) / 1e6)
     return min(found)
-
-
-class _Bottleneck(nn.Module):
-    """As torchvision writes it: one ReLU for three places, and an add in place."""
-
-    def __init__(self, channels: int, width: int, stride: int) -> None:
-        super().__init__()
-        out = 4 * width
-        self.conv1, self.bn1 = nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3, self.bn3 = nn.Conv2d(width, out, 1, bias=False), nn.BatchNorm2d(out)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = None
-        if stride != 1 or channels != out:
-            shortcut = nn.Conv2d(channels, out, 1, stride, bias=False)
-            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        identity = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        out += identity
-        return self.relu(out)
-
-
-def resnet50() -> nn.Sequential:
-    stem = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)
-    layers: list[nn.Module] = [*stem, nn.MaxPool2d(3, 2, padding=1)]
-    channels = 64
-    for i, count in enumerate((3, 4, 6, 3)):
-        width = 64 << i
-        for k in range(count):
-            layers.append(_Bottleneck(channels, width, 2 if i > 0 and k == 0 else 1))
-            channels = 4 * width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 1000))
