@@ -8,8 +8,9 @@
 // mean.
 //
 // Moments are those of short blocks, shifted by an estimate of their mean and merged in double
-// (Chan, Golub, LeVeque 1979) in an order that depends on the shape alone: the same bits for any
-// number of threads. CPU and CUDA differ in that order, and so in the last bits.
+// (Chan, Golub, LeVeque 1979; on CUDA about one element of each channel) in an order that depends
+// on the shape and the type alone: the same bits for any number of threads. CPU and CUDA differ in
+// that order, and so in the last bits.
 #pragma once
 
 #include <cstdint>

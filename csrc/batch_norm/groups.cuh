@@ -1,229 +1,205 @@
-// How the threads of a launch share a tensor: groups of elements, loaded and stored together, and
-// results merged over a block in a fixed order.
+// How the threads of a block visit their item: groups of elements, loaded and stored together,
+// several at once.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
-#include "batch_norm/batch_norm.h"
-#include "batch_norm/recipes.h"
+#include "batch_norm/plan.h"
 #include "common/cuda.h"
 
 namespace sightline {
 namespace {
 
-// A thread takes groups of kGroup elements that lie side by side, which share a byte of a mask: of
-// one channel, or with channels_last of as many channels.
-constexpr int kGroup = 8;
-constexpr int kMostLanes = 32;       // threads of a block side by side, with channels_last
-constexpr int kBlockElements = 128;  // summed in Compute<T>, then merged in double
-constexpr int64_t kGroupsPerThread = 8;
-constexpr int64_t kMaxSlices = 512;  // one thread a channel merges as many partial results
-
-struct Vector {  // what one instruction loads or stores
-  alignas(16) unsigned char bytes[16];
-};
-
-// Every pass cuts the groups of a channel into `slices` of neighbours, a function of the shape
-// alone. A block takes one slice of one channel; with channels_last, of lanes * kGroup of them:
-// thread t then has group t % lanes of a position.
-struct Geometry {
-  int64_t batch, channels, length, count, slices;
-  int64_t groups;  // of a plane, or with channels_last of a position
-  int lanes;
-  bool last;
-
-  // What slices cut: groups of a channel, or positions.
-  __host__ __device__ int64_t units() const { return last ? count : batch * groups; }
-  __host__ __device__ int64_t first(int64_t slice) const { return units() * slice / slices; }
-  // Elements a channel in a slice.
-  __host__ __device__ int64_t elements(int64_t slice) const {
-    return last ? first(slice + 1) - first(slice) : before(first(slice + 1)) - before(first(slice));
-  }
-  // Whether the bits of positions begin at bytes.
-  __host__ __device__ bool bytewise() const {
-    return !last || channels % 8 == 0 || channels >= kNarrowRow;
-  }
-
- private:
-  __host__ __device__ int64_t before(int64_t unit) const {
-    return unit / groups * length + unit % groups * kGroup;
-  }
-};
-
-Geometry geometry_of(const BatchNormShape& shape) {
-  Geometry g{shape.batch, shape.channels,     shape.length, shape.count(), 1, 1,
-             1,           shape.channels_last};
-  g.groups = ((g.last ? g.channels : g.length) + kGroup - 1) / kGroup;
-  if (g.last)
-    while (g.lanes < kMostLanes && g.lanes < g.groups) g.lanes *= 2;
-  const int64_t slices = g.units() / (kThreads / g.lanes * kGroupsPerThread);
-  g.slices = std::clamp<int64_t>(slices, 1, kMaxSlices);
-  return g;
-}
-
-dim3 grid_of(const Geometry& g) {
-  const int64_t blocks = g.last ? (g.groups + g.lanes - 1) / g.lanes : g.channels;
-  return dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(g.slices));
-}
-
-// Up to kGroup elements from `offset` on; channel is that of the first one.
-struct Group {
-  int64_t offset, channel, byte;
-  int size;
-};
-
-// Calls f(group) for those of this thread in its block's slice.
-template <bool kLast, class F>
-__device__ void for_each_group(const Geometry& g, F f) {
-  const int64_t end = g.first(blockIdx.y + 1);
-  if constexpr (kLast) {
-    const int64_t group = int64_t(blockIdx.x) * g.lanes + threadIdx.x % g.lanes;
-    if (group >= g.groups) return;
-    const int64_t channel = group * kGroup, left = g.channels - channel;
-    const int size = static_cast<int>(left < kGroup ? left : kGroup);
-    const int members = kThreads / g.lanes;
-    for (int64_t p = g.first(blockIdx.y) + threadIdx.x / g.lanes; p < end; p += members)
-      f(Group{p * g.channels + channel, channel, p * g.groups + group, size});
-  } else {
-    const int64_t channel = blockIdx.x;
-    int64_t unit = g.first(blockIdx.y) + threadIdx.x;
-    int64_t n = unit / g.groups, k = unit % g.groups;  // the only division of the walk
-    for (; unit < end; unit += kThreads) {
-      const int64_t plane = n * g.channels + channel, left = g.length - k * kGroup;
-      const int size = static_cast<int>(left < kGroup ? left : kGroup);
-      f(Group{plane * g.length + k * kGroup, channel, plane * g.groups + k, size});
-      for (k += kThreads; k >= g.groups; k -= g.groups) ++n;
-    }
-  }
-}
-
-// Whole groups whose first element is aligned to Vector are read in one or a few instructions.
-template <class T>
-__device__ bool is_vector(const T* p, int size) {
-  return size == kGroup && reinterpret_cast<uintptr_t>(p) % sizeof(Vector) == 0;
-}
-template <class T>
-__device__ void load(const T* __restrict__ from, const Group& group, Compute<T>* to) {
-  const T* const p = from + group.offset;
-  if (is_vector(p, group.size)) {
-    constexpr int kVectors = kGroup * sizeof(T) / sizeof(Vector);
-    union {
-      Vector vectors[kVectors];
-      T values[kGroup];
-    } all;
-#pragma unroll
-    for (int k = 0; k < kVectors; ++k) all.vectors[k] = reinterpret_cast<const Vector*>(p)[k];
-#pragma unroll
-    for (int j = 0; j < kGroup; ++j) to[j] = widen(all.values[j]);
-  } else {
-#pragma unroll
-    for (int j = 0; j < kGroup; ++j) to[j] = j < group.size ? widen(p[j]) : Compute<T>(0);
-  }
-}
-template <class T>
-__device__ void store(const Compute<T>* from, T* to, const Group& group) {
-  T* const p = to + group.offset;
-  if (is_vector(p, group.size)) {
-    constexpr int kVectors = kGroup * sizeof(T) / sizeof(Vector);
-    union {
-      Vector vectors[kVectors];
-      T values[kGroup];
-    } all;
-#pragma unroll
-    for (int j = 0; j < kGroup; ++j) all.values[j] = narrow<T>(from[j]);
-#pragma unroll
-    for (int k = 0; k < kVectors; ++k) reinterpret_cast<Vector*>(p)[k] = all.vectors[k];
-  } else {
-#pragma unroll
-    for (int j = 0; j < kGroup; ++j)
-      if (j < group.size) p[j] = narrow<T>(from[j]);
-  }
-}
-
-// The bits of a group; where positions share bytes, from the number of its first element.
-__device__ unsigned load_bits(const uint8_t* mask, const Geometry& g, const Group& group) {
-  if (g.bytewise()) return mask[group.byte];
-  unsigned bits = 0;
-  for (int j = 0; j < group.size; ++j) {
-    const int64_t i = group.offset + j;
-    bits |= (mask[i / 8] >> i % 8 & 1u) << j;
-  }
-  return bits;
-}
-
-struct Moments {
-  double count, mean, m2;
-
-  // Chan's merge.
-  __device__ void add(const Moments& other) {
-    if (other.count == 0) return;
-    const double delta = other.mean - mean, total = count + other.count;
-    const double share = other.count / total;
-    mean += delta * share;
-    m2 += other.m2 + delta * delta * count * share;
-    count = total;
-  }
-};
-
-struct Sums {
-  double sum, dot;
-  __device__ void add(const Sums& other) {
-    sum += other.sum;
-    dot += other.dot;
-  }
-};
-
-// The threads of each of `lanes` columns add up in a fixed tree; the result is in the first row.
-template <class Part>
-__device__ Part add_over_block(Part mine, int lanes) {
-  __shared__ Part parts[kThreads];
-  __syncthreads();  // the parts of an earlier call have been read
-  parts[threadIdx.x] = mine;
-  for (int half = kThreads / 2; half >= lanes; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < half) parts[threadIdx.x].add(parts[threadIdx.x + half]);
-  }
-  __syncthreads();
-  return parts[threadIdx.x];
-}
-
-// Where a call keeps its partial results and coefficients: device memory that the caller lends.
-template <class S>
-struct Workspace {
-  double *first, *second;  // [slices, channels]: mean and m2, or sum and dot
-  S *mean, *scale, *shift, *unscale, *factor, *offset;  // [channels], as on the CPU
-
-  Workspace(double* memory, const Geometry& g)
-      : first(memory), second(memory + g.slices * g.channels) {
-    S* p = reinterpret_cast<S*>(second + g.slices * g.channels);
-    for (S** array : {&mean, &scale, &shift, &unscale, &factor, &offset}) {
-      *array = p;
-      p += g.channels;
-    }
-  }
-  __device__ Channel<S> at(int64_t c) const { return {mean[c], scale[c], shift[c], unscale[c]}; }
-};
+static_assert(kPlanThreads == kThreads);
+constexpr int kBlockElements = 128;  // summed in Compute<T>, then in double
 
 template <bool kLast>
 constexpr int kChannelsOfThread = kLast ? kGroup : 1;
 
-// Channels that this thread has, from the first on: fewer at the end of them.
+// Up to kGroup elements: group k of a plane, or with channels_last of a position.
 template <bool kLast>
-__device__ int64_t first_channel_of_thread(const Geometry& g) {
-  if constexpr (kLast) return (int64_t(blockIdx.x) * g.lanes + threadIdx.x % g.lanes) * kGroup;
-  return blockIdx.x;
+struct Group {
+  int64_t row, k;
+  int size;  // 0: none
+
+  __device__ int64_t offset(const BatchNormPlan& plan) const {
+    return row * (kLast ? plan.channels : plan.length) + k * kGroup;
+  }
+  // Of a mask, and whether the bits of this and every group begin there.
+  __device__ int64_t byte(const BatchNormPlan& plan) const { return row * plan.groups + k; }
+  __device__ static bool bytewise(const BatchNormPlan& plan) { return !kLast || plan.bytewise(); }
+};
+
+__device__ inline int group_size(int64_t left) {
+  return static_cast<int>(left < kGroup ? left : kGroup);
 }
 
-// One result a channel of the block to [slice, channels].
-template <bool kLast, class Part, class F>
-__device__ void merge_block(const Geometry& g, Part* parts, F store_part) {
-  const int64_t channel = first_channel_of_thread<kLast>(g);
-  for (int j = 0; j < kChannelsOfThread<kLast>; ++j) {
-    const Part all = add_over_block(parts[j], g.lanes);
-    if (threadIdx.x < g.lanes && channel + j < g.channels)
-      store_part(blockIdx.y * g.channels + channel + j, all);
+// Calls f(groups) with kSize groups of this thread at a time; those beyond the end have size 0.
+// With channels_last all have the same channels.
+template <bool kLast, int kSize, class F>
+__device__ void for_each_batch(const BatchNormPlan& plan, int64_t column, int64_t slice, F f) {
+  const int64_t begin = plan.first_unit(slice);
+  const int units = static_cast<int>(plan.end_unit(slice) - begin);  // the plan keeps items small
+  Group<kLast> groups[kSize];
+  if constexpr (kLast) {
+    const int members = kThreads / plan.lanes, lane = threadIdx.x % plan.lanes;
+    const int64_t k = column * plan.lanes + lane;
+    if (k >= plan.groups) return;
+    const int size = group_size(plan.channels - k * kGroup);
+    for (int p = threadIdx.x / plan.lanes; p < units; p += members * kSize) {
+#pragma unroll
+      for (int u = 0; u < kSize; ++u) {
+        const int member = p + u * members;
+        groups[u] = {begin + member, k, member < units ? size : 0};
+      }
+      f(groups);
+    }
+  } else {
+    int64_t n = (begin + threadIdx.x) / plan.groups;
+    int64_t k = begin + threadIdx.x - n * plan.groups;
+    const int planes = static_cast<int>(kThreads / plan.groups);
+    const int rest = static_cast<int>(kThreads - planes * plan.groups);
+    for (int unit = threadIdx.x; unit < units;) {
+#pragma unroll
+      for (int u = 0; u < kSize; ++u) {
+        const int size = group_size(plan.length - k * kGroup);
+        groups[u] = {n * plan.channels + column, k, unit < units ? size : 0};
+        unit += kThreads;
+        n += planes;
+        k += rest;
+        if (k >= plan.groups) {
+          k -= plan.groups;
+          ++n;
+        }
+      }
+      f(groups);
+    }
   }
+}
+
+// The first channel of this thread; it may lie beyond the last one.
+template <bool kLast>
+__device__ int64_t first_channel_of_thread(const BatchNormPlan& plan, int64_t column) {
+  if constexpr (kLast) return (column * plan.lanes + threadIdx.x % plan.lanes) * kGroup;
+  return column;
+}
+
+// Conversions by the instructions of the device; the bits are those of common/half.h but for NaN.
+__device__ __forceinline__ float widen_on_device(Float16 value) {
+#if defined(__CUDA_ARCH__)
+  float wide;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(value.bits));
+  return wide;
+#else
+  return widen(value);
+#endif
+}
+template <class T>
+__device__ __forceinline__ Compute<T> widen_on_device(T value) {
+  return widen(value);
+}
+// A group as it lies in memory.
+template <class T>
+union Packed {
+  static constexpr int kVectors = kGroup * sizeof(T) / sizeof(uint4);
+  uint4 vectors[kVectors];
+  uint2 halves[2 * kVectors];
+  unsigned words[4 * kVectors];
+  T values[kGroup];
+
+  __device__ Compute<T> operator[](int j) const { return widen_on_device(values[j]); }
+};
+
+template <class T>
+__device__ __forceinline__ Packed<T> pack(const Compute<T>* from) {
+  Packed<T> all;
+#pragma unroll
+  for (int j = 0; j < kGroup; j += 2) {
+#if defined(__CUDA_ARCH__)
+    if constexpr (std::is_same_v<T, Float16>) {
+      asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(all.words[j / 2]) : "f"(from[j + 1]), "f"(from[j]));
+      continue;
+    } else if constexpr (std::is_same_v<T, BFloat16>) {
+      asm("cvt.rn.bf16x2.f32 %0, %1, %2;"
+          : "=r"(all.words[j / 2])
+          : "f"(from[j + 1]), "f"(from[j]));
+      continue;
+    }
+#endif
+    all.values[j] = narrow<T>(from[j]);
+    all.values[j + 1] = narrow<T>(from[j + 1]);
+  }
+  return all;
+}
+
+template <class Word, class T>
+__device__ bool is_aligned(const T* p) {
+  return reinterpret_cast<uintptr_t>(p) % sizeof(Word) == 0;
+}
+
+// Whether the data is read again: what is not leaves the caches first.
+enum class Use { kAgain, kOnce };
+
+template <Use use, class Word>
+__device__ Word load_word(const Word* p) {
+  if constexpr (use == Use::kOnce) return __ldcs(p);
+  return *p;
+}
+
+// A whole group by one or a few instructions, as its address allows; 0 beyond the end of others.
+template <Use use, bool kLast, class T>
+__device__ void load(const T* from, const BatchNormPlan& plan, const Group<kLast>& group,
+                     Packed<T>& to) {
+  const T* const p = from + (group.size > 0 ? group.offset(plan) : 0);
+  if (group.size == kGroup && is_aligned<uint4>(p)) {
+#pragma unroll
+    for (int k = 0; k < Packed<T>::kVectors; ++k)
+      to.vectors[k] = load_word<use>(reinterpret_cast<const uint4*>(p) + k);
+  } else if (kIsHalf<T> && group.size == kGroup && is_aligned<uint2>(p)) {
+#pragma unroll
+    for (int k = 0; k < 2; ++k)
+      to.halves[k] = load_word<use>(reinterpret_cast<const uint2*>(p) + k);
+  } else {
+#pragma unroll
+    for (int j = 0; j < kGroup; ++j) to.values[j] = j < group.size ? p[j] : T{};
+  }
+}
+
+template <bool kLast, class T>
+__device__ void store(const Compute<T>* from, T* to, const BatchNormPlan& plan,
+                      const Group<kLast>& group) {
+  T* const p = to + group.offset(plan);
+  const Packed<T> all = pack<T>(from);
+  if (group.size == kGroup && is_aligned<uint4>(p)) {
+#pragma unroll
+    for (int k = 0; k < Packed<T>::kVectors; ++k) {
+      uint4* const q = reinterpret_cast<uint4*>(p) + k;
+      if (plan.streamed)
+        __stcs(q, all.vectors[k]);
+      else
+        *q = all.vectors[k];
+    }
+  } else if (kIsHalf<T> && group.size == kGroup && is_aligned<uint2>(p)) {
+#pragma unroll
+    for (int k = 0; k < 2; ++k) reinterpret_cast<uint2*>(p)[k] = all.halves[k];
+  } else {
+#pragma unroll
+    for (int j = 0; j < kGroup; ++j)
+      if (j < group.size) p[j] = all.values[j];
+  }
+}
+
+// The bits of a group; where positions share bytes, from the number of its first element.
+template <bool kLast>
+__device__ unsigned load_bits(const uint8_t* mask, const BatchNormPlan& plan,
+                              const Group<kLast>& group) {
+  if (group.bytewise(plan)) return mask[group.byte(plan)];
+  unsigned bits = 0;
+  for (int j = 0; j < group.size; ++j) {
+    const int64_t i = group.offset(plan) + j;
+    bits |= (mask[i / 8] >> i % 8 & 1u) << j;
+  }
+  return bits;
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ import torch
 import sightline.ops  # noqa: F401  registers the ops
 
 from .cuda_on_cpu import build
-from .cuda_on_cpu.kernels import start
+from .cuda_on_cpu.kernels import counters, pointer, start
 
 OPS = torch.ops.sightline
 INPUT, MASK, OUTPUT, SIGN = range(4)
@@ -158,6 +158,137 @@ def test_steps_and_outputs(library, last):
     run(library, 2, x, [grad, None, y, None, None, *given, None, None, found[0], None, *found[1:]],
         LEAKY_RELU)  # fmt: skip
     assert found[0][:, 3].isnan().all() and found[0].isnan().sum() == count
+
+
+PLAN = ("columns", "slices", "units", "all_units", "lead", "lanes", "alone", "backwards")
+
+
+def plan_of(library, shape, last, element, tensors, tickets=False):
+    """A plan by its names, and the items of its launch in their order: second, column, slice."""
+    values = np.zeros(len(PLAN), np.int64)
+    sizes = (ctypes.c_int64 * 4)(*shape, last)
+    call = [sizes, ctypes.c_int64(element), ctypes.c_int64(tensors), pointer(values)]
+    library.batch_norm_plan_of(*call, None)
+    plan = dict(zip(PLAN, values.tolist(), strict=True))
+    items = np.zeros((2 * plan["columns"] * plan["slices"], 3), np.int64) if tickets else None
+    if tickets:
+        library.batch_norm_plan_of(*call, pointer(items))
+    return plan, items
+
+
+def test_plans_visit_every_item_once_in_each_pass_and_first_passes_first(library):
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        shape = tuple(int(2 ** rng.uniform(0, high)) for high in (7, 9, 12))
+        last, element, tensors = rng.integers(2), int(rng.choice([2, 4, 8])), rng.integers(1, 3)
+        plan, items = plan_of(library, shape, last, element, tensors, tickets=True)
+        what = f"{shape} last={last} element={element} tensors={tensors}: {plan}"
+        columns, slices, units, lanes = (plan[k] for k in ("columns", "slices", "units", "lanes"))
+        assert (slices - 1) * units < plan["all_units"] <= slices * units, what
+        assert columns == (-(-shape[1] // (8 * lanes)) if last else shape[1]), what
+        assert lanes * 8 * element <= 128 or lanes == 1, what
+        assert not plan["alone"] or slices == 1, what
+        positions_of_thread = -(-units // (256 // lanes))
+        assert not last or positions_of_thread <= 128, what  # as many may be summed in float
+        order = np.lexsort((items[:, 2], items[:, 1], items[:, 0]))
+        every = np.stack(np.meshgrid(range(2), range(columns), range(slices), indexing="ij"), -1)
+        assert np.array_equal(items[order], every.reshape(-1, 3)), what
+        ticket = np.arange(len(items))
+        last_of_first = np.zeros(columns, np.int64)
+        second = items[:, 0] == 1
+        np.maximum.at(last_of_first, items[~second, 1], ticket[~second])
+        assert (last_of_first[items[second, 1]] < ticket[second]).all(), what
+
+
+def test_plans_of_networks(library):
+    # Batch, channels, positions of float16, channels-last; forward or backward; what is expected.
+    for shape, tensors, alone, backwards, columns in (
+        ((32, 2048, 49), 1, True, False, 128),
+        ((32, 1024, 196), 1, False, False, 16),
+        ((64, 256, 3136), 1, False, False, 4),  # a column of 26 MB stays in the cache
+        ((64, 256, 3136), 2, False, True, 4),
+        ((32, 256, 3136), 2, False, False, 4),
+        ((256, 64, 12544), 1, False, True, 1),
+    ):
+        plan, _ = plan_of(library, shape, True, 2, tensors)
+        found = plan["alone"], plan["backwards"], plan["columns"]
+        assert found == (alone, backwards, columns), f"{shape} {tensors}: {plan}"
+        assert alone or plan["columns"] * plan["slices"] >= 512, f"{shape} {tensors}: {plan}"
+    plan, _ = plan_of(library, (32, 256, 3136), False, 2, 1)
+    assert not plan["alone"] and not plan["backwards"] and plan["columns"] == 256
+    plan, _ = plan_of(library, (32, 512, 784), False, 2, 1)
+    assert plan["alone"]
+
+
+@pytest.mark.parametrize(
+    "shape, last, dtype, alone",
+    [
+        ((2, 70, 2200), True, torch.float16, False),  # two columns, slices of more than a chunk
+        ((1, 3, 20_000), True, torch.float32, False),
+        ((3, 2, 90_001), False, torch.bfloat16, False),  # vectors that lie at every address
+        ((3, 2, 90_002), False, torch.float16, False),
+        ((5, 100, 31), True, torch.float64, True),
+        ((5, 100, 60), False, torch.float16, True),
+    ],
+)
+def test_one_launch_does_both_passes_and_gives_the_same_bits_in_any_order(
+    library, shape, last, dtype, alone
+):
+    x, _, grad, weight, bias = inputs_of(shape, dtype, last)
+    x[:, 1, 7] = 3e3  # far from the others, as a thread's first element may be
+    if shape[1] > 2:
+        x[0, 2, 5] = float("nan")
+    for element, tensors in ((x.element_size(), 1), (x.element_size(), 2)):
+        plan, _ = plan_of(library, shape, last, element, tensors)
+        assert plan["alone"] == alone and (alone or plan["slices"] > 1)
+    y, statistics, _ = OPS.batch_norm_act(x, weight, bias, None, RELU, SLOPE, EPS, INPUT)
+    expected = OPS.batch_norm_act_backward(grad, x, None, weight, bias, statistics, None, None,
+                                           RELU, SLOPE, True, EPS, True, False)  # fmt: skip
+    results = []
+    for seed in (0, 1, 2):  # of 1, three blocks have to draw all tickets
+        start(library, seed)
+        got, mine = unwritten(y), unwritten(statistics)
+        run(library, 1, x, [x, None, weight, bias, mine[0], mine[1], got, None], RELU)
+        assert_like(counters(library), kernels=1, fills=0 if alone else 1)
+        start(library, seed)
+        found = [unwritten(t) for t in expected]
+        run(library, 2, x, [grad, x, *[None] * 3, weight, bias, *statistics, None, None, found[0],
+                            None, found[1], found[2]], RELU)  # fmt: skip
+        assert_like(counters(library), kernels=1, fills=0 if alone else 1)
+        results.append((got, mine, *found[:3]))
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+    for a, b, name in zip(results[0], (y, statistics, *expected), ("y", "statistics", *"xwb")):
+        room = dtype if name in "yx" else torch.float32
+        torch.testing.assert_close(a.isnan(), b.isnan())
+        assert_near(a.nan_to_num(), b.nan_to_num(), room, name)
+    wide = x.double()
+    var, mean = torch.var_mean(wide, (0, 2), correction=0)
+    torch.testing.assert_close(results[0][1][0], mean, rtol=1e-7, atol=1e-7, equal_nan=True)
+    torch.testing.assert_close(results[0][1][1], var, rtol=1e-6, atol=0, equal_nan=True)
+
+
+def assert_like(found, kernels, fills):
+    assert (found.kernels, found.fills) == (kernels, fills)
+    assert (found.copies_to_host, found.synchronisations) == (0, 0)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_variances_far_from_zero_are_right_to_1e_7(library, last):
+    start(library, 8)
+    for shape in ((2, 3, 20_000), (4, 20, 300)):
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(1)) * 0.1 + 1000
+        if last:
+            x = x.movedim(1, -1).contiguous().movedim(-1, 1)
+        moments = torch.empty(2, shape[1], dtype=torch.float64)
+        run(library, 0, x, [x, moments[0], moments[1]])
+        var, mean = torch.var_mean(x.double(), (0, 2), correction=0)
+        torch.testing.assert_close(moments[0], mean, rtol=1e-10, atol=0)
+        torch.testing.assert_close(moments[1] / (shape[0] * shape[2]), var, rtol=1e-7, atol=0)
+    x = torch.full((2, 3, 5000), 0.1)
+    run(library, 0, x, [x, moments[0], moments[1]])
+    assert (moments[0, :3] == float(x[0, 0, 0])).all() and (moments[1, :3] == 0).all()
 
 
 def test_tracking(library):

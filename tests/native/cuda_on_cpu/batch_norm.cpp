@@ -1,6 +1,10 @@
 // The kernels of batch norm on host memory, for tests/native/test_batch_norm_cuda_on_cpu.py.
 #include "batch_norm/batch_norm.h"
 
+#include <algorithm>
+#include <iterator>
+
+#include "batch_norm/plan.h"
 #include "cuda_runtime.h"
 #include "workspace_memory.h"
 
@@ -53,4 +57,22 @@ extern "C" __attribute__((visibility("default"))) void batch_norm_track_float32(
     int64_t* tracked, double momentum, int64_t channels, int64_t count) {
   batch_norm_track_cuda<float>(
       {mean, var, running_mean, running_var, tracked, momentum, channels, count}, {});
+}
+
+// Of a plan: columns, slices, units of one and of all, lead, lanes, alone, backwards; then (where
+// tickets is not null) second, column and slice of each ticket.
+extern "C" __attribute__((visibility("default"))) void batch_norm_plan_of(
+    const int64_t* sizes, int64_t bytes, int64_t tensors, int64_t* out, int64_t* tickets) {
+  const BatchNormPlan plan = batch_norm_plan({sizes[0], sizes[1], sizes[2], sizes[3] != 0},
+                                             static_cast<int>(bytes), static_cast<int>(tensors));
+  const int64_t values[] = {
+      plan.columns, plan.slices, plan.units,          plan.all_units(),
+      plan.lead,    plan.lanes,  int64_t(plan.alone), int64_t(plan.backwards)};
+  std::copy(std::begin(values), std::end(values), out);
+  for (int64_t i = 0; tickets != nullptr && i < 2 * plan.items(); ++i) {
+    const BatchNormItem item = batch_norm_item(plan, i);
+    *tickets++ = item.second;
+    *tickets++ = item.column;
+    *tickets++ = item.slice;
+  }
 }

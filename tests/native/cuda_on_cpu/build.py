@@ -15,7 +15,7 @@ BUILD = ROOT / "build" / "cuda_on_cpu"
 
 # The .cu files that <family>.cpp calls, below csrc.
 SOURCES = {
-    "batch_norm": ("batch_norm/cuda.cu",),
+    "batch_norm": ("batch_norm/cuda_forward.cu", "batch_norm/cuda_backward.cu"),
     "matching": ("matching/cuda.cu",),
     "nms": (
         "nms/cuda.cu",

@@ -1,0 +1,90 @@
+// The coefficients of a column in shared memory, from which threads take those of their channels.
+#pragma once
+
+#include <cstdint>
+
+#include "batch_norm/items.cuh"
+#include "batch_norm/recipes.h"
+
+namespace sightline {
+namespace {
+
+// As on the CPU; grad_x = scale * g + factor * t + offset.
+template <class S>
+struct Table {
+  S mean[kMostChannels], scale[kMostChannels], shift[kMostChannels], unscale[kMostChannels];
+  S factor[kMostChannels], offset[kMostChannels];
+};
+
+__device__ inline double inverse_std(double var, double eps) { return 1 / sqrt(var + eps); }
+
+template <class S>
+__device__ double value_or(const S* p, int64_t i, double otherwise) {
+  return p == nullptr ? otherwise : double(p[i]);
+}
+
+// u = scale * (x - mean) + shift. What rounding the mean leaves off goes to the shift. T is the
+// type of y, by which `unscale` is NaN or the inverse of scale.
+template <class T>
+__device__ Channel<Compute<T>> channel_of(double mean, double var, double weight, double bias,
+                                          double eps) {
+  using S = Compute<T>;
+  const double scale = weight * inverse_std(var, eps);
+  const S rounded = static_cast<S>(mean);
+  return {rounded, static_cast<S>(scale), static_cast<S>(bias - scale * (mean - rounded)),
+          static_cast<S>(batch_norm_invertible<T>(weight, bias) ? 1 / scale : nan(""))};
+}
+
+// t is a BatchNormForward or BatchNormBackward. Thread c writes channel c of the column;
+// more(c, channel) writes the rest. mean and var may come from another block of this launch.
+template <class T, class Tensors, class F>
+__device__ void fill(Table<Compute<T>>& table, const Tensors& t, double eps,
+                     const BatchNormPlan& plan, int64_t column, F more) {
+  __syncthreads();  // an earlier item is done with the table
+  const int c = threadIdx.x;
+  const int64_t channel = column * plan.width() + c;
+  if (c < plan.width() && channel < plan.channels) {
+    const auto own =
+        channel_of<T>(__ldcg(t.mean + channel), __ldcg(t.var + channel),
+                      value_or(t.weight, channel, 1), value_or(t.bias, channel, 0), eps);
+    table.mean[c] = own.mean;
+    table.scale[c] = own.scale;
+    table.shift[c] = own.shift;
+    table.unscale[c] = own.unscale;
+    more(c, channel);
+  }
+  __syncthreads();
+}
+
+// Where the channels of this thread are in the table.
+template <bool kLast>
+__device__ int first_entry_of_thread(const BatchNormPlan& plan) {
+  return kLast ? threadIdx.x % plan.lanes * kGroup : 0;
+}
+template <bool kLast, class S>
+__device__ void load_entries(const BatchNormPlan& plan, const S* table, S* to) {
+  const int first = first_entry_of_thread<kLast>(plan);
+#pragma unroll
+  for (int j = 0; j < kChannelsOfThread<kLast>; ++j) to[j] = table[first + j];
+}
+
+// Launches kernel(..., plan, passes, board, tickets); the counters start at 0.
+template <class F>
+void launch_items(const BatchNormPlan& plan, Passes passes, double* workspace, cudaStream_t stream,
+                  const char* name, F launch) {
+  const Board board(workspace, plan);
+  const bool waits = passes == Passes::kBoth && !plan.alone;
+  if (waits || (passes != Passes::kSecond && plan.slices > 1))
+    cuda_check(cudaMemsetAsync(board.drawn, 0, Board::counters(plan) * sizeof(Counter), stream),
+               name);
+  const int64_t tickets = tickets_of(plan, passes);
+  launch(board, tickets, static_cast<unsigned>(std::min(tickets, kMaxBlocks)));
+  check_launch(name);
+}
+
+// Registers of a thread: two blocks of a multiprocessor, but of double one.
+template <class T>
+constexpr int kLeastBlocks = sizeof(T) == 8 ? 1 : 2;
+
+}  // namespace
+}  // namespace sightline
