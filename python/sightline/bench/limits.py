@@ -14,6 +14,8 @@ from torch import Tensor
 
 from sightline import _numpy, ops
 
+_HUGE_PAGES = hasattr(mmap, "MADV_HUGEPAGE")
+
 Passes = dict[str, tuple[Callable[[], object], float]]
 
 
@@ -33,19 +35,33 @@ def fill_fresh(inputs: list[Tensor], result: list[Tensor]) -> Passes:
     """Allocating an output of that size and writing it; on a CPU in huge pages, too."""
     (out,) = result
     passes: Passes = {"fresh fill": (lambda: torch.empty_like(out).fill_(0.5), 1)}
-    if not out.is_cuda and hasattr(mmap, "MADV_HUGEPAGE"):
-        size = -(-out.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    if not out.is_cuda and _HUGE_PAGES:
         for name, streaming in (("huge pages", False), ("huge pages, streaming", True)):
-            passes[f"fresh fill, {name}"] = (partial(_fill_huge_pages, size, streaming), 1)
+            fill_room = partial(_numpy.fill_memory, value=0.5, streaming=streaming)
+            in_pages = partial(_in_huge_pages, _whole_pages(out.nbytes), fill_room)
+            passes[f"fresh fill, {name}"] = (in_pages, 1)
     return passes
 
 
-def _fill_huge_pages(size: int, streaming: bool) -> None:
+def copy_fresh(size: int) -> Callable[[], object]:
+    """Allocating so many bytes and copying as many there; in huge pages, where the system can."""
+    source = aligned(_whole_pages(size) // 4)
+    if not _HUGE_PAGES:
+        return torch.from_numpy(source).clone
+    copy = partial(_numpy.copy_memory, source, streaming=False)
+    return partial(_in_huge_pages, source.nbytes, copy)
+
+
+def _in_huge_pages(size: int, use: Callable[[np.ndarray], object]) -> None:
     with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
         pages.madvise(mmap.MADV_HUGEPAGE)
         room = np.frombuffer(pages, np.float32)
-        _numpy.fill_memory(room, 0.5, streaming)
+        use(room)
         del room  # or the pages could not be closed
+
+
+def _whole_pages(size: int) -> int:
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 def read(inputs: list[Tensor], result: list[Tensor]) -> Passes:

@@ -51,6 +51,11 @@ def line(outcome: Outcome) -> str:
     return f"{outcome.work.name:<34}" + " | ".join(parts)
 
 
+def held_to(value: float, goal: float, what: str, *, at_most: bool = False) -> str:
+    met = value <= goal if at_most else value >= goal
+    return f"  {'met' if met else 'missed'}: {value:.3g} {what}, goal {goal:.3g}"
+
+
 def timed(times: Times) -> str:
     """The median and half the distance of the quartiles."""
     return f"{duration(times.median)} ±{times.spread:.0%}"

@@ -30,7 +30,7 @@ def _on_cuda(work: Work, on_chip: bool) -> dict[str, float]:
     if work.layout != "channels_last" or work.dtype == "float32":
         return {}
     large = {LIMIT: 0.85} if work.size > _LARGE else {}
-    return {EAGER: 2 if on_chip else 1.4, COMPILE: 1 / 1.03} | large
+    return {EAGER: 2 if on_chip else 1.4, COMPILE: 0.97} | large
 
 
 def _memory(work: Work) -> dict[str, float]:
@@ -38,5 +38,5 @@ def _memory(work: Work) -> dict[str, float]:
     if work.activation == "silu" and not work.residual:
         return {KEPT: 2}
     if work.activation == "relu" and work.residual:
-        return {KEPT: 2 / (1 + 1 / (8 * DTYPES[work.dtype].itemsize))}
+        return {KEPT: round(2 / (1 + 1 / (8 * DTYPES[work.dtype].itemsize)), 2)}
     return {}

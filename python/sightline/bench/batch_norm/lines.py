@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from ..lines import size, timed
+from ..lines import held_to, size, timed
 from .contenders import OURS
 from .goals import KEPT, LIMIT, THREADS
-from .run import COPY, NEAR_COPY, Outcome
+from .run import COPY, NEAR_COPY, NEW_COPY, Outcome
 
 _UNITS = {LIMIT: "of a streaming copy", THREADS: "times one thread", KEPT: "times less kept"}
 
@@ -19,6 +19,9 @@ def block(outcome: Outcome) -> str:
         parts.append(f"{outcome.share(name, COPY):4.0%} of {COPY}")
         if name == OURS:
             parts.append(f"{outcome.share(name, NEAR_COPY):.0%} of a {NEAR_COPY}")
+            if NEW_COPY in outcome.copies:
+                share = outcome.share(name, NEW_COPY)
+                parts.append(f"{share:.0%} of {work.results} {NEW_COPY}")
         else:
             parts.append(f"{outcome.ratio(name):.2f}x")
         if name in outcome.kept:
@@ -28,8 +31,7 @@ def block(outcome: Outcome) -> str:
         lines.append(" | ".join(parts))
     lines += [f"  {name:<24}{'-':>15} | {note}" for name, note in outcome.notes.items()]
     for name, (value, goal) in outcome.reached().items():
-        what = _UNITS.get(name, f"times as fast as {name}")
-        lines.append(f"  {verdict(value, goal)}: {value:.2f} {what}, goal {goal:.2f}")
+        lines.append(held_to(value, goal, _what(name)))
     if outcome.noisy:
         lines.append("  noisy")
     return "\n".join(lines)
@@ -44,8 +46,8 @@ def _passes(outcome: Outcome) -> str:
     return "; ".join(ways if outcome.on_chip else ways[::-1])
 
 
-def verdict(value: float, goal: float) -> str:
-    return "met" if value >= round(goal, 2) else "missed"
+def _what(name: str) -> str:
+    return _UNITS.get(name, f"times as fast as {name}")
 
 
 def summary(outcomes: Iterable[Outcome]) -> str:
@@ -53,10 +55,9 @@ def summary(outcomes: Iterable[Outcome]) -> str:
     reached: dict[str, list[tuple[float, float]]] = {}
     for outcome in outcomes:
         for name, (value, goal) in outcome.reached().items():
-            what = _UNITS.get(name, f"times as fast as {name}")
-            reached.setdefault(f"{goal:.2f} {what}", []).append((value, goal))
+            reached.setdefault(f"{goal:.3g} {_what(name)}", []).append((value, goal))
     return "\n".join(
-        f"goal {what}: {sum(verdict(*pair) == 'met' for pair in pairs)} of {len(pairs)} works, "
-        f"from {min(v for v, _ in pairs):.2f} to {max(v for v, _ in pairs):.2f}"
+        f"goal {what}: {sum(value >= goal for value, goal in pairs)} of {len(pairs)} works, "
+        f"from {min(v for v, _ in pairs):.3g} to {max(v for v, _ in pairs):.3g}"
         for what, pairs in reached.items()
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sightline.models import convert_batch_norm
 
-from ..lines import timed
+from ..lines import held_to, timed
 from ..silent import silent
 from ..threads import sampler, threads_of
 from ..timing import Times, take_turns
@@ -75,11 +75,8 @@ def block(outcome: Outcome) -> str:
     for name, times in outcome.times.items():
         took = f"{outcome.norms[name]:.3g} s ({outcome.share(name):.0%})"
         lines.append(f"  {name:<24}{timed(times):>15} | batch norm, add and relu {took}")
-    verdict = "met" if outcome.gain > 1 else "missed"
-    lines.append(
-        f"  {verdict}: {outcome.gain:.2f} times as fast, goal above 1; what batch norm, add and "
-        f"relu save allows {outcome.allowed:.2f}"
-    )
+    lines.append(held_to(outcome.gain, 1, "times as fast as torch"))
+    lines.append(f"  what batch norm, add and relu save allows {outcome.allowed:.3g}")
     return "\n".join(lines)
 
 

@@ -70,6 +70,13 @@ class Work:
         return one_way * (2 if self.has_backward else 1)
 
     @property
+    def results(self) -> int:
+        """How many of the size of x are new."""
+        if not self.has_backward:
+            return 1
+        return 3 if self.residual and self.activation != "none" else 2
+
+    @property
     def kinked(self) -> bool:
         return self.activation in ("relu", "leaky_relu")
 

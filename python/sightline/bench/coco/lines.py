@@ -1,6 +1,6 @@
 """Outcomes as text: a block a work, a line a contender."""
 
-from ..lines import size, timed
+from ..lines import held_to, size, timed
 from .run import OURS, Outcome
 
 _UNITS = {"fastest": "of the fastest peer", "memory": "of the leanest peer's memory"}
@@ -33,7 +33,6 @@ def block(outcome: Outcome) -> str:
     if outcome.held_to:
         lines.append("  same bits as " + ", ".join(outcome.held_to))
     for name, (value, goal) in outcome.reached().items():
-        met = value <= goal if name in _AT_MOST else value >= goal
         what = _UNITS.get(name, f"of {name}")
-        lines.append(f"  {'met' if met else 'missed'}: {value:.3g} {what}, goal {goal:g}")
+        lines.append(held_to(value, goal, what, at_most=name in _AT_MOST))
     return "\n".join(lines)
