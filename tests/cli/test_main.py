@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from sightline.cli import VERBS, main, one_line
+from sightline.cli import VERBS, bench, main, one_line
 from sightline.cli.arguments import UsageError, parse
 
 
@@ -42,10 +42,10 @@ def test_no_command_prints_the_commands(capsys):
     assert all(verb in text for verb in VERBS)
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_command_has_help(verb, capsys):
-    assert main([verb, "--help"]) == 0
-    assert capsys.readouterr().out.startswith(f"sightline {verb}")
+@pytest.mark.parametrize("command", [*VERBS, *(f"bench {name}" for name in bench.SUBCOMMANDS)])
+def test_every_command_has_help(command, capsys):
+    assert main([*command.split(), "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"sightline {command}")
 
 
 @pytest.mark.parametrize(

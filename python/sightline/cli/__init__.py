@@ -41,11 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             near = get_close_matches(verb, VERBS, n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(f"unknown command {verb!r}{hint} There are {', '.join(VERBS)}")
-        module = importlib.import_module(f"sightline.cli.{verb}")
-        if {"--help", "-h"} & set(words[1:]):
+        module, rest = importlib.import_module(f"sightline.cli.{verb}"), words[1:]
+        if rest and rest[0] in getattr(module, "SUBCOMMANDS", ()):
+            module, rest = importlib.import_module(f"sightline.cli.{verb}_{rest[0]}"), rest[1:]
+        if {"--help", "-h"} & set(rest):
             print(str(module.__doc__).strip())
             return 0
-        return module.run(words[1:])
+        return module.run(rest)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED

@@ -24,18 +24,11 @@ from typing import Any
 
 from sightline.cli.arguments import UsageError, parse
 
+SUBCOMMANDS = ("coco", "batch_norm")  # each in bench_<name>.py
 _OPTIONS = ("--device", "--peers", "--threads", "--only", "--quick", "--json", "--plot")
 
 
 def run(words: Sequence[str]) -> int:
-    if words and words[0] == "coco":
-        from sightline.cli.bench_coco import run as run_coco
-
-        return run_coco(words[1:])
-    if words and words[0] == "batch_norm":
-        from sightline.cli.bench_batch_norm import run as run_batch_norm
-
-        return run_batch_norm(words[1:])
     arguments = parse(words, flags=("quick",))
     devices = arguments.take_text("device", "cpu").split(",")
     peers_python = arguments.take("peers")
