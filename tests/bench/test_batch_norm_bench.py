@@ -368,6 +368,16 @@ def test_a_training_step_is_timed_as_it_is_and_converted(monkeypatch):
     assert "met: 1.25 times as fast as torch, goal 1" in text and "0.5 s (25%)" in text
 
 
+def test_the_command_times_steps_of_a_batch_and_a_layout(capsys, monkeypatch, small_copies):
+    monkeypatch.setattr(resnet50, "resnet50", _Tiny)
+    monkeypatch.setattr(resnet50, "_SIZE", 32)
+    words = ["resnet50", "--batch", "2", "--layout", "channels_last", "--quick"]
+    assert main(["bench", "batch_norm", *words]) == 0
+    printed = capsys.readouterr().out
+    assert "resnet50 step of 2 images channels_last" in printed
+    assert printed.count("step of") == 1 and "bn +" not in printed
+
+
 def test_a_converted_network_with_another_gradient_is_not_timed(monkeypatch):
     def wrong(model):
         model[1].weight.data *= 2

@@ -11,13 +11,13 @@ past the caches in the same run, how many times ours its time is, what it keeps 
 pass and the most that it holds.
 
 layers are single batch norms, resnet50 is a training step of the network before and after
-convert_batch_norm; both unless one is named.
+convert_batch_norm, of --batch and --layout; both unless one is named.
 --threads is 1 unless it is given; with more, the gain over one thread is printed.
 --quick takes fewer samples of few works. --only times the works whose name holds that text.
 --json writes all figures, with machine and versions.
 
 A selection of works is timed, unless one of the following is given: then all of their combinations.
---batch 16; several as 16,32
+--batch 16 (of resnet50, 4); several as 16,32
 --shapes resnet50, neck, or sizes such as 64x112x112; resnet50 unless given
 --layout contiguous, channels_last; both unless given
 --activation relu, silu, leaky_relu, none; relu unless given
@@ -29,7 +29,8 @@ A selection of works is timed, unless one of the following is given: then all of
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,8 @@ def run(words: Sequence[str]) -> int:
 
     import torch
 
-    from sightline.bench.batch_norm import lines, resnet50
-    from sightline.bench.batch_norm.run import run as run_works
-    from sightline.bench.batch_norm.work import LAYOUTS, selection
-    from sightline.bench.lines import announce
+    from sightline.bench.batch_norm import resnet50
+    from sightline.bench.batch_norm.work import selection
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("device cuda: torch finds no GPU")
@@ -72,42 +71,51 @@ def run(words: Sequence[str]) -> int:
     else:
         works = selection(device, quick=quick)
     works = [work for work in works if "layers" in parts and only in work.name]
-    steps = [resnet50.Step(layout=layout) for layout in LAYOUTS]
+    steps = [resnet50.Step(*s) for s in product(_batches(chosen, "4"), _layouts(chosen))]
     steps = [step for step in steps if "resnet50" in parts and only in step.name]
     if not works and not steps:
         raise UsageError(f"no work's name holds {only!r}")
+    found = _measure(works, steps, device, threads, 0.2 if quick else 1.0)
+    if json_file:
+        Path(json_file).write_text(json.dumps(found, indent=1) + "\n")
+    return 0
+
+
+def _measure(
+    works: list[Any], steps: list[Any], device: str, threads: int, seconds: float
+) -> dict[str, Any]:
+    """Print a block a work; the figures as JSON has them."""
+    from sightline.bench.batch_norm import lines, resnet50
+    from sightline.bench.batch_norm.run import run as run_works
+    from sightline.bench.lines import announce
+
     found = announce(device, threads)
-    settings: dict[str, Any] = {"device": device, "threads": threads}
-    seconds = 0.2 if quick else 1.0
     outcomes = []
-    for outcome in run_works(works, **settings, seconds=seconds):
+    for outcome in run_works(works, device=device, threads=threads, seconds=seconds):
         print(lines.block(outcome), flush=True)
         outcomes.append(outcome)
     if outcomes:
         print(lines.summary(outcomes), flush=True)
     found["works"] = [outcome.as_json() for outcome in outcomes]
     found["resnet50"] = []
-    for step in resnet50.run(steps, **settings, seconds=_STEP_SAMPLES * seconds):
+    seconds *= _STEP_SAMPLES
+    for step in resnet50.run(steps, device=device, threads=threads, seconds=seconds):
         print(resnet50.block(step), flush=True)
         found["resnet50"].append(step.as_json())
-    if json_file:
-        Path(json_file).write_text(json.dumps(found, indent=1) + "\n")
-    return 0
+    return found
 
 
-def _combinations(chosen: dict[str, str], residual: bool) -> list[Any]:
+def _combinations(chosen: Mapping[str, str], residual: bool) -> list[Any]:
     from sightline.bench.batch_norm import work
 
-    given = Arguments(options=dict(chosen))
-    batches = [_batch(text) for text in given.take_text("batch", "16").split(",")]
     shapes = [
         shape
-        for name in given.take_text("shapes", "resnet50").split(",")
+        for name in chosen.get("shapes", "resnet50").split(",")
         for shape in work.SHAPES.get(name) or [_shape(name, work.SHAPES)]
     ]
-    activations = _listed(given, "activation", work.ACTIVATIONS, "relu")
-    programs = _listed(given, "program", work.PROGRAMS, "step")
-    saves = _listed(given, "save", work.SAVES, "input")
+    activations = _listed(chosen, "activation", work.ACTIVATIONS, "relu")
+    programs = _listed(chosen, "program", work.PROGRAMS, "step")
+    saves = _listed(chosen, "save", work.SAVES, "input")
     if "output" in saves and (
         residual
         or not set(activations) <= {"leaky_relu", "none"}
@@ -121,28 +129,37 @@ def _combinations(chosen: dict[str, str], residual: bool) -> list[Any]:
         own
         for save in saves
         for own in work.combinations(
-            batches,
+            _batches(chosen, "16"),
             shapes,
-            _listed(given, "layout", work.LAYOUTS, ",".join(work.LAYOUTS)),
+            _layouts(chosen),
             activations,
             residual,
-            _listed(given, "dtype", work.DTYPES, "float32"),
+            _listed(chosen, "dtype", work.DTYPES, "float32"),
             programs,
             save,
         )
     ]
 
 
-def _listed(given: Arguments, name: str, known: Collection[str], default: str) -> list[str]:
-    values = given.take_text(name, default).split(",")
+def _listed(
+    chosen: Mapping[str, str], name: str, known: Collection[str], default: str
+) -> list[str]:
+    values = chosen.get(name, default).split(",")
     for value in values:
         if value not in known:
             raise UsageError(f"{name} must be of {', '.join(known)}, got {value!r}")
     return values
 
 
-def _batch(text: str) -> int:
-    return Arguments(options={"batch": text}).take_count("batch", 1)
+def _layouts(chosen: Mapping[str, str]) -> list[str]:
+    from sightline.bench.batch_norm.work import LAYOUTS
+
+    return _listed(chosen, "layout", LAYOUTS, ",".join(LAYOUTS))
+
+
+def _batches(chosen: Mapping[str, str], default: str) -> list[int]:
+    texts = chosen.get("batch", default).split(",")
+    return [Arguments(options={"batch": text}).take_count("batch", 1) for text in texts]
 
 
 def _shape(text: str, known: Collection[str]) -> tuple[int, int, int]:
