@@ -53,7 +53,7 @@ Tensor as_either_layout(const Tensor& x) {
 // t in the layout of x, which is one of the two.
 Tensor in_layout_of(const Tensor& x, const Tensor& t) {
   if (x.is_contiguous() ? t.is_contiguous() : is_channels_last(t)) return t;
-  Tensor copy = torch::stable::empty_like(x);
+  Tensor copy = allocate_as(x);
   torch::stable::copy_(copy, t);
   return copy;
 }
@@ -100,7 +100,7 @@ Tensor none_like(const Tensor& x) { return allocate(x, {0}, x.scalar_type()); }
 
 // As x, which is in one of the two layouts.
 Tensor new_output(const Tensor& x) {
-  Tensor y = torch::stable::empty_like(x);
+  Tensor y = allocate_as(x);
   // A training step gives back to the system what it frees, and so meets new pages again and again.
   constexpr int64_t kWorthwhile = int64_t(4) << 20;
   if (!x.is_cuda())
@@ -283,7 +283,8 @@ Tensor batch_norm_moments(const Tensor& input) {
 }
 
 struct Gradients {
-  Tensor sums, x, weight, bias, residual;
+  OptionalTensor sums;  // of kSums alone, which makes nothing else
+  Tensor x, weight, bias, residual;
 };
 
 // What a backward pass of any kind starts from.
@@ -345,16 +346,13 @@ Gradients backward(const Given& given, const OptionalTensor& sums, const BatchNo
   const BatchNormShape shape = shape_of(from, ghost_batches);
   check_mask(from, ghost_batches, given.mask, shape);
   const bool applies = passes != BatchNormPasses::kSums;
-  Gradients made{passes == BatchNormPasses::kSums ? new_pairs(from) : none_like(from),
-                 applies ? new_output(from) : none_like(from),
+  Gradients made{std::nullopt, applies ? new_output(from) : none_like(from),
                  parameters ? new_per_channel(from, ghost_batches, computing) : none_like(from),
                  parameters ? new_per_channel(from, ghost_batches, computing) : none_like(from),
                  to_residual ? new_output(from) : none_like(from)};
-  const Tensor* pairs = passes == BatchNormPasses::kSums ? &made.sums : nullptr;
-  if (sums.has_value()) {
-    check_pairs(from, 1, *sums, "sums");
-    pairs = &*sums;
-  }
+  if (!applies) made.sums = new_pairs(from);
+  if (sums.has_value()) check_pairs(from, 1, *sums, "sums");
+  const OptionalTensor& pairs = applies ? sums : made.sums;
   dispatch_types(from, [&]<class T>(T) {
     using S = Compute<T>;
     const BatchNormBackward<T> tensors{data_of<T>(g),
@@ -366,8 +364,8 @@ Gradients backward(const Given& given, const OptionalTensor& sums, const BatchNo
                                        data_of<S>(given.bias),
                                        row_of(given.statistics, 0),
                                        row_of(given.statistics, 1),
-                                       pairs == nullptr ? nullptr : row_of(*pairs, 0),
-                                       pairs == nullptr ? nullptr : row_of(*pairs, 1),
+                                       pairs.has_value() ? row_of(*pairs, 0) : nullptr,
+                                       pairs.has_value() ? row_of(*pairs, 1) : nullptr,
                                        applies ? mutable_data_of<T>(made.x) : nullptr,
                                        to_residual ? mutable_data_of<T>(made.residual) : nullptr,
                                        parameters ? mutable_data_of<S>(made.weight) : nullptr,
@@ -414,7 +412,7 @@ Tensor batch_norm_backward_sums(const Tensor& grad, const Tensor& x, const Optio
   return backward({grad, x, std::nullopt, weight, bias, statistics, residual, mask}, std::nullopt,
                   options_of(activation, negative_slope, true, eps), BatchNormPasses::kSums, false,
                   false, 1)
-      .sums;
+      .sums.value();
 }
 
 // From those sums, divided by the count -> gradients of x and residual.

@@ -43,10 +43,22 @@ class DeviceScope {
   CudaStream stream_;
 };
 
-// torch::stable::contiguous and torch::stable::new_empty go through the boxed dispatcher, 1 us
-// each: as much as everything else in a call on a few boxes.
+// torch::stable::contiguous, new_empty and empty_like go through the boxed dispatcher, 1 us each:
+// as much as everything else in a call on a few boxes.
 inline Tensor as_contiguous(const Tensor& t) {
   return t.is_contiguous() ? t : torch::stable::contiguous(t);
+}
+
+// sizes, strides: [dims].
+inline Tensor allocate_strided(const Tensor& like, int64_t dims, const int64_t* sizes,
+                               const int64_t* strides, ScalarType dtype) {
+  int32_t device = 0;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
+  AtenTensorHandle out;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
+      dims, sizes, strides, torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype)),
+      device, like.get_device_index(), &out));
+  return Tensor(out);
 }
 
 template <size_t kDims>
@@ -54,14 +66,12 @@ Tensor allocate(const Tensor& like, const int64_t (&sizes)[kDims], ScalarType dt
   std::array<int64_t, kDims> strides;
   int64_t stride = 1;
   for (size_t d = kDims; d-- > 0; stride *= sizes[d]) strides[d] = stride;
-  int32_t device = 0;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
-  AtenTensorHandle out;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
-      kDims, sizes, strides.data(),
-      torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype)), device,
-      like.get_device_index(), &out));
-  return Tensor(out);
+  return allocate_strided(like, kDims, sizes, strides.data(), dtype);
+}
+
+// As t, which has an element at every place from its first to its last, and each at one place.
+inline Tensor allocate_as(const Tensor& t) {
+  return allocate_strided(t, t.dim(), t.sizes().data(), t.strides().data(), t.scalar_type());
 }
 
 // Backstops of memory safety; the public functions check first, with better words.

@@ -148,13 +148,12 @@ def _is_plain(x, weight, bias, running_mean, running_var, residual):
     if len(shape) < 2 or dtype not in _FLOATS or device.type not in _devices:
         return False
     wide = torch.float64 if dtype is torch.float64 else torch.float32
-    channels = shape[1]
+    per_channel = shape[1:2]
     for t in (weight, bias, running_mean, running_var):
         if t is not None and not (
             is_tensor(t)
             and t.dtype is wide
-            and t.dim() == 1
-            and t.shape[0] == channels
+            and t.shape == per_channel
             and t.device == device
             and t.is_contiguous()
         ):
