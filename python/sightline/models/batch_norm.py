@@ -9,7 +9,7 @@ from sightline.ops import batch_norm_act
 
 
 class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
-    """What the three modules share; each is also the `nn.BatchNorm` of its dimension."""
+    """What `BatchNormAct1d` to `3d` and `SyncBatchNormAct` share: the settings and the op."""
 
     def __init__(
         self,
@@ -62,6 +62,22 @@ class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
         ghosts = f", ghost_batches={self.ghost_batches}" * (self.ghost_batches > 1)
         save = f", save={self.save!r}" * (self.save != "input")
         return f"{super().extra_repr()}, activation={self.activation!r}{slope}{save}{ghosts}"
+
+
+def become(norm: Any, kind: type[_BatchNormAct], settings: dict[str, Any]) -> None:
+    """Makes `norm`, any batch norm, a `kind` in place: it stays the object that others refer to.
+
+    What it has no value for, and `settings` neither, gets the default of `kind`.
+    """
+    if type(norm) is not kind:
+        for name in list(norm._modules):
+            del norm._modules[name]
+        norm.__class__ = kind
+        template = kind(norm.num_features, device=torch.device("meta"))
+        for name, value in vars(template).items():
+            vars(norm).setdefault(name, value)
+    for name, value in settings.items():
+        setattr(norm, name, value)
 
 
 class BatchNormAct1d(_BatchNormAct, nn.BatchNorm1d):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from sightline.models.batch_norm import BatchNormAct1d, BatchNormAct2d, BatchNormAct3d
+from sightline.models.batch_norm import BatchNormAct1d, BatchNormAct2d, BatchNormAct3d, become
 from sightline.models.batch_norm_forward import (
     SEQUENTIAL_SOURCE,
     activate,
@@ -263,17 +263,10 @@ def _why_left(module: nn.Module) -> str:
 
 
 def _become_fused(norm: Any, settings: Settings) -> None:
-    """Changes the class of `norm` in place; it stays the object that others refer to."""
-    if type(norm) not in FUSED_CLASSES.values():
-        kind = FUSED_CLASSES.get(type(norm), BatchNormAct2d)
-        for name in list(norm._modules):
-            del norm._modules[name]
-        norm.__class__ = kind
-        template = kind(norm.num_features, device=torch.device("meta"))
-        for name, value in vars(template).items():
-            vars(norm).setdefault(name, value)
-    for name, value in settings.items():
-        setattr(norm, name, value)
+    kind = type(norm)
+    if kind not in FUSED_CLASSES.values():
+        kind = FUSED_CLASSES.get(kind, BatchNormAct2d)
+    become(norm, kind, settings)
 
 
 def _own_activation(module: nn.Module) -> Settings | None:

@@ -8,17 +8,22 @@ from torch import distributed as dist
 from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sightline.models.batch_norm import BatchNormAct1d, BatchNormAct2d, BatchNormAct3d
+from sightline.models.batch_norm import (
+    BatchNormAct1d,
+    BatchNormAct2d,
+    BatchNormAct3d,
+    _BatchNormAct,
+    become,
+)
 from sightline.models.batch_norm_graph import is_plain
 from sightline.models.batch_norm_report import ConversionReport, Fusion, Unfused
-from sightline.ops import batch_norm_act
 from sightline.ops.batch_norm import ACTIVATIONS
 
 _KEEP_INPUT, _KEEP_MASK = 0, 1  # as in ops/_batch_norm_torch.py
 _KINKED = (ACTIVATIONS.index("relu"), ACTIVATIONS.index("leaky_relu"))
 
 
-class SyncBatchNormAct(_BatchNorm):
+class SyncBatchNormAct(_BatchNormAct):
     """`BatchNormAct1d` to `3d` with the statistics of the batches of all processes together.
 
     Args:
@@ -54,10 +59,11 @@ class SyncBatchNormAct(_BatchNorm):
         activation: str | None = "relu",
         negative_slope: float = 0.01,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype,
+            activation=activation, negative_slope=negative_slope,
+        )  # fmt: skip
         self.process_group = process_group
-        self.activation = activation
-        self.negative_slope = negative_slope
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:
@@ -65,33 +71,16 @@ class SyncBatchNormAct(_BatchNorm):
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """x of shape [B, C, ...] and a residual of that shape, or None -> shape of x."""
-        self._check_input_dim(x)
-        tracking = self.training and self.track_running_stats
         training = self.training or self.running_mean is None
         if training and dist.is_available() and dist.is_initialized():
             group = self.process_group or dist.group.WORLD
             if dist.get_world_size(group) > 1:
-                return self._synchronized(x, residual, group, tracking)
-        known = self.running_mean is not None and (tracking or not self.training)
-        return batch_norm_act(
-            x,
-            self.weight,
-            self.bias,
-            self.running_mean if known else None,
-            self.running_var if known else None,
-            residual=residual,
-            activation=self.activation,
-            negative_slope=self.negative_slope,
-            training=training,
-            momentum=self.momentum,
-            eps=self.eps,
-            num_batches_tracked=self.num_batches_tracked if tracking else None,
-        )
+                self._check_input_dim(x)
+                return self._synchronized(x, residual, group)
+        return super().forward(x, residual)
 
     @torch.compiler.disable
-    def _synchronized(
-        self, x: Tensor, residual: Tensor | None, group: Any, tracking: bool
-    ) -> Tensor:
+    def _synchronized(self, x: Tensor, residual: Tensor | None, group: Any) -> Tensor:
         if x.shape[1] != self.num_features:
             raise ValueError(f"`x` must have {self.num_features} channels, got {list(x.shape)}")
         if residual is not None:
@@ -105,7 +94,7 @@ class SyncBatchNormAct(_BatchNorm):
         weight, bias = (None if t is None else t.to(wide) for t in (self.weight, self.bias))
         numbers = (ACTIVATIONS.index(self.activation), float(self.negative_slope), self.eps)
         y, statistics, total = _Synchronized.apply(x, weight, bias, residual, numbers, group)
-        if tracking and self.running_mean is not None:
+        if self.training and self.track_running_stats and self.running_mean is not None:
             self._track(statistics, total)
         return y
 
@@ -123,10 +112,6 @@ class SyncBatchNormAct(_BatchNorm):
         for running, new in ((self.running_mean, mean), (self.running_var, unbiased)):
             assert running is not None
             running += torch.where(moves, factor * (new - running), 0).to(running.dtype)
-
-    def extra_repr(self) -> str:
-        slope = f", negative_slope={self.negative_slope}" * (self.activation == "leaky_relu")
-        return f"{super().extra_repr()}, activation={self.activation!r}{slope}"
 
 
 class _Synchronized(torch.autograd.Function):
@@ -236,8 +221,7 @@ def convert_sync_batch_norm(
             report.left.append(Unfused(name, reason))
             continue
         activation = getattr(norm, "activation", None)
-        _become_sync(norm, activation, getattr(norm, "negative_slope", 0.01))
-        norm.process_group = process_group  # type: ignore[assignment]
+        become(norm, SyncBatchNormAct, {"activation": activation, "process_group": process_group})
         pattern = f"batch norm + {activation}" if activation else "batch norm"
         report.fused.append(Fusion(name, pattern))
     return model, report
@@ -249,11 +233,3 @@ def _why_left(norm: Any) -> str:
     if getattr(norm, "ghost_batches", 1) > 1:
         return "its ghost batches have statistics of their own"
     return 'it has save="output"' if getattr(norm, "save", "input") != "input" else ""
-
-
-def _become_sync(norm: Any, activation: str | None, negative_slope: float) -> None:
-    for name in ("ghost_batches", "save"):
-        vars(norm).pop(name, None)
-    norm.__class__ = SyncBatchNormAct
-    norm.activation, norm.negative_slope = activation, negative_slope
-    vars(norm).setdefault("process_group", None)
