@@ -6,21 +6,22 @@ namespace {
 constexpr int kTensors = 2;  // that both passes read
 
 // Calls f(gradients, group) for the groups of a thread in an item, and after() once in a while.
-template <bool kLast, Use use, class Recipe, class T, class F, class After>
+template <class L, Use use, class Recipe, class T, class F, class After>
 __device__ void for_each_gradient(const BatchNormBackward<T>& t, const BatchNormOptions& options,
                                   const BatchNormPlan& plan, const Table<Compute<T>>& table,
                                   int64_t column, int64_t slice, F f, After after) {
   using S = Compute<T>;
-  constexpr int kChannels = kChannelsOfThread<kLast>, kSize = batch_norm_batch(sizeof(T), kTensors);
+  constexpr int kChannels = L::kChannels,
+                kSize = batch_norm_batch(sizeof(T), Recipe::kResidual ? kTensors + 1 : kTensors);
   const S slope = static_cast<S>(options.negative_slope);
   Channel<S> channels[kChannels];
 #pragma unroll
   for (int j = 0; j < kChannels; ++j) {
-    const int c = first_entry_of_thread<kLast>(plan) + j;
+    const int c = first_entry_of_thread<L>(plan) + j;
     channels[j] = {table.mean[c], table.scale[c], table.shift[c], table.unscale[c]};
   }
   const T* const kept = t.y != nullptr ? t.y : t.x;
-  for_each_batch<kLast, kSize>(plan, column, slice, [&](const Group<kLast>(&groups)[kSize]) {
+  for_each_batch<L, kSize>(plan, column, slice, [&](const Group<L>(&groups)[kSize]) {
     Packed<T> grads[kSize], points[kSize], added[kSize];
     unsigned bits[kSize] = {};
 #pragma unroll
@@ -40,7 +41,7 @@ __device__ void for_each_gradient(const BatchNormBackward<T>& t, const BatchNorm
         S residual = 0;
         if constexpr (Recipe::kResidual) residual = added[i][j];
         gradients[j] = Recipe::at(grads[i][j], points[i][j], residual, (bits[i] >> j & 1u) != 0,
-                                  channels[kLast ? j : 0], slope);
+                                  channels[L::kLast ? j : 0], slope);
       }
       f(gradients, groups[i]);
     }
@@ -49,60 +50,60 @@ __device__ void for_each_gradient(const BatchNormBackward<T>& t, const BatchNorm
 }
 
 // Sums over an item's elements of g and g * t.
-template <bool kLast, class T>
+template <class L, class T>
 __device__ Pair add_gradients(const BatchNormBackward<T>& t, const BatchNormOptions& options,
                               const BatchNormPlan& plan, const Table<Compute<T>>& table,
                               int64_t column, int64_t slice) {
   using S = Compute<T>;
-  constexpr int kChannels = kChannelsOfThread<kLast>;
+  constexpr int kChannels = L::kChannels;
   S sum[kChannels] = {}, dot[kChannels] = {};
   int count = 0;
   Pair merged{0, 0};  // of earlier elements, of a thread with one channel
   dispatch_recipe(t, options, [&]<class Recipe>(Recipe) {
-    for_each_gradient<kLast, Use::kAgain, Recipe>(
+    for_each_gradient<L, Use::kAgain, Recipe>(
         t, options, plan, table, column, slice,
-        [&](const Gradient<S>(&gradients)[kGroup], const Group<kLast>& group) {
+        [&](const Gradient<S>(&gradients)[kGroup], const Group<L>& group) {
 #pragma unroll
           for (int j = 0; j < kGroup; ++j) {
-            const int c = kLast ? j : 0;
-            const bool is = kLast || j < group.size;
+            const int c = L::kLast ? j : 0;
+            const bool is = L::kLast || j < group.size;
             sum[c] += is ? gradients[j].g : S(0);
             dot[c] += is ? gradients[j].g * gradients[j].t : S(0);
           }
           count += kGroup;
         },
         [&] {
-          if (kLast || count < kBlockElements) return;
+          if (L::kLast || count < kBlockElements) return;
           merged.add({double(sum[0]), double(dot[0])});
           sum[0] = dot[0] = 0;
           count = 0;
         });
   });
-  return add_block<kLast>(plan, [&](int j) -> Pair {
-    Pair all{double(sum[kLast ? j : 0]), double(dot[kLast ? j : 0])};
+  return add_block<L>(plan, [&](int j) -> Pair {
+    Pair all{double(sum[L::kLast ? j : 0]), double(dot[L::kLast ? j : 0])};
     all.add(merged);
     return all;
   });
 }
 
-template <bool kLast, class T>
+template <class L, class T>
 __device__ void write_gradients(const BatchNormBackward<T>& t, const BatchNormOptions& options,
                                 const BatchNormPlan& plan, const Table<Compute<T>>& table,
                                 int64_t column, int64_t slice) {
   using S = Compute<T>;
-  constexpr int kChannels = kChannelsOfThread<kLast>;
+  constexpr int kChannels = L::kChannels;
   S scale[kChannels], factor[kChannels], offset[kChannels];
-  load_entries<kLast>(plan, table.scale, scale);
-  load_entries<kLast>(plan, table.factor, factor);
-  load_entries<kLast>(plan, table.offset, offset);
+  load_entries<L>(plan, table.scale, scale);
+  load_entries<L>(plan, table.factor, factor);
+  load_entries<L>(plan, table.offset, offset);
   dispatch_recipe(t, options, [&]<class Recipe>(Recipe) {
-    for_each_gradient<kLast, Use::kOnce, Recipe>(
+    for_each_gradient<L, Use::kOnce, Recipe>(
         t, options, plan, table, column, slice,
-        [&](const Gradient<S>(&gradients)[kGroup], const Group<kLast>& group) {
+        [&](const Gradient<S>(&gradients)[kGroup], const Group<L>& group) {
           S dx[kGroup], dz[kGroup];
 #pragma unroll
           for (int j = 0; j < kGroup; ++j) {
-            const int c = kLast ? j : 0;
+            const int c = L::kLast ? j : 0;
             dz[j] = gradients[j].g;
             dx[j] = scale[c] * dz[j];
             if (options.training) dx[j] += factor[c] * gradients[j].t + offset[c];
@@ -116,8 +117,8 @@ __device__ void write_gradients(const BatchNormBackward<T>& t, const BatchNormOp
 
 // A block takes an item, or several. The first pass writes sums and gradients of the parameters,
 // the second one reads the sums, divided by the count: those that are given, or else the board's.
-template <bool kLast, class T>
-__global__ void __launch_bounds__(kThreads, kLeastBlocks<T>)
+template <class L, class T>
+__global__ void __launch_bounds__(kItemThreads, kLeastBlocks<L, T>)
     backward_kernel(BatchNormBackward<T> t, BatchNormOptions options, BatchNormPlan plan,
                     Passes passes, Board board, int64_t tickets) {
   using S = Compute<T>;
@@ -126,7 +127,7 @@ __global__ void __launch_bounds__(kThreads, kLeastBlocks<T>)
       plan, passes, board, tickets,
       [&](int64_t column, int64_t slice) {
         fill<T>(table, t, options.eps, plan, column, [](int, int64_t) {});
-        return add_gradients<kLast>(t, options, plan, table, column, slice);
+        return add_gradients<L>(t, options, plan, table, column, slice);
       },
       [&](int64_t channel, const Pair& all) {
         const double low = t.mean[channel] - double(static_cast<S>(t.mean[channel]));
@@ -156,7 +157,7 @@ __global__ void __launch_bounds__(kThreads, kLeastBlocks<T>)
           table.factor[c] = static_cast<S>(factor);
           table.offset[c] = static_cast<S>(-scale * sum - factor * low);
         });
-        write_gradients<kLast>(t, options, plan, table, column, slice);
+        write_gradients<L>(t, options, plan, table, column, slice);
       });
 }
 
@@ -179,15 +180,15 @@ void batch_norm_act_backward_cuda(const BatchNormBackward<T>& tensors, const Bat
   const BatchNormPlan plan = batch_norm_plan(shape, sizeof(T), kTensors);
   const Passes own = passes_of(tensors, options, passes);
   const cudaStream_t s = native(stream);
-  launch_items(plan, own, workspace, s, "backward_kernel",
-               [&](const Board& board, int64_t tickets, unsigned blocks) {
-                 if (plan.last)
-                   backward_kernel<true, T>
-                       <<<blocks, kThreads, 0, s>>>(tensors, options, plan, own, board, tickets);
-                 else
-                   backward_kernel<false, T>
-                       <<<blocks, kThreads, 0, s>>>(tensors, options, plan, own, board, tickets);
-               });
+  const BatchNormBackward<T>& t = tensors;
+  dispatch_layout<T>(
+      plan, {t.grad, t.x, t.y, t.residual, t.grad_x, t.grad_residual}, [&]<class L>(L) {
+        launch_items(plan, own, workspace, s, "backward_kernel",
+                     [&](const Board& board, int64_t tickets, unsigned blocks) {
+                       backward_kernel<L, T>
+                           <<<blocks, kItemThreads, 0, s>>>(t, options, plan, own, board, tickets);
+                     });
+      });
 }
 
 #define INSTANTIATE(T)                                                                           \

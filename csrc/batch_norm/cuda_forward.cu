@@ -8,10 +8,10 @@ constexpr int kTensors = 1;  // that both passes read
 // Sums over an item's elements of x - base and of its square, where base is the channel's first
 // element: so they simply add up. (base - mean)^2 is at most count * variance, so that double loses
 // no more than count * 2^-53 of the variance. A thread sums about its own estimate of the mean.
-template <bool kLast, class T>
+template <class L, class T>
 __device__ Pair add_moments(const T* x, const BatchNormPlan& plan, int64_t column, int64_t slice) {
   using S = Compute<T>;
-  constexpr int kChannels = kChannelsOfThread<kLast>, kSize = batch_norm_batch(sizeof(T), kTensors);
+  constexpr int kChannels = L::kChannels, kSize = batch_norm_batch(sizeof(T), kTensors);
   S origin[kChannels] = {}, sum[kChannels] = {}, square[kChannels] = {};
   int count = 0;  // elements a channel in sum and square
   bool begun = false;
@@ -22,8 +22,8 @@ __device__ Pair add_moments(const T* x, const BatchNormPlan& plan, int64_t colum
     const double delta = origin[j] - base, shift = count * delta;
     return {sum[j] + shift, square[j] + delta * (2 * double(sum[j]) + shift)};
   };
-  const double base_of_plane = kLast ? 0 : double(widen(x[column * plan.length]));
-  for_each_batch<kLast, kSize>(plan, column, slice, [&](const Group<kLast>(&groups)[kSize]) {
+  const double base_of_plane = L::kLast ? 0 : double(widen(x[column * plan.length]));
+  for_each_batch<L, kSize>(plan, column, slice, [&](const Group<L>(&groups)[kSize]) {
     Packed<T> values[kSize];
 #pragma unroll
     for (int u = 0; u < kSize; ++u) load<Use::kAgain>(x, plan, groups[u], values[u]);
@@ -35,9 +35,9 @@ __device__ Pair add_moments(const T* x, const BatchNormPlan& plan, int64_t colum
         S rest = 0;
         int n = 1;
 #pragma unroll
-        for (int i = 1; i < (kLast ? kSize : kGroup); ++i) {
-          const bool is = kLast ? groups[i % kSize].size > 0 : i < groups[0].size;
-          rest += is ? values[kLast ? i % kSize : 0][kLast ? j : i % kGroup] - first : S(0);
+        for (int i = 1; i < (L::kLast ? kSize : kGroup); ++i) {
+          const bool is = L::kLast ? groups[i % kSize].size > 0 : i < groups[0].size;
+          rest += is ? values[L::kLast ? i % kSize : 0][L::kLast ? j : i % kGroup] - first : S(0);
           n += is;
         }
         origin[j] = first + rest / S(n);
@@ -48,14 +48,14 @@ __device__ Pair add_moments(const T* x, const BatchNormPlan& plan, int64_t colum
       if (groups[u].size == 0) continue;
 #pragma unroll
       for (int j = 0; j < kGroup; ++j) {
-        const int c = kLast ? j : 0;
-        const S d = kLast || j < groups[u].size ? values[u][j] - origin[c] : S(0);
+        const int c = L::kLast ? j : 0;
+        const S d = L::kLast || j < groups[u].size ? values[u][j] - origin[c] : S(0);
         sum[c] += d;
         square[c] += d * d;
       }
-      count += kLast ? 1 : groups[u].size;
+      count += L::kLast ? 1 : groups[u].size;
     }
-    if (!kLast && count >= kBlockElements) {
+    if (!L::kLast && count >= kBlockElements) {
       merged.add(about(0, base_of_plane));
       merged_count += count;
       origin[0] = static_cast<S>(base_of_plane + merged.sum / merged_count);
@@ -63,9 +63,9 @@ __device__ Pair add_moments(const T* x, const BatchNormPlan& plan, int64_t colum
       count = 0;
     }
   });
-  const int64_t channel = first_channel_of_thread<kLast>(plan, column);
-  return add_block<kLast>(plan, [&](int j) -> Pair {
-    if constexpr (kLast)
+  const int64_t channel = first_channel_of_thread<L>(plan, column);
+  return add_block<L>(plan, [&](int j) -> Pair {
+    if constexpr (L::kLast)
       return channel + j < plan.channels ? about(j, widen(x[channel + j])) : Pair{0, 0};
     Pair all = about(0, base_of_plane);
     all.add(merged);
@@ -74,21 +74,21 @@ __device__ Pair add_moments(const T* x, const BatchNormPlan& plan, int64_t colum
 }
 
 // kMore: with a residual or a mask.
-template <bool kLast, class Act, bool kMore, class T>
+template <class L, class Act, bool kMore, class T>
 __device__ void apply(const BatchNormForward<T>& t, const BatchNormOptions& options,
                       const BatchNormPlan& plan, const Table<Compute<T>>& table, int64_t column,
                       int64_t slice) {
   using S = Compute<T>;
-  constexpr int kChannels = kChannelsOfThread<kLast>;
-  constexpr int kSize = batch_norm_batch(sizeof(T), kTensors);
+  constexpr int kChannels = L::kChannels;
+  constexpr int kSize = batch_norm_batch(sizeof(T), kMore ? kTensors + 1 : kTensors);
   const S slope = static_cast<S>(options.negative_slope);
   S mean[kChannels], scale[kChannels], shift[kChannels];
-  load_entries<kLast>(plan, table.mean, mean);
-  load_entries<kLast>(plan, table.scale, scale);
-  load_entries<kLast>(plan, table.shift, shift);
+  load_entries<L>(plan, table.mean, mean);
+  load_entries<L>(plan, table.scale, scale);
+  load_entries<L>(plan, table.shift, shift);
   const bool adds = kMore && t.residual != nullptr;
-  const bool marks = kMore && t.mask != nullptr && Group<kLast>::bytewise(plan);
-  for_each_batch<kLast, kSize>(plan, column, slice, [&](const Group<kLast>(&groups)[kSize]) {
+  const bool marks = kMore && t.mask != nullptr && Group<L>::bytewise(plan);
+  for_each_batch<L, kSize>(plan, column, slice, [&](const Group<L>(&groups)[kSize]) {
     Packed<T> x[kSize], z[kMore ? kSize : 1];
 #pragma unroll
     for (int i = 0; i < kSize; ++i) load<Use::kOnce>(t.x, plan, groups[i], x[i]);
@@ -102,7 +102,7 @@ __device__ void apply(const BatchNormForward<T>& t, const BatchNormOptions& opti
       S u[kGroup];
 #pragma unroll
       for (int j = 0; j < kGroup; ++j) {
-        const int c = kLast ? j : 0;
+        const int c = L::kLast ? j : 0;
         u[j] = scale[c] * (x[i][j] - mean[c]) + shift[c];
         if (adds) u[j] += z[i][j];
       }
@@ -122,16 +122,16 @@ __device__ void apply(const BatchNormForward<T>& t, const BatchNormOptions& opti
 
 // A block takes an item, or several. The first pass writes mean and var, or M2 instead of var, the
 // second one reads mean and var.
-template <bool kLast, class T>
-__global__ void __launch_bounds__(kThreads, kLeastBlocks<T>)
+template <class L, class T>
+__global__ void __launch_bounds__(kItemThreads, kLeastBlocks<L, T>)
     forward_kernel(BatchNormForward<T> t, BatchNormOptions options, BatchNormPlan plan,
                    Passes passes, bool divides, Board board, int64_t tickets) {
   __shared__ Table<Compute<T>> table;
   for_each_item(
       plan, passes, board, tickets,
-      [&](int64_t column, int64_t slice) { return add_moments<kLast>(t.x, plan, column, slice); },
+      [&](int64_t column, int64_t slice) { return add_moments<L>(t.x, plan, column, slice); },
       [&](int64_t channel, const Pair& all) {
-        const double base = widen(t.x[channel * (kLast ? 1 : plan.length)]);
+        const double base = widen(t.x[channel * (L::kLast ? 1 : plan.length)]);
         const double offset = all.sum / double(plan.count), m2 = all.dot - all.sum * offset;
         t.mean[channel] = base + offset;
         t.var[channel] = m2 < 0 ? 0.0 : (divides ? m2 / double(plan.count) : m2);  // NaN stays
@@ -140,9 +140,9 @@ __global__ void __launch_bounds__(kThreads, kLeastBlocks<T>)
         fill<T>(table, t, options.eps, plan, column, [](int, int64_t) {});
         dispatch_activation(options.activation, [&]<class Act>(Act) {
           if (t.residual != nullptr || t.mask != nullptr)
-            apply<kLast, Act, true>(t, options, plan, table, column, slice);
+            apply<L, Act, true>(t, options, plan, table, column, slice);
           else
-            apply<kLast, Act, false>(t, options, plan, table, column, slice);
+            apply<L, Act, false>(t, options, plan, table, column, slice);
         });
       });
 }
@@ -191,15 +191,13 @@ void forward(const BatchNormForward<T>& t, const BatchNormShape& shape,
              const BatchNormOptions& options, Passes passes, bool divides, double* workspace,
              cudaStream_t stream) {
   const BatchNormPlan plan = batch_norm_plan(shape, sizeof(T), kTensors);
-  launch_items(plan, passes, workspace, stream, "forward_kernel",
-               [&](const Board& board, int64_t tickets, unsigned blocks) {
-                 if (plan.last)
-                   forward_kernel<true, T><<<blocks, kThreads, 0, stream>>>(
+  dispatch_layout<T>(plan, {t.x, t.residual, t.y}, [&]<class L>(L) {
+    launch_items(plan, passes, workspace, stream, "forward_kernel",
+                 [&](const Board& board, int64_t tickets, unsigned blocks) {
+                   forward_kernel<L, T><<<blocks, kItemThreads, 0, stream>>>(
                        t, options, plan, passes, divides, board, tickets);
-                 else
-                   forward_kernel<false, T><<<blocks, kThreads, 0, stream>>>(
-                       t, options, plan, passes, divides, board, tickets);
-               });
+                 });
+  });
   if (passes == Passes::kFirst || t.mask == nullptr || plan.bytewise()) return;
   shared_mask_kernel<T><<<blocks_for(plan.count * plan.channels / 8 + 1), kThreads, 0, stream>>>(
       t, options.eps, plan);

@@ -10,42 +10,48 @@
 namespace sightline {
 namespace {
 
-static_assert(kPlanThreads == kThreads);
 constexpr int kBlockElements = 128;  // summed in Compute<T>, then in double
 
-template <bool kLast>
-constexpr int kChannelsOfThread = kLast ? kGroup : 1;
+// How a tensor lies. kWhole: every group has kGroup elements and can be loaded as a vector.
+template <bool last, bool whole>
+struct Layout {
+  static constexpr bool kLast = last, kWhole = whole;
+  static constexpr int kChannels = last ? kGroup : 1;  // of a thread
+};
 
 // Up to kGroup elements: group k of a plane, or with channels_last of a position.
-template <bool kLast>
+template <class L>
 struct Group {
   int64_t row, k;
   int size;  // 0: none
 
   __device__ int64_t offset(const BatchNormPlan& plan) const {
-    return row * (kLast ? plan.channels : plan.length) + k * kGroup;
+    return row * (L::kLast ? plan.channels : plan.length) + k * kGroup;
   }
   // Of a mask, and whether the bits of this and every group begin there.
   __device__ int64_t byte(const BatchNormPlan& plan) const { return row * plan.groups + k; }
-  __device__ static bool bytewise(const BatchNormPlan& plan) { return !kLast || plan.bytewise(); }
+  __device__ static bool bytewise(const BatchNormPlan& plan) {
+    return !L::kLast || L::kWhole || plan.bytewise();
+  }
 };
 
-__device__ inline int group_size(int64_t left) {
-  return static_cast<int>(left < kGroup ? left : kGroup);
+template <class L>
+__device__ int group_size(int64_t left) {
+  return L::kWhole || left >= kGroup ? kGroup : static_cast<int>(left);
 }
 
 // Calls f(groups) with kSize groups of this thread at a time; those beyond the end have size 0.
 // With channels_last all have the same channels.
-template <bool kLast, int kSize, class F>
+template <class L, int kSize, class F>
 __device__ void for_each_batch(const BatchNormPlan& plan, int64_t column, int64_t slice, F f) {
   const int64_t begin = plan.first_unit(slice);
   const int units = static_cast<int>(plan.end_unit(slice) - begin);  // the plan keeps items small
-  Group<kLast> groups[kSize];
-  if constexpr (kLast) {
-    const int members = kThreads / plan.lanes, lane = threadIdx.x % plan.lanes;
+  Group<L> groups[kSize];
+  if constexpr (L::kLast) {
+    const int members = kItemThreads / plan.lanes, lane = threadIdx.x % plan.lanes;
     const int64_t k = column * plan.lanes + lane;
     if (k >= plan.groups) return;
-    const int size = group_size(plan.channels - k * kGroup);
+    const int size = group_size<L>(plan.channels - k * kGroup);
     for (int p = threadIdx.x / plan.lanes; p < units; p += members * kSize) {
 #pragma unroll
       for (int u = 0; u < kSize; ++u) {
@@ -57,14 +63,14 @@ __device__ void for_each_batch(const BatchNormPlan& plan, int64_t column, int64_
   } else {
     int64_t n = (begin + threadIdx.x) / plan.groups;
     int64_t k = begin + threadIdx.x - n * plan.groups;
-    const int planes = static_cast<int>(kThreads / plan.groups);
-    const int rest = static_cast<int>(kThreads - planes * plan.groups);
+    const int planes = static_cast<int>(kItemThreads / plan.groups);
+    const int rest = static_cast<int>(kItemThreads - planes * plan.groups);
     for (int unit = threadIdx.x; unit < units;) {
 #pragma unroll
       for (int u = 0; u < kSize; ++u) {
-        const int size = group_size(plan.length - k * kGroup);
+        const int size = group_size<L>(plan.length - k * kGroup);
         groups[u] = {n * plan.channels + column, k, unit < units ? size : 0};
-        unit += kThreads;
+        unit += kItemThreads;
         n += planes;
         k += rest;
         if (k >= plan.groups) {
@@ -78,9 +84,9 @@ __device__ void for_each_batch(const BatchNormPlan& plan, int64_t column, int64_
 }
 
 // The first channel of this thread; it may lie beyond the last one.
-template <bool kLast>
+template <class L>
 __device__ int64_t first_channel_of_thread(const BatchNormPlan& plan, int64_t column) {
-  if constexpr (kLast) return (column * plan.lanes + threadIdx.x % plan.lanes) * kGroup;
+  if constexpr (L::kLast) return (column * plan.lanes + threadIdx.x % plan.lanes) * kGroup;
   return column;
 }
 
@@ -147,11 +153,12 @@ __device__ Word load_word(const Word* p) {
 }
 
 // A whole group by one or a few instructions, as its address allows; 0 beyond the end of others.
-template <Use use, bool kLast, class T>
-__device__ void load(const T* from, const BatchNormPlan& plan, const Group<kLast>& group,
+template <Use use, class L, class T>
+__device__ void load(const T* from, const BatchNormPlan& plan, const Group<L>& group,
                      Packed<T>& to) {
+  if (L::kWhole && group.size == 0) return;
   const T* const p = from + (group.size > 0 ? group.offset(plan) : 0);
-  if (group.size == kGroup && is_aligned<uint4>(p)) {
+  if (L::kWhole || (group.size == kGroup && is_aligned<uint4>(p))) {
 #pragma unroll
     for (int k = 0; k < Packed<T>::kVectors; ++k)
       to.vectors[k] = load_word<use>(reinterpret_cast<const uint4*>(p) + k);
@@ -165,12 +172,12 @@ __device__ void load(const T* from, const BatchNormPlan& plan, const Group<kLast
   }
 }
 
-template <bool kLast, class T>
+template <class L, class T>
 __device__ void store(const Compute<T>* from, T* to, const BatchNormPlan& plan,
-                      const Group<kLast>& group) {
+                      const Group<L>& group) {
   T* const p = to + group.offset(plan);
   const Packed<T> all = pack<T>(from);
-  if (group.size == kGroup && is_aligned<uint4>(p)) {
+  if (L::kWhole || (group.size == kGroup && is_aligned<uint4>(p))) {
 #pragma unroll
     for (int k = 0; k < Packed<T>::kVectors; ++k) {
       uint4* const q = reinterpret_cast<uint4*>(p) + k;
@@ -190,9 +197,9 @@ __device__ void store(const Compute<T>* from, T* to, const BatchNormPlan& plan,
 }
 
 // The bits of a group; where positions share bytes, from the number of its first element.
-template <bool kLast>
+template <class L>
 __device__ unsigned load_bits(const uint8_t* mask, const BatchNormPlan& plan,
-                              const Group<kLast>& group) {
+                              const Group<L>& group) {
   if (group.bytewise(plan)) return mask[group.byte(plan)];
   unsigned bits = 0;
   for (int j = 0; j < group.size; ++j) {

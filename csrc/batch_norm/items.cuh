@@ -54,10 +54,10 @@ struct Board {
 // The pairs of threads t, t + width, t + 2 * width ... are added in a tree; the result is with the
 // first `width` threads.
 __device__ inline Pair add_threads(Pair mine, int width) {
-  __shared__ Pair pairs[kThreads];
+  __shared__ Pair pairs[kItemThreads];
   __syncthreads();  // those of an earlier call have been read
   pairs[threadIdx.x] = mine;
-  for (int half = kThreads / 2; half >= width; half /= 2) {
+  for (int half = kItemThreads / 2; half >= width; half /= 2) {
     __syncthreads();
     if (threadIdx.x < half) pairs[threadIdx.x].add(pairs[threadIdx.x + half]);
   }
@@ -66,13 +66,13 @@ __device__ inline Pair add_threads(Pair mine, int width) {
 
 // part(j) is what this thread has of its channel j; thread c of the first `width` gets what the
 // block has of channel c of its column.
-template <bool kLast, class F>
+template <class L, class F>
 __device__ Pair add_block(const BatchNormPlan& plan, F part) {
-  if constexpr (!kLast) {
+  if constexpr (!L::kLast) {
     return add_threads(part(0), 1);
   } else {
     // One row a channel of the threads; the padding spreads rows over the banks.
-    constexpr int kRow = kThreads + kGroup / 2;
+    constexpr int kRow = kItemThreads + kGroup / 2;
     __shared__ Pair parts[kGroup * kRow];
     __syncthreads();  // those of an earlier call have been read
 #pragma unroll
@@ -81,7 +81,8 @@ __device__ Pair add_block(const BatchNormPlan& plan, F part) {
     const int lanes = plan.lanes, width = plan.width(), c = threadIdx.x % width;
     const Pair* const row = parts + c % kGroup * kRow + c / kGroup;
     Pair all{0, 0};
-    for (int member = threadIdx.x / width; member < kThreads / lanes; member += kThreads / width)
+    for (int member = threadIdx.x / width; member < kItemThreads / lanes;
+         member += kItemThreads / width)
       all.add(row[member * lanes]);
     return add_threads(all, width);
   }
@@ -102,7 +103,7 @@ __device__ inline bool arrives_last(Counter* counter, int64_t expected) {
 // The sum of n rows of pairs, [n, width], which other blocks wrote.
 __device__ inline Pair add_rows(const double2* pairs, int64_t n, int width) {
   Pair all{0, 0};
-  for (int64_t i = threadIdx.x; i < n * width; i += kThreads) {
+  for (int64_t i = threadIdx.x; i < n * width; i += kItemThreads) {
     const double2 pair = __ldcg(pairs + i);
     all.add({pair.x, pair.y});
   }

@@ -24,9 +24,9 @@ namespace sightline {
 // A thread takes groups of kGroup elements that lie side by side, which share a byte of a mask: of
 // one channel, or with channels_last of as many channels.
 inline constexpr int kGroup = 8;
-inline constexpr int kPlanThreads = 256;  // of a block
-// Bytes that a thread has on their way at once. 512 threads on a multiprocessor then have what
-// memory needs to be busy: 4.8 TB/s for 0.8 us is 29 KB for each of 132.
+inline constexpr int kItemThreads = 128;  // of a block
+// Bytes that a thread has on their way at once. The 640 threads of a multiprocessor then have what
+// memory needs to be busy, 4.8 TB/s for 0.8 us or 29 KB for each of 132, though some of them wait.
 inline constexpr int kBytesInFlight = 64;
 // Groups of each of so many tensors that a thread loads at once.
 SIGHTLINE_HD constexpr int batch_norm_batch(int bytes, int tensors) {
@@ -34,17 +34,16 @@ SIGHTLINE_HD constexpr int batch_norm_batch(int bytes, int tensors) {
   return groups > 1 ? groups : 1;
 }
 inline constexpr int kCacheLineBytes = 128;
-inline constexpr int kSectorBytes = 32;
 inline constexpr int kMostChannels = kCacheLineBytes / 2;  // of a column
 // A column of so many bytes is visited alone: four rounds of a block.
-inline constexpr int64_t kAloneBytes = int64_t(64) << 10;
+inline constexpr int64_t kAloneBytes = int64_t(32) << 10;
 inline constexpr int64_t kFillingColumns = 96;  // columns that keep most multiprocessors busy
 // What half of the second-level cache of an H200 (50 MB) holds.
 inline constexpr int64_t kCachedBytes = int64_t(26) << 20;
 inline constexpr int64_t kStreamedBytes = int64_t(32) << 20;  // larger outputs: nothing is kept
-inline constexpr int64_t kEnoughItems = 1024;  // a few for every block that can run at once
-inline constexpr int64_t kMostRounds = 8;      // at most 32 positions a thread: summed in float
-inline constexpr int64_t kAhead = 256;         // items that are in work at once, in each pass
+inline constexpr int64_t kEnoughItems = 1280;  // four for every block that can run at once
+inline constexpr int64_t kMostRounds = 16;     // at most 64 positions a thread: summed in float
+inline constexpr int64_t kAhead = 320;         // items that are in work at once, in each pass
 inline constexpr int64_t kChunk = 32;          // slices whose sums one block merges
 
 struct BatchNormPlan {
@@ -111,14 +110,13 @@ inline BatchNormPlan batch_norm_plan(const BatchNormShape& shape, int bytes, int
   const auto column_bytes = [&](int lanes) {
     return plan.count * (plan.last ? lanes * kGroup : 1) * bytes * tensors;
   };
-  const int narrowest = std::min(plan.lanes, std::max(1, kSectorBytes / (kGroup * bytes)));
-  for (int lanes = plan.lanes; lanes >= narrowest && !plan.alone; lanes /= 2) {
-    plan.alone = column_bytes(lanes) <= kAloneBytes &&
-                 (lanes == narrowest || columns(lanes) >= kFillingColumns);
+  for (int lanes = plan.lanes; lanes >= 1 && !plan.alone; lanes /= 2) {
+    plan.alone =
+        column_bytes(lanes) <= kAloneBytes && (lanes == 1 || columns(lanes) >= kFillingColumns);
     if (plan.alone) plan.lanes = lanes;
   }
   plan.columns = columns(plan.lanes);
-  const int64_t round = kPlanThreads / plan.lanes * batch_norm_batch(bytes, tensors);
+  const int64_t round = kItemThreads / plan.lanes * batch_norm_batch(bytes, tensors);
   const int64_t rounds = std::clamp<int64_t>(
       plan.columns * divided(plan.all_units(), round) / kEnoughItems, 1, kMostRounds);
   plan.slices = plan.alone ? 1 : divided(plan.all_units(), round * rounds);

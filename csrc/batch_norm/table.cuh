@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 
 #include "batch_norm/items.cuh"
 #include "batch_norm/recipes.h"
@@ -57,15 +58,15 @@ __device__ void fill(Table<Compute<T>>& table, const Tensors& t, double eps,
 }
 
 // Where the channels of this thread are in the table.
-template <bool kLast>
+template <class L>
 __device__ int first_entry_of_thread(const BatchNormPlan& plan) {
-  return kLast ? threadIdx.x % plan.lanes * kGroup : 0;
+  return L::kLast ? threadIdx.x % plan.lanes * kGroup : 0;
 }
-template <bool kLast, class S>
+template <class L, class S>
 __device__ void load_entries(const BatchNormPlan& plan, const S* table, S* to) {
-  const int first = first_entry_of_thread<kLast>(plan);
+  const int first = first_entry_of_thread<L>(plan);
 #pragma unroll
-  for (int j = 0; j < kChannelsOfThread<kLast>; ++j) to[j] = table[first + j];
+  for (int j = 0; j < L::kChannels; ++j) to[j] = table[first + j];
 }
 
 // Launches kernel(..., plan, passes, board, tickets); the counters start at 0.
@@ -82,9 +83,20 @@ void launch_items(const BatchNormPlan& plan, Passes passes, double* workspace, c
   check_launch(name);
 }
 
-// Registers of a thread: two blocks of a multiprocessor, but of double one.
-template <class T>
-constexpr int kLeastBlocks = sizeof(T) == 8 ? 1 : 2;
+// Calls f(Layout) with that of tensors which begin at `pointers`.
+template <class T, class F>
+void dispatch_layout(const BatchNormPlan& plan, std::initializer_list<const T*> pointers, F f) {
+  bool whole = (plan.last ? plan.channels : plan.length) % kGroup == 0;
+  for (const T* p : pointers) whole = whole && reinterpret_cast<uintptr_t>(p) % sizeof(uint4) == 0;
+  if (plan.last)
+    whole ? f(Layout<true, true>{}) : f(Layout<true, false>{});
+  else
+    whole ? f(Layout<false, true>{}) : f(Layout<false, false>{});
+}
+
+// Blocks that the registers of a multiprocessor must hold: more hide more of what each waits for.
+template <class L, class T>
+constexpr int kLeastBlocks = sizeof(T) == 8 ? 2 : (L::kWhole ? 5 : 4);
 
 }  // namespace
 }  // namespace sightline

@@ -188,7 +188,7 @@ def test_plans_visit_every_item_once_in_each_pass_and_first_passes_first(library
         assert columns == (-(-shape[1] // (8 * lanes)) if last else shape[1]), what
         assert lanes * 8 * element <= 128 or lanes == 1, what
         assert not plan["alone"] or slices == 1, what
-        positions_of_thread = -(-units // (256 // lanes))
+        positions_of_thread = -(-units // (128 // lanes))
         assert not last or positions_of_thread <= 128, what  # as many may be summed in float
         order = np.lexsort((items[:, 2], items[:, 1], items[:, 0]))
         every = np.stack(np.meshgrid(range(2), range(columns), range(slices), indexing="ij"), -1)
@@ -203,7 +203,7 @@ def test_plans_visit_every_item_once_in_each_pass_and_first_passes_first(library
 def test_plans_of_networks(library):
     # Batch, channels, positions of float16, channels-last; forward or backward; what is expected.
     for shape, tensors, alone, backwards, columns in (
-        ((32, 2048, 49), 1, True, False, 128),
+        ((32, 2048, 49), 1, True, False, 256),
         ((32, 1024, 196), 1, False, False, 16),
         ((64, 256, 3136), 1, False, False, 4),  # a column of 26 MB stays in the cache
         ((64, 256, 3136), 2, False, True, 4),
@@ -216,7 +216,7 @@ def test_plans_of_networks(library):
         assert alone or plan["columns"] * plan["slices"] >= 512, f"{shape} {tensors}: {plan}"
     plan, _ = plan_of(library, (32, 256, 3136), False, 2, 1)
     assert not plan["alone"] and not plan["backwards"] and plan["columns"] == 256
-    plan, _ = plan_of(library, (32, 512, 784), False, 2, 1)
+    plan, _ = plan_of(library, (32, 1024, 196), False, 2, 1)
     assert plan["alone"]
 
 
@@ -224,7 +224,9 @@ def test_plans_of_networks(library):
     "shape, last, dtype, alone",
     [
         ((2, 70, 2200), True, torch.float16, False),  # two columns, slices of more than a chunk
+        ((2, 136, 1100), True, torch.bfloat16, False),  # whole vectors
         ((1, 3, 20_000), True, torch.float32, False),
+        ((1, 2, 40_000), False, torch.float32, False),
         ((3, 2, 90_001), False, torch.bfloat16, False),  # vectors that lie at every address
         ((3, 2, 90_002), False, torch.float16, False),
         ((5, 100, 31), True, torch.float64, True),
@@ -267,6 +269,29 @@ def test_one_launch_does_both_passes_and_gives_the_same_bits_in_any_order(
     var, mean = torch.var_mean(wide, (0, 2), correction=0)
     torch.testing.assert_close(results[0][1][0], mean, rtol=1e-7, atol=1e-7, equal_nan=True)
     torch.testing.assert_close(results[0][1][1], var, rtol=1e-6, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("shape, last", [((2, 128, 300), True), ((2, 3, 9000), False)])
+def test_tensors_at_any_address_give_the_same_bits(library, shape, last):
+    x, z, grad, weight, bias = inputs_of(shape, torch.float16, last)
+
+    def moved(t):
+        memory = torch.empty(t.numel() + 1, dtype=t.dtype)[1:]
+        return memory.as_strided(t.shape, t.stride()).copy_(t)
+
+    results = []
+    for where in (torch.clone, moved):
+        start(library, 10)
+        x_, z_, grad_ = where(x), where(z), where(grad)
+        statistics = torch.empty(2, shape[1], dtype=torch.float64)
+        y, grad_x, grad_z = (where(unwritten(x)) for _ in range(3))
+        run(library, 1, x_, [x_, z_, weight, bias, *statistics, y, None], SILU)
+        grads = torch.empty_like(weight), torch.empty_like(bias)
+        run(library, 2, x_, [grad_, x_, None, z_, None, weight, bias, *statistics, None, None,
+                             grad_x, grad_z, *grads], SILU)  # fmt: skip
+        results.append((statistics, y, grad_x, grad_z, *grads))
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
 
 
 def assert_like(found, kernels, fills):
