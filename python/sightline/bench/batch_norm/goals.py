@@ -38,5 +38,5 @@ def _memory(work: Work) -> dict[str, float]:
     if work.activation == "silu" and not work.residual:
         return {KEPT: 2}
     if work.activation == "relu" and work.residual:
-        return {KEPT: round(2 / (1 + 1 / (8 * DTYPES[work.dtype].itemsize)), 2)}
+        return {KEPT: round(2 / (1 + 1 / (8 * DTYPES[work.dtype].itemsize)), 1)}
     return {}
