@@ -37,6 +37,7 @@ CASES = [
 CASES += [((0, 0, 0), "relu", True, (2,), torch.float64)]
 CASES += [((1, 0, 0), "relu", True, (), torch.float64)]  # one value a channel
 STEPS = 2
+DIFFERENTIABLE = [case for case in CASES[:-2] if case[-1] == torch.float64]
 
 
 def module(activation, dtype, momentum=0.1):
@@ -69,6 +70,22 @@ def run(case, part):
         given = [x.grad, *([residual.grad] if has_residual else [])]
         found.append(([y.detach(), *given], [norm.weight.grad, norm.bias.grad]))
     return found, [t.clone() for t in norm.buffers()]
+
+
+def run_orders(case, part):
+    """Derivatives of three orders by the samples `part` of the batch, and by the parameters."""
+    _, activation, has_residual, _, dtype = case
+    norm = module(activation, dtype)
+    x, residual, grad = (t[part].clone().requires_grad_() for t in inputs(case, 0))
+    by_sample = [x, residual] if has_residual else [x]
+    y = norm(*by_sample)
+    found, value = [], (y.pow(3) * grad).sum()
+    for order in range(3):
+        wanted = [*by_sample, norm.weight, norm.bias]
+        grads = torch.autograd.grad(value, wanted, create_graph=order < 2)
+        found.append([g.detach() for g in grads])
+        value = sum(g.square().sum() for g in grads[: len(by_sample)])
+    return found
 
 
 class Net(nn.Module):
@@ -114,9 +131,10 @@ def work(rank, folder):
     wrapped(batch[2 * rank : 2 * rank + 2]).mean().backward()
     # One process alone in evaluation waits for nobody.
     alone = module("relu", torch.float64).eval()(batch) if rank == 0 else None
+    orders = [run_orders(case, part_of(case[0], rank)) for case in DIFFERENTIABLE]
     calls = count_collectives(lambda: run(CASES[0], part_of(CASES[0][0], rank)))
     grads = [p.grad for p in net.parameters()]
-    torch.save((results, grads, alone, calls), f"{folder}/{rank}.pt")
+    torch.save((results, grads, alone, calls, orders), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -166,6 +184,18 @@ def test_processes_are_one_with_the_whole_batch(ranks, k):
             assert torch.equal(a, first)  # the same bits on every rank
 
 
+@pytest.mark.parametrize("k", range(len(DIFFERENTIABLE)))
+def test_derivatives_of_every_order_are_those_of_the_whole_batch(ranks, k):
+    whole_batch = run_orders(DIFFERENTIABLE[k], slice(None))
+    samples = 2 if DIFFERENTIABLE[k][2] else 1
+    for order, expected in enumerate(whole_batch):
+        for i, b in enumerate(expected):
+            parts = [orders[k][order][i] for *_, orders in ranks]
+            a = torch.cat(parts) if i < samples else sum(parts)
+            scale = max(b.abs().max().item(), 1)
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-8 * scale)
+
+
 @pytest.mark.parametrize("k", [-2, -1])
 def test_fewer_than_two_values_leave_the_running_statistics(ranks, k):
     for results, *_ in ranks:
@@ -188,7 +218,7 @@ def test_model_under_ddp_has_the_gradients_of_the_whole_batch(ranks):
 
 
 def test_a_step_takes_one_collective_forward_and_one_backward(ranks):
-    for *_, calls in ranks:
+    for *_, calls, _ in ranks:
         assert calls == ["all_gather_into_tensor", "all_reduce"] * STEPS
 
 

@@ -140,6 +140,19 @@ def test_derivatives_of_higher_order(activation, residual, layout, training):
     torch.testing.assert_close(third, expected, rtol=0, atol=1e-5 * scale)
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("training", [True, False])
+def test_second_gradients_of_an_empty_batch(activation, training):
+    for layout in LAYOUTS:
+        args = arguments((0, 2, 3, 3), layout=layout, residual=True)
+        inputs = [args[k] for k in ("x", "weight", "bias", "residual")]
+        value = call(args, activation=activation, training=training).pow(3).sum()
+        first = torch.autograd.grad(value, inputs, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+        for got, given in zip(second, inputs):
+            assert got.shape == given.shape and got.eq(0).all()
+
+
 def test_forward_mode_and_output_twice_raise():
     args = arguments((3, 2, 4, 4))
     with torch.autograd.forward_ad.dual_level():

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sightline.models.batch_norm import (
@@ -41,8 +40,10 @@ class SyncBatchNormAct(_BatchNormAct):
 
     In evaluation, in a group of one, and where `torch.distributed` is not initialised, it is
     `BatchNormAct`. Gradients of parameters are those of the process, to be added or averaged as
-    `DistributedDataParallel` does. Works with gloo and NCCL, on CPU and CUDA. Second derivatives
-    through several processes raise; `torch.compile` breaks its graph here.
+    `DistributedDataParallel` does. They can be differentiated again, any number of times, at the
+    cost of torch's own operations: as at first, by the sum of what all processes differentiate, and
+    all of them must ask for it. Works with gloo and NCCL, on CPU and CUDA; `torch.compile` breaks
+    its graph here.
     """
 
     def __init__(
@@ -136,11 +137,22 @@ class _Synchronized(torch.autograd.Function):
         return y, statistics, total
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad, *_):
         x, weight, bias, statistics, total, residual, mask = ctx.saved_tensors
         code, slope, eps = ctx.numbers
         needs_x, needs_weight, needs_bias, needs_residual = ctx.needs_input_grad[:4]
+        if torch.is_grad_enabled():  # the gradients are to be differentiated again
+            from sightline.ops._batch_norm_torch import backward_of_moments
+
+            grads = backward_of_moments(
+                grad,
+                (x, weight, bias, residual),
+                needs_residual,
+                mask,
+                lambda wide: _differentiable_moments(wide, statistics[0], total, ctx.group),
+                ctx.numbers,
+            )
+            return *grads, None, None
         given = (grad, x, weight, bias, statistics)
         kept = (residual, mask, code, slope, eps)
         sums = torch.ops.sightline.batch_norm_backward_sums(*given, *kept)
@@ -164,6 +176,34 @@ class _Synchronized(torch.autograd.Function):
             None,
             None,
         )
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, t, group):
+        ctx.group = group
+        total = t.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx, grad):
+        return _SumOverProcesses.apply(grad, ctx.group), None
+
+
+def _differentiable_moments(
+    x: Tensor, mean: Tensor, total: Tensor, group: Any
+) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance [1, C], float64, of x in all processes.
+
+    mean: theirs, as a constant [C]: squares about it do not lose the variance.
+    """
+    centre = mean.to(x.dtype)
+    others = [dim for dim in range(x.dim()) if dim != 1]
+    shifted = x - centre.view(1, -1, *(1,) * (x.dim() - 2))
+    sums = torch.stack([t.sum(others, dtype=torch.float64) for t in (shifted, shifted.square())])
+    offset, square = (_SumOverProcesses.apply(sums, group) / total.clamp(min=1))[:, None]
+    return centre + offset, square - offset.square()
 
 
 def _merged(x: Tensor, group: Any) -> tuple[Tensor, Tensor]:

@@ -138,7 +138,6 @@ def _backward(ctx, grad):
 
 
 def _differentiable_backward(ctx, grad):
-    """The gradients from torch's own operations, where they are to be differentiated again."""
     x, y, weight, bias, statistics, residual, mask = ctx.saved_tensors
     code, slope, training, eps, ghosts, keep = ctx.settings
     needs_residual = ctx.needs[3]
@@ -149,34 +148,60 @@ def _differentiable_backward(ctx, grad):
         )
     if keep in (MASK, SIGN) and code:
         positive = y > 0 if mask is None else unpack_mask(mask, x, ghosts)
-        grad = torch.where(positive, grad, grad * slope if code == _LEAKY_RELU else 0)
-        code = 0
+        grad, code = _before_kink(grad, positive, code, slope), 0
     if x is None:  # and weight is a constant
         invstd = (statistics[1] + eps).rsqrt()
         scale = invstd if weight is None else weight * invstd
         along = (1, -1) + (1,) * (grad.dim() - 2)
         return grad * scale.to(grad.dtype).view(along), None, None, grad if needs_residual else None
+
+    def moments(x):
+        if not training or x.numel() == 0:
+            return statistics.view(2, ghosts, x.shape[1])
+        runs = x.unflatten(0, (ghosts, x.shape[0] // ghosts))
+        others = [dim for dim in range(runs.dim()) if dim not in (0, 2)]
+        return torch.var_mean(runs, others, correction=0)[::-1]
+
     inputs = (x, weight, bias, residual)
+    return _composed_gradients(grad, inputs, needs_residual, moments, code, slope, eps)
+
+
+def backward_of_moments(grad, inputs, needs_residual, mask, moments, settings):
+    """Gradients by x, weight, bias and residual that can be differentiated again.
+
+    inputs: x, weight, bias, and the residual where the activation is SiLU. mask: of the forward
+    pass, or None. moments: from x in computing type, mean and biased variance [1, C].
+    settings: code of the activation, negative_slope, eps.
+    """
+    code, slope, eps = settings
+    if mask is not None:
+        grad, code = _before_kink(grad, unpack_mask(mask, inputs[0], 1), code, slope), 0
+    return _composed_gradients(grad, inputs, needs_residual, moments, code, slope, eps)
+
+
+def _before_kink(grad, positive, code, slope):
+    return torch.where(positive, grad, grad * slope if code == _LEAKY_RELU else 0)
+
+
+def _composed_gradients(grad, inputs, needs_residual, moments, code, slope, eps):
+    """The gradients from torch's own operations, where they are to be differentiated again."""
     # Aliases, so that an input that depends on another one does not count that one's share.
     aliases = [None if t is None else t.view_as(t) for t in inputs]
     wanted = [t for t in aliases if t is not None and t.requires_grad]
-    u = _composed(aliases, statistics, code, slope, training, eps, ghosts)
+    u = _composed(aliases, moments, code, slope, eps)
     found = iter(torch.autograd.grad(u, wanted, grad, create_graph=True) if wanted else ())
     grads = [next(found) if t is not None and t.requires_grad else None for t in aliases]
-    if residual is None and needs_residual:
+    if inputs[3] is None and needs_residual:
         grads[3] = grad
     return tuple(grads)
 
 
-def _composed(inputs, statistics, activation, negative_slope, training, eps, ghosts):
+def _composed(inputs, moments, activation, negative_slope, eps):
     x, weight, bias, residual = inputs
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    mean, var = moments(wide)  # [ghost batches, C]
+    ghosts = mean.shape[0]
     runs = wide.unflatten(0, (ghosts, wide.shape[0] // ghosts))
-    if training:
-        others = [dim for dim in range(runs.dim()) if dim not in (0, 2)]
-        var, mean = torch.var_mean(runs, others, correction=0)
-    else:
-        mean, var = statistics.unbind()
     along = (ghosts, 1, x.shape[1]) + (1,) * (x.dim() - 2)
     invstd = (var + eps).rsqrt()
     scale = (invstd if weight is None else weight * invstd).to(wide.dtype)
@@ -226,7 +251,8 @@ def unpack_mask(mask: Tensor, x: Tensor, ghosts: int) -> Tensor:
     """Bool, as x: where what the activation was applied to is above zero."""
     rows, bits = _mask_rows(x, ghosts)
     places = torch.arange(8, device=mask.device, dtype=torch.uint8)
-    flat = (mask.view(rows, -1, 1) >> places & 1).view(rows, -1)[:, :bits].bool()
+    width = (bits + 7) // 8
+    flat = (mask.view(rows, width, 1) >> places & 1).view(rows, 8 * width)[:, :bits].bool()
     if _is_channels_last(x):
         return flat.reshape(x.movedim(1, -1).shape).movedim(-1, 1)
     return flat.reshape(x.shape)
