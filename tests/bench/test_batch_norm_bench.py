@@ -19,6 +19,7 @@ from sightline.bench.batch_norm.plain_resnet import Bottleneck
 from sightline.bench.batch_norm.program import Program, Tensors, check_same
 from sightline.bench.batch_norm.run import (
     COPY,
+    COPY_ALONE,
     NEAR_COPY,
     NEW_COPY,
     ONE_THREAD,
@@ -248,11 +249,15 @@ def test_a_work_is_timed_with_copies_and_one_thread(no_compile, small_copies, mo
     (outcome,) = run([SMALL], threads=2, seconds=0.01)
     assert torch.get_num_threads() == before
     assert list(outcome.times) == [OURS, EAGER, ONE_THREAD]
-    assert set(outcome.copies) == {COPY, NEAR_COPY, NEW_COPY} and outcome.goals == {THREADS: 1.7}
+    assert set(outcome.copies) == {COPY, COPY_ALONE, NEAR_COPY, NEW_COPY} and outcome.goals == {
+        THREADS: 1.7
+    }
     assert outcome.share(OURS, COPY) == pytest.approx(
         outcome.copies[COPY].median / outcome.times[OURS].median
     )
     assert set(outcome.kept) == set(outcome.peaks) == {OURS, EAGER}
+    gain = outcome.copies[COPY_ALONE].median / outcome.copies[COPY].median
+    assert outcome.copy_gain == gain and f"a streaming copy {gain:.2f}x" in lines.block(outcome)
 
 
 def test_a_peer_that_is_missing_or_fails_is_a_note(small_copies, monkeypatch):

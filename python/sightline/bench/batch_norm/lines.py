@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from ..lines import held_to, size, timed
 from .contenders import OURS
 from .goals import KEPT, LIMIT, THREADS
-from .run import COPY, NEAR_COPY, NEW_COPY, Outcome
+from .run import COPY, NEAR_COPY, NEW_COPY, ONE_THREAD, Outcome
 
 _UNITS = {LIMIT: "of a streaming copy", THREADS: "times one thread", KEPT: "times less kept"}
 
@@ -24,6 +24,8 @@ def block(outcome: Outcome) -> str:
                 parts.append(f"{share:.0%} of {work.results} {NEW_COPY}")
         else:
             parts.append(f"{outcome.ratio(name):.2f}x")
+        if name == ONE_THREAD and outcome.copy_gain:
+            parts.append(f"a {COPY} {outcome.copy_gain:.2f}x")
         if name in outcome.kept:
             parts.append(f"keeps {size(outcome.kept[name])}")
         if name in outcome.peaks:

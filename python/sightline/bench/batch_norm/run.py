@@ -18,6 +18,7 @@ from .work import Work
 
 ONE_THREAD = "one thread"
 COPY, NEAR_COPY, NEW_COPY = "streaming copy", "copy of that footprint", "copies into new memory"
+COPY_ALONE = "streaming copy on one thread"
 _COPIED = {"cpu": 2**27, "cuda": 2**30}  # bytes: several times any cache
 _MAPPED_FROM = 2**25  # bytes: malloc maps anew what is larger, and keeps the rest at hand
 _CLUSTER = 16  # blocks that share their memory, from Hopper on
@@ -51,6 +52,12 @@ class Outcome:
     def share(self, name: str, copy: str) -> float:
         """Of the bandwidth of a copy."""
         return self.copies[copy].median / self.times[name].median
+
+    @property
+    def copy_gain(self) -> float | None:
+        """What the copy past the caches gains from the threads: memory may be one thread's."""
+        alone = self.copies.get(COPY_ALONE)
+        return alone.median / self.copies[COPY].median if alone else None
 
     def reached(self) -> dict[str, tuple[float, float]]:
         """Of each goal that was measured: what was reached, and the goal."""
@@ -111,8 +118,6 @@ def _run_work(
         outcome.peaks[name] = peak_bytes(program, device)
 
     samples: dict[str, Sample] = {n: sampler(program, device) for n, program in programs.items()}
-    if threads > 1:
-        samples[ONE_THREAD] = sampler_on_one_thread(programs[OURS], device)
     half = work.tensors * work.size // 2
     copied: Passes = {
         COPY: (copy, outcome.least_bytes / (2 * _COPIED[device])),
@@ -123,6 +128,10 @@ def _run_work(
     for name, (run_copy, _) in copied.items():
         run_copy()
         samples[name] = sampler(run_copy, device)
+    if threads > 1:
+        samples[ONE_THREAD] = sampler_on_one_thread(programs[OURS], device)
+        samples[COPY_ALONE] = sampler_on_one_thread(copy, device)
+        copied[COPY_ALONE] = copied[COPY]
     times = take_turns(samples, seconds=seconds)
     outcome.copies = {name: times.pop(name).scaled(many) for name, (_, many) in copied.items()}
     outcome.times = times
