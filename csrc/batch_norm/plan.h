@@ -38,13 +38,16 @@ inline constexpr int kMostChannels = kCacheLineBytes / 2;  // of a column
 // A column of so many bytes is visited alone: four rounds of a block.
 inline constexpr int64_t kAloneBytes = int64_t(32) << 10;
 inline constexpr int64_t kFillingColumns = 96;  // columns that keep most multiprocessors busy
-// What half of the second-level cache of an H200 (50 MB) holds.
-inline constexpr int64_t kCachedBytes = int64_t(26) << 20;
+// A column that the second-level cache (50 MB on an H200, in two halves) keeps beside the items in
+// work until it is read again in its order. Of a larger one it keeps the end, which comes first
+// then.
+inline constexpr int64_t kCachedBytes = int64_t(20) << 20;
 inline constexpr int64_t kStreamedBytes = int64_t(32) << 20;  // larger outputs: nothing is kept
-inline constexpr int64_t kEnoughItems = 1280;  // four for every block that can run at once
-inline constexpr int64_t kMostRounds = 16;     // at most 64 positions a thread: summed in float
-inline constexpr int64_t kAhead = 320;         // items that are in work at once, in each pass
-inline constexpr int64_t kChunk = 32;          // slices whose sums one block merges
+inline constexpr int64_t kEnoughItems =
+    2048;                                   // of a pass: three for every block that can run at once
+inline constexpr int64_t kMostRounds = 16;  // at most 64 positions a thread: summed in float
+inline constexpr int64_t kAhead = 320;      // items that are in work at once, in each pass
+inline constexpr int64_t kChunk = 32;       // slices whose sums one block merges
 
 struct BatchNormPlan {
   int64_t batch, channels, length, count;
