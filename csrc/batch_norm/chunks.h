@@ -38,7 +38,8 @@ void split(const Chunk& chunk, int64_t most, F f) {
   }
 }
 
-// What a chunk may hold: halves are widened to a buffer, other types are read where they lie.
+// What a chunk may hold: halves are widened to a buffer, other types are read where they lie,
+// unless their results go through one.
 template <class T>
 inline constexpr int64_t kMostElements =
     kIsHalf<T> ? kBuffered : std::numeric_limits<int64_t>::max();
@@ -68,42 +69,76 @@ Rows<const Compute<T>> load(const T* from, const Chunk& chunk,
   }
 }
 
-// Where a chunk of `to` is computed: in its place, or in buffer until store() narrows it.
-template <class T>
-Rows<Compute<T>> place(T* to, const Chunk& chunk, [[maybe_unused]] ChunkBuffer<T>& buffer) {
-  if (to == nullptr) return {};
-  if constexpr (kIsHalf<T>)
-    return {buffer.data, chunk.width};
-  else
-    return {to + chunk.offset, chunk.stride};
-}
+// Outputs of more bytes are written around the caches: they are past the nearest one by the time
+// that anybody reads them, and what is read twice stays there.
+inline constexpr int64_t kStreamedOutput = int64_t(2) << 20;
 
+// Numbers to memory around the caches, but for those beside the first and the last whole line.
+struct StreamRow {
+  template <Isa level, class S>
+  SIGHTLINE_INLINE static void run_at(const S* from, S* to, int64_t n) {
+    constexpr int64_t kPerLine = kLineBytes / int64_t(sizeof(S));
+    const int64_t head = numbers_to_line(to) < n ? numbers_to_line(to) : n;
+    int64_t j = 0;
+    for (; j < head; ++j) to[j] = from[j];
+    for (; j + kPerLine <= n; j += kPerLine) LineStream<level>::store(to + j, from + j);
+    for (; j < n; ++j) to[j] = from[j];
+  }
+};
+
+// How a chunk of a result reaches memory: computed in its place, by ordinary or by streaming
+// stores, or in a buffer first. Halves are narrowed from there, and rows that do not begin lines
+// are streamed from there together, if they lie side by side.
 template <class T>
-void store([[maybe_unused]] const ChunkBuffer<T>& buffer, [[maybe_unused]] T* to,
-           [[maybe_unused]] const Chunk& chunk) {
-  if constexpr (kIsHalf<T>) {
+class Output {
+ public:
+  using S = Compute<T>;
+
+  // `large`: the whole result is past kStreamedOutput.
+  Output(T* to, const Chunk& chunk, bool large) : to_(to) {
     if (to == nullptr) return;
+    const auto begins = [](const T* p) { return reinterpret_cast<uintptr_t>(p) % kLineBytes == 0; };
+    const T* const first = to + chunk.offset;
+    const bool lines = begins(first) && (chunk.rows == 1 || begins(first + chunk.stride));
+    streams_ = !kIsHalf<T> && large;
+    buffered_ = kIsHalf<T> || (streams_ && !lines && chunk.stride == chunk.width);
+    streams_ = streams_ && (lines || buffered_);
+  }
+  bool is_buffered() const { return buffered_; }
+  bool is_streamed_in_place() const { return streams_ && !buffered_; }
+
+  Rows<S> place(const Chunk& chunk) {
+    if (to_ == nullptr) return {};
+    if (buffered_) return {buffer_, chunk.width};
+    if constexpr (kIsHalf<T>)
+      return {};
+    else
+      return {to_ + chunk.offset, chunk.stride};
+  }
+
+  // After the chunk has been computed in its place.
+  void finish(const Chunk& chunk) const {
+    if (!buffered_) return;
     const bool dense = chunk.stride == chunk.width;
     const int64_t rows = dense ? 1 : chunk.rows, width = chunk.width * chunk.rows / rows;
-    for (int64_t r = 0; r < rows; ++r)
-      run_for_isa<NarrowRow>(static_cast<const float*>(buffer.data + r * width),
-                             to + chunk.offset + r * chunk.stride, width);
+    for (int64_t r = 0; r < rows; ++r) {
+      const S* const from = buffer_ + r * width;
+      if constexpr (kIsHalf<T>)
+        run_for_isa<NarrowRow>(from, to_ + chunk.offset + r * chunk.stride, width);
+      else
+        run_for_isa<StreamRow>(from, to_ + chunk.offset + r * chunk.stride, width);
+    }
   }
-}
+
+ private:
+  T* to_;
+  bool buffered_ = false, streams_ = false;
+  alignas(kLineBytes) S buffer_[kBuffered];
+};
 
 inline BitRows bits_of(const uint8_t* mask, const Chunk& chunk) {
   if (mask == nullptr) return {};
   return {const_cast<uint8_t*>(mask) + chunk.bits, chunk.bits_stride};
-}
-
-// Outputs of more bytes are written around the caches: what is read twice stays in them.
-inline constexpr int64_t kStreamedOutput = int64_t(8) << 20;
-
-// Whether every row of a chunk begins a line, as streaming needs.
-template <class S>
-bool begin_lines(const Rows<S>& rows, const Chunk& chunk) {
-  const auto begins = [](const S* p) { return reinterpret_cast<uintptr_t>(p) % kLineBytes == 0; };
-  return rows.data == nullptr || (begins(rows.data) && (chunk.rows == 1 || begins(rows.row(1))));
 }
 
 }  // namespace sightline

@@ -31,7 +31,7 @@ class Backward {
         count_(shape.count()),
         from_(tensors.y != nullptr ? tensors.y : tensors.x),
         coefficients_(shape.channels, fold, inverts()),
-        to_x_(shape.channels, fold),
+        input_(shape.channels, fold),
         slope_(static_cast<S>(options.negative_slope)),
         large_(count_ * shape.channels * int64_t(sizeof(T)) > kStreamedOutput) {
     for (int64_t c = 0; c < shape.channels; ++c) {
@@ -71,7 +71,7 @@ class Backward {
   void set_input(int64_t c, double sum, double dot) {
     const double invstd = inverse_std(t_.var[c], options_.eps);
     const double low = t_.mean[c] - double(static_cast<S>(t_.mean[c]));
-    to_x_.set(c, value_or(t_.weight, c, 1) * invstd, invstd, low, sum, dot);
+    input_.set(c, value_or(t_.weight, c, 1) * invstd, invstd, low, sum, dot);
   }
   void set_input_from_given(int64_t channels) {
     if (passes_ != BatchNormPasses::kInput || !options_.training) return;
@@ -134,28 +134,26 @@ class Backward {
 
   template <Per per>
   void input_gradient(const Chunk& whole) const {
-    split<per>(whole, kMostElements<T>, [&](const Chunk& chunk) {
+    Output<T> to_x(t_.grad_x, whole, large_), to_residual(t_.grad_residual, whole, large_);
+    const bool buffered = to_x.is_buffered() || to_residual.is_buffered();
+    split<per>(whole, buffered ? kBuffered : kMostElements<T>, [&](const Chunk& chunk) {
       Loaded loaded;
       load_chunk(chunk, loaded);
-      ChunkBuffer<T> x_buffer, residual_buffer;
-      const Rows<S> dx = place(t_.grad_x, chunk, x_buffer);
-      const Rows<S> dz = place(t_.grad_residual, chunk, residual_buffer);
-      const bool streaming =
-          large_ && !kIsHalf<T> && begin_lines(dx, chunk) && begin_lines(dz, chunk);
       dispatch_recipe(t_, options_, [&]<class Recipe>(Recipe) {
-        run_for_isa<InputGradientRows<Recipe, per>>(loaded.rows, coefficients_.at(chunk.first),
-                                                    slope_, input_coefficients(chunk.first), dx, dz,
-                                                    chunk.rows, chunk.width, streaming);
+        run_for_isa<InputGradientRows<Recipe, per>>(
+            loaded.rows, coefficients_.at(chunk.first), slope_, input_coefficients(chunk.first),
+            to_x.place(chunk), to_residual.place(chunk), chunk.rows, chunk.width,
+            to_x.is_streamed_in_place(), to_residual.is_streamed_in_place());
       });
-      store(x_buffer, t_.grad_x, chunk);
-      store(residual_buffer, t_.grad_residual, chunk);
+      to_x.finish(chunk);
+      to_residual.finish(chunk);
     });
   }
 
  private:
   bool inverts() const { return t_.y != nullptr && options_.training; }
   InputGradient<S> input_coefficients(int64_t first) const {
-    return options_.training ? to_x_.at(first) : InputGradient<S>{nullptr, nullptr};
+    return options_.training ? input_.at(first) : InputGradient<S>{nullptr, nullptr};
   }
 
   const BatchNormBackward<T>& t_;
@@ -164,7 +162,7 @@ class Backward {
   int64_t count_;
   const T* from_;
   Coefficients<S> coefficients_;
-  InputCoefficients<S> to_x_;
+  InputCoefficients<S> input_;
   S slope_;
   bool large_;
 };

@@ -97,18 +97,17 @@ class Apply {
 
   template <Per per>
   void run(const Chunk& whole) const {
-    split<per>(whole, kMostElements<T>, [&](const Chunk& chunk) {
-      ChunkBuffer<T> x_buffer, residual_buffer, y_buffer;
+    Output<T> output(t_.y, whole, large_);
+    split<per>(whole, output.is_buffered() ? kBuffered : kMostElements<T>, [&](const Chunk& chunk) {
+      ChunkBuffer<T> x_buffer, residual_buffer;
       const Rows<const S> x = load(t_.x, chunk, x_buffer);
       const Rows<const S> residual = load(t_.residual, chunk, residual_buffer);
-      const Rows<S> y = place(t_.y, chunk, y_buffer);
-      const bool streaming = large_ && !kIsHalf<T> && begin_lines(y, chunk);
       dispatch_activation(options_.activation, [&]<class Act>(Act) {
-        run_for_isa<ApplyRows<Act, per>>(x, residual, coefficients_.at(chunk.first), slope_, y,
-                                         bits_of(t_.mask, chunk), chunk.rows, chunk.width,
-                                         streaming);
+        run_for_isa<ApplyRows<Act, per>>(x, residual, coefficients_.at(chunk.first), slope_,
+                                         output.place(chunk), bits_of(t_.mask, chunk), chunk.rows,
+                                         chunk.width, output.is_streamed_in_place());
       });
-      store(y_buffer, t_.y, chunk);
+      output.finish(chunk);
     });
   }
 

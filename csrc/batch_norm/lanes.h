@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "common/isa.h"
 #include "common/macros.h"
@@ -14,6 +15,36 @@ namespace sightline {
 // Numbers that a pass takes at once: as many as a word has bits. Loops of this fixed length fill
 // the vectors of every instruction set, and their sums stay in registers.
 inline constexpr int64_t kLanes = 32;
+
+// The vectors of a level, which kLanes numbers fill kCount of. Kernels that know their level take
+// them; they never cross a call that is not inlined.
+template <Isa level>
+inline constexpr int64_t kVectorBytes = level == Isa::kAvx512 ? 64
+                                        : level == Isa::kAvx2 ? 32
+                                                              : 16;
+
+template <Isa level, class S>
+struct Vectors {
+  typedef S Type __attribute__((vector_size(kVectorBytes<level>)));
+  static constexpr int64_t kWidth = kVectorBytes<level> / int64_t(sizeof(S));
+  static constexpr int64_t kCount = kLanes / kWidth;
+
+  SIGHTLINE_INLINE static Type load(const S* p) { return *reinterpret_cast<const Anywhere*>(p); }
+  SIGHTLINE_INLINE static void store(const Type& v, S* p) { *reinterpret_cast<Anywhere*>(p) = v; }
+
+  // Those of the k-th vector whose bits are set in a word of kLanes.
+  SIGHTLINE_INLINE static auto chosen(uint32_t word, int64_t k) {
+    Bits bits;
+    for (int64_t j = 0; j < kWidth; ++j) bits[j] = Integer(1) << (j + k * kWidth);
+    return (bits & Integer(word)) != 0;
+  }
+
+ private:
+  typedef S Anywhere
+      __attribute__((vector_size(kVectorBytes<level>), aligned(alignof(S)), may_alias));
+  using Integer = std::conditional_t<sizeof(S) == 4, uint32_t, uint64_t>;
+  typedef Integer Bits __attribute__((vector_size(kVectorBytes<level>)));
+};
 
 // For kernels that know their level, as LineStream. n < kLanes.
 template <Isa level>

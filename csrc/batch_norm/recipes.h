@@ -8,25 +8,28 @@
 
 namespace sightline {
 
-template <class S>
+// Of one channel, or vectors of as many.
+template <class C>
 struct Channel {
-  S mean, scale, shift;
-  S unscale;  // 1 / scale, for FromOutput alone
+  C mean, scale, shift;
+  C unscale;  // 1 / scale, for FromOutput alone
 };
 
-template <class S>
+template <class V>
 struct Gradient {
-  S g, t;
+  V g, t;
 };
+
+// at() takes numbers, or vectors V and a channel C of vectors or numbers; B is a condition.
 
 // From x.
 template <class Act>
 struct FromInput {
   static constexpr bool kResidual = false, kMask = false;
-  template <class S>
-  SIGHTLINE_HD static Gradient<S> at(S grad, S x, S, bool, const Channel<S>& c, S slope) {
-    const S t = x - c.mean;
-    return {Act::gradient(grad, c.scale * t + c.shift, slope), t};
+  template <class V, class B, class C, class S>
+  SIGHTLINE_HD static Gradient<V> at(V grad, V x, V, B, const Channel<C>& c, S slope) {
+    const V t = x - c.mean;
+    return {Act::gradient(grad, V(c.scale * t + c.shift), slope), t};
   }
 };
 
@@ -34,10 +37,10 @@ struct FromInput {
 template <class Act>
 struct FromInputAndResidual {
   static constexpr bool kResidual = true, kMask = false;
-  template <class S>
-  SIGHTLINE_HD static Gradient<S> at(S grad, S x, S residual, bool, const Channel<S>& c, S slope) {
-    const S t = x - c.mean;
-    return {Act::gradient(grad, c.scale * t + c.shift + residual, slope), t};
+  template <class V, class B, class C, class S>
+  SIGHTLINE_HD static Gradient<V> at(V grad, V x, V residual, B, const Channel<C>& c, S slope) {
+    const V t = x - c.mean;
+    return {Act::gradient(grad, V(c.scale * t + c.shift + residual), slope), t};
   }
 };
 
@@ -45,8 +48,8 @@ struct FromInputAndResidual {
 template <class Act>
 struct FromInputAndMask {
   static constexpr bool kResidual = false, kMask = true;
-  template <class S>
-  SIGHTLINE_HD static Gradient<S> at(S grad, S x, S, bool positive, const Channel<S>& c, S slope) {
+  template <class V, class B, class C, class S>
+  SIGHTLINE_HD static Gradient<V> at(V grad, V x, V, B positive, const Channel<C>& c, S slope) {
     return {Act::masked(grad, positive, slope), x - c.mean};
   }
 };
@@ -55,9 +58,9 @@ struct FromInputAndMask {
 template <class Act>
 struct FromOutputSign {
   static constexpr bool kResidual = false, kMask = false;
-  template <class S>
-  SIGHTLINE_HD static Gradient<S> at(S grad, S y, S, bool, const Channel<S>&, S slope) {
-    return {Act::masked(grad, !(y <= S(0)), slope), S(0)};
+  template <class V, class B, class C, class S>
+  SIGHTLINE_HD static Gradient<V> at(V grad, V y, V, B, const Channel<C>&, S slope) {
+    return {Act::masked(grad, !(y <= V{}), slope), V{}};
   }
 };
 
@@ -67,17 +70,17 @@ struct FromOutput;
 template <>
 struct FromOutput<Identity> {
   static constexpr bool kResidual = false, kMask = false;
-  template <class S>
-  SIGHTLINE_HD static Gradient<S> at(S grad, S y, S, bool, const Channel<S>& c, S) {
+  template <class V, class B, class C, class S>
+  SIGHTLINE_HD static Gradient<V> at(V grad, V y, V, B, const Channel<C>& c, S) {
     return {grad, (y - c.shift) * c.unscale};
   }
 };
 template <>
 struct FromOutput<LeakyRelu> {
   static constexpr bool kResidual = false, kMask = false;
-  template <class S>
-  SIGHTLINE_HD static Gradient<S> at(S grad, S y, S, bool, const Channel<S>& c, S slope) {
-    const S u = y > S(0) ? y : y / slope;
+  template <class V, class B, class C, class S>
+  SIGHTLINE_HD static Gradient<V> at(V grad, V y, V, B, const Channel<C>& c, S slope) {
+    const V u = y > V{} ? y : y / slope;
     return {LeakyRelu::gradient(grad, y, slope), (u - c.shift) * c.unscale};
   }
 };

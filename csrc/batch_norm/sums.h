@@ -72,38 +72,37 @@ struct Origin {
   }
 };
 
-// Adds to each row's lanes those of x - origin and of its square.
+// Adds to the lanes of sums and squares those of x - origin and of its square.
 template <Isa level, class S>
 SIGHTLINE_INLINE void add_moments(const S* x, int64_t n, Origin<S> origin, S* sums, S* squares) {
-  const S high = origin.high, low = origin.low;
-  S sum[kLanes], square[kLanes];
-  for (int64_t j = 0; j < kLanes; ++j) {
-    sum[j] = sums[j];
-    square[j] = squares[j];
+  using V = Vectors<level, S>;
+  typename V::Type sum[V::kCount], square[V::kCount];
+  for (int64_t k = 0; k < V::kCount; ++k) {
+    sum[k] = V::load(sums + k * V::kWidth);
+    square[k] = V::load(squares + k * V::kWidth);
   }
-  const auto add = [&](const S* p) SIGHTLINE_LAMBDA {
-    SIGHTLINE_INDEPENDENT
-    for (int64_t j = 0; j < kLanes; ++j) {
-      const S d = (p[j] - high) - low;
-      sum[j] += d;
-      square[j] += d * d;
-    }
-  };
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) add(x + i);
-  if (i < n) {
-    S end[kLanes];
-    Lanes<level>::load(x + i, n - i, end);
-    SIGHTLINE_INDEPENDENT
-    for (int64_t j = 0; j < kLanes; ++j) {
-      const S d = j < n - i ? (end[j] - high) - low : S(0);
-      sum[j] += d;
-      square[j] += d * d;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t k = 0; k < V::kCount; ++k) {
+      const auto d = (V::load(x + i + k * V::kWidth) - origin.high) - origin.low;
+      sum[k] += d;
+      square[k] += d * d;
     }
   }
-  for (int64_t j = 0; j < kLanes; ++j) {
-    sums[j] = sum[j];
-    squares[j] = square[j];
+  if (i < n) {
+    alignas(kLineBytes) S end[kLanes];
+    Lanes<level>::load(x + i, n - i, end);
+    const uint32_t word = (uint32_t(1) << (n - i)) - 1;
+    for (int64_t k = 0; k < V::kCount; ++k) {
+      const auto all = (V::load(end + k * V::kWidth) - origin.high) - origin.low;
+      const auto d = V::chosen(word, k) ? all : typename V::Type{};
+      sum[k] += d;
+      square[k] += d * d;
+    }
+  }
+  for (int64_t k = 0; k < V::kCount; ++k) {
+    V::store(sum[k], sums + k * V::kWidth);
+    V::store(square[k], squares + k * V::kWidth);
   }
 }
 
@@ -149,21 +148,22 @@ struct MergeLongRow {
 // Adds to a row's lanes those of g and of g * t.
 template <Isa level, class Row, class S>
 SIGHTLINE_INLINE void add_gradients(const Row& row, int64_t begin, int64_t end, S* sums, S* dots) {
-  S sum[kLanes], dot[kLanes];
-  for (int64_t j = 0; j < kLanes; ++j) {
-    sum[j] = sums[j];
-    dot[j] = dots[j];
+  using V = Vectors<level, S>;
+  typename V::Type sum[V::kCount], dot[V::kCount];
+  for (int64_t k = 0; k < V::kCount; ++k) {
+    sum[k] = V::load(sums + k * V::kWidth);
+    dot[k] = V::load(dots + k * V::kWidth);
   }
-  const auto add = [&](int64_t j, const Gradient<S>& e) SIGHTLINE_LAMBDA {
-    sum[j] += e.g;
-    dot[j] += e.g * e.t;
+  const auto add = [&](int64_t k, const Gradient<typename V::Type>& e) SIGHTLINE_LAMBDA {
+    sum[k] += e.g;
+    dot[k] += e.g * e.t;
   };
   int64_t i = begin;
-  for (; i + kLanes <= end; i += kLanes) row.template for_each_lane<level>(i, kLanes, add);
-  if (i < end) row.template for_each_lane<level>(i, end - i, add);
-  for (int64_t j = 0; j < kLanes; ++j) {
-    sums[j] = sum[j];
-    dots[j] = dot[j];
+  for (; i + kLanes <= end; i += kLanes) row.template for_each_vector<level>(i, kLanes, add);
+  if (i < end) row.template for_each_vector<level>(i, end - i, add);
+  for (int64_t k = 0; k < V::kCount; ++k) {
+    V::store(sum[k], sums + k * V::kWidth);
+    V::store(dot[k], dots + k * V::kWidth);
   }
 }
 
@@ -253,15 +253,17 @@ struct AddColumns {
   template <Isa level, class S>
   SIGHTLINE_INLINE static void run_at(GradientRows<S> from, Affine<S> affine, S slope, S* sums,
                                       S* dots, int64_t rows, int64_t width) {
+    using V = Vectors<level, S>;
     for (int64_t r = 0; r < rows; ++r) {
       const GradientRow<Recipe, Per::kColumn, S> row(from, r, affine, slope);
       for (int64_t i = 0; i < width; i += kLanes) {
-        S *const sum = sums + i, *const dot = dots + i;
-        row.template for_each_lane<level>(i, width - i < kLanes ? width - i : kLanes,
-                                          [&](int64_t j, const Gradient<S>& e) SIGHTLINE_LAMBDA {
-                                            sum[j] += e.g;
-                                            dot[j] += e.g * e.t;
-                                          });
+        row.template for_each_vector<level>(
+            i, width - i < kLanes ? width - i : kLanes,
+            [&](int64_t k, const Gradient<typename V::Type>& e) SIGHTLINE_LAMBDA {
+              S *const sum = sums + i + k * V::kWidth, *const dot = dots + i + k * V::kWidth;
+              V::store(V::load(sum) + e.g, sum);
+              V::store(V::load(dot) + e.g * e.t, dot);
+            });
       }
     }
   }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "common/macros.h"
 
@@ -17,6 +18,19 @@ template <class T>
 SIGHTLINE_HD T smaller(T a, T b) {
   return a < b ? a : b;  // b where a is NaN
 }
+
+// Of a vector (a GNU extension) what it holds, of a number itself.
+template <class V>
+struct ElementOf {
+  using Type = V;
+};
+template <class V>
+  requires requires(V v) { v[0]; }
+struct ElementOf<V> {
+  using Type = std::remove_cvref_t<decltype(V{}[0])>;
+};
+template <class V>
+using Element = typename ElementOf<V>::Type;
 
 namespace math {
 
@@ -63,26 +77,26 @@ SIGHTLINE_HD T arctangent(T x) {
   return base + (reduced + (arctangent_tail(reduced) + low));
 }
 
-// exponential(r) for |r| <= log(2) / 2; coefficients of S. Moshier's Cephes library.
-SIGHTLINE_HD float exponential_near_0(float r) {
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  return p * (r * r) + r + 1.0f;
-}
-SIGHTLINE_HD double exponential_near_0(double r) {
-  const double z = r * r;
-  double p = 1.26177193074810590878e-4;
-  p = p * z + 3.02994407707441961300e-2;
-  p = (p * z + 9.99999999999999999910e-1) * r;
-  double q = 3.00198505138664455042e-6;
-  q = q * z + 2.52448340349684104192e-3;
-  q = q * z + 2.27265548208155028766e-1;
-  q = q * z + 2.00000000000000000009e0;
-  return 1.0 + 2.0 * (p / (q - p));
+// exponential(r) for |r| <= log(2) / 2, a number or a vector; coefficients of S. Moshier's Cephes
+// library.
+template <class V>
+SIGHTLINE_HD V exponential_near_0(V r) {
+  if constexpr (std::is_same_v<Element<V>, float>) {
+    V p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    return p * (r * r) + r + 1.0f;
+  } else {
+    const V z = r * r;
+    V p = z * 1.26177193074810590878e-4 + 3.02994407707441961300e-2;
+    p = (p * z + 9.99999999999999999910e-1) * r;
+    V q = z * 3.00198505138664455042e-6 + 2.52448340349684104192e-3;
+    q = q * z + 2.27265548208155028766e-1;
+    q = q * z + 2.00000000000000000009e0;
+    return 1.0 + 2.0 * (p / (q - p));
+  }
 }
 
 // What a binary format is to exponential(): log2_high has few enough bits that its products with
