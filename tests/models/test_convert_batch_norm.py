@@ -211,6 +211,83 @@ class Helper(Block):
         return self.relu(self.conv(x))
 
 
+class Reader(Block):
+    """Its other methods read the norm and call what is fused, as timm's do."""
+
+    def __init__(self):
+        super().__init__(None)
+        self.bn2 = nn.BatchNorm2d(C)
+
+    def forward(self, x):
+        y = self.bn(self.conv(x))
+        y = self.relu(y)
+        return F.silu(self.bn2(y) + x)
+
+    def zero_init_last(self):
+        if getattr(self.bn2, "weight", None) is not None:
+            nn.init.zeros_(self.bn2.weight)
+
+    def intermediates(self, x):
+        x = self.conv(x)
+        x = self.bn(x)
+        x = self.relu(x)
+        return x, self.relu(self.bn(self.conv(x)))
+
+
+def test_methods_that_read_a_norm_or_call_it_alike_do_not_keep_it_from_being_fused():
+    theirs = redraw(Reader()).eval()
+    ours, report = convert_batch_norm(copy.deepcopy(theirs))
+    assert {f.name: f.pattern for f in report.fused} == {
+        "bn": "batch norm + relu",
+        "bn2": "batch norm + add + silu",
+    }
+    x = torch.randn(2, C, 5, 5)
+    for a, b in zip(ours.intermediates(x), theirs.intermediates(x)):
+        torch.testing.assert_close(a, b)
+    ours.zero_init_last(), theirs.zero_init_last()
+    assert_same_training(theirs, ours)
+
+
+class Other(Block):
+    def forward(self, x):
+        return self.relu(self.bn(self.conv(x)))
+
+
+class Alone(Other):
+    def other(self, x):
+        return self.bn(x)
+
+
+class Twice(Other):
+    def other(self, x):
+        return self.relu(self.bn(x)) + self.bn(x)
+
+
+class ByName(Other):
+    def other(self, x):
+        return getattr(self, "bn")(x)  # noqa: B009
+
+
+class Listed(Other):
+    def other(self, x):
+        return [self.bn, self.conv][0](x)
+
+
+class Between(Other):
+    @property
+    def other(self):
+        y = self.bn(self.conv.weight)
+        z = self.relu(y)
+        return y, z
+
+
+@pytest.mark.parametrize("kind", [Alone, Twice, ByName, Listed, Between])
+def test_method_that_calls_a_norm_otherwise_keeps_it(kind):
+    model, report = convert_batch_norm(kind(None))
+    assert "its method `other` uses it too" in report.alone[0].reason and not report.fused
+    assert type(model.relu) is nn.ReLU and model.bn.activation is None
+
+
 class Flag(Block):
     flag = True
 
@@ -477,7 +554,10 @@ def test_norm_with_its_own_activation_is_fused_where_it_computes_that():
     )
     ours, report = convert_batch_norm(copy.deepcopy(theirs))
     assert [ours[i].activation for i in (1, 2)] == ["silu", "relu"]
-    assert [entry.name for entry in report.left] == ["4", "5"]
+    assert {entry.name: entry.reason for entry in report.left} == {
+        "4": "it is a subclass, BatchNormAct2d with ReLU",
+        "5": "it is a subclass, BatchNormAct2d with GELU",
+    }
     assert_same_training(theirs, ours)
 
 

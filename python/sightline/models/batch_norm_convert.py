@@ -23,10 +23,10 @@ from sightline.models.batch_norm_graph import (
     count_names,
     has_hooks,
     loads,
-    named_elsewhere,
     trace_all,
 )
 from sightline.models.batch_norm_match import Match, Settings, activation_of, find_matches
+from sightline.models.batch_norm_methods import method_in_conflict
 from sightline.models.batch_norm_report import ConversionReport, Fusion, Unfused
 from sightline.models.sync_batch_norm import SyncBatchNormAct
 
@@ -171,11 +171,14 @@ class _Conversion:
         if "." in target:
             return self.uses[traced.target(node)] == self.calls[traced.target(node)] == 1
         # A branch that was not taken, or another method, may still want it.
-        return loads(traced.codes, target) <= len(sites) and not named_elsewhere(traced, target)
+        norms = {_attribute(m.node) for m in matches if m.activation in sites}
+        return loads(traced.codes, target) <= len(sites) and not method_in_conflict(
+            traced, norms, target
+        )
 
     def _may_rewrite(self, match: Match) -> bool:
         traced = match.traced
-        method = named_elsewhere(traced, str(match.node.target).split(".")[0])
+        method = method_in_conflict(traced, {_attribute(match.node)})
         reason = traced.rewritable or (f"its method `{method}` uses it too" if method else "")
         if reason:
             owner = traced.name or "the model"
@@ -226,6 +229,11 @@ class _Conversion:
         self.report.fused.append(Fusion(self.names[match.norm], match.pattern, rewritten))
 
 
+def _attribute(node: Any) -> str:
+    """Under which name the owner of a called module holds it, or the container it is in."""
+    return str(node.target).split(".")[0]
+
+
 def _candidates(model: nn.Module, report: ConversionReport) -> Any:
     """The batch norms that can be converted, with their names; the others go to the report."""
     for name, module in model.named_modules():
@@ -248,6 +256,8 @@ def _candidates(model: nn.Module, report: ConversionReport) -> Any:
 
 def _why_left(module: nn.Module) -> str:
     kind = type(module)
+    parts = [type(m).__name__ for m in module.children() if type(m) is not nn.Identity]
+    within = f" with {' and '.join(parts)}" if parts else ""
     reasons = {
         "it is lazy: call the model once before": isinstance(
             module, nn.modules.lazy.LazyModuleMixin
@@ -257,7 +267,7 @@ def _why_left(module: nn.Module) -> str:
         "it is quantised": kind.__module__.startswith("torch.ao")
         or getattr(module, "qconfig", None) is not None,
         "it is parametrised": nn.utils.parametrize.is_parametrized(module),
-        f"it is a subclass, {kind.__name__}": kind not in FUSED_CLASSES,
+        f"it is a subclass, {kind.__name__}{within}": kind not in FUSED_CLASSES,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
 

@@ -296,17 +296,3 @@ def loads(codes: set[CodeType], name: str) -> int:
         for code in codes
         for i in dis.get_instructions(code)
     )
-
-
-def named_elsewhere(traced: Traced, name: str) -> str | None:
-    """A method of the module's class that names `name` and is no part of its forward."""
-    for kind in type(traced.module).__mro__:
-        if kind.__module__.startswith("torch.nn.modules") or kind is object:
-            continue
-        for method, function in vars(kind).items():
-            code = getattr(function, "__code__", None)
-            if method == "__init__" or code is None or code in traced.codes:
-                continue
-            if getattr(type(traced.module), method) is function and loads({code}, name):
-                return method
-    return None
