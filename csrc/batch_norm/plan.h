@@ -43,9 +43,11 @@ inline constexpr int64_t kFillingColumns = 96;  // columns that keep most multip
 // then.
 inline constexpr int64_t kCachedBytes = int64_t(20) << 20;
 inline constexpr int64_t kStreamedBytes = int64_t(32) << 20;  // larger outputs: nothing is kept
-inline constexpr int64_t kEnoughItems =
-    2048;                                   // of a pass: three for every block that can run at once
-inline constexpr int64_t kMostRounds = 16;  // at most 64 positions a thread: summed in float
+// Of a pass: a little more than the blocks that run at once on an H200, 5 on each of 132. An item
+// waits about 3 us for its ticket and its sums, a round of loads takes 1: small tensors want all
+// blocks busy, large ones many rounds.
+inline constexpr int64_t kEnoughItems = 768;
+inline constexpr int64_t kMostRounds = 12;  // at most 48 positions a thread: summed in float
 inline constexpr int64_t kAhead = 320;      // items that are in work at once, in each pass
 inline constexpr int64_t kChunk = 32;       // slices whose sums one block merges
 
