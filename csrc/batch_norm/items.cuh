@@ -158,14 +158,19 @@ __device__ void for_each_item(const BatchNormPlan& plan, Passes passes, const Bo
                               int64_t tickets, First first, Finish finish, Second second) {
   __shared__ Counter drawn;
   const bool draws = passes == Passes::kBoth && !plan.alone;
+  Counter next = draws && threadIdx.x == 0 ? atomicAdd(board.drawn, 1ull) : 0;
   for (int64_t ticket = blockIdx.x;; ticket += gridDim.x) {
     if (draws) {
       __syncthreads();  // the last ticket has been read
-      if (threadIdx.x == 0) drawn = atomicAdd(board.drawn, 1ull);
+      if (threadIdx.x == 0) drawn = next;
       __syncthreads();
       ticket = static_cast<int64_t>(drawn);
     }
     if (ticket >= tickets) return;
+    // The next ticket arrives while this item is visited. A block visits its items in their order,
+    // so that the lowest one that is not done is in work, and waits for none.
+    const bool has_more = tickets > gridDim.x;  // otherwise there is one for each block
+    if (draws && has_more && threadIdx.x == 0) next = atomicAdd(board.drawn, 1ull);
     BatchNormItem item = batch_norm_item(plan, ticket);
     if (!draws) {
       const int64_t column = ticket / plan.slices;
@@ -184,7 +189,7 @@ __device__ void for_each_item(const BatchNormPlan& plan, Passes passes, const Bo
       __syncthreads();  // finish() of this block
       second(item.column, item.slice);
     }
-    if (tickets <= gridDim.x) return;  // one for each block
+    if (!has_more) return;
   }
 }
 

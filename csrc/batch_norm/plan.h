@@ -47,9 +47,10 @@ inline constexpr int64_t kStreamedBytes = int64_t(32) << 20;  // larger outputs:
 // waits about 3 us for its ticket and its sums, a round of loads takes 1: small tensors want all
 // blocks busy, large ones many rounds.
 inline constexpr int64_t kEnoughItems = 768;
-inline constexpr int64_t kMostRounds = 12;  // at most 48 positions a thread: summed in float
-inline constexpr int64_t kAhead = 320;      // items that are in work at once, in each pass
-inline constexpr int64_t kChunk = 32;       // slices whose sums one block merges
+inline constexpr int64_t kMostRounds = 12;    // at most 48 positions a thread: summed in float
+inline constexpr int64_t kAhead = 320;        // items that are in work at once, in each pass
+inline constexpr int64_t kMostBlocks = 1024;  // more than run at once: they draw items on and on
+inline constexpr int64_t kChunk = 32;         // slices whose sums one block merges
 
 struct BatchNormPlan {
   int64_t batch, channels, length, count;

@@ -79,7 +79,8 @@ void launch_items(const BatchNormPlan& plan, Passes passes, double* workspace, c
     cuda_check(cudaMemsetAsync(board.drawn, 0, Board::counters(plan) * sizeof(Counter), stream),
                name);
   const int64_t tickets = tickets_of(plan, passes);
-  launch(board, tickets, static_cast<unsigned>(std::min(tickets, kMaxBlocks)));
+  launch(board, tickets,
+         static_cast<unsigned>(std::min(tickets, waits ? kMostBlocks : kMaxBlocks)));
   check_launch(name);
 }
 
