@@ -12,7 +12,14 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from sightline.models import BatchNormAct2d, ConversionReport, convert_batch_norm, create_model
+from sightline.models import (
+    BatchNormAct2d,
+    ConversionReport,
+    FrozenBatchNormAct2d,
+    convert_batch_norm,
+    create_model,
+    fold_batch_norm,
+)
 from sightline.models.resnet import resnet20
 
 C = 4
@@ -630,6 +637,22 @@ def test_converted_model_compiles_into_one_graph():
     a.sum().backward(), b.sum().backward()
     for p, q in zip(model.parameters(), twin.parameters(), strict=True):
         assert torch.equal(p.grad, q.grad)
+
+
+def test_converted_and_folded_models_are_traced_by_torch_fx():
+    """Each batch norm as one step, which goes on following the mode of its module."""
+    model = convert_batch_norm(redraw(Net()))[0]
+    traced = torch.fx.symbolic_trace(model)
+    steps = [node.target for node in traced.graph.nodes if node.op == "call_module"]
+    assert {"bn1", "layer1.0.bn3", "layer1.0.downsample.1"} <= set(steps)
+    x = torch.randn(2, C, 8, 8)
+    for training in (True, False):
+        traced.train(training), model.train(training)
+        assert torch.equal(traced(x), model(x))
+    folded = fold_batch_norm(model)[0]
+    assert torch.equal(torch.fx.symbolic_trace(folded)(x), folded(x))
+    frozen = nn.Sequential(FrozenBatchNormAct2d(C))
+    assert torch.equal(torch.fx.symbolic_trace(frozen)(x), frozen(x))
 
 
 def test_own_models_are_fused_already():

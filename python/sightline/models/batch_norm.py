@@ -3,8 +3,9 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
+from sightline.models.batch_norm_forward import as_one_step
 from sightline.ops import batch_norm_act
 
 
@@ -36,6 +37,8 @@ class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """x of shape [B, C, ...] and a residual of that shape, or None -> shape of x."""
+        if isinstance(x, fx.Proxy):
+            return as_one_step(self, x, residual)
         self._check_input_dim(x)
         tracking = self.training and self.track_running_stats
         known = self.running_mean is not None and (tracking or not self.training)
@@ -142,6 +145,8 @@ class FrozenBatchNormAct2d(nn.Module):
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """`[B, C, H, W]` and a residual of that shape, or None -> `[B, C, H, W]`."""
+        if isinstance(x, fx.Proxy):
+            return as_one_step(self, x, residual)
         return batch_norm_act(
             x,
             self.weight,

@@ -15,7 +15,7 @@ from sightline.models.batch_norm import (
     BatchNormAct3d,
     FrozenBatchNormAct2d,
 )
-from sightline.models.batch_norm_forward import activate
+from sightline.models.batch_norm_forward import activate, as_one_step
 from sightline.models.batch_norm_graph import Traced, calls_of, count_names, is_plain, trace_all
 from sightline.models.batch_norm_match import describe, only_user
 from sightline.models.batch_norm_report import ConversionReport, Fusion, Unfused
@@ -54,6 +54,8 @@ class AddAct(nn.Module):
         self.activation, self.negative_slope, self.rank = activation, negative_slope, rank
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        if isinstance(x, fx.Proxy):
+            return as_one_step(self, x, residual)
         if self.rank is not None and x.dim() != self.rank:
             raise ValueError(
                 f"a batch norm was folded into the layer before for inputs of {self.rank} "

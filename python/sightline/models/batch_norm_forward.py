@@ -37,6 +37,13 @@ def _add_after(norm: Any, x: Tensor, residual: Tensor) -> Tensor:
     return activate(y + residual, activation, norm.negative_slope)
 
 
+def as_one_step(module: nn.Module, x: fx.Proxy, residual: Any) -> fx.Proxy:
+    """The call of `module` in a graph that torch.fx traces, as that of a batch norm of torch is."""
+    tracer: Any = x.tracer
+    arguments = (x,) if residual is None else (x, residual)
+    return tracer.create_proxy("call_module", tracer.path_of_module(module), arguments, {})
+
+
 def activate(x: Tensor, activation: str | None, negative_slope: float) -> Tensor:
     if activation == "leaky_relu":
         return F.leaky_relu(x, negative_slope)

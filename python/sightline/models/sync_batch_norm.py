@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch import distributed as dist
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -73,7 +73,8 @@ class SyncBatchNormAct(_BatchNormAct):
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """x of shape [B, C, ...] and a residual of that shape, or None -> shape of x."""
         training = self.training or self.running_mean is None
-        if training and dist.is_available() and dist.is_initialized():
+        traced = isinstance(x, fx.Proxy)
+        if training and not traced and dist.is_available() and dist.is_initialized():
             group = self.process_group or dist.group.WORLD
             if dist.get_world_size(group) > 1:
                 self._check_input_dim(x)
