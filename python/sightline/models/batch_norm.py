@@ -40,15 +40,17 @@ class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
         if isinstance(x, fx.Proxy):
             return as_one_step(self, x, residual)
         self._check_input_dim(x)
+        mean, var = self.running_mean, self.running_var
         tracking = self.training and self.track_running_stats
-        known = self.running_mean is not None and (tracking or not self.training)
-        training = self.training or self.running_mean is None
+        training = self.training or mean is None
+        if self.training and not tracking:
+            mean = var = None
         return batch_norm_act(
             x,
             self.weight,
             self.bias,
-            self.running_mean if known else None,
-            self.running_var if known else None,
+            mean,
+            var,
             residual=residual,
             activation=self.activation,
             negative_slope=self.negative_slope,

@@ -31,7 +31,7 @@ class _BatchNormAct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        return *_backward(ctx, grad), None, None
+        return *_backward(ctx, grad, *ctx.needs_input_grad[1:4]), None, None
 
 
 def call(x, weight, bias, residual, running, settings):
@@ -102,7 +102,6 @@ def _save(ctx: Any, inputs: Any, y: Any, statistics: Any, mask: Any, settings: A
     x, weight, bias, residual = inputs
     code, *_, keep = settings
     ctx.settings = settings
-    ctx.needs = [t is not None and t.requires_grad for t in inputs]
     ctx.save_for_backward(
         x if keep in (INPUT, MASK) else None,
         y if keep == OUTPUT or (keep == SIGN and code) else None,
@@ -114,15 +113,14 @@ def _save(ctx: Any, inputs: Any, y: Any, statistics: Any, mask: Any, settings: A
     )
 
 
-def _backward(ctx, grad):
+def _backward(ctx, grad, needs_weight, needs_bias, needs_residual):
     """Gradients by x, weight, bias and residual."""
     x, y, weight, bias, statistics, residual, mask = ctx.saved_tensors
     code, slope, training, eps, ghosts, _ = ctx.settings
-    _, needs_weight, needs_bias, needs_residual = ctx.needs
     if torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (grad, x, y, weight, bias, residual)
     ):
-        return _differentiable_backward(ctx, grad)
+        return _differentiable_backward(ctx, grad, needs_residual)
     if x is None and y is None:
         x = grad  # the gradient of an affine map does not ask where
     grad_x, grad_weight, grad_bias, grad_residual = _gradients(
@@ -137,10 +135,9 @@ def _backward(ctx, grad):
     )
 
 
-def _differentiable_backward(ctx, grad):
+def _differentiable_backward(ctx, grad, needs_residual):
     x, y, weight, bias, statistics, residual, mask = ctx.saved_tensors
     code, slope, training, eps, ghosts, keep = ctx.settings
-    needs_residual = ctx.needs[3]
     if keep == OUTPUT:
         raise RuntimeError(
             'save="output" keeps no input, which gradients of gradients start from: '
@@ -325,11 +322,14 @@ def _setup_apply(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _backward_train(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
-    return *_backward(ctx, grad), None, None, None, None, None
+    return *_backward(ctx, grad, *ctx.needs_input_grad[1:4]), None, None, None, None, None
 
 
 def _backward_apply(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
-    grad_x, grad_weight, grad_bias, grad_residual = _backward(ctx, grad)
+    _, needs_weight, needs_bias, _, _, needs_residual, *_ = ctx.needs_input_grad
+    grad_x, grad_weight, grad_bias, grad_residual = _backward(
+        ctx, grad, needs_weight, needs_bias, needs_residual
+    )
     return grad_x, grad_weight, grad_bias, None, None, grad_residual, None, None, None, None
 
 
