@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from ._rules_torch import register_fake
@@ -69,6 +70,8 @@ def run(x, weight, bias, residual, running, numbers, save):
     settings = (*numbers, keep)
     if torch.compiler.is_compiling():
         return _functional(*inputs, running, settings)
+    if forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
+        return _transformed(inputs, running, numbers)
     if wanted:
         return _BatchNormAct.apply(*inputs, running, settings)
     return call(*inputs, running, settings)[0]
@@ -96,6 +99,21 @@ def _functional(x, weight, bias, residual, running, settings):
             count = x.numel() // x.shape[1] // ghosts
             _ops.batch_norm_track(statistics, count, momentum, mean, var, tracked)
     return y
+
+
+def _transformed(inputs, running, numbers):
+    """The op from torch's own operations, which have forward-mode derivatives and `torch.func`."""
+    code, slope, training, eps, ghosts = numbers
+    x = inputs[0]
+    mean, var, tracked, momentum = running
+    if not training:
+        return _composed(inputs, mean.detach()[None], var.detach()[None], code, slope, eps)
+    batch_mean, batch_var = _batch_moments(_widened(x), ghosts)
+    if mean is not None and x.numel() != 0:
+        statistics = torch.stack([batch_mean, batch_var]).detach().double().flatten(1)
+        count = x.numel() // x.shape[1] // ghosts
+        _ops.batch_norm_track(statistics, count, momentum, mean, var, tracked)
+    return _composed(inputs, batch_mean, batch_var, code, slope, eps)
 
 
 def _save(ctx: Any, inputs: Any, y: Any, statistics: Any, mask: Any, settings: Any) -> None:
@@ -153,11 +171,7 @@ def _differentiable_backward(ctx, grad, needs_residual):
         return grad * scale.to(grad.dtype).view(along), None, None, grad if needs_residual else None
 
     def moments(x):
-        if not training or x.numel() == 0:
-            return statistics.view(2, ghosts, x.shape[1])
-        runs = x.unflatten(0, (ghosts, x.shape[0] // ghosts))
-        others = [dim for dim in range(runs.dim()) if dim not in (0, 2)]
-        return torch.var_mean(runs, others, correction=0)[::-1]
+        return _batch_moments(x, ghosts) if training else statistics[:, None]
 
     inputs = (x, weight, bias, residual)
     return _composed_gradients(grad, inputs, needs_residual, moments, code, slope, eps)
@@ -185,7 +199,8 @@ def _composed_gradients(grad, inputs, needs_residual, moments, code, slope, eps)
     # Aliases, so that an input that depends on another one does not count that one's share.
     aliases = [None if t is None else t.view_as(t) for t in inputs]
     wanted = [t for t in aliases if t is not None and t.requires_grad]
-    u = _composed(aliases, moments, code, slope, eps)
+    mean, var = moments(_widened(aliases[0]))
+    u = _composed(aliases, mean, var, code, slope, eps)
     found = iter(torch.autograd.grad(u, wanted, grad, create_graph=True) if wanted else ())
     grads = [next(found) if t is not None and t.requires_grad else None for t in aliases]
     if inputs[3] is None and needs_residual:
@@ -193,11 +208,23 @@ def _composed_gradients(grad, inputs, needs_residual, moments, code, slope, eps)
     return tuple(grads)
 
 
-def _composed(inputs, moments, activation, negative_slope, eps):
+def _widened(x):
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _batch_moments(x, ghosts):
+    """Mean and biased variance [ghosts, C]."""
+    if x.numel() == 0:
+        return x.new_zeros(2, ghosts, x.shape[1])
+    runs = x.unflatten(0, (ghosts, x.shape[0] // ghosts))
+    others = [dim for dim in range(runs.dim()) if dim not in (0, 2)]
+    return torch.var_mean(runs, others, correction=0)[::-1]
+
+
+def _composed(inputs, mean, var, activation, negative_slope, eps):
+    """The op from torch's own operations, with mean and var [ghost batches, C]."""
     x, weight, bias, residual = inputs
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    mean, var = moments(wide)  # [ghost batches, C]
-    ghosts = mean.shape[0]
+    wide, ghosts = _widened(x), mean.shape[0]
     runs = wide.unflatten(0, (ghosts, wide.shape[0] // ghosts))
     along = (ghosts, 1, x.shape[1]) + (1,) * (x.dim() - 2)
     invstd = (var + eps).rsqrt()

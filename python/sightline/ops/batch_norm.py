@@ -97,7 +97,9 @@ def batch_norm_act(
     Differentiable by x, weight, bias and residual, in training and inference. Where neither weight
     nor bias wants a gradient, inference keeps nothing but its result (x, for "silu"). With
     save="input" the gradients can be differentiated again, any number of times, at the cost of
-    torch's own operations. Forward-mode derivatives raise. Arrays: forward only.
+    torch's own operations, which also stand in under forward-mode differentiation and the
+    transforms of `torch.func`, where results differ in the last bits and `vmap` refuses to update
+    running statistics. Arrays: forward only.
 
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015; moments as in Chan, Golub and
     LeVeque, "Algorithms for Computing the Sample Variance", 1983. Ghost batches: Hoffer, Hubara and
