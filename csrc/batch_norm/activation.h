@@ -70,7 +70,7 @@ struct BitsOf<V> {
 
 // 1 / (1 + e^-x), NaN included, within 2 ulp where it is above 2^-126 (float) or 2^-1022 (double),
 // and 0 soon below: half the work of math::exponential(), which keeps subnormal numbers. CUDA in
-// float takes the device's approximations, within 2^-21 + |x| 2^-24: the work above, with a rounded
+// float takes the device's approximations, within 2^-21 + |x| 2^-23: the work above, with a rounded
 // division, is more than memory waits for (1,044 instructions for 16 elements of the backward
 // pass).
 template <class V>
