@@ -2,6 +2,7 @@
 // holds several positions.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -30,7 +31,7 @@ class AlignedArray {
   std::vector<Line> lines_;
 };
 
-inline double inverse_std(double var, double eps) { return 1 / std::sqrt(var + eps); }
+SIGHTLINE_INLINE double inverse_std(double var, double eps) { return 1 / std::sqrt(var + eps); }
 
 // The biased variance; rounding must not leave it below zero, and NaN stays.
 inline double variance(double m2, int64_t count) { return m2 < 0 ? 0.0 : m2 / double(count); }
@@ -40,6 +41,91 @@ double value_or(const S* p, int64_t i, double otherwise) {
   return p == nullptr ? otherwise : static_cast<double>(p[i]);
 }
 
+// What a call knows of its channels; those from `first` on.
+template <class S>
+struct PerChannel {
+  const double *mean, *var;
+  const S *weight, *bias;  // or null for 1 and 0
+  double eps;
+
+  PerChannel from(int64_t first) const {
+    return {mean + first, var + first, weight == nullptr ? weight : weight + first,
+            bias == nullptr ? bias : bias + first, eps};
+  }
+  SIGHTLINE_INLINE double invstd(int64_t c) const { return inverse_std(var[c], eps); }
+  SIGHTLINE_INLINE double scale(int64_t c) const {
+    return (weight == nullptr ? 1.0 : double(weight[c])) * invstd(c);
+  }
+  // What rounding the mean to S leaves off.
+  SIGHTLINE_INLINE double low(int64_t c) const { return mean[c] - double(S(mean[c])); }
+};
+
+// u = scale * (x - mean) + shift, in S. What rounding the mean leaves off goes to the shift, where
+// it costs nothing.
+struct SetAffine {
+  template <class S>
+  SIGHTLINE_INLINE static void run(PerChannel<S> of, int64_t n, S* mean, S* scale, S* shift) {
+    SIGHTLINE_INDEPENDENT
+    for (int64_t c = 0; c < n; ++c) {
+      const double a = of.scale(c), b = of.bias == nullptr ? 0.0 : double(of.bias[c]);
+      mean[c] = S(of.mean[c]);
+      scale[c] = S(a);
+      shift[c] = S(b - a * of.low(c));
+    }
+  }
+};
+
+// grad_x = scale * g + factor * t + offset, t = x - rounded mean, from the sums of g and of
+// g * (x - mean) over `count` elements.
+struct SetInputGradient {
+  template <class S>
+  SIGHTLINE_INLINE static void run(PerChannel<S> of, const double* sum, const double* dot,
+                                   double count, int64_t n, S* factor, S* offset) {
+    SIGHTLINE_INDEPENDENT
+    for (int64_t c = 0; c < n; ++c) {
+      const double a = of.scale(c), invstd = of.invstd(c);
+      const double f = -a * invstd * invstd * (dot[c] / count);
+      factor[c] = S(f);
+      offset[c] = S(-a * (sum[c] / count) - f * of.low(c));
+    }
+  }
+};
+
+// dot is of t, and becomes that of x - mean.
+struct CentreDots {
+  template <class S>
+  SIGHTLINE_INLINE static void run(PerChannel<S> of, const double* sum, double* dot, int64_t n) {
+    SIGHTLINE_INDEPENDENT
+    for (int64_t c = 0; c < n; ++c) dot[c] -= of.low(c) * sum[c];
+  }
+};
+
+struct SetParameterGradients {
+  template <class S>
+  SIGHTLINE_INLINE static void run(PerChannel<S> of, const double* sum, const double* dot,
+                                   int64_t n, S* grad_weight, S* grad_bias) {
+    SIGHTLINE_INDEPENDENT
+    for (int64_t c = 0; c < n; ++c) {
+      grad_weight[c] = S(dot[c] * of.invstd(c));
+      grad_bias[c] = S(sum[c]);
+    }
+  }
+};
+
+struct AddTo {
+  SIGHTLINE_INLINE static void run(const double* from, double* to, int64_t n) {
+    SIGHTLINE_INDEPENDENT
+    for (int64_t c = 0; c < n; ++c) to[c] += from[c];
+  }
+};
+
+// v[c] for c from 0 to n - 1 is repeated where rows hold several positions.
+template <class S>
+void repeat_columns(S* v, int64_t n, int64_t columns) {
+  for (int64_t j = n; j < columns; j += n) std::copy_n(v, n, v + j);
+}
+
+// Ranges of channels may be set by several threads where fold is 1.
 template <class S>
 class Coefficients {
  public:
@@ -52,15 +138,11 @@ class Coefficients {
         unscale_(unscales ? columns_ : 0),
         unscales_(unscales) {}
 
-  // What rounding the mean to S leaves off goes to the shift, where it costs nothing.
-  void set(int64_t c, double mean, double scale, double bias) {
-    const S rounded = static_cast<S>(mean);
-    const S shift = static_cast<S>(bias - scale * (mean - rounded));
-    for (int64_t j = c; j < columns_; j += channels_) {
-      mean_.data()[j] = rounded;
-      scale_.data()[j] = static_cast<S>(scale);
-      shift_.data()[j] = shift;
-    }
+  void set(const PerChannel<S>& all, int64_t first, int64_t n) {
+    run_for_isa<SetAffine>(all.from(first), n, mean_.data() + first, scale_.data() + first,
+                           shift_.data() + first);
+    if (columns_ == channels_) return;
+    for (S* v : {mean_.data(), scale_.data(), shift_.data()}) repeat_columns(v, n, columns_);
   }
   void set_unscale(int64_t c, double unscale) {
     for (int64_t j = c; j < columns_; j += channels_) unscale_.data()[j] = static_cast<S>(unscale);
@@ -77,20 +159,19 @@ class Coefficients {
   bool unscales_;
 };
 
-// Those of grad_x = scale * g + factor * t + offset; t = x - rounded mean.
+// Those of grad_x.
 template <class S>
 class InputCoefficients {
  public:
   InputCoefficients(int64_t channels, int64_t fold)
       : channels_(channels), columns_(channels * fold), factor_(columns_), offset_(columns_) {}
 
-  // From the mean of g and of g * (x - mean).
-  void set(int64_t c, double scale, double invstd, double low, double sum, double dot) {
-    const double factor = -scale * invstd * invstd * dot;
-    for (int64_t j = c; j < columns_; j += channels_) {
-      factor_.data()[j] = static_cast<S>(factor);
-      offset_.data()[j] = static_cast<S>(-scale * sum - factor * low);
-    }
+  void set(const PerChannel<S>& all, int64_t first, int64_t n, const double* sum, const double* dot,
+           int64_t count) {
+    run_for_isa<SetInputGradient>(all.from(first), sum, dot, double(count), n,
+                                  factor_.data() + first, offset_.data() + first);
+    if (columns_ == channels_) return;
+    for (S* v : {factor_.data(), offset_.data()}) repeat_columns(v, n, columns_);
   }
   InputGradient<S> at(int64_t first) const {
     return {factor_.data() + first, offset_.data() + first};

@@ -34,14 +34,13 @@ class Backward {
         input_(shape.channels, fold),
         slope_(static_cast<S>(options.negative_slope)),
         large_(count_ * shape.channels * int64_t(sizeof(T)) > kStreamedOutput) {
+    coefficients_.set(per_channel(), 0, shape.channels);
+    if (!inverts()) return;
     for (int64_t c = 0; c < shape.channels; ++c) {
       const double weight = value_or(t_.weight, c, 1), bias = value_or(t_.bias, c, 0);
-      const double scale = weight * inverse_std(t_.var[c], options_.eps);
-      coefficients_.set(c, t_.mean[c], scale, bias);
-      if (inverts())
-        coefficients_.set_unscale(c, batch_norm_invertible<T>(weight, bias)
-                                         ? 1 / scale
-                                         : std::numeric_limits<double>::quiet_NaN());
+      coefficients_.set_unscale(c, batch_norm_invertible<T>(weight, bias)
+                                       ? 1 / per_channel().scale(c)
+                                       : std::numeric_limits<double>::quiet_NaN());
     }
   }
 
@@ -53,29 +52,24 @@ class Backward {
   // Whether the second pass waits for the sums of the first.
   bool in_order() const { return passes_ == BatchNormPasses::kBoth && options_.training; }
 
-  // From the sums of a channel: the gradients of its parameters, and the coefficients of grad_x.
-  void finish(int64_t c, const Sums& found) {
-    const double low = t_.mean[c] - double(static_cast<S>(t_.mean[c]));
-    const double dot = found.dot - low * found.sum;
+  // From the sums of g and of g * t of channels: the gradients of their parameters, and the
+  // coefficients of grad_x. Changes dot.
+  void finish(int64_t first, int64_t n, const double* sum, double* dot) {
+    const PerChannel<S> of = per_channel().from(first);
+    run_for_isa<CentreDots>(of, sum, dot, n);
     if (passes_ == BatchNormPasses::kSums) {
-      t_.sum[c] = found.sum;
-      t_.dot[c] = dot;
+      std::copy_n(sum, n, t_.sum + first);
+      std::copy_n(dot, n, t_.dot + first);
       return;
     }
-    if (t_.grad_weight != nullptr) {
-      t_.grad_weight[c] = static_cast<S>(dot * inverse_std(t_.var[c], options_.eps));
-      t_.grad_bias[c] = static_cast<S>(found.sum);
-    }
-    set_input(c, found.sum / double(count_), dot / double(count_));
-  }
-  void set_input(int64_t c, double sum, double dot) {
-    const double invstd = inverse_std(t_.var[c], options_.eps);
-    const double low = t_.mean[c] - double(static_cast<S>(t_.mean[c]));
-    input_.set(c, value_or(t_.weight, c, 1) * invstd, invstd, low, sum, dot);
+    if (t_.grad_weight != nullptr)
+      run_for_isa<SetParameterGradients>(of, sum, static_cast<const double*>(dot), n,
+                                         t_.grad_weight + first, t_.grad_bias + first);
+    input_.set(per_channel(), first, n, sum, dot, count_);
   }
   void set_input_from_given(int64_t channels) {
-    if (passes_ != BatchNormPasses::kInput || !options_.training) return;
-    for (int64_t c = 0; c < channels; ++c) set_input(c, t_.sum[c], t_.dot[c]);
+    if (passes_ == BatchNormPasses::kInput && options_.training)
+      input_.set(per_channel(), 0, channels, t_.sum, t_.dot, 1);
   }
 
   // What a pass reads of a chunk.
@@ -88,9 +82,8 @@ class Backward {
                load(t_.residual, chunk, to.residual), bits_of(t_.mask, chunk)};
   }
 
-  // Adds up the part of a band that is a task; f(channel, sums) for each.
-  template <class F>
-  void add_band(const Bands& bands, int64_t task, F f) const {
+  // Adds up the part of a band that is a task, to sums and dots, a number a channel each.
+  void add_band(const Bands& bands, int64_t task, double* sum, double* dot) const {
     const int64_t base = bands.first(task / bands.parts());
     const int64_t channels = bands.channels(task / bands.parts());
     Sums found[kMostChannels];
@@ -116,7 +109,10 @@ class Backward {
         run_for_isa<MergeSumRows>(static_cast<S*>(sums), static_cast<S*>(dots),
                                   static_cast<Sums*>(found), channels);
     });
-    for (int64_t r = 0; r < channels; ++r) f(base + r, found[r]);
+    for (int64_t r = 0; r < channels; ++r) {
+      sum[r] = found[r].sum;
+      dot[r] = found[r].dot;
+    }
   }
 
   void add_panel(const Panel& panel, double* sum, double* dot) const {
@@ -151,6 +147,7 @@ class Backward {
   }
 
  private:
+  PerChannel<S> per_channel() const { return {t_.mean, t_.var, t_.weight, t_.bias, options_.eps}; }
   bool inverts() const { return t_.y != nullptr && options_.training; }
   InputGradient<S> input_coefficients(int64_t first) const {
     return options_.training ? input_.at(first) : InputGradient<S>{nullptr, nullptr};
@@ -178,17 +175,17 @@ void bands_backward(const BatchNormBackward<T>& t, const BatchNormShape& shape,
   // A band's second pass follows its first; only parts of channels wait for one another.
   const int64_t parts = bands.parts();
   const bool apart = parts > 1 && backward.in_order();
-  std::vector<Sums> found(parts > 1 ? bands.tasks() : 0);
+  std::vector<double> sum(parts > 1 ? bands.tasks() : 0), dot(sum);
   const auto run = [&](bool adds, bool applies) {
     parallel_for(bands.tasks(), grain_of(bands.elements()), [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) {
-        if (adds)
-          backward.add_band(bands, task, [&](int64_t c, const Sums& sums) {
-            if (parts == 1)
-              backward.finish(c, sums);
-            else
-              found[task] = sums;
-          });
+        if (adds && parts > 1) {
+          backward.add_band(bands, task, &sum[task], &dot[task]);
+        } else if (adds) {
+          double band_sum[kMostChannels], band_dot[kMostChannels];
+          backward.add_band(bands, task, band_sum, band_dot);
+          backward.finish(bands.first(task), bands.channels(task), band_sum, band_dot);
+        }
         if (applies)
           bands.for_each_chunk_backwards(task, [&](const Chunk& chunk) {
             backward.template input_gradient<Per::kRow>(chunk);
@@ -200,12 +197,12 @@ void bands_backward(const BatchNormBackward<T>& t, const BatchNormShape& shape,
   run(backward.sums(), backward.input() && !apart);
   if (parts > 1 && backward.sums()) {
     for (int64_t c = 0; c < shape.channels; ++c) {
-      Sums all;
+      double all_sum = 0, all_dot = 0;
       for (int64_t k = 0; k < parts; ++k) {
-        all.sum += found[c * parts + k].sum;
-        all.dot += found[c * parts + k].dot;
+        all_sum += sum[c * parts + k];
+        all_dot += dot[c * parts + k];
       }
-      backward.finish(c, all);
+      backward.finish(c, 1, &all_sum, &all_dot);
     }
   }
   if (apart) run(false, true);
@@ -235,14 +232,11 @@ void groups_backward(const BatchNormBackward<T>& t, const BatchNormShape& shape,
   };
   run_all(backward.sums(), backward.input() && !backward.in_order());
   if (backward.sums()) {
-    for (int64_t c = 0; c < channels; ++c) {
-      Sums all;
-      for (int64_t g = 0; g < size; ++g) {  // in their order
-        all.sum += sum[g * channels + c];
-        all.dot += dot[g * channels + c];
-      }
-      backward.finish(c, all);
+    for (int64_t g = 1; g < size; ++g) {  // in their order
+      run_for_isa<AddTo>(static_cast<const double*>(&sum[g * channels]), sum.data(), channels);
+      run_for_isa<AddTo>(static_cast<const double*>(&dot[g * channels]), dot.data(), channels);
     }
+    backward.finish(0, channels, sum.data(), dot.data());
   }
   if (backward.in_order()) run_all(false, true);
 }

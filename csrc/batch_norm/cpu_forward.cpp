@@ -85,14 +85,12 @@ class Apply {
         slope_(static_cast<S>(options.negative_slope)),
         large_(count_ * shape.channels * int64_t(sizeof(T)) > kStreamedOutput) {}
 
-  void set_moments(int64_t c, const Moments& found) {
+  void store_moments(int64_t c, const Moments& found) const {
     t_.mean[c] = found.mean;
     t_.var[c] = variance(found.m2, count_);
-    set(c);
   }
-  void set(int64_t c) {
-    const double scale = value_or(t_.weight, c, 1) * inverse_std(t_.var[c], options_.eps);
-    coefficients_.set(c, t_.mean[c], scale, value_or(t_.bias, c, 0));
+  void set(int64_t first, int64_t n) {
+    coefficients_.set({t_.mean, t_.var, t_.weight, t_.bias, options_.eps}, first, n);
   }
 
   template <Per per>
@@ -129,16 +127,17 @@ void bands_forward(const BatchNormForward<T>& t, const BatchNormShape& shape,
   const bool apart = bands.parts() > 1;
   if (apart && options.training)
     band_moments(t.x, bands, parallel_for,
-                 [&](int64_t c, const Moments& found) { apply.set_moments(c, found); });
-  if (!options.training)
-    for (int64_t c = 0; c < shape.channels; ++c) apply.set(c);
+                 [&](int64_t c, const Moments& found) { apply.store_moments(c, found); });
+  const bool together = options.training && !apart;
+  if (!together) apply.set(0, shape.channels);
   parallel_for(bands.tasks(), grain_of(bands.elements()), [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
-      if (options.training && !apart) {
+      if (together) {
         BandMoments<T> moments;
         moments.find(t.x, bands, task);
         for (int64_t r = 0; r < bands.channels(task); ++r)
-          apply.set_moments(bands.first(task) + r, moments[r]);
+          apply.store_moments(bands.first(task) + r, moments[r]);
+        apply.set(bands.first(task), bands.channels(task));
       }
       bands.for_each_chunk_backwards(
           task, [&](const Chunk& chunk) { apply.template run<Per::kRow>(chunk); });
@@ -156,7 +155,7 @@ void groups_forward(const BatchNormForward<T>& t, const BatchNormShape& shape,
     for (int64_t c = 0; c < shape.channels; ++c) t.var[c] = variance(t.var[c], shape.count());
   }
   Apply<T> apply(t, shape, options, groups.fold());
-  for (int64_t c = 0; c < shape.channels; ++c) apply.set(c);
+  apply.set(0, shape.channels);
   parallel_for(groups.size(), grain_of(groups.elements()), [&](int64_t begin, int64_t end) {
     for (int64_t g = end; g-- > begin;)  // backwards: the last ones are still in the cache
       groups.for_each_panel(
