@@ -1,4 +1,5 @@
 #include "assign_sim_ota/assign_sim_ota.h"
+#include "common/anchor_owners.cuh"
 #include "common/block_sort.cuh"
 #include "common/cuda.h"
 #include "common/workspace.h"
@@ -9,31 +10,25 @@ namespace {
 constexpr int kBuffer = 1024;  // picks of a block before the last are dropped
 static_assert(kMaxCandidates + kThreads <= kBuffer);
 
-using Key = unsigned long long;
-
 // In the order of the picks of one anchor; costs are not negative, so that their sign is free.
-__device__ Key key_of(float cost, uint32_t outside) {
-  return Key{__float_as_uint(cost)} | Key{outside} << 63;
+template <class T>
+__device__ OrderedBits key_of(T cost, uint32_t outside) {
+  return ordered_bits(cost) | OrderedBits{outside} << 63;
 }
-__device__ Key key_of(double cost, uint32_t outside) {
-  return static_cast<Key>(__double_as_longlong(cost)) | Key{outside} << 63;
-}
-
-constexpr int32_t kNoOwner = std::numeric_limits<int32_t>::max();
 
 template <class T>
 struct State {
   SimOtaPick<T>* picks;  // [images, objects, top_k]
   int32_t* counts;       // [images, objects]
   T* background;         // [images, anchors]: NaN where the anchor does not count
-  Key* best;             // [images, anchors]: the first pick's key
+  OrderedBits* best;     // [images, anchors]: the first pick's key
   int32_t* owner;        // [images, anchors]: the first object with that key
 
   State(Workspace& w, int64_t images, int64_t anchors, int64_t objects, int64_t top_k)
       : picks(w.take<SimOtaPick<T>>(images * objects * top_k)),
         counts(w.take<int32_t>(images * objects)),
         background(w.take<T>(images * anchors)),
-        best(w.take<Key>(images * anchors)),
+        best(w.take<OrderedBits>(images * anchors)),
         owner(w.take<int32_t>(images * anchors)) {}
 };
 
@@ -53,7 +48,7 @@ __global__ void prepare_kernel(SimOtaInputs<T> in, SimOtaRule<T> rule, State<T> 
     counts = counts && load_box(in.boxes + 4 * i).x1 <= std::numeric_limits<T>::max();
     state.background[i] = counts ? background_cost(in.scores + i * in.classes, in.classes)
                                  : std::numeric_limits<T>::quiet_NaN();
-    state.best[i] = ~Key{0};
+    state.best[i] = ~OrderedBits{0};
     state.owner[i] = kNoOwner;
     overlap[i] = T(0);
   }
@@ -174,13 +169,6 @@ __global__ void overlap_kernel(SimOtaInputs<T> in, SimOtaRule<T> rule, State<T> 
       overlap[anchor] = state.picks[i].overlap;
 }
 
-// One thread an anchor of an image.
-template <class T>
-__global__ void index_kernel(State<T> state, int64_t* __restrict__ index, int64_t total) {
-  for (int64_t i = first_item(); i < total; i += item_stride())
-    index[i] = state.owner[i] == kNoOwner ? -1 : state.owner[i];
-}
-
 }  // namespace
 
 template <class T>
@@ -198,7 +186,7 @@ void assign_sim_ota_cuda(const SimOtaInputs<T>& in, const SimOtaRule<T>& rule, i
     own_kernel<T><<<blocks, kThreads, 0, s>>>(in, rule, state);
     overlap_kernel<T><<<blocks, kThreads, 0, s>>>(in, rule, state, overlap);
   }
-  index_kernel<T><<<blocks_for(total), kThreads, 0, s>>>(state, index, total);
+  index_kernel<<<blocks_for(total), kThreads, 0, s>>>(state.owner, index, total);
   check_launch("assign_sim_ota");
 }
 

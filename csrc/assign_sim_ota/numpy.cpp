@@ -1,6 +1,7 @@
 #include "common/numpy.h"
 
 #include "assign_sim_ota/assign_sim_ota.h"
+#include "common/predictions_numpy.h"
 
 namespace sightline {
 namespace {
@@ -10,19 +11,9 @@ py::tuple assign_sim_ota(const Array<T>& scores, const Array<T>& boxes, const Ar
                          const Array<T>& strides, const Array<T>& gt_boxes,
                          const Array<int64_t>& gt_labels, int64_t top_k, double center_radius,
                          double iou_weight, double class_weight) {
-  require(scores.ndim() == 3, "scores must have shape [B, A, C]");
-  const int64_t images = scores.shape(0), anchors = scores.shape(1);
-  require(boxes.ndim() == 3 && boxes.shape(0) == images && boxes.shape(1) == anchors &&
-              boxes.shape(2) == 4,
-          "boxes must have shape [B, A, 4]");
-  require(points.ndim() == 2 && points.shape(0) == anchors && points.shape(1) == 2,
-          "points must have shape [A, 2]");
+  check_predictions(scores, boxes, points, gt_boxes, gt_labels);
+  const int64_t images = scores.shape(0), anchors = scores.shape(1), objects = gt_boxes.shape(1);
   require(strides.ndim() == 1 && strides.shape(0) == anchors, "strides must have shape [A]");
-  require(gt_boxes.ndim() == 3 && gt_boxes.shape(0) == images && gt_boxes.shape(2) == 4,
-          "gt_boxes must have shape [B, G, 4]");
-  const int64_t objects = gt_boxes.shape(1);
-  require(gt_labels.ndim() == 2 && gt_labels.shape(0) == images && gt_labels.shape(1) == objects,
-          "gt_labels must have shape [B, G]");
   require(top_k >= 1 && top_k <= kMaxCandidates, "top_k must lie in [1, 512]");
   Array<int64_t> index({images, anchors});
   Array<T> overlap({images, anchors});

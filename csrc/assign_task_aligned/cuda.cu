@@ -1,4 +1,5 @@
 #include "assign_task_aligned/assign_task_aligned.h"
+#include "common/anchor_owners.cuh"
 #include "common/block_sort.cuh"
 #include "common/cuda.h"
 #include "common/point_tiles.h"
@@ -11,25 +12,17 @@ namespace {
 constexpr int kBuffer = 1024;  // picks of a block before the worst are dropped
 static_assert(kMaxTopK + kThreads <= kBuffer);
 
-// Numbers above 0 in the order of their bits.
-__device__ unsigned long long ordered_bits(float v) { return __float_as_uint(v); }
-__device__ unsigned long long ordered_bits(double v) {
-  return static_cast<unsigned long long>(__double_as_longlong(v));
-}
-
-constexpr int32_t kNoOwner = std::numeric_limits<int32_t>::max();
-
 template <class T>
 struct State {
   TaskAlignedPick<T>* picks;  // [images, objects, top_k]
   int32_t* counts;            // [images, objects]
-  unsigned long long* best;   // [images, anchors]: bits of the largest overlap asked with
+  OrderedBits* best;          // [images, anchors]: bits of the largest overlap asked with
   int32_t* owner;             // [images, anchors]: the first object with that overlap
 
   State(Workspace& w, int64_t images, int64_t anchors, int64_t objects, int64_t top_k)
       : picks(w.take<TaskAlignedPick<T>>(images * objects * top_k)),
         counts(w.take<int32_t>(images * objects)),
-        best(w.take<unsigned long long>(images * anchors)),
+        best(w.take<OrderedBits>(images * anchors)),
         owner(w.take<int32_t>(images * anchors)) {}
 };
 
@@ -122,13 +115,6 @@ __global__ void own_kernel(TaskAlignedInputs<T> in, TaskAlignedRule<T> rule, Sta
   }
 }
 
-// One thread an anchor of an image.
-template <class T>
-__global__ void index_kernel(State<T> state, int64_t* __restrict__ index, int64_t total) {
-  for (int64_t i = first_item(); i < total; i += item_stride())
-    index[i] = state.owner[i] == kNoOwner ? -1 : state.owner[i];
-}
-
 // One thread an object; it writes to the anchors that are its own alone.
 template <class T>
 __global__ void finish_kernel(TaskAlignedInputs<T> in, TaskAlignedRule<T> rule, State<T> state,
@@ -160,7 +146,7 @@ void assign_task_aligned_cuda(const TaskAlignedInputs<T>& in, const TaskAlignedR
       pick_kernel<BoxIou, T><<<blocks_for(objects, 1), kThreads, 0, s>>>(in, rule, state);
     own_kernel<T><<<blocks_for(objects * rule.top_k), kThreads, 0, s>>>(in, rule, state);
   }
-  index_kernel<T><<<blocks_for(total), kThreads, 0, s>>>(state, out.index, total);
+  index_kernel<<<blocks_for(total), kThreads, 0, s>>>(state.owner, out.index, total);
   if (objects > 0) finish_kernel<T><<<blocks_for(objects), kThreads, 0, s>>>(in, rule, state, out);
   check_launch("assign_task_aligned");
 }

@@ -1,6 +1,7 @@
 #include "common/numpy.h"
 
 #include "assign_task_aligned/assign_task_aligned.h"
+#include "common/predictions_numpy.h"
 
 namespace sightline {
 namespace {
@@ -10,18 +11,8 @@ py::tuple assign_task_aligned(const Array<T>& scores, const Array<T>& boxes, con
                               const Array<T>& gt_boxes, const Array<int64_t>& gt_labels,
                               int64_t top_k, int64_t kept, double alpha, double beta,
                               bool complete) {
-  require(scores.ndim() == 3, "scores must have shape [B, A, C]");
-  const int64_t images = scores.shape(0), anchors = scores.shape(1);
-  require(boxes.ndim() == 3 && boxes.shape(0) == images && boxes.shape(1) == anchors &&
-              boxes.shape(2) == 4,
-          "boxes must have shape [B, A, 4]");
-  require(points.ndim() == 2 && points.shape(0) == anchors && points.shape(1) == 2,
-          "points must have shape [A, 2]");
-  require(gt_boxes.ndim() == 3 && gt_boxes.shape(0) == images && gt_boxes.shape(2) == 4,
-          "gt_boxes must have shape [B, G, 4]");
-  const int64_t objects = gt_boxes.shape(1);
-  require(gt_labels.ndim() == 2 && gt_labels.shape(0) == images && gt_labels.shape(1) == objects,
-          "gt_labels must have shape [B, G]");
+  check_predictions(scores, boxes, points, gt_boxes, gt_labels);
+  const int64_t images = scores.shape(0), anchors = scores.shape(1), objects = gt_boxes.shape(1);
   require(top_k >= 1 && top_k <= kMaxTopK && kept >= 1, "top_k must lie in [1, 512]");
   Array<int64_t> index({images, anchors});
   Array<T> metric({images, anchors}), overlap({images, anchors}), target({images, anchors});
