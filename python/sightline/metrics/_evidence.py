@@ -13,7 +13,7 @@ from sightline.metrics._evaluate import (
     exact_class_ap,
     lay_out,
 )
-from sightline.metrics._ops import accumulate_sorted, match_masks, match_sorted
+from sightline.metrics._ops import accumulate_sorted, match_masks, taken_objects
 from sightline.metrics._overlaps import given_overlap_of_pairs, given_pairs
 from sightline.metrics._pairs import Pairs, overlap_of_pairs, overlapping_pairs
 
@@ -96,23 +96,14 @@ class Evidence:
     def match(self, iou_threshold: float) -> Matches:
         """Match at any threshold, and say which object each detection took."""
         outcome = self.outcome(iou_threshold)
-        dt, gt, rules, layout = self.dt, self.gt, self.rules, self.matched.layout
-        _, _, index = match_sorted(
-            dt.boxes_xywh[layout.dt_rows],
-            layout.dt_offsets,
-            gt.boxes_xywh[layout.gt_rows],
-            gt.area[layout.gt_rows],
-            gt.crowd[layout.gt_rows],
-            gt.ignore[layout.gt_rows],
-            layout.gt_offsets,
-            iou_thresholds=np.array([iou_threshold], np.float64),
-            area_ranges=rules.area_ranges[:1],
-            max_detections=None,  # the layout has left out what is above the cap
-            rule=rules.matching,
-            inclusive=rules.inclusive,
-            return_index=True,
-            dt_area=None if dt.area is None else dt.area[layout.dt_rows],
-            overlaps=None if self.overlaps is None else self.overlaps(layout),
+        layout = self.matched.layout
+        index = taken_objects(
+            self.dt,
+            self.gt,
+            layout,
+            replace(self.rules, area_ranges=self.rules.area_ranges[:1]),
+            np.array([iou_threshold], np.float64),
+            None if self.overlaps is None else self.overlaps(layout),
         )
         taken = np.full(len(outcome), -1, np.int64)
         taken[layout.dt_rows] = np.append(layout.gt_rows, -1)[index[0, 0]]

@@ -179,6 +179,35 @@ def match_sorted(
     )
 
 
+def taken_objects(
+    dt: "FlatDetections",
+    gt: "FlatTargets",
+    layout: "Layout",
+    rules: "Rules",
+    iou_thresholds: np.ndarray,  # [T]
+    overlaps: np.ndarray | None,
+) -> np.ndarray:
+    """Place among `layout.gt_rows` of the object that each of `dt_rows` took, or -1, [A, T, D]."""
+    _, _, index = match_sorted(
+        dt.boxes_xywh[layout.dt_rows],
+        layout.dt_offsets,
+        gt.boxes_xywh[layout.gt_rows],
+        gt.area[layout.gt_rows],
+        gt.crowd[layout.gt_rows],
+        gt.ignore[layout.gt_rows],
+        layout.gt_offsets,
+        iou_thresholds=iou_thresholds,
+        area_ranges=rules.area_ranges,
+        max_detections=None,  # the layout has left out what is above the cap
+        rule=rules.matching,
+        inclusive=rules.inclusive,
+        return_index=True,
+        dt_area=None if dt.area is None else dt.area[layout.dt_rows],
+        overlaps=overlaps,
+    )
+    return index
+
+
 def accumulate_sorted(
     outcome: np.ndarray,  # [A, T, D] int8
     dt_scores: np.ndarray,  # [D]

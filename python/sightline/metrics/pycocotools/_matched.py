@@ -12,7 +12,7 @@ from sightline.metrics._ops import (
     MAX_MASK_THRESHOLDS,
     accumulate_masks,
     match_masks,
-    match_sorted,
+    taken_objects,
 )
 from sightline.metrics._pairs import overlap_of_pairs
 from sightline.metrics.pycocotools._columns import Detections, Objects
@@ -55,7 +55,7 @@ class Matched:
             max_detections=settings.max_detections,
             use_classes=settings.use_classes,
         )
-        rules = Rules(
+        self._rules = Rules(
             matching="coco",
             iou_thresholds=settings.iou_thresholds,
             recall_thresholds=np.zeros(0),
@@ -72,7 +72,8 @@ class Matched:
             for first in range(0, len(thresholds), MAX_MASK_THRESHOLDS)
         ]
         self.outcome = [
-            match_masks(dt.flat, gt.flat, self.layout, rules, part, given) for part in self.parts
+            match_masks(dt.flat, gt.flat, self.layout, self._rules, part, given)
+            for part in self.parts
         ]
 
     @cached_property
@@ -156,7 +157,10 @@ class Matched:
                 layout.gt_offsets[1:].tolist(),
             )
         )
-        gt_index = self._gt_index()
+        thresholds = self.settings.iou_thresholds
+        gt_index = taken_objects(
+            self.dt.flat, self.gt.flat, layout, self._rules, thresholds, self._given
+        )
         entries: list[dict[str, Any] | None] = [None] * self.settings.num_entries
         for a, area_range in enumerate(area_ranges):
             marks = self._marks(gt_index[a], a, np.array(dt_ids, np.float64))
@@ -220,27 +224,6 @@ class Matched:
             )
             begin = end
         return overlaps
-
-    def _gt_index(self) -> np.ndarray:
-        """[A, T, D] place among `gt_rows` of the object that a detection took, or -1."""
-        dt, gt, layout = self.dt.flat, self.gt.flat, self.layout
-        return match_sorted(
-            dt.boxes_xywh[layout.dt_rows],
-            layout.dt_offsets,
-            gt.boxes_xywh[layout.gt_rows],
-            gt.area[layout.gt_rows],
-            gt.crowd[layout.gt_rows],
-            gt.ignore[layout.gt_rows],
-            layout.gt_offsets,
-            iou_thresholds=self.settings.iou_thresholds,
-            area_ranges=self.settings.area_ranges,
-            max_detections=self.settings.max_detections,
-            rule="coco",
-            inclusive=False,
-            return_index=True,
-            dt_area=None if dt.area is None else dt.area[layout.dt_rows],
-            overlaps=self._given,
-        )[2]
 
     def _marks(self, index: np.ndarray, area: int, dt_ids: np.ndarray) -> "_Marks":
         """Who took whom in one area range, from the places [T, D] of what was taken."""
