@@ -1,5 +1,8 @@
 """Batch norm with a residual and an activation in plain NumPy, computed in float64."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,9 +35,6 @@ def batch_norm_act(
     equal ghost batches, which are normalised one after the other.
     """
     if training and ghost_batches > 1:
-        residuals = (
-            [None] * ghost_batches if residual is None else np.split(residual, ghost_batches)
-        )
         runs = [
             batch_norm_act(
                 run,
@@ -50,7 +50,7 @@ def batch_norm_act(
                 num_batches_tracked=num_batches_tracked,
                 allow_single_value=allow_single_value,
             )
-            for run, residual_of_run in zip(np.split(x, ghost_batches), residuals)
+            for run, residual_of_run in _cut(ghost_batches, x, residual)
         ]
         return np.concatenate(runs)
     channels, count = x.shape[1], x.size // max(x.shape[1], 1)
@@ -90,9 +90,6 @@ def batch_norm_act_backward(
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015, section 3.
     """
     if training and ghost_batches > 1:
-        residuals = (
-            [None] * ghost_batches if residual is None else np.split(residual, ghost_batches)
-        )
         runs = [
             batch_norm_act_backward(
                 grad_of_run,
@@ -106,9 +103,7 @@ def batch_norm_act_backward(
                 negative_slope=negative_slope,
                 eps=eps,
             )
-            for grad_of_run, run, residual_of_run in zip(
-                np.split(grad, ghost_batches), np.split(x, ghost_batches), residuals
-            )
+            for grad_of_run, run, residual_of_run in _cut(ghost_batches, grad, x, residual)
         ]
         by_x, by_weight, by_bias, by_residual = zip(*runs)
         return np.concatenate(by_x), sum(by_weight), sum(by_bias), np.concatenate(by_residual)
@@ -127,6 +122,13 @@ def batch_norm_act_backward(
         count = x.size // channels
         grad_x = g - _along(grad_bias / count, x) - normalized * _along(grad_weight / count, x)
     return _along(weight / np.sqrt(var + eps), x) * grad_x, grad_weight, grad_bias, g
+
+
+def _cut(ghost_batches: int, *arrays: Array | None) -> Iterator[tuple[Any, ...]]:
+    """What each ghost batch has of arrays [N, ...]; of None, None."""
+    return zip(
+        *([None] * ghost_batches if a is None else np.split(a, ghost_batches) for a in arrays)
+    )
 
 
 def _or(values: Array | None, otherwise: Array) -> Array:
