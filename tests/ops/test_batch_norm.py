@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from sightline import ops, reference
 from sightline.ops import _batch_norm_torch
 
+from .batch_norm_bits import assert_same_at_every_level, assert_same_with_any_threads
 from .batch_norm_cases import (
     ACTIVATIONS,
     LAYOUTS,
@@ -19,7 +20,6 @@ from .batch_norm_cases import (
     assert_near,
     call,
 )
-from .isa import outputs_of_every_level
 
 
 def test_two_values_a_channel_worked_by_hand():
@@ -308,52 +308,14 @@ def test_silu_of_extreme_values():
     assert y.ravel().tolist() == [0, np.float32(1e30), 0, 1000, 0, np.inf]
 
 
-DIGEST = """
-import hashlib, itertools, torch
-from sightline import ops
-
-def digest(shapes, dtypes, activations):
-    torch.manual_seed(0)
-    seen = hashlib.sha256()
-    for shape, dtype, last, activation, residual in itertools.product(
-        shapes, dtypes, (0, 1), activations, (0, 1)
-    ):
-        x, r, g = (torch.randn(shape).to(dtype) for _ in range(3))
-        if last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        w = torch.randn(shape[1]).to(torch.promote_types(dtype, torch.float32))
-        inputs = [t.requires_grad_() for t in (x, w, r)[: 2 + residual]]
-        r = r if residual else None
-        y = ops.batch_norm_act(x, w, None, None, None, residual=r, activation=activation)
-        for t in (y, *torch.autograd.grad(y, inputs, g)):
-            seen.update(t.detach().contiguous().view(torch.uint8).numpy().tobytes())
-    return seen.hexdigest()
-"""
-
-
 def test_every_isa_level_gives_the_same_bits():
-    every = """print(digest([(2, 24, 13, 7), (2, 600, 3, 2), (3, 2, 17, 20)],
-        [torch.float32, torch.float64, torch.float16, torch.bfloat16],
-        [None, "relu", "leaky_relu", "silu"]))"""
-    outputs = outputs_of_every_level(DIGEST + every)
-    assert len(set(outputs.values())) == 1, outputs
+    shapes = [(2, 24, 13, 7), (2, 600, 3, 2), (3, 2, 17, 20)]
+    assert_same_at_every_level([(shape, 1) for shape in shapes], list(ACTIVATIONS))
 
 
 def test_any_thread_count_gives_the_same_bits():
-    space: dict = {}
-    exec(DIGEST, space)
-    threads = torch.get_num_threads()
-    digests = set()
-    try:
-        for count in (1, 2, 5):
-            torch.set_num_threads(count)
-            # Large enough to be cut: 33 channels, or 7 groups of positions.
-            digests.add(
-                space["digest"]([(6, 33, 31, 37)], [torch.float32, torch.bfloat16], ["relu"])
-            )
-    finally:
-        torch.set_num_threads(threads)
-    assert len(digests) == 1
+    # Large enough to be cut: 33 channels, or 7 groups of positions.
+    assert_same_with_any_threads([((6, 33, 31, 37), 1)])
 
 
 def test_parameters_of_half_types_and_autocast():

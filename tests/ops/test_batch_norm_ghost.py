@@ -9,8 +9,8 @@ import torch
 from sightline import ops, reference
 from sightline.ops import _batch_norm_torch
 
+from .batch_norm_bits import assert_same_at_every_level, assert_same_with_any_threads
 from .batch_norm_cases import ACTIVATIONS, LAYOUTS, TOLERANCE, arguments, assert_near, call
-from .isa import outputs_of_every_level
 from .test_batch_norm_saved import saved_bytes
 
 # Runs whose masks do not fill their last byte, channels-last or not; that fill whole rows of
@@ -298,49 +298,13 @@ def test_exports():
     assert torch.equal(program.module()(x), Net()(x))
 
 
-DIGEST = """
-import hashlib, itertools, torch
-from sightline import ops
-
-def digest(cases, dtypes):
-    torch.manual_seed(0)
-    seen = hashlib.sha256()
-    for (shape, ghosts), dtype, last in itertools.product(cases, dtypes, (0, 1)):
-        x, r, g = (torch.randn(shape).to(dtype) for _ in range(3))
-        if last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        w = torch.randn(shape[1]).to(torch.promote_types(dtype, torch.float32))
-        inputs = [t.requires_grad_() for t in (x, w, r)]
-        y = ops.batch_norm_act(
-            x, w, None, None, None, residual=r, activation="relu", ghost_batches=ghosts
-        )
-        for t in (y, *torch.autograd.grad(y, inputs, g)):
-            seen.update(t.detach().contiguous().view(torch.uint8).numpy().tobytes())
-    return seen.hexdigest()
-"""
-
-
 def test_every_isa_level_gives_the_same_bits():
-    every = """print(digest([((4, 24, 13, 7), 2), ((9, 70, 3, 2), 3)],
-        [torch.float32, torch.float64, torch.float16, torch.bfloat16]))"""
-    outputs = outputs_of_every_level(DIGEST + every)
-    assert len(set(outputs.values())) == 1, outputs
+    assert_same_at_every_level([((4, 24, 13, 7), 2), ((9, 70, 3, 2), 3)], ["relu"])
 
 
 def test_any_thread_count_gives_the_same_bits():
-    space: dict = {}
-    exec(DIGEST, space)
-    threads = torch.get_num_threads()
-    digests = set()
-    try:
-        for count in (1, 2, 5):
-            torch.set_num_threads(count)
-            # Runs that are cut, and many small ones that share the threads.
-            cases = [((6, 33, 31, 37), 2), ((64, 30, 8, 8), 16)]
-            digests.add(space["digest"](cases, [torch.float32, torch.bfloat16]))
-    finally:
-        torch.set_num_threads(threads)
-    assert len(digests) == 1
+    # Runs that are cut, and many small ones that share the threads.
+    assert_same_with_any_threads([((6, 33, 31, 37), 2), ((64, 30, 8, 8), 16)])
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
