@@ -1,13 +1,16 @@
-"""Checks shared by the assigners that look at predictions: shapes, and labels within range."""
+"""Shared by the assigners that look at predictions: checks, and one image as a batch."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from ._arguments import is_tensor, torch
-from ._objects import Objects, is_single
+from ._arguments import as_floats, check_count, check_number, detached, is_tensor, torch
+from ._objects import Objects, is_single, named, padded_boxes, padded_labels
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
+
+MAX_TOP_K = 512
 
 
 def check_predictions(scores: Array, boxes: Array, points: Array, gt_boxes: Objects) -> None:
@@ -39,7 +42,46 @@ def check_predictions(scores: Array, boxes: Array, points: Array, gt_boxes: Obje
         )
 
 
-def check_label_range(labels: Array, objects: Array, classes: int) -> None:
+def check_top_k(top_k: int) -> int:
+    top_k = check_count("top_k", top_k, at_least=1)
+    if top_k > MAX_TOP_K:
+        raise ValueError(f"`top_k` must be at most {MAX_TOP_K}, got {top_k}")
+    return top_k
+
+
+def check_not_negative(name: str, value: Any) -> float:
+    """A finite number that is not negative, or a ValueError."""
+    number = check_number(name, value)
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"`{name}` must be finite and not negative, got {value}")
+    return number
+
+
+def as_batch(
+    arrays: dict[str, Array], gt_boxes: Objects, gt_labels: Objects, mask: Array | None
+) -> list[Array]:
+    """`arrays` in one type, objects [B, G, 4] and their labels [B, G]; one image has B = 1.
+
+    `arrays` begins with scores and boxes, which have a B, followed by what has none. Raises
+    ValueError where an object's label is no class.
+    """
+    arrays = {name: detached(value) for name, value in arrays.items()}
+    floats = as_floats(**arrays, **named("gt_boxes", gt_boxes))[: len(arrays)]
+    scores, boxes, *of_anchors = floats
+    objects = padded_boxes(gt_boxes, mask, scores)
+    labels = padded_labels(gt_labels, gt_boxes, scores)
+    _check_label_range(labels, objects, scores.shape[-1])
+    if is_single(gt_boxes):
+        scores, boxes = scores[None], boxes[None]
+    return [scores, boxes, *of_anchors, objects, labels]
+
+
+def of_images(outputs: Iterable[Array], gt_boxes: Objects) -> Iterable[Array]:
+    """What was computed for a batch, without B where the objects are those of one image."""
+    return (value[0] for value in outputs) if is_single(gt_boxes) else outputs
+
+
+def _check_label_range(labels: Array, objects: Array, classes: int) -> None:
     """Raises ValueError where an object's label is no class; says nothing on a GPU or in a graph.
 
     There the data are not looked at, and such a row is no object.

@@ -2,16 +2,14 @@
 
 from typing import Any, NamedTuple
 
-from ._arguments import as_floats, backend, check_count, check_number, detached, has_torch_ops
-from ._objects import Objects, is_single, named, padded_boxes, padded_labels
-from ._predictions import check_label_range, check_predictions
+from ._arguments import backend, check_number, has_torch_ops
+from ._objects import Objects, named
+from ._predictions import as_batch, check_not_negative, check_predictions, check_top_k, of_images
 
 if has_torch_ops():
     from . import _assign_sim_ota_torch  # noqa: F401  registers the rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
-
-MAX_TOP_K = 512
 
 
 class SimOta(NamedTuple):
@@ -93,30 +91,14 @@ def assign_sim_ota(
             f"`strides` must have shape {[scores.shape[-2]]}, one for each anchor of `scores`, "
             f"got {list(strides.shape)}"
         )
-    top_k = check_count("top_k", top_k, at_least=1)
-    if top_k > MAX_TOP_K:
-        raise ValueError(f"`top_k` must be at most {MAX_TOP_K}, got {top_k}")
+    top_k = check_top_k(top_k)
     radius = check_number("center_radius", center_radius)
     if not radius > 0:
         raise ValueError(f"`center_radius` must be positive, got {center_radius}")
     weights = [
-        _check_weight(name, weight)
+        check_not_negative(name, weight)
         for name, weight in (("iou_weight", iou_weight), ("class_weight", class_weight))
     ]
-    arrays = {name: detached(value) for name, value in arrays.items()}
-    s, p, xy, cells = as_floats(**arrays, **named("gt_boxes", gt_boxes))[:4]
-    objects = padded_boxes(gt_boxes, mask, s)
-    labels = padded_labels(gt_labels, gt_boxes, s)
-    check_label_range(labels, objects, s.shape[-1])
-    single = is_single(gt_boxes)
-    if single:
-        s, p = s[None], p[None]
-    outputs = native.assign_sim_ota(s, p, xy, cells, objects, labels, top_k, radius, *weights)
-    return SimOta(*(value[0] if single else value for value in outputs))
-
-
-def _check_weight(name: str, value: Any) -> float:
-    number = check_number(name, value)
-    if not 0 <= number < float("inf"):
-        raise ValueError(f"`{name}` must be finite and not negative, got {value}")
-    return number
+    inputs = as_batch(arrays, gt_boxes, gt_labels, mask)
+    outputs = native.assign_sim_ota(*inputs, top_k, radius, *weights)
+    return SimOta(*of_images(outputs, gt_boxes))

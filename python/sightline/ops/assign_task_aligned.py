@@ -2,17 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from ._arguments import (
-    as_floats,
-    backend,
-    check_choice,
-    check_count,
-    check_number,
-    detached,
-    has_torch_ops,
-)
-from ._objects import Objects, is_single, named, padded_boxes, padded_labels
-from ._predictions import check_label_range, check_predictions
+from ._arguments import backend, check_choice, check_count, has_torch_ops
+from ._objects import Objects, named
+from ._predictions import as_batch, check_not_negative, check_predictions, check_top_k, of_images
 
 if has_torch_ops():
     from . import _assign_task_aligned_torch  # noqa: F401  registers the rules
@@ -20,7 +12,6 @@ if has_torch_ops():
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
 OVERLAPS = ("iou", "ciou")
-MAX_TOP_K = 512
 
 
 class TaskAligned(NamedTuple):
@@ -100,30 +91,14 @@ def assign_task_aligned(
     objects_and_labels = {**named("gt_boxes", gt_boxes), **named("gt_labels", gt_labels)}
     native = backend(**arrays, **objects_and_labels, mask=mask)
     check_predictions(scores, boxes, points, gt_boxes)
-    top_k = check_count("top_k", top_k, at_least=1)
-    if top_k > MAX_TOP_K:
-        raise ValueError(f"`top_k` must be at most {MAX_TOP_K}, got {top_k}")
+    top_k = check_top_k(top_k)
     kept = top_k
     if one_to_one_top_k is not None:
         kept = check_count("one_to_one_top_k", one_to_one_top_k, at_least=1)
-    exponents = [_check_exponent(name, y) for name, y in (("alpha", alpha), ("beta", beta))]
+    exponents = [check_not_negative(name, y) for name, y in (("alpha", alpha), ("beta", beta))]
     check_choice("overlap", overlap, OVERLAPS)
-    arrays = {name: detached(value) for name, value in arrays.items()}
-    s, p, xy = as_floats(**arrays, **named("gt_boxes", gt_boxes))[:3]
-    objects = padded_boxes(gt_boxes, mask, s)
-    labels = padded_labels(gt_labels, gt_boxes, s)
-    check_label_range(labels, objects, s.shape[-1])
-    single = is_single(gt_boxes)
-    if single:
-        s, p = s[None], p[None]
+    inputs = as_batch(arrays, gt_boxes, gt_labels, mask)
     outputs = native.assign_task_aligned(
-        s, p, xy, objects, labels, top_k, min(kept, top_k), *exponents, overlap == "ciou"
+        *inputs, top_k, min(kept, top_k), *exponents, overlap == "ciou"
     )
-    return TaskAligned(*(value[0] if single else value for value in outputs))
-
-
-def _check_exponent(name: str, value: Any) -> float:
-    number = check_number(name, value)
-    if not 0 <= number < float("inf"):
-        raise ValueError(f"`{name}` must be finite and not negative, got {value}")
-    return number
+    return TaskAligned(*of_images(outputs, gt_boxes))
