@@ -100,6 +100,16 @@ SIGHTLINE_INLINE void check_integer_part(const char* first, const char* last) {
     throw Malformed{first + 1, "no digit after a leading zero"};
 }
 
+// Reads the sign and the integer part at p; *m: its digits, modulo 2^64.
+SIGHTLINE_INLINE const char* read_integer_part(const char* p, bool* negative, uint64_t* m) {
+  *negative = *p == '-';
+  const char* const first = p + *negative;
+  *m = 0;
+  p = read_digits(first, *m);
+  check_integer_part(first, p);
+  return p;
+}
+
 // Past the exponent at p, which is at its "e"; adds its value, as far as that matters, to *power.
 inline const char* read_exponent(const char* p, int64_t* power) {
   ++p;
@@ -164,14 +174,11 @@ inline double convert_text(const char* first, const char* last, int64_t power) {
 // Reads the number at p, where starts_number; *is_integer: it has neither point nor exponent.
 SIGHTLINE_INLINE const char* read_double(const char* p, double* value, bool* is_integer) {
   const char* const begin = p;
-  const bool negative = *p == '-';
-  p += negative;
-  const char* const first = p;
-  uint64_t m = 0;
-  p = read_digits(p, m);
-  check_integer_part(first, p);
+  bool negative;
+  uint64_t m;
+  p = read_integer_part(p, &negative, &m);
   int64_t power = 0;
-  int64_t count = p - first;
+  int64_t count = p - begin - negative;
   *is_integer = true;
   if (*p == '.') [[likely]] {
     const char* const fraction = ++p;
@@ -205,16 +212,13 @@ enum class Integer { kFits, kFraction, kTooLarge };
 // Reads the number at p, where starts_number, as an integer of 64 bits: 1.0 and 1e2 are some.
 SIGHTLINE_INLINE const char* read_integer(const char* p, int64_t* value, Integer* outcome) {
   const char* const begin = p;
-  const bool negative = *p == '-';
-  p += negative;
-  const char* const first = p;
-  uint64_t m = 0;
-  p = read_digits(p, m);
-  check_integer_part(first, p);
+  bool negative;
+  uint64_t m;
+  p = read_integer_part(p, &negative, &m);
   *outcome = Integer::kFits;
   if (*p != '.' && (*p | 0x20) != 'e') [[likely]] {
     constexpr uint64_t kMost = std::numeric_limits<int64_t>::max();
-    if (p - first > kDigitsOf64Bits || m > kMost + negative) [[unlikely]]
+    if (p - begin - negative > kDigitsOf64Bits || m > kMost + negative) [[unlikely]]
       *outcome = Integer::kTooLarge;
     *value = int64_t(negative ? 0 - m : m);
     return p;
