@@ -19,4 +19,13 @@ inline void check_groups(const Array<int64_t>& rows, const Array<int64_t>& offse
           "a group has a row that is not there");
 }
 
+// Of the matrices [D_s, G_s] of all groups, whose offsets have been checked.
+inline int64_t count_cells(const Array<int64_t>& dt_offsets, const Array<int64_t>& gt_offsets) {
+  const int64_t *const dt = dt_offsets.data(), *const gt = gt_offsets.data();
+  int64_t cells = 0;
+  for (int64_t s = 0; s + 1 < dt_offsets.size(); ++s)
+    cells += (dt[s + 1] - dt[s]) * (gt[s + 1] - gt[s]);
+  return cells;
+}
+
 }  // namespace sightline

@@ -25,10 +25,6 @@ Doubles keypoint_overlaps(const Doubles& dt_keypoints, const Doubles& gt_keypoin
           "objects must have an area and a box each");
   check_groups(dt_rows, dt_offsets, groups, dt_keypoints.shape(0));
   check_groups(gt_rows, gt_offsets, groups, num_gt);
-  int64_t cells = 0;
-  for (int64_t s = 0; s < groups; ++s)
-    cells += (dt_offsets.data()[s + 1] - dt_offsets.data()[s]) *
-             (gt_offsets.data()[s + 1] - gt_offsets.data()[s]);
   const KeypointGroups in{.dt_keypoints = dt_keypoints.data(),
                           .gt_keypoints = gt_keypoints.data(),
                           .gt_area = gt_area.data(),
@@ -43,7 +39,7 @@ Doubles keypoint_overlaps(const Doubles& dt_keypoints, const Doubles& gt_keypoin
   Longs counts(gt_rows.size());
   int64_t* const count = counts.mutable_data();
   const int64_t num_terms = count_keypoint_terms_cpu(in, count);
-  Doubles overlaps(cells), terms(num_terms);
+  Doubles overlaps(count_cells(dt_offsets, gt_offsets)), terms(num_terms);
   double *const term = terms.mutable_data(), *const out = overlaps.mutable_data();
   {
     const py::gil_scoped_release release;

@@ -221,11 +221,7 @@ py::tuple mask_overlaps(const MaskTable& dt, const MaskTable& gt, const Array<in
   check_groups(dt_rows, dt_offsets, groups, dt.size());
   check_groups(gt_rows, gt_offsets, groups, gt.size());
   check_rows(gt_crowd, gt.size(), "gt_crowd");
-  int64_t cells = 0;
-  for (int64_t s = 0; s < groups; ++s)
-    cells += (dt_offsets.data()[s + 1] - dt_offsets.data()[s]) *
-             (gt_offsets.data()[s + 1] - gt_offsets.data()[s]);
-  Array<double> overlaps(cells), area(dt.size());
+  Array<double> overlaps(count_cells(dt_offsets, gt_offsets)), area(dt.size());
   std::fill_n(area.mutable_data(), dt.size(), 0.0);
   FirstFault dt_fault, gt_fault;
   const MaskOverlapsInput in{.dt = dt.columns(),
