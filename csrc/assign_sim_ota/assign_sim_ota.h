@@ -14,6 +14,7 @@
 #include "common/cuda_stream.h"
 #include "common/math.h"
 #include "common/parallel.h"
+#include "common/point_tiles.h"
 
 namespace sightline {
 
@@ -50,9 +51,7 @@ struct SimOtaObject {
 
   SIGHTLINE_HD SimOtaObject(const T* p, T center_radius)
       : box(load_box(p)), x(centre_x(box)), y(centre_y(box)), radius(center_radius) {}
-  SIGHTLINE_HD bool holds(T px, T py) const {
-    return (px > box.x1) & (px < box.x2) & (py > box.y1) & (py < box.y2);
-  }
+  SIGHTLINE_HD bool holds(T px, T py) const { return sightline::holds(box, px, py); }
   SIGHTLINE_HD bool is_near(T px, T py, T stride) const {
     const T reach = radius * stride, dx = px - x, dy = py - y;
     return (larger(dx, -dx) < reach) & (larger(dy, -dy) < reach);

@@ -3,7 +3,6 @@
 
 #include "assign_sim_ota/assign_sim_ota.h"
 #include "common/isa.h"
-#include "common/point_tiles.h"
 
 namespace sightline {
 namespace {
@@ -52,9 +51,7 @@ struct Points {
   }
   // False only where no point of the tile is in the object; or near its centre.
   SIGHTLINE_INLINE bool may_hold(int64_t tile, const SimOtaObject<T>& object) const {
-    const Hull<T>& h = tiles.hulls[tile];
-    const Box<T>& b = object.box;
-    return (h.x2 > b.x1) & (h.x1 < b.x2) & (h.y2 > b.y1) & (h.y1 < b.y2);
+    return tiles.hulls[tile].meets(object.box);
   }
   SIGHTLINE_INLINE bool may_be_near(int64_t tile, const SimOtaObject<T>& object) const {
     const Hull<T>& h = tiles.hulls[tile];

@@ -77,10 +77,7 @@ struct PickAnchors {
     T overlap[kTileLanes], metric[kTileLanes], score[kTileLanes];
     int32_t found[kTileLanes];
     for (int64_t tile = 0; tile < points->tiles; ++tile) {
-      const Hull<T>& hull = points->hulls[tile];
-      if (!((hull.x2 > object.x1) & (hull.x1 < object.x2) & (hull.y2 > object.y1) &
-            (hull.y1 < object.y2)))
-        continue;
+      if (!points->hulls[tile].meets(object)) continue;
       const int64_t begin = tile * kTileLanes;
       for (int64_t j = 0; j < kTileLanes; ++j) {
         const int64_t a = begin + j;
