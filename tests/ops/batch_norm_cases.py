@@ -1,4 +1,4 @@
-"""Inputs and tolerances that the tests of batch norm share."""
+"""What the tests of batch norm share: inputs, tolerances, and how a compiled graph is judged."""
 
 import torch
 
@@ -60,3 +60,29 @@ def arguments(shape, dtype=torch.float32, layout="contiguous", residual=False, s
 
 def call(args, **settings):
     return ops.batch_norm_act(**args, **settings)
+
+
+def assert_compiles(shape, **settings):
+    """Into one graph whose y, gradients and running statistics are those of the op."""
+    args: dict = {}
+    tracked = torch.tensor(0)
+
+    def function(x, weight, residual):
+        given = {**args, "x": x, "weight": weight, "residual": residual}
+        return call(given, num_batches_tracked=tracked, momentum=None, **settings).sin()
+
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    for layout in LAYOUTS:
+        args.update(arguments(shape, layout=layout, residual=True))
+        inputs = args["x"], args["weight"], args["residual"]
+        start = {k: args[k].clone() for k in ("running_mean", "running_var")}
+        results = []
+        for f in (function, compiled):
+            tracked.zero_()
+            for name, value in start.items():
+                args[name].copy_(value)
+            y = f(*inputs)
+            grads = torch.autograd.grad(y.sum(), inputs)
+            results.append((y, *grads, args["running_var"].clone(), tracked.clone()))
+        for a, b in zip(*results):
+            assert torch.equal(a, b) and a.stride() == b.stride()
