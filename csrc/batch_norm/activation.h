@@ -12,9 +12,9 @@ enum class Activation { kNone, kRelu, kLeakyRelu, kSilu };
 
 // value(u) and gradient(grad, u) = grad * value'(u), of a number or a vector. NaN stays NaN; at 0
 // the derivative of the kinked ones is the left one, as in torch. Of those, masked(grad, u > 0) is
-// the gradient, too.
+// the gradient, too. What is costly is computed once, where memory is to be had.
 struct Identity {
-  static constexpr bool kKinked = false;
+  static constexpr bool kKinked = false, kCostly = false;
   template <class V, class S>
   SIGHTLINE_HD static V value(V u, S) {
     return u;
@@ -26,7 +26,7 @@ struct Identity {
 };
 
 struct Relu {
-  static constexpr bool kKinked = true;
+  static constexpr bool kKinked = true, kCostly = false;
   template <class V, class S>
   SIGHTLINE_HD static V value(V u, S) {
     return u <= V{} ? V{} : u;
@@ -42,7 +42,7 @@ struct Relu {
 };
 
 struct LeakyRelu {
-  static constexpr bool kKinked = true;
+  static constexpr bool kKinked = true, kCostly = false;
   template <class V, class S>
   SIGHTLINE_HD static V value(V u, S slope) {
     return u > V{} ? u : u * slope;
@@ -101,7 +101,7 @@ SIGHTLINE_HD V sigmoid(V x) {
 
 // u * sigmoid(u); Elfwing et al. 2018, Hendrycks and Gimpel 2016.
 struct Silu {
-  static constexpr bool kKinked = false;
+  static constexpr bool kKinked = false, kCostly = true;
   template <class V, class S>
   SIGHTLINE_HD static V value(V u, S) {
     return u * sightline::sigmoid(u);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "batch_norm/convert.h"
@@ -75,13 +76,19 @@ inline constexpr int64_t kStreamedOutput = int64_t(2) << 20;
 
 // Numbers to memory around the caches, but for those beside the first and the last whole line.
 struct StreamRow {
-  template <Isa level, class S>
-  SIGHTLINE_INLINE static void run_at(const S* from, S* to, int64_t n) {
-    constexpr int64_t kPerLine = kLineBytes / int64_t(sizeof(S));
+  template <Isa level, class T>
+  SIGHTLINE_INLINE static void run_at(const T* from, T* to, int64_t n) {
+    constexpr int64_t kPerLine = kLineBytes / int64_t(sizeof(T));
     const int64_t head = numbers_to_line(to) < n ? numbers_to_line(to) : n;
     int64_t j = 0;
     for (; j < head; ++j) to[j] = from[j];
-    for (; j + kPerLine <= n; j += kPerLine) LineStream<level>::store(to + j, from + j);
+    for (; j + kPerLine <= n; j += kPerLine) {
+      if constexpr (level == Isa::kBaseline)
+        std::memcpy(to + j, from + j, kLineBytes);
+      else  // by instructions that take bytes of any type
+        LineStream<level>::store(reinterpret_cast<float*>(to + j),
+                                 reinterpret_cast<const float*>(from + j));
+    }
     for (; j < n; ++j) to[j] = from[j];
   }
 };
@@ -100,9 +107,9 @@ class Output {
     const auto begins = [](const T* p) { return reinterpret_cast<uintptr_t>(p) % kLineBytes == 0; };
     const T* const first = to + chunk.offset;
     const bool lines = begins(first) && (chunk.rows == 1 || begins(first + chunk.stride));
-    streams_ = !kIsHalf<T> && large;
-    buffered_ = kIsHalf<T> || (streams_ && !lines && chunk.stride == chunk.width);
-    streams_ = streams_ && (lines || buffered_);
+    const bool dense = chunk.stride == chunk.width;
+    streams_ = large && (lines || dense);
+    buffered_ = kIsHalf<T> || (streams_ && !lines);
   }
   bool is_buffered() const { return buffered_; }
   bool is_streamed_in_place() const { return streams_ && !buffered_; }
@@ -123,10 +130,16 @@ class Output {
     const int64_t rows = dense ? 1 : chunk.rows, width = chunk.width * chunk.rows / rows;
     for (int64_t r = 0; r < rows; ++r) {
       const S* const from = buffer_ + r * width;
-      if constexpr (kIsHalf<T>)
-        run_for_isa<NarrowRow>(from, to_ + chunk.offset + r * chunk.stride, width);
-      else
-        run_for_isa<StreamRow>(from, to_ + chunk.offset + r * chunk.stride, width);
+      T* const to = to_ + chunk.offset + r * chunk.stride;
+      if constexpr (!kIsHalf<T>) {
+        run_for_isa<StreamRow>(from, to, width);
+      } else if (!streams_) {
+        run_for_isa<NarrowRow>(from, to, width);
+      } else {
+        alignas(kLineBytes) T narrowed[kBuffered];
+        run_for_isa<NarrowRow>(from, narrowed + 0, width);
+        run_for_isa<StreamRow>(static_cast<const T*>(narrowed), to, width);
+      }
     }
   }
 

@@ -33,7 +33,8 @@ class Backward {
         coefficients_(shape.channels, fold, inverts()),
         input_(shape.channels, fold),
         slope_(static_cast<S>(options.negative_slope)),
-        large_(count_ * shape.channels * int64_t(sizeof(T)) > kStreamedOutput) {
+        keeps_(!kIsHalf<T> && in_order() && options.activation == Activation::kSilu),
+        large_(!keeps_ && count_ * shape.channels * int64_t(sizeof(T)) > kStreamedOutput) {
     coefficients_.set(per_channel(), 0, shape.channels);
     if (!inverts()) return;
     for (int64_t c = 0; c < shape.channels; ++c) {
@@ -98,11 +99,11 @@ class Backward {
         dispatch_recipe(t_, options_, [&]<class Recipe>(Recipe) {
           if (bands.long_rows())
             run_for_isa<AddLongRows<Recipe>>(loaded.rows, coefficients_.at(chunk.first), slope_,
-                                             found + first, chunk.rows, chunk.width);
+                                             found + first, kept(chunk), chunk.rows, chunk.width);
           else
             run_for_isa<AddGradientRows<Recipe>>(loaded.rows, coefficients_.at(chunk.first), slope_,
                                                  sums + first * kLanes, dots + first * kLanes,
-                                                 chunk.rows, chunk.width);
+                                                 kept(chunk), chunk.rows, chunk.width);
         });
       });
       if (last && !bands.long_rows())
@@ -122,7 +123,7 @@ class Backward {
       load_chunk(chunk, loaded);
       dispatch_recipe(t_, options_, [&]<class Recipe>(Recipe) {
         columns.template add<Recipe>(loaded.rows, coefficients_.at(chunk.first), slope_,
-                                     chunk.rows);
+                                     kept(chunk), chunk.rows);
       });
     });
     columns.merge_into(sum, dot);
@@ -135,12 +136,14 @@ class Backward {
     split<per>(whole, buffered ? kBuffered : kMostElements<T>, [&](const Chunk& chunk) {
       Loaded loaded;
       load_chunk(chunk, loaded);
-      dispatch_recipe(t_, options_, [&]<class Recipe>(Recipe) {
+      if (keeps_) loaded.rows.grad = as_read(kept(chunk));
+      const auto run = [&]<class Recipe>(Recipe) {
         run_for_isa<InputGradientRows<Recipe, per>>(
             loaded.rows, coefficients_.at(chunk.first), slope_, input_coefficients(chunk.first),
             to_x.place(chunk), to_residual.place(chunk), chunk.rows, chunk.width,
             to_x.is_streamed_in_place(), to_residual.is_streamed_in_place());
-      });
+      };
+      keeps_ ? run(FromInput<Identity>{}) : dispatch_recipe(t_, options_, run);
       to_x.finish(chunk);
       to_residual.finish(chunk);
     });
@@ -148,6 +151,13 @@ class Backward {
 
  private:
   PerChannel<S> per_channel() const { return {t_.mean, t_.var, t_.weight, t_.bias, options_.eps}; }
+  // Where the first pass leaves g.
+  Rows<S> kept(const Chunk& chunk) const {
+    if constexpr (!kIsHalf<T>)
+      if (keeps_) return {t_.grad_x + chunk.offset, chunk.stride};
+    return {};
+  }
+  static Rows<const S> as_read(const Rows<S>& rows) { return {rows.data, rows.stride}; }
   bool inverts() const { return t_.y != nullptr && options_.training; }
   InputGradient<S> input_coefficients(int64_t first) const {
     return options_.training ? input_.at(first) : InputGradient<S>{nullptr, nullptr};
@@ -161,6 +171,7 @@ class Backward {
   Coefficients<S> coefficients_;
   InputCoefficients<S> input_;
   S slope_;
+  bool keeps_;  // g, in the place of grad_x, from the first pass to the second
   bool large_;
 };
 

@@ -167,10 +167,11 @@ class ColumnSums {
   }
 
   template <class Recipe>
-  void add(const GradientRows<S>& from, const Affine<S>& affine, S slope, int64_t rows) {
+  void add(const GradientRows<S>& from, const Affine<S>& affine, S slope, Rows<S> kept,
+           int64_t rows) {
     if (block_ + rows > kBlockRows) merge_block();
     run_for_isa<AddColumns<Recipe>>(from, affine, slope, static_cast<S*>(block_sum_),
-                                    static_cast<S*>(block_dot_), rows, width_);
+                                    static_cast<S*>(block_dot_), kept, rows, width_);
     block_ += rows;
   }
 

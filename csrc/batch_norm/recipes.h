@@ -25,7 +25,7 @@ struct Gradient {
 // From x.
 template <class Act>
 struct FromInput {
-  static constexpr bool kResidual = false, kMask = false;
+  static constexpr bool kResidual = false, kMask = false, kCostly = Act::kCostly;
   template <class V, class B, class C, class S>
   SIGHTLINE_HD static Gradient<V> at(V grad, V x, V, B, const Channel<C>& c, S slope) {
     const V t = x - c.mean;
@@ -36,7 +36,7 @@ struct FromInput {
 // From x and the residual.
 template <class Act>
 struct FromInputAndResidual {
-  static constexpr bool kResidual = true, kMask = false;
+  static constexpr bool kResidual = true, kMask = false, kCostly = Act::kCostly;
   template <class V, class B, class C, class S>
   SIGHTLINE_HD static Gradient<V> at(V grad, V x, V residual, B, const Channel<C>& c, S slope) {
     const V t = x - c.mean;
@@ -47,7 +47,7 @@ struct FromInputAndResidual {
 // From x and one bit, u > 0, of an activation with a kink.
 template <class Act>
 struct FromInputAndMask {
-  static constexpr bool kResidual = false, kMask = true;
+  static constexpr bool kResidual = false, kMask = true, kCostly = false;
   template <class V, class B, class C, class S>
   SIGHTLINE_HD static Gradient<V> at(V grad, V x, V, B positive, const Channel<C>& c, S slope) {
     return {Act::masked(grad, positive, slope), x - c.mean};
@@ -57,7 +57,7 @@ struct FromInputAndMask {
 // From y alone, which has the sign of u: of an activation with a kink that keeps signs.
 template <class Act>
 struct FromOutputSign {
-  static constexpr bool kResidual = false, kMask = false;
+  static constexpr bool kResidual = false, kMask = false, kCostly = false;
   template <class V, class B, class C, class S>
   SIGHTLINE_HD static Gradient<V> at(V grad, V y, V, B, const Channel<C>&, S slope) {
     return {Act::masked(grad, !(y <= V{}), slope), V{}};
@@ -69,7 +69,7 @@ template <class Act>
 struct FromOutput;
 template <>
 struct FromOutput<Identity> {
-  static constexpr bool kResidual = false, kMask = false;
+  static constexpr bool kResidual = false, kMask = false, kCostly = false;
   template <class V, class B, class C, class S>
   SIGHTLINE_HD static Gradient<V> at(V grad, V y, V, B, const Channel<C>& c, S) {
     return {grad, (y - c.shift) * c.unscale};
@@ -77,7 +77,7 @@ struct FromOutput<Identity> {
 };
 template <>
 struct FromOutput<LeakyRelu> {
-  static constexpr bool kResidual = false, kMask = false;
+  static constexpr bool kResidual = false, kMask = false, kCostly = false;
   template <class V, class B, class C, class S>
   SIGHTLINE_HD static Gradient<V> at(V grad, V y, V, B, const Channel<C>& c, S slope) {
     const V u = y > V{} ? y : y / slope;

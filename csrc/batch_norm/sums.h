@@ -145,22 +145,29 @@ struct MergeLongRow {
   }
 };
 
-// Adds to a row's lanes those of g and of g * t.
-template <Isa level, class Row, class S>
-SIGHTLINE_INLINE void add_gradients(const Row& row, int64_t begin, int64_t end, S* sums, S* dots) {
+// Adds to a row's lanes those of g and of g * t. Keeps g of a costly Recipe, unless kept is null.
+template <class Recipe, Isa level, class S>
+SIGHTLINE_INLINE void add_gradients(const GradientRow<Recipe, Per::kRow, S>& row, int64_t begin,
+                                    int64_t end, S* sums, S* dots, S* kept) {
   using V = Vectors<level, S>;
-  typename V::Type sum[V::kCount], dot[V::kCount];
+  typename V::Type sum[V::kCount], dot[V::kCount], g[V::kCount];
   for (int64_t k = 0; k < V::kCount; ++k) {
     sum[k] = V::load(sums + k * V::kWidth);
     dot[k] = V::load(dots + k * V::kWidth);
   }
-  const auto add = [&](int64_t k, const Gradient<typename V::Type>& e) SIGHTLINE_LAMBDA {
-    sum[k] += e.g;
-    dot[k] += e.g * e.t;
+  const auto add = [&](int64_t i, int64_t n) SIGHTLINE_LAMBDA {
+    row.template for_each_vector<level>(
+        i, n, [&](int64_t k, const Gradient<typename V::Type>& e) SIGHTLINE_LAMBDA {
+          sum[k] += e.g;
+          dot[k] += e.g * e.t;
+          g[k] = e.g;
+        });
+    if constexpr (Recipe::kCostly)
+      if (kept != nullptr) put_lanes<level>(g, kept + i, n, false);
   };
   int64_t i = begin;
-  for (; i + kLanes <= end; i += kLanes) row.template for_each_vector<level>(i, kLanes, add);
-  if (i < end) row.template for_each_vector<level>(i, end - i, add);
+  for (; i + kLanes <= end; i += kLanes) add(i, kLanes);
+  if (i < end) add(i, end - i);
   for (int64_t k = 0; k < V::kCount; ++k) {
     V::store(sum[k], sums + k * V::kWidth);
     V::store(dot[k], dots + k * V::kWidth);
@@ -171,10 +178,11 @@ template <class Recipe>
 struct AddGradientRows {
   template <Isa level, class S>
   SIGHTLINE_INLINE static void run_at(GradientRows<S> from, Affine<S> affine, S slope, S* sums,
-                                      S* dots, int64_t rows, int64_t width) {
+                                      S* dots, Rows<S> kept, int64_t rows, int64_t width) {
     for (int64_t r = 0; r < rows; ++r) {
       const GradientRow<Recipe, Per::kRow, S> row(from, r, affine, slope);
-      add_gradients<level>(row, 0, width, sums + r * kLanes, dots + r * kLanes);
+      add_gradients<Recipe, level>(row, 0, width, sums + r * kLanes, dots + r * kLanes,
+                                   kept.row(r));
     }
   }
 };
@@ -196,13 +204,14 @@ template <class Recipe>
 struct AddLongRows {
   template <Isa level, class S>
   SIGHTLINE_INLINE static void run_at(GradientRows<S> from, Affine<S> affine, S slope, Sums* to,
-                                      int64_t rows, int64_t width) {
+                                      Rows<S> kept, int64_t rows, int64_t width) {
     for (int64_t r = 0; r < rows; ++r) {
       const GradientRow<Recipe, Per::kRow, S> row(from, r, affine, slope);
       double wide_sum[kLanes] = {}, wide_dot[kLanes] = {};
       S sum[kLanes] = {}, dot[kLanes] = {};
       for (int64_t begin = 0; begin < width; begin += kBlock) {
-        add_gradients<level>(row, begin, std::min(begin + kBlock, width), sum, dot);
+        add_gradients<Recipe, level>(row, begin, std::min(begin + kBlock, width), sum, dot,
+                                     kept.row(r));
         move_lanes(sum, wide_sum);
         move_lanes(dot, wide_dot);
       }
@@ -247,23 +256,28 @@ struct AddMoments {
   }
 };
 
-// Adds to each column's sums of g and of g * t; there are whole kLanes of them.
+// Adds to each column's sums of g and of g * t; there are whole kLanes of them. Keeps g as
+// add_gradients() does.
 template <class Recipe>
 struct AddColumns {
   template <Isa level, class S>
   SIGHTLINE_INLINE static void run_at(GradientRows<S> from, Affine<S> affine, S slope, S* sums,
-                                      S* dots, int64_t rows, int64_t width) {
+                                      S* dots, Rows<S> kept, int64_t rows, int64_t width) {
     using V = Vectors<level, S>;
     for (int64_t r = 0; r < rows; ++r) {
       const GradientRow<Recipe, Per::kColumn, S> row(from, r, affine, slope);
       for (int64_t i = 0; i < width; i += kLanes) {
+        const int64_t n = width - i < kLanes ? width - i : kLanes;
+        typename V::Type g[V::kCount];
         row.template for_each_vector<level>(
-            i, width - i < kLanes ? width - i : kLanes,
-            [&](int64_t k, const Gradient<typename V::Type>& e) SIGHTLINE_LAMBDA {
+            i, n, [&](int64_t k, const Gradient<typename V::Type>& e) SIGHTLINE_LAMBDA {
               S *const sum = sums + i + k * V::kWidth, *const dot = dots + i + k * V::kWidth;
               V::store(V::load(sum) + e.g, sum);
               V::store(V::load(dot) + e.g * e.t, dot);
+              g[k] = e.g;
             });
+        if constexpr (Recipe::kCostly)
+          if (kept.data != nullptr) put_lanes<level>(g, kept.row(r) + i, n, false);
       }
     }
   }
