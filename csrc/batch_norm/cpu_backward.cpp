@@ -207,14 +207,12 @@ void bands_backward(const BatchNormBackward<T>& t, const BatchNormShape& shape,
   };
   run(backward.sums(), backward.input() && !apart);
   if (parts > 1 && backward.sums()) {
-    for (int64_t c = 0; c < shape.channels; ++c) {
-      double all_sum = 0, all_dot = 0;
-      for (int64_t k = 0; k < parts; ++k) {
-        all_sum += sum[c * parts + k];
-        all_dot += dot[c * parts + k];
-      }
-      backward.finish(c, 1, &all_sum, &all_dot);
+    std::vector<double> all_sum(shape.channels), all_dot(all_sum);
+    for (int64_t task = 0; task < bands.tasks(); ++task) {  // of a channel in their order
+      all_sum[task / parts] += sum[task];
+      all_dot[task / parts] += dot[task];
     }
+    backward.finish(0, shape.channels, all_sum.data(), all_dot.data());
   }
   if (apart) run(false, true);
 }
