@@ -10,6 +10,7 @@ from sightline.models import (
     BatchNormAct2d,
     BatchNormAct3d,
     FrozenBatchNormAct2d,
+    SyncBatchNormAct,
     convert_batch_norm,
 )
 
@@ -102,6 +103,15 @@ def test_module_survives_copies_and_pickle():
     for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         assert torch.equal(twin.eval()(x), module.eval()(x))
     assert "activation='leaky_relu', negative_slope=0.2" in repr(module)
+
+
+@pytest.mark.parametrize("kind", [BatchNormAct2d, SyncBatchNormAct, FrozenBatchNormAct2d])
+def test_wrong_settings_are_refused_at_construction(kind):
+    with pytest.raises(ValueError, match=r"`activation` must be one of None, .* got 'gelu'"):
+        kind(4, activation="gelu")
+    if kind is BatchNormAct2d:
+        with pytest.raises(ValueError, match="`save` must be one of 'input', 'output', got 'x'"):
+            kind(4, save="x")
 
 
 def test_module_refuses_other_than_four_dimensions():

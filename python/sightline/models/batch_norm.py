@@ -7,6 +7,8 @@ from torch import Tensor, fx, nn
 
 from sightline.models.batch_norm_forward import as_one_step
 from sightline.ops import batch_norm_act
+from sightline.ops._arguments import check_choice
+from sightline.ops.batch_norm import ACTIVATIONS
 
 
 class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
@@ -28,6 +30,8 @@ class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
         ghost_batches: int = 1,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        check_choice("activation", activation, ACTIVATIONS)
+        check_choice("save", save, ("input", "output"))
         if ghost_batches < 1:
             raise ValueError(f"`ghost_batches` must be >= 1, got {ghost_batches}")
         self.activation = activation
@@ -140,6 +144,7 @@ class FrozenBatchNormAct2d(nn.Module):
         negative_slope: float = 0.01,
     ) -> None:
         super().__init__()
+        check_choice("activation", activation, ACTIVATIONS)
         self.num_features, self.eps = num_features, eps
         self.activation, self.negative_slope = activation, negative_slope
         for name, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
