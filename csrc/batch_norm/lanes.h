@@ -59,10 +59,6 @@ struct Lanes {
   SIGHTLINE_INLINE static void store(const S* lanes, int64_t n, S* to) {
     for (int64_t j = 0; j < n; ++j) to[j] = lanes[j];
   }
-  template <class S>
-  SIGHTLINE_INLINE static void store_all(const S* lanes, S* to) {
-    for (int64_t j = 0; j < kLanes; ++j) to[j] = lanes[j];
-  }
   // Which of them are above zero, or NaN.
   template <class S>
   SIGHTLINE_INLINE static uint32_t positive(const S* lanes) {
@@ -90,12 +86,6 @@ struct Lanes<Isa::kAvx2> {
   [[gnu::target("avx2")]] static void store(const double* lanes, int64_t n, double* to) {
     for (int j = 0; j < kLanes; j += 4)
       _mm256_maskstore_pd(to + j, below64(n - j), _mm256_loadu_pd(lanes + j));
-  }
-  [[gnu::target("avx2")]] static void store_all(const float* lanes, float* to) {
-    for (int j = 0; j < kLanes; j += 8) _mm256_storeu_ps(to + j, _mm256_loadu_ps(lanes + j));
-  }
-  [[gnu::target("avx2")]] static void store_all(const double* lanes, double* to) {
-    for (int j = 0; j < kLanes; j += 4) _mm256_storeu_pd(to + j, _mm256_loadu_pd(lanes + j));
   }
   [[gnu::target("avx2")]] static uint32_t positive(const float* lanes) {
     uint32_t bits = 0;
@@ -146,12 +136,6 @@ struct Lanes<Isa::kAvx512> {
     const uint32_t mask = below(n);
     for (int j = 0; j < kLanes; j += 8)
       _mm512_mask_storeu_pd(to + j, __mmask8(mask >> j), _mm512_loadu_pd(lanes + j));
-  }
-  [[gnu::target("avx512f")]] static void store_all(const float* lanes, float* to) {
-    for (int j = 0; j < kLanes; j += 16) _mm512_storeu_ps(to + j, _mm512_loadu_ps(lanes + j));
-  }
-  [[gnu::target("avx512f")]] static void store_all(const double* lanes, double* to) {
-    for (int j = 0; j < kLanes; j += 8) _mm512_storeu_pd(to + j, _mm512_loadu_pd(lanes + j));
   }
   [[gnu::target("avx512f")]] static uint32_t positive(const float* lanes) {
     uint32_t bits = 0;
