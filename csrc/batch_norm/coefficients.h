@@ -31,8 +31,6 @@ class AlignedArray {
   std::vector<Line> lines_;
 };
 
-SIGHTLINE_INLINE double inverse_std(double var, double eps) { return 1 / std::sqrt(var + eps); }
-
 // The biased variance; rounding must not leave it below zero, and NaN stays.
 inline double variance(double m2, int64_t count) { return m2 < 0 ? 0.0 : m2 / double(count); }
 
@@ -56,12 +54,9 @@ struct PerChannel {
   SIGHTLINE_INLINE double scale(int64_t c) const {
     return (weight == nullptr ? 1.0 : double(weight[c])) * invstd(c);
   }
-  // What rounding the mean to S leaves off.
-  SIGHTLINE_INLINE double low(int64_t c) const { return mean[c] - double(S(mean[c])); }
 };
 
-// u = scale * (x - mean) + shift, in S. What rounding the mean leaves off goes to the shift, where
-// it costs nothing.
+// u = scale * (x - mean) + shift, in S.
 struct SetAffine {
   template <class S>
   SIGHTLINE_INLINE static void run(PerChannel<S> of, int64_t n, S* mean, S* scale, S* shift) {
@@ -70,23 +65,20 @@ struct SetAffine {
       const double a = of.scale(c), b = of.bias == nullptr ? 0.0 : double(of.bias[c]);
       mean[c] = S(of.mean[c]);
       scale[c] = S(a);
-      shift[c] = S(b - a * of.low(c));
+      shift[c] = shift_of<S>(of.mean[c], a, b);
     }
   }
 };
 
-// grad_x = scale * g + factor * t + offset, t = x - rounded mean, from the sums of g and of
-// g * (x - mean) over `count` elements.
+// Coefficients of grad_x, from the sums of g and of g * (x - mean) over `count` elements.
 struct SetInputGradient {
   template <class S>
   SIGHTLINE_INLINE static void run(PerChannel<S> of, const double* sum, const double* dot,
                                    double count, int64_t n, S* factor, S* offset) {
     SIGHTLINE_INDEPENDENT
     for (int64_t c = 0; c < n; ++c) {
-      const double a = of.scale(c), invstd = of.invstd(c);
-      const double f = -a * invstd * invstd * (dot[c] / count);
-      factor[c] = S(f);
-      offset[c] = S(-a * (sum[c] / count) - f * of.low(c));
+      set_input_gradient(of.scale(c), of.invstd(c), of.mean[c], sum[c] / count, dot[c] / count,
+                         factor[c], offset[c]);
     }
   }
 };
@@ -96,7 +88,7 @@ struct CentreDots {
   template <class S>
   SIGHTLINE_INLINE static void run(PerChannel<S> of, const double* sum, double* dot, int64_t n) {
     SIGHTLINE_INDEPENDENT
-    for (int64_t c = 0; c < n; ++c) dot[c] -= of.low(c) * sum[c];
+    for (int64_t c = 0; c < n; ++c) dot[c] -= rounded_off<S>(of.mean[c]) * sum[c];
   }
 };
 

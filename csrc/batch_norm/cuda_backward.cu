@@ -130,8 +130,7 @@ __global__ void __launch_bounds__(kItemThreads, kLeastBlocks<L, T>)
         return add_gradients<L>(t, options, plan, table, column, slice);
       },
       [&](int64_t channel, const Pair& all) {
-        const double low = t.mean[channel] - double(static_cast<S>(t.mean[channel]));
-        const double dot = all.dot - low * all.sum;
+        const double dot = all.dot - rounded_off<S>(t.mean[channel]) * all.sum;
         if (passes == Passes::kFirst) {
           t.sum[channel] = all.sum;
           t.dot[channel] = dot;
@@ -150,12 +149,9 @@ __global__ void __launch_bounds__(kItemThreads, kLeastBlocks<L, T>)
           const bool given = passes == Passes::kSecond;
           const double sum = __ldcg((given ? t.sum : board.sum) + channel);
           const double dot = __ldcg((given ? t.dot : board.dot) + channel);
-          const double mean = t.mean[channel], low = mean - double(static_cast<S>(mean));
           const double invstd = inverse_std(t.var[channel], options.eps);
-          const double scale = value_or(t.weight, channel, 1) * invstd;
-          const double factor = -scale * invstd * invstd * dot;
-          table.factor[c] = static_cast<S>(factor);
-          table.offset[c] = static_cast<S>(-scale * sum - factor * low);
+          set_input_gradient(value_or(t.weight, channel, 1) * invstd, invstd, t.mean[channel], sum,
+                             dot, table.factor[c], table.offset[c]);
         });
         write_gradients<L>(t, options, plan, table, column, slice);
       });

@@ -2,6 +2,8 @@
 // follow from an element of what was kept. u = scale * t + shift (+ residual).
 #pragma once
 
+#include <cmath>
+
 #include "batch_norm/activation.h"
 #include "batch_norm/batch_norm.h"
 #include "common/macros.h"
@@ -14,6 +16,30 @@ struct Channel {
   C mean, scale, shift;
   C unscale;  // 1 / scale, for FromOutput alone
 };
+
+SIGHTLINE_HD double inverse_std(double var, double eps) { return 1 / std::sqrt(var + eps); }
+
+// What rounding a mean to S leaves off.
+template <class S>
+SIGHTLINE_HD double rounded_off(double mean) {
+  return mean - double(S(mean));
+}
+
+// What rounding the mean leaves off goes to the shift, where it costs nothing.
+template <class S>
+SIGHTLINE_HD S shift_of(double mean, double scale, double bias) {
+  return S(bias - scale * rounded_off<S>(mean));
+}
+
+// grad_x = scale * g + factor * t + offset, t = x - rounded mean, from the means of g and of
+// g * (x - mean).
+template <class S>
+SIGHTLINE_HD void set_input_gradient(double scale, double invstd, double mean, double sum,
+                                     double dot, S& factor, S& offset) {
+  const double f = -scale * invstd * invstd * dot;
+  factor = S(f);
+  offset = S(-scale * sum - f * rounded_off<S>(mean));
+}
 
 template <class V>
 struct Gradient {

@@ -17,22 +17,19 @@ struct Table {
   S factor[kMostChannels], offset[kMostChannels];
 };
 
-__device__ inline double inverse_std(double var, double eps) { return 1 / sqrt(var + eps); }
-
 template <class S>
 __device__ double value_or(const S* p, int64_t i, double otherwise) {
   return p == nullptr ? otherwise : double(p[i]);
 }
 
-// u = scale * (x - mean) + shift. What rounding the mean leaves off goes to the shift. T is the
-// type of y, by which `unscale` is NaN or the inverse of scale.
+// u = scale * (x - mean) + shift. T is the type of y, by which `unscale` is NaN or the inverse of
+// scale.
 template <class T>
 __device__ Channel<Compute<T>> channel_of(double mean, double var, double weight, double bias,
                                           double eps) {
   using S = Compute<T>;
   const double scale = weight * inverse_std(var, eps);
-  const S rounded = static_cast<S>(mean);
-  return {rounded, static_cast<S>(scale), static_cast<S>(bias - scale * (mean - rounded)),
+  return {static_cast<S>(mean), static_cast<S>(scale), shift_of<S>(mean, scale, bias),
           static_cast<S>(batch_norm_invertible<T>(weight, bias) ? 1 / scale : nan(""))};
 }
 

@@ -18,7 +18,6 @@ from sightline.models.batch_norm_graph import is_plain
 from sightline.models.batch_norm_report import ConversionReport, Fusion, Unfused
 from sightline.ops.batch_norm import ACTIVATIONS
 
-_KEEP_INPUT, _KEEP_MASK = 0, 1  # as in ops/_batch_norm_torch.py
 _KINKED = (ACTIVATIONS.index("relu"), ACTIVATIONS.index("leaky_relu"))
 
 
@@ -121,17 +120,19 @@ class _Synchronized(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias, residual, numbers, group):
+        from sightline.ops._batch_norm_torch import INPUT, MASK
+
         code, slope, eps = numbers
         statistics, total = _merged(x, group)
         # The sign of u is kept as bits where it depends on a residual, as in the op itself.
-        keep = _KEEP_MASK if residual is not None and code in _KINKED else _KEEP_INPUT
+        keep = MASK if residual is not None and code in _KINKED else INPUT
         y, statistics, mask = torch.ops.sightline.batch_norm_apply(
             x, weight, bias, *statistics, residual, code, slope, eps, keep
         )
         silu = ACTIVATIONS[code] == "silu"
         ctx.save_for_backward(
             x, weight, bias, statistics, total,
-            residual if silu else None, mask if keep == _KEEP_MASK else None,
+            residual if silu else None, mask if keep == MASK else None,
         )  # fmt: skip
         ctx.numbers, ctx.group = numbers, group
         ctx.mark_non_differentiable(statistics, total)
