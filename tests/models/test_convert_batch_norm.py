@@ -2,7 +2,9 @@
 
 import copy
 import operator
+import os
 import random
+import sysconfig
 
 import pytest
 import torch
@@ -471,4 +473,27 @@ def test_norm_with_its_own_activation_is_fused_where_it_computes_that():
         "4": "it is a subclass, BatchNormAct2d with ReLU",
         "5": "it is a subclass, BatchNormAct2d with GELU",
     }
+    assert_same_training(theirs, ours)
+
+
+BESIDE = """
+from torch import nn
+
+class Made(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.relu = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()
+
+    def forward(self, x):
+        return self.relu(self.bn(self.conv(x)) + x)
+"""
+
+
+@pytest.mark.parametrize("folder", [torch.__path__[0], sysconfig.get_paths()["stdlib"]])
+def test_module_of_a_package_whose_folder_begins_as_torch_or_python_is_fused(folder):
+    made = {"__name__": "torchvision.models.made"}
+    exec(compile(BESIDE, os.path.join(f"{folder}vision", "models", "made.py"), "exec"), made)
+    theirs = redraw(made["Made"]())
+    ours, report = convert_batch_norm(copy.deepcopy(theirs))
+    assert [f.pattern for f in report.fused] == ["batch norm + add + relu"], str(report)
     assert_same_training(theirs, ours)

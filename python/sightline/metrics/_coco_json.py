@@ -28,7 +28,7 @@ _FIELDS = (
 _BIT = {name: 1 << i for i, name in enumerate(_FIELDS)}
 _NOT_FINITE, _NEGATIVE_SIDE = 1 << 14, 1 << 15
 _SHAPE = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
-_PACKAGE = os.path.dirname(__file__)
+_PACKAGE = os.path.join(os.path.dirname(__file__), "")  # not a folder that begins as it does
 # Where the span of ids is wider than this times their number, a table by id is not worth it.
 _DENSE_SPAN = 8
 

@@ -264,7 +264,7 @@ def _why_left(module: nn.Module) -> str:
         ),
         "it has hooks": has_hooks(module),
         "its forward was replaced on the instance": "forward" in vars(module),
-        "it is quantised": kind.__module__.startswith("torch.ao")
+        "it is quantised": kind.__module__.startswith("torch.ao.")
         or getattr(module, "qconfig", None) is not None,
         "it is parametrised": nn.utils.parametrize.is_parametrized(module),
         f"it is a subclass, {kind.__name__}{within}": kind not in FUSED_CLASSES,

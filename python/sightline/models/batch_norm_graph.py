@@ -8,6 +8,7 @@ a caller knows what the graph is good for.
 
 import dis
 import inspect
+import os
 import random
 import sys
 import sysconfig
@@ -23,8 +24,9 @@ from torch import fx, nn
 
 from sightline.models.batch_norm_forward import Rewritten, takes_residual
 
-_TORCH_FOLDER = str(torch.__path__[0])
-_STANDARD_LIBRARY = sysconfig.get_paths()["stdlib"]
+# With a separator at the end: torchvision and others lie beside torch and begin as it does.
+_TORCH_FOLDER = os.path.join(torch.__path__[0], "")
+_STANDARD_LIBRARY = os.path.join(sysconfig.get_paths()["stdlib"], "")
 _IN_ORDER = nn.Sequential.forward
 # Globals that make a forward depend on what a proxy is not.
 _LOOKS_AT_TYPES = {"isinstance", "type", "hasattr", "issubclass"}

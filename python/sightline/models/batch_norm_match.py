@@ -156,7 +156,7 @@ def _only_reads(module: nn.Module) -> bool:
     if is_in_order(module):
         first = next(iter(module.children()), None)
         return first is None or isinstance(first, _NEW_OUTPUT)
-    return type(module).__module__.startswith("torch.nn.modules")
+    return type(module).__module__.startswith("torch.nn.modules.")
 
 
 _NEW_OUTPUT = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, nn.AvgPool2d)

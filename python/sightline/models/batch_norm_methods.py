@@ -33,7 +33,7 @@ def method_in_conflict(
 
 def _other_methods(traced: Traced) -> Iterator[tuple[str, Any]]:
     for kind in type(traced.module).__mro__:
-        if kind.__module__.startswith("torch.nn.modules") or kind is object:
+        if kind.__module__.startswith("torch.nn.modules.") or kind is object:
             continue
         for method, found in vars(kind).items():
             function = getattr(found, "fget", None) or getattr(found, "__func__", found)
