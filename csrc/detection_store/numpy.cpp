@@ -92,7 +92,8 @@ struct Entry {
   bool required;
 };
 
-// The keys of a dict of one image; `ignored` are those of other shapes than the store's.
+// The keys of a dict of one image; `ignored` are those of other shapes than the store's, and what
+// loaders and models write that an evaluation does not need (PASSED_OVER in metrics/_inputs.py).
 struct Keys {
   std::vector<Entry> entries;
   std::vector<PyObject*> ignored;
@@ -106,8 +107,11 @@ Keys keys_of(const StoreRules& rules, bool objects) {
   if (objects) {
     add("iscrowd", &RowsInput::crowd, false);
     add("difficult", &RowsInput::ignore, false);
+    for (const char* key : {"image_id", "orig_size", "index"})
+      keys.ignored.push_back(interned(key));
   } else {
     add("scores", &RowsInput::scores, true);
+    keys.ignored.push_back(interned("keypoints_scores"));
   }
   if (objects || rules.shapes == Shapes::kMasks) add("area", &RowsInput::area, !objects);
   if (rules.shapes == Shapes::kMasks) {

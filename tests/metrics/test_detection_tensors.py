@@ -234,6 +234,15 @@ def test_bad_shapes_and_types_are_named_at_once(change, error, message, far):
     assert len(evaluator) == 0
 
 
+def test_what_a_loader_writes_beside_the_objects_is_passed_over(far):
+    (dt, gt), plain = moved(GOOD, far), DetectionEvaluator()
+    plain.update(7, *moved(GOOD, far))
+    evaluator = DetectionEvaluator()
+    gt |= {"image_id": far([7]), "orig_size": far([4, 5]), "index": 3}
+    evaluator.update(7, dt | {"keypoints_scores": far(np.zeros((2, 17)))}, gt)
+    assert_bit_equal(evaluator.compute(), plain.compute())
+
+
 def test_ids_are_checked_at_once(far):
     evaluator, (dt, gt) = DetectionEvaluator(), moved(GOOD, far)
     with pytest.raises(TypeError, match="of one kind"):

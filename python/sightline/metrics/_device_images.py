@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sightline.metrics._inputs import (
-    OTHER_SHAPES,
+    PASSED_OVER,
     as_array,
     check_image,
     check_image_id,
@@ -19,8 +19,8 @@ from sightline.metrics._inputs import (
 _FLAGS = ("iscrowd", "difficult")
 _BAD_FLAG = 2  # beside 0 and 1: a flag that is not finite
 _KNOWN = {
-    "detections": {"scores", "labels", *OTHER_SHAPES},
-    "targets": {"labels", "area", *_FLAGS, *OTHER_SHAPES},
+    "detections": {"scores", "labels", *PASSED_OVER["detections"]},
+    "targets": {"labels", "area", *_FLAGS, *PASSED_OVER["targets"]},
 }
 
 
@@ -127,7 +127,8 @@ def _fits(side: Any, name: str) -> bool:
     if not set(side) <= _KNOWN[name] | {key}:
         return False
     try:
-        shapes = {k: _shape(v) for k, v in side.items() if v is not None and k not in OTHER_SHAPES}
+        read = {k: v for k, v in side.items() if v is not None and k not in PASSED_OVER[name]}
+        shapes = {k: _shape(v) for k, v in read.items()}
     except (TypeError, ValueError):
         return False
     boxes = shapes.get(key, ((), ""))[0]

@@ -8,8 +8,13 @@ from typing import Any
 
 import numpy as np
 
-# What dicts may hold beside the arrays that are read: shapes of another `iou_type`.
-OTHER_SHAPES = {"masks", "image_size", "keypoints", "num_keypoints"}
+# What dicts may hold beside the arrays that are read: shapes of another `iou_type`, what loaders
+# (ours and torchvision's) write into targets, and torchvision's models into detections.
+_OTHER_SHAPES = {"masks", "image_size", "keypoints", "num_keypoints"}
+PASSED_OVER = {
+    "detections": _OTHER_SHAPES | {"keypoints_scores"},
+    "targets": _OTHER_SHAPES | {"image_id", "orig_size", "index"},
+}
 MAX_LABELS = 2**31
 
 
@@ -156,7 +161,7 @@ def _check_keys(values: Mapping[str, Any], known: set[str], name: str, place: st
         raise ValueError(
             f"{place}: `{name}` needs either 'boxes' (xyxy) or 'boxes_xywh', got {sorted(values)}"
         )
-    unknown = [key for key in values if key not in known | OTHER_SHAPES]
+    unknown = [key for key in values if key not in known | PASSED_OVER[name]]
     if unknown:
         raise ValueError(f"{place}: `{name}` has unknown keys {unknown}; known are {sorted(known)}")
 

@@ -155,7 +155,8 @@ class DetectionEvaluator:
             targets: `boxes` or `boxes_xywh` [M, 4], `labels` [M]; optional `iscrowd` [M],
                 `area` [M] (default w * h) and `difficult` [M]. A difficult object counts neither
                 way; under VOC so does a crowd, under COCO a difficult object takes one detection.
-                Of a batch, a list of such dicts.
+                `image_id`, `orig_size` and `index`, which loaders write, are passed over. Of a
+                batch, a list of such dicts.
 
         Masks (`iou_type="segm"`): both hold `masks` in place of boxes: [N, H, W] bool or integers,
         or a list of run-length dicts or of polygons as COCO's files hold them; polygons need
