@@ -240,7 +240,8 @@ def test_what_a_loader_writes_beside_the_objects_is_passed_over(far):
     evaluator = DetectionEvaluator()
     gt |= {"image_id": far([7]), "orig_size": far([4, 5]), "index": 3}
     evaluator.update(7, dt | {"keypoints_scores": far(np.zeros((2, 17)))}, gt)
-    assert_bit_equal(evaluator.compute(), plain.compute())
+    np.testing.assert_array_equal(evaluator.compute().scores, plain.compute().scores)
+    np.testing.assert_array_equal(evaluator.compute().precision, plain.compute().precision)
 
 
 def test_ids_are_checked_at_once(far):
