@@ -6,12 +6,12 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
-from urllib.request import urlretrieve
 
 import numpy as np
 
 from sightline.metrics._coco_json import rows_of
 from sightline.metrics.pycocotools import mask
+from sightline.metrics.pycocotools._download import fetch_missing
 from sightline.metrics.pycocotools._files import (
     ResultsFile,
     TruthFile,
@@ -235,18 +235,21 @@ class COCO:
             print(annotation["caption"])
 
     def download(self, tarDir: str | None = None, imgIds: Collection[Any] = ()) -> Any:
-        """Download images from their `coco_url` into a folder, those that are not there yet."""
+        """Download images from their `coco_url` into a folder, those that are not there yet.
+
+        Raises:
+            ValueError: a `file_name` that leads out of the folder, or a `coco_url` that begins with
+                neither http:// nor https://; nothing is downloaded then. pycocotools takes both.
+        """
         if tarDir is None:
             print("Please specify target directory")
             return -1
         images = self.loadImgs(imgIds) if len(imgIds) else self.imgs.values()
         os.makedirs(tarDir, exist_ok=True)
-        for n, image in enumerate(images):
-            begin = time.time()
-            path = os.path.join(tarDir, image["file_name"])
-            if not os.path.exists(path):
-                urlretrieve(image["coco_url"], path)
+        begin = time.time()
+        for n, _ in enumerate(fetch_missing(images, tarDir)):
             print(f"downloaded {n}/{len(images)} images (t={time.time() - begin:0.1f}s)")
+            begin = time.time()
 
 
 def unread_file(coco: Any) -> TruthFile | ResultsFile | None:
