@@ -15,7 +15,7 @@ ROWS = (
     ("train",),
     ("models", "data", "metrics"),
     ("ops", "reference"),
-    ("_load",),
+    ("_load", "_suggest"),
     ("_torch", "_numpy"),
 )
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}

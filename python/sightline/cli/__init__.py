@@ -4,7 +4,8 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
+
+from sightline._suggest import unknown
 
 __all__ = ["VERBS", "main"]
 
@@ -38,9 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = words[0]
     try:
         if verb not in VERBS:
-            near = get_close_matches(verb, VERBS, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"unknown command {verb!r}{hint} There are {', '.join(VERBS)}")
+            raise ValueError(unknown("command", verb, VERBS))
         module, rest = importlib.import_module(f"sightline.cli.{verb}"), words[1:]
         if rest and rest[0] in getattr(module, "SUBCOMMANDS", ()):
             module, rest = importlib.import_module(f"sightline.cli.{verb}_{rest[0]}"), rest[1:]

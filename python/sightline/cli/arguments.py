@@ -3,8 +3,9 @@
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
+
+from sightline._suggest import did_you_mean, unknown
 
 __all__ = ["Arguments", "UsageError", "parse"]
 
@@ -52,9 +53,7 @@ class Arguments:
     def finish(self, known: Collection[str]) -> None:
         """Raise UsageError where an option is left that nobody took."""
         for name in self.options:
-            near = get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(f"unknown option {name!r}{hint} There are {', '.join(known)}")
+            raise UsageError(unknown("option", name, known))
 
 
 def parse(words: Sequence[str], *, flags: Collection[str] = ()) -> Arguments:
@@ -83,7 +82,8 @@ def parse(words: Sequence[str], *, flags: Collection[str] = ()) -> Arguments:
             continue
         if not equals:
             if not rest or rest[0].startswith("--"):
-                raise UsageError(f"--{key} needs a value")
+                hint = did_you_mean(key, [f"--{flag.replace('_', '-')}" for flag in flags])
+                raise UsageError(f"--{key} needs a value{hint}")
             value = rest.pop(0)
         key = key.replace("-", "_")
         if key in parsed.options:

@@ -15,6 +15,7 @@ scores as PNG files into a folder.
   split=      split to evaluate on; val without it
   weights=    best (default) or last
   device=     auto, cpu or cuda
+  batch_size= images that go through the network together; 16 without it
   out=        folder for the results instead of <run>/eval-<split>
   --iou-type  what overlaps: bbox (default), segm for masks, or keypoints
   --json      print one JSON object instead of tables
@@ -100,12 +101,10 @@ def _evaluate_run(arguments: Arguments) -> int:
     weights = arguments.take_text("weights", "best")
     device = choose_device(arguments.take_text("device", "auto"))
     out = arguments.take("out")
-    batch_size = int(arguments.take_number("batch_size", 16))
-    predictor = load(source, weights=weights, device=device)
-    annotations = read_annotations(
-        source, split, data=arguments.take("data"), class_names=predictor.class_names
-    )
+    batch_size, data = arguments.take_count("batch_size", 16), arguments.take("data")
     arguments.finish(_OPTIONS)
+    predictor = load(source, weights=weights, device=device)
+    annotations = read_annotations(source, split, data=data, class_names=predictor.class_names)
     as_json = "json" in arguments.flags
     warn_of_issues(annotations, Log(quiet=as_json))
     evaluation = evaluate_predictor(predictor, annotations, batch_size)

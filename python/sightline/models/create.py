@@ -1,9 +1,9 @@
 """Models by name, from arguments that a checkpoint can hold as JSON."""
 
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sightline._suggest import unknown
 from sightline.models.detector import AnchorDetector
 from sightline.models.resnet import ResNet, resnet18, resnet20
 from sightline.models.trunk import LightTrunk
@@ -56,6 +56,5 @@ def create_model(name: str, num_classes: int, **kwargs: Any) -> ResNet | AnchorD
     269722
     """
     if name not in _MODELS:
-        near = difflib.get_close_matches(name, _MODELS, n=1, cutoff=0)[0]
-        raise ValueError(f"unknown model {name!r}; did you mean {near!r}? Known: {list_models()}")
+        raise ValueError(unknown("model", name, list_models(), quoted=True))
     return _MODELS[name](num_classes, **kwargs)

@@ -1,8 +1,9 @@
 """Which number a run watches, and when it has stopped getting better."""
 
-import difflib
 import math
 from typing import Any, Literal
+
+from sightline._suggest import did_you_mean
 
 __all__ = ["Best", "EarlyStopping", "monitor_mode", "read_monitor"]
 
@@ -40,8 +41,7 @@ def monitor_mode(monitor: str, mode: str | None = None) -> Literal["min", "max"]
 def read_monitor(row: dict[str, float], monitor: str) -> float:
     """The monitored value of one epoch; a name that is not a column is a ValueError."""
     if monitor not in row:
-        near = difflib.get_close_matches(monitor, row, n=1, cutoff=0)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(monitor, row, quoted=True)
         raise ValueError(f"`monitor` {monitor!r} is not among {sorted(row)}{hint}")
     return float(row[monitor])
 

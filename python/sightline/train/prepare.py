@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 import sightline
+from sightline._suggest import did_you_mean
 from sightline.data import Annotations, Preprocess, default_augment, fit_preprocess, open_source
 from sightline.models import create_model, fit_anchors
 from sightline.train.log import Log
 from sightline.train.presets import PRESETS, preset_for
-from sightline.train.settings import Settings, SettingsError, nearest
+from sightline.train.settings import Settings, SettingsError
 from sightline.train.settings_io import Layer, resolve
 
 __all__ = ["Prepared", "prepare", "read_split", "seed_everything"]
@@ -106,7 +107,7 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
     if preset not in PRESETS:
         raise SettingsError(
             f"train.preset must be one of {', '.join(PRESETS)}, got {preset!r}"
-            f"{nearest(preset, PRESETS)}"
+            f"{did_you_mean(preset, PRESETS)}"
         )
     found = {**data_values(train), "train.task": task, "train.preset": preset}
     base: list[Layer] = [("data", found), (f"preset {preset}", PRESETS[preset])]

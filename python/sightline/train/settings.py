@@ -1,6 +1,5 @@
 """The settings of a run: one frozen dataclass a group, every field with its limits and meaning."""
 
-import difflib
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -16,18 +15,11 @@ __all__ = [
     "Settings",
     "SettingsError",
     "TrainSettings",
-    "nearest",
 ]
 
 
 class SettingsError(ValueError):
     """A setting that does not exist, or a value that it cannot take."""
-
-
-def nearest(name: str, known: Any) -> str:
-    """The known name closest to a mistyped one, as the end of a sentence; "" where none is."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def setting(

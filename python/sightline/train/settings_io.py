@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sightline._suggest import did_you_mean
 from sightline.train.files import atomic_write
 from sightline.train.settings import (
     GROUP_VALUES,
     GROUPS,
     Settings,
     SettingsError,
-    nearest,
     setting_names,
 )
 
@@ -41,7 +41,9 @@ def full_key(key: str) -> str:
     """ "group.name" for a key as a person types it.
 
     "group.name" stands for itself, "data" for "data.path", and a name that only one group has for
-    that one. Keys below "model.options" are free: the model checks them.
+    that one. A setting that its group's name stands for needs no other short form, so "name" is the
+    run's: the others are "model" and "optimizer". Keys below "model.options" are free: the model
+    checks them.
 
     Raises:
         SettingsError: no such setting (with the nearest one), or a name that several groups have.
@@ -53,14 +55,15 @@ def full_key(key: str) -> str:
     if key in known or key.startswith("model.options."):
         return key
     matches = [name for name in known if name.split(".", 1)[1] == key]
+    if len(matches) > 1:
+        grouped = {f"{group}.{name}" for group, name in GROUP_VALUES.items()}
+        matches = [name for name in matches if name not in grouped]
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise SettingsError(f"{key!r} could be {' or '.join(matches)}: write one of them")
-    leaves = {name.split(".", 1)[1]: name for name in known}
-    hint = nearest(key, known)
-    if "." not in key:
-        hint = nearest(key, [*leaves, *GROUP_VALUES])
+    short = [*(name.split(".", 1)[1] for name in known), *GROUP_VALUES]
+    hint = did_you_mean(key, known if "." in key else short)
     raise SettingsError(f"unknown setting {key!r}{hint}")
 
 
@@ -162,8 +165,8 @@ def _checked(value: Any, hint: Any, item: dataclasses.Field, key: str) -> Any:
     if result is None:
         return None
     if choices and result not in choices:
-        hint_text = nearest(str(result), choices)
-        raise SettingsError(f"{key} must be one of {', '.join(choices)}, got {result!r}{hint_text}")
+        hint = did_you_mean(str(result), choices)
+        raise SettingsError(f"{key} must be one of {', '.join(choices)}, got {result!r}{hint}")
     for number in result if isinstance(result, tuple) else (result,):
         if isinstance(number, (int, float)) and not isinstance(number, bool):
             if low is not None and not number >= low:

@@ -1,0 +1,115 @@
+"""Every word that a help text names is one that its verb takes."""
+
+import importlib
+import re
+
+import pytest
+
+from sightline.bench.suites import SUITES
+from sightline.cli import VERBS, arguments, bench, demo, main, train
+from sightline.train.settings_io import resolve
+
+COMMANDS = [*VERBS, *(f"bench {name}" for name in bench.SUBCOMMANDS)]
+# What a verb needs before it looks at the word that is tried; some verbs have two forms.
+BASES = {
+    "eval": [["run"], ["--gt", "a.json", "--dt", "b.json"], ["--gt", "a.json"], ["--dt", "b.json"]],
+    "predict": [["run", "picture.png"]],
+    "train": [["data=folder"], []],
+}
+# Values of words for which 1 is none; the help itself has others, such as size=240x320.
+VALUES = {
+    "device": "cpu",
+    "optimizer": "sgd",
+    "schedule": "cosine",
+    "task": "detect",
+}
+GROUPED = re.compile(r"\b([a-z][a-z_.]*)=([\w./-]*)")
+DASHED = re.compile(r"(?<!\S)\[?(--[a-z][a-z-]*)")
+
+
+class Taken(Exception):
+    """Every word was understood, and the work would begin."""
+
+
+@pytest.fixture(autouse=True)
+def no_work(monkeypatch):
+    finish = arguments.Arguments.finish
+
+    def stop(*words, **options):
+        raise Taken
+
+    def finish_and_stop(self, known):
+        finish(self, known)
+        raise Taken
+
+    def settle_and_stop(layers, **options):
+        resolve(layers)
+        raise Taken
+
+    monkeypatch.setattr(arguments.Arguments, "finish", finish_and_stop)
+    monkeypatch.setattr(train, "resume_run", stop)
+    monkeypatch.setattr(train, "config_layer", lambda path: ("config", {}))
+    for verb in (train, demo):
+        monkeypatch.setattr(verb, "train_from_settings", settle_and_stop)
+    monkeypatch.setenv("SIGHTLINE_DEBUG", "1")  # errors arrive as they are
+
+
+def help_of(command):
+    return importlib.import_module(f"sightline.cli.{command.replace(' ', '_')}").__doc__
+
+
+def words_of(command):
+    """Each word of a help text in the forms in which it may be meant."""
+    text = help_of(command)
+    words = {}
+    for key, value in GROUPED.findall(text):
+        if key not in ("key",):  # of "key=value"
+            words[key] = [[f"{key}={value or VALUES.get(key, '1')}"]]
+    for flag in DASHED.findall(text):
+        if flag != "--help":
+            value = VALUES.get(flag.removeprefix("--"), "1")
+            words[flag] = [[flag], [flag, value]]
+    return words
+
+
+CASES = [(command, word) for command in COMMANDS for word in words_of(command)]
+
+
+def test_every_help_text_has_words():
+    assert {command for command, _ in CASES} == set(COMMANDS)
+    assert ("train", "name") in CASES and ("eval", "--iou-type") in CASES
+
+
+@pytest.mark.parametrize(("command", "word"), CASES)
+def test_a_word_of_the_help_is_taken(command, word):
+    refusals = []
+    for base in BASES.get(command, [[]]):
+        for form in words_of(command)[word]:
+            try:
+                main([*command.split(), *base, *form])
+            except Taken:
+                return
+            except ValueError as error:
+                refusals.append(f"{' '.join([*base, *form])}: {error}")
+    pytest.fail("\n".join(refusals))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_word_that_is_taken_stands_in_the_help(command):
+    module = importlib.import_module(f"sightline.cli.{command.replace(' ', '_')}")
+    there = {word.removeprefix("--").replace("-", "_") for word in words_of(command)}
+    options = {
+        name.removeprefix("--").replace("-", "_") for name in getattr(module, "_OPTIONS", ())
+    }
+    assert not options - there
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_word_that_no_help_names_is_refused_by_its_name(command):
+    for base in BASES.get(command, [[]]):
+        with pytest.raises(ValueError, match=r"zzzz|belong together"):
+            main([*command.split(), *base, "zzzz=1"])
+
+
+def test_the_suites_of_the_help_are_those_there_are():
+    assert set(re.findall(r"\[([a-z]+)\]", help_of("bench"))) == set(SUITES)
