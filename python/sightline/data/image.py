@@ -1,7 +1,11 @@
-"""Pictures from disk as uint8 arrays, whatever way they are stored."""
+"""Pictures as uint8 arrays, whatever way they are stored and handed over."""
 
 from __future__ import annotations
 
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +14,36 @@ from numpy.typing import NDArray
 
 from sightline.data.annotations import DataError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+# Only these are decoded. Left to the content alone, Pillow would start Ghostscript on an EPS file
+# that is named .png, and try forty other readers on whatever a data set holds.
+_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".bmp": "BMP",
+    ".webp": "WEBP",
+    ".gif": "GIF",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".ppm": "PPM",
+    ".pgm": "PPM",
+}
+IMAGE_SUFFIXES = tuple(_FORMATS)
+_READ = tuple(dict.fromkeys(_FORMATS.values()))
 _EXIF_ORIENTATION = 0x0112
+_PICTURES = (
+    "a path, the bytes of an image file, a file opened for reading bytes, a PIL image, or a uint8 "
+    "array [H, W] or [H, W, 1 | 3 | 4] in RGB order"
+)
+_TO_UINT8 = {
+    "bool": "; multiply it by np.uint8(255)",
+    "float32": "; of values from 0 to 1 pass (255 * image).round().astype(np.uint8)",
+    "float64": "; of values from 0 to 1 pass (255 * image).round().astype(np.uint8)",
+    "uint16": "; of values up to 65535 pass (image / 257).round().astype(np.uint8)",
+}
+
+# What `read_image` takes: PIL is imported only where pictures are decoded, so it has no name here.
+Picture = str | os.PathLike | bytes | bytearray | memoryview | io.IOBase | NDArray[np.uint8] | Any
 
 
 def pillow() -> Any:
@@ -35,14 +67,14 @@ def to_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     Grey is the ITU-R 601 luma 0.299 R + 0.587 G + 0.114 B. Alpha is left out.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        got = getattr(image, "dtype", type(image).__name__)
-        raise TypeError(f"`image` must be a uint8 array, got {got}")
+        got = str(getattr(image, "dtype", type(image).__name__))
+        raise TypeError(f"`image` must be a uint8 array, got {got}{_TO_UINT8.get(got, '')}")
     if image.ndim == 2:
         image = image[:, :, None]
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
         raise ValueError(
             "`image` must have shape [H, W] or [H, W, 1 | 3 | 4] and at least one pixel, "
-            f"got {list(image.shape)}"
+            f"got {list(image.shape)}{_shape_hint(image.shape)}"
         )
     if image.shape[2] == 4:
         image = image[:, :, :3]
@@ -52,6 +84,14 @@ def to_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
         return np.repeat(image, 3, axis=2)
     luma = image @ np.array([0.299, 0.587, 0.114])
     return np.rint(luma).astype(np.uint8)[:, :, None]
+
+
+def _shape_hint(shape: tuple[int, ...]) -> str:
+    if len(shape) == 4:
+        return "; pass several pictures as a list"
+    if len(shape) == 3 and shape[0] in (1, 3, 4):
+        return "; put the channels last with image.transpose(1, 2, 0)"
+    return ""
 
 
 def to_pil(image: NDArray[np.uint8]) -> Any:
@@ -67,81 +107,150 @@ def from_pil(picture: Any) -> NDArray[np.uint8]:
     return array[:, :, None] if array.ndim == 2 else array
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Return (width, height) of an image as shown, from the file's header alone."""
-    with _open(path) as image:
-        width, height = image.size
-        if _turned(image):
-            width, height = height, width
-    return width, height
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Return (width, height) of an image file as shown, without decoding it where that can be."""
+    with _opened(path) as image:
+        return _shown_size(image)
 
 
 def read_image(
-    path: str | Path, *, channels: int = 3, size: tuple[int, int] | None = None
+    picture: Picture, *, channels: int = 3, size: tuple[int, int] | None = None
 ) -> NDArray[np.uint8]:
-    """Decode an image to uint8 [H, W, channels], 3 (RGB) or 1 (grey).
+    """Return a picture as uint8 [H, W, channels], 3 (RGB) or 1 (grey), however it is handed over.
 
     Palette, grey, CMYK and 16-bit images are converted (16 bits by v / 257, rounded); alpha is left
-    out. EXIF orientation is applied. `size` is the (width, height) that the label file states:
-    where it fits only the image as stored, the labels were made without the orientation and so it
-    is not applied; where it fits neither, DataError. A missing, empty, truncated or unreadable file
-    is a DataError that names it.
+    out; of several frames the first is taken. EXIF orientation is applied, also that of a PIL image
+    which still carries it. The content, not the name, says what a file is, and only the formats of
+    IMAGE_SUFFIXES are read.
+
+    Args:
+        picture: a path, the bytes of an image file, a file opened for reading bytes (from its
+            start), a PIL image, or a uint8 array [H, W] or [H, W, 1 | 3 | 4] in RGB order.
+        channels: 3 or 1.
+        size: the (width, height) that the label file states. Where it fits only the image as
+            stored, the labels were made without the orientation and so it is not applied; where it
+            fits neither, DataError.
+
+    Raises:
+        DataError: a missing, empty, truncated or unreadable file, or pixels of 32 bits, whose range
+            is unknown; names the picture.
+        TypeError, ValueError: what is no picture; an array of another dtype or shape.
     """
-    path = Path(path)
-    with _open(path) as image:
-        shown = image.size[::-1] if _turned(image) else image.size
-        stored_only = size is not None and size != shown and size == image.size
-        if size is not None and size != shown and not stored_only:
-            raise DataError(
-                f"{path}: the image is {shown[0]} x {shown[1]}, but its label file says "
-                f"{size[0]} x {size[1]}; the boxes may belong to another image. "
-                "Correct the label file"
-            )
-        try:
-            image.load()
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(
-                f"{path}: cannot decode the image ({error}); "
-                "replace the file, or remove it and its label"
-            ) from error
-        if not stored_only:
+    if isinstance(picture, np.ndarray):
+        array = to_channels(picture, channels)
+        _orientation_for(size, array.shape[1::-1], array.shape[1::-1], "the picture")
+        return array
+    with _opened(picture) as image:
+        name = _name_of(picture)
+        shown = _shown_size(image)
+        if _orientation_for(size, shown, image.size, name):
             from PIL import ImageOps
 
-            image = ImageOps.exif_transpose(image)
-        array = _to_uint8(image, path)
-    return to_channels(array, channels)
+            image = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
+        return to_channels(_to_uint8(image, name), channels)
 
 
-def _open(path: Path) -> Any:
+def _orientation_for(
+    stated: tuple[int, int] | None,
+    shown: tuple[int, int],
+    stored: tuple[int, int],
+    name: str,
+) -> bool:
+    """Say whether the labels of a picture were made on it as shown, not as stored."""
+    if stated is None or stated == shown:
+        return True
+    if stated == stored:
+        return False
+    raise DataError(
+        f"{name}: the image is {shown[0]} x {shown[1]}, but its label file says "
+        f"{stated[0]} x {stated[1]}; the boxes may belong to another image. "
+        "Correct the label file"
+    )
+
+
+@contextmanager
+def _opened(picture: Picture) -> Iterator[Any]:
+    """A Pillow image of whatever a picture was handed over as; every error names the picture."""
+    module = pillow()
+    name = _name_of(picture)
     try:
-        if path.stat().st_size == 0:
-            raise DataError(
-                f"{path}: the image file is empty; replace it, or remove it and its label"
-            )
-        return pillow().open(path)
+        if isinstance(picture, module.Image):  # whoever made it closes it
+            yield picture
+            return
+        source: Any = picture
+        if isinstance(picture, (str, os.PathLike)):
+            if Path(picture).stat().st_size == 0:
+                raise DataError(f"{name}: the image file is empty; {_fix(picture)}")
+        elif isinstance(picture, (bytes, bytearray, memoryview)):
+            source = io.BytesIO(picture)
+        with module.open(source, formats=_READ) as image:
+            yield image
+    except (DataError, MemoryError):
+        raise
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such image; check the path and the split list") from error
-    except OSError as error:
-        raise DataError(
-            f"{path}: not a readable image ({error}); replace the file, or remove it and its label"
-        ) from error
+        raise DataError(f"{name}: no such image; check the path and the split list") from error
+    except Exception as error:  # a damaged file makes Pillow's readers raise nearly anything
+        if isinstance(error, module.UnidentifiedImageError):
+            what = f"not a readable image (it holds none of {', '.join(_READ)})"
+        else:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            what = f"cannot decode the image ({reason})"
+        raise DataError(f"{name}: {what}; {_fix(picture)}") from error
 
 
-def _turned(image: Any) -> bool:
-    """Orientations 5 to 8 swap width and height."""
-    return image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+def _name_of(picture: Picture) -> str:
+    """What errors call a picture; TypeError for what is none."""
+    if isinstance(picture, (str, os.PathLike)):
+        return os.fsdecode(picture)
+    if isinstance(picture, (bytes, bytearray, memoryview)):
+        return f"picture of {memoryview(picture).nbytes:,} bytes"
+    if isinstance(picture, pillow().Image):
+        file = getattr(picture, "filename", "")
+        width, height = picture.size
+        return os.fsdecode(file) or f"PIL image of mode {picture.mode}, {width} x {height}"
+    if hasattr(picture, "read") and not isinstance(picture, io.TextIOBase):
+        file = getattr(picture, "name", None)
+        return file if isinstance(file, str) else f"picture in a {type(picture).__name__}"
+    got = f"{type(picture).__module__}.{type(picture).__qualname__}".removeprefix("builtins.")
+    hint = ""
+    if got == "torch.Tensor":
+        hint = "; of a uint8 tensor [3, H, W] pass tensor.permute(1, 2, 0).numpy()"
+    elif isinstance(picture, io.TextIOBase):
+        hint = "; open it with mode 'rb'"
+    raise TypeError(f"a picture is {_PICTURES}; got {got}{hint}")
 
 
-def _to_uint8(image: Any, path: Path) -> NDArray[np.uint8]:
-    # Older versions of Pillow open a 16-bit grey PNG in mode "I".
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+def _fix(picture: Picture) -> str:
+    if isinstance(picture, (str, os.PathLike)):
+        return "replace the file, or remove it and its label"
+    return "pass a whole and undamaged image"
+
+
+def _orientation(image: Any) -> int:
+    if image.format == "PNG" and "exif" not in image.info:
+        image.load()  # in a PNG, EXIF may follow the pixels
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except (SyntaxError, ValueError, TypeError):  # EXIF that cannot be read says nothing
+        return 1
+
+
+def _shown_size(image: Any) -> tuple[int, int]:
+    width, height = image.size
+    # Orientations 5 to 8 swap width and height.
+    return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
+
+
+def _to_uint8(image: Any, name: str) -> NDArray[np.uint8]:
+    # A 16-bit PGM opens in mode "I", as a 16-bit grey PNG does in older versions of Pillow.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return np.rint(np.asarray(image).astype(np.float64) / 257).astype(np.uint8)
     if image.mode in ("I", "F"):
-        raise DataError(f"{path}: pixels of 32 bits have no known range; save it with 8 or 16 bits")
+        raise DataError(f"{name}: pixels of 32 bits have no known range; save it with 8 or 16 bits")
     if image.mode in ("L", "RGB"):
         return np.asarray(image)
     if image.mode in ("1", "LA"):
         return np.asarray(image.convert("L"))
-    if image.mode == "P":
+    if image.mode in ("P", "PA", "RGBa"):
         image = image.convert("RGBA")  # a palette with transparency converts only this way
     return np.asarray(image.convert("RGB"))

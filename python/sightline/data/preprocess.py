@@ -173,8 +173,6 @@ def resize_array(
 
 def load_record_image(record: Record, channels: int) -> NDArray[np.uint8]:
     """Return a record's picture, uint8 [H, W, channels]."""
-    if isinstance(record.image, np.ndarray):
-        return to_channels(record.image, channels)
     return read_image(record.image, channels=channels, size=(record.width, record.height))
 
 

@@ -1,12 +1,12 @@
 """Some predictions of a run next to the truth, from its predictions.json and its data set."""
 
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sightline.data import Annotations, Record, read_image
+from sightline.data import Annotations
+from sightline.data.preprocess import load_record_image
 from sightline.report.draw import _pillow, draw_classification, draw_detections
 
 __all__ = ["draw_examples"]
@@ -29,12 +29,6 @@ def draw_examples(
     return _classification_sheet(annotations, predictions, 4 * count)
 
 
-def _pixels(record: Record) -> np.ndarray:
-    if isinstance(record.image, Path):
-        return read_image(record.image, size=(record.width, record.height))
-    return record.image
-
-
 def _spread(total: int, count: int) -> list[int]:
     """`count` places evenly spaced over `total`."""
     return sorted({int(i) for i in np.linspace(0, total - 1, min(count, total))})
@@ -49,7 +43,7 @@ def _detection_sheet(annotations: Annotations, predictions: list[dict], count: i
     tiles = []
     for index in _spread(len(annotations), count):
         record = annotations.records[index]
-        image, found = _pixels(record), by_image[record.image_id]
+        image, found = load_record_image(record, 3), by_image[record.image_id]
         boxes = np.array([row["bbox"] for row in found]).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         names = annotations.class_names
@@ -72,7 +66,9 @@ def _classification_sheet(annotations: Annotations, predictions: list[dict], cou
         correct = row["label"] == row["truth"]
         if not correct:
             text += f"  (is {annotations.class_names[row['truth']]})"
-        tiles.append(draw_classification(_pixels(records[row["image_id"]]), text, right=correct))
+        tiles.append(
+            draw_classification(load_record_image(records[row["image_id"]], 3), text, right=correct)
+        )
     return _grid(tiles, columns=8)
 
 

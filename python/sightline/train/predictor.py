@@ -10,12 +10,11 @@ import torch
 from torch import nn
 
 from sightline.data import Preprocess, read_image
+from sightline.data.image import Picture
 from sightline.models import create_model
 from sightline.train.checkpoint import load_weights
 
 __all__ = ["Classification", "Detections", "Predictor", "load", "weights_file"]
-
-Picture = str | Path | np.ndarray | Any
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,9 @@ class Predictor:
         """Predict one picture, or each of a list.
 
         Args:
-            picture: path, uint8 array [H, W], [H, W, 1 | 3 | 4] (RGB), PIL image, or a list.
+            picture: what `sightline.data.read_image` takes (a path, the bytes of an image file, a
+                file opened for reading bytes, a PIL image, a uint8 array [H, W] or
+                [H, W, 1 | 3 | 4] in RGB order), or a list or tuple of them.
             score_threshold: detections below it are left out, in [0, 1].
             batch_size: pictures that go through the network together.
 
@@ -74,7 +75,7 @@ class Predictor:
 
         Raises:
             DataError: a file that is missing or cannot be decoded; names it.
-            ValueError, TypeError: an array of another shape or type.
+            ValueError, TypeError: what is no picture; an array of another shape or dtype.
         """
         if not 0 <= score_threshold <= 1:
             raise ValueError(f"`score_threshold` must be in [0, 1], got {score_threshold}")
@@ -89,7 +90,9 @@ class Predictor:
     def _batch(self, pictures: Sequence[Picture], score_threshold: float) -> list[Any]:
         inputs, transforms = [], []
         for picture in pictures:
-            image, transform = self.preprocess.apply(self._pixels(picture))
+            image, transform = self.preprocess.apply(
+                read_image(picture, channels=self.preprocess.channels)
+            )
             inputs.append(torch.from_numpy(image))
             transforms.append(transform)
         device = next(self.model.parameters()).device
@@ -100,13 +103,6 @@ class Predictor:
             self._detections(found, transform, score_threshold)
             for found, transform in zip(outputs, transforms, strict=True)
         ]
-
-    def _pixels(self, picture: Picture) -> np.ndarray:
-        if isinstance(picture, (str, Path)):
-            return read_image(picture, channels=self.preprocess.channels)
-        if hasattr(picture, "convert"):
-            return np.asarray(picture.convert("RGB"))
-        return picture
 
     def _classification(self, probabilities: torch.Tensor) -> Classification:
         label = int(probabilities.argmax())
