@@ -8,7 +8,13 @@ import sys
 import pytest
 
 from sightline.train import files
-from sightline.train.files import append_line, atomic_write, read_json, write_json
+from sightline.train.files import (
+    append_line,
+    atomic_write,
+    read_json,
+    remove_temporary,
+    write_json,
+)
 
 
 class FullDisk:
@@ -86,3 +92,23 @@ def test_a_log_that_cannot_grow_is_named(tmp_path):
     assert (tmp_path / "log").read_text() == "one\ntwo\n"
     with pytest.raises(OSError, match=r"could not append to /dev/full: No space left on device"):
         append_line("/dev/full", "three")
+
+
+def test_an_error_promises_nothing_of_a_file_that_was_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "open", full_disk_open, raising=False)
+    with pytest.raises(OSError, match="free some space and try again") as error:
+        atomic_write(tmp_path / "state", b"new", keeps="go on with resume; ")
+    assert "resume" not in str(error.value) and "unchanged" not in str(error.value)
+    (tmp_path / "state").touch()
+    with pytest.raises(OSError, match="is unchanged; go on with resume; free some space"):
+        atomic_write(tmp_path / "state", b"new", keeps="go on with resume; ")
+
+
+def test_temporary_files_of_processes_that_are_gone_are_removed(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    names = [f".state.{gone.pid}.tmp", ".state.1.tmp", ".mine.tmp", "state"]
+    for name in names:
+        (tmp_path / name).touch()
+    remove_temporary(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names[1:])

@@ -19,3 +19,13 @@ def test_events_are_json_lines(tmp_path):
     lines = [json.loads(line) for line in run.events.read_text().splitlines()]
     assert [line["event"] for line in lines] == ["start", "epoch"]
     assert lines[1]["loss"] is None and lines[0]["epochs"] == 3
+
+
+def test_opening_a_run_removes_what_a_killed_write_left(tmp_path):
+    run = RunDir(tmp_path / "run")
+    with run.opened(resume=False):
+        run.state.touch()
+    left = run.state.with_name(".last.state.pt.99999999.tmp")
+    left.touch()
+    with RunDir(run.path).opened(resume=True):
+        assert not left.exists() and run.state.exists()

@@ -7,7 +7,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["append_line", "atomic_write", "read_json", "to_json", "write_json"]
+__all__ = [
+    "append_line",
+    "atomic_write",
+    "read_json",
+    "remove_temporary",
+    "to_json",
+    "write_json",
+]
+
+_TEMPORARY = ".tmp"
 
 
 def atomic_write(path: str | os.PathLike, data: bytes | str, *, keeps: str = "") -> None:
@@ -19,7 +28,7 @@ def atomic_write(path: str | os.PathLike, data: bytes | str, *, keeps: str = "")
     Args:
         path: the file to write; its folder must exist.
         data: its whole content; text is written as UTF-8.
-        keeps: added to the error, to say what is still there.
+        keeps: added to the error where `path` was there before, to say what is still possible.
 
     Raises:
         OSError: with the original errno, naming the file, the reason and the fix. The temporary
@@ -27,7 +36,7 @@ def atomic_write(path: str | os.PathLike, data: bytes | str, *, keeps: str = "")
     """
     path = Path(path)
     payload = data.encode() if isinstance(data, str) else data
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
     try:
         with open(temporary, "wb") as file:
             file.write(payload)
@@ -36,16 +45,39 @@ def atomic_write(path: str | os.PathLike, data: bytes | str, *, keeps: str = "")
         os.replace(temporary, path)
     except OSError as error:
         fix = "free some space" if error.errno == errno.ENOSPC else "check the folder"
-        before = f"the {path.name} that was there is unchanged; " if path.exists() else ""
+        before = f"the {path.name} that was there is unchanged; {keeps}" if path.exists() else ""
         raise OSError(
             error.errno,
             f"could not write {path}: {error.strerror or error} ({len(payload):,} bytes); "
-            f"{before}{keeps}{fix} and try again",
+            f"{before}{fix} and try again",
         ) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
     _sync_folder(path.parent)
+
+
+def remove_temporary(*folders: Path) -> None:
+    """Remove what `atomic_write` of killed processes left in the folders, as far as it can be.
+
+    Files of processes that are alive (on this host) stay.
+    """
+    for folder in folders:
+        for path in folder.glob(f".*{_TEMPORARY}"):
+            number = path.name.removesuffix(_TEMPORARY).rpartition(".")[2]
+            if number.isdecimal() and not _is_alive(int(number)):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()  # an earlier process of the same number wrote the file
 
 
 def _sync_folder(folder: Path) -> None:

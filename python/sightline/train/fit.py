@@ -1,5 +1,6 @@
 """The training loop."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def fit(
     schedule: Schedule | LRScheduler | None = None,
     epochs: int,
     evaluator: Evaluator | None = None,
-    out: str | Path | None = None,
+    out: str | Path | RunDir | None = None,
     resume: bool = False,
     ema: EMA | None = None,
     early_stopping: EarlyStopping | None = None,
@@ -64,7 +65,8 @@ def fit(
         schedule: a `Schedule`, or a scheduler of torch that is stepped once an epoch.
         epochs: number of passes over `train_loader`, >= 1.
         evaluator: metrics over `val_loader`.
-        out: run folder for weights, state and results; None writes nothing.
+        out: run folder for weights, state and results, which no other process can train into in
+            the meantime; a `RunDir` brings its own metadata; None writes nothing.
         resume: go on from the state in `out`. The weights, and all that follows, have the same
             bits as in a run that was never stopped.
         ema: averaged weights; where given, they are what is validated and saved as best and last.
@@ -86,6 +88,7 @@ def fit(
         ValueError: an argument outside its range, an empty loader, an unknown `monitor`.
         FloatingPointError: a loss term is NaN or infinite; names the term, the epoch and the step.
         FileExistsError: `out` already holds a run and `resume` is False.
+        BlockingIOError: another process trains into `out`.
         OSError: a file could not be written; what was saved before is intact.
     """
     if epochs < 1:
@@ -113,68 +116,72 @@ def fit(
     predicting = ema.model if ema is not None else model
 
     done = 0
-    run = RunDir(Path(out), metadata or {}) if out is not None else None
-    if run is not None:
-        run.open(resume=resume)
-        if resume:
-            done = run.restore(parts)
-            run.event("resume", epoch=done)
-            if history.stopped == "early stopping":
-                return history
-        else:
-            # So that stopping in the very first epoch can be resumed as well.
-            run.save_epoch(0, parts, history, predicting, improved=False)
+    run = out if isinstance(out, RunDir) or out is None else RunDir(Path(out), metadata or {})
+    with run.opened(resume=resume) if run is not None else contextlib.nullcontext():
+        if run is not None:
+            if resume:
+                done = run.restore(parts)
+                run.event("resume", epoch=done)
+                if history.stopped == "early stopping":
+                    return history
+            else:
+                # So that stopping in the very first epoch can be resumed as well.
+                run.save_epoch(0, parts, history, predicting, improved=False)
 
-    log.start()
-    try:
-        for epoch in range(done + 1, epochs + 1):
-            set_epoch(train_loader, epoch - 1)
-            model.train()
-            rate = optimizer.param_groups[0]["lr"]
-            meter, watch = LossMeter(), Stopwatch()
-            batches = log.batches(train_loader, title=f"epoch {epoch}/{epochs}")
-            for step, (images, targets) in enumerate(watch.waiting(batches), start=1):
-                images, targets = move_batch(images, targets, device)
-                with precision.autocast():
-                    losses = model(images, targets)
-                values = check_losses(losses, where=f"epoch {epoch}, step {step}")
-                precision.step(sum(losses.values()), optimizer, model, clip_norm)
-                if ema is not None:
-                    ema.step(model)
+        log.start()
+        try:
+            for epoch in range(done + 1, epochs + 1):
+                set_epoch(train_loader, epoch - 1)
+                model.train()
+                rate = optimizer.param_groups[0]["lr"]
+                meter, watch = LossMeter(), Stopwatch()
+                batches = log.batches(train_loader, title=f"epoch {epoch}/{epochs}")
+                for step, (images, targets) in enumerate(watch.waiting(batches), start=1):
+                    images, targets = move_batch(images, targets, device)
+                    with precision.autocast():
+                        losses = model(images, targets)
+                    values = check_losses(losses, where=f"epoch {epoch}, step {step}")
+                    precision.step(sum(losses.values()), optimizer, model, clip_norm)
+                    if ema is not None:
+                        ema.step(model)
+                    if schedule is not None:
+                        schedule.step()
+                    meter.add(values, len(images))
+                if not meter.images:
+                    raise ValueError(f"`train_loader` gave no batch in epoch {epoch}")
+
+                train_seconds = watch.seconds
+                row: dict[str, float] = {"epoch": epoch, "lr": rate, **meter.columns("train")}
+                if val_loader is not None:
+                    row |= evaluate(
+                        predicting, val_loader, evaluator=evaluator, precision=precision
+                    )
+                monitored = read_monitor(row, monitor)
+                row["seconds"] = watch.seconds
+                row["images_per_second"] = meter.images / train_seconds
+                row["data_fraction"] = watch.waited / train_seconds
+                history.rows.append(row)
+
+                improved = best.step(monitored, epoch) if val_loader is not None else True
+                if improved:
+                    history.best_epoch, history.best_value = epoch, monitored
                 if schedule is not None:
-                    schedule.step()
-                meter.add(values, len(images))
-            if not meter.images:
-                raise ValueError(f"`train_loader` gave no batch in epoch {epoch}")
-
-            train_seconds = watch.seconds
-            row: dict[str, float] = {"epoch": epoch, "lr": rate, **meter.columns("train")}
-            if val_loader is not None:
-                row |= evaluate(predicting, val_loader, evaluator=evaluator, precision=precision)
-            monitored = read_monitor(row, monitor)
-            row["seconds"] = watch.seconds
-            row["images_per_second"] = meter.images / train_seconds
-            row["data_fraction"] = watch.waited / train_seconds
-            history.rows.append(row)
-
-            improved = best.step(monitored, epoch) if val_loader is not None else True
-            if improved:
-                history.best_epoch, history.best_value = epoch, monitored
-            if schedule is not None:
-                schedule.end_epoch(monitored)
-            if early_stopping is not None and early_stopping.step(row, epoch):
-                history.stopped = "early stopping"
-                log.line(f"no better {early_stopping.monitor} in {early_stopping.waited} epochs")
-            for call in on_epoch_end:
-                call(row, model)
-            if run is not None:
-                run.save_epoch(epoch, parts, history, predicting, improved=improved)
-            log.epoch(row, epochs=epochs, best=improved and val_loader is not None)
-            if history.stopped:
-                break
-    except KeyboardInterrupt:
-        history.stopped = "interrupted"
-        log.line(f"interrupted; {len(history.rows)} finished epochs are kept")
-    if run is not None:
-        run.event("end", epochs=len(history.rows), stopped=history.stopped)
-    return history
+                    schedule.end_epoch(monitored)
+                if early_stopping is not None and early_stopping.step(row, epoch):
+                    history.stopped = "early stopping"
+                    log.line(
+                        f"no better {early_stopping.monitor} in {early_stopping.waited} epochs"
+                    )
+                for call in on_epoch_end:
+                    call(row, model)
+                if run is not None:
+                    run.save_epoch(epoch, parts, history, predicting, improved=improved)
+                log.epoch(row, epochs=epochs, best=improved and val_loader is not None)
+                if history.stopped:
+                    break
+        except KeyboardInterrupt:
+            history.stopped = "interrupted"
+            log.line(f"interrupted; {len(history.rows)} finished epochs are kept")
+        if run is not None:
+            run.event("end", epochs=len(history.rows), stopped=history.stopped)
+        return history

@@ -1,7 +1,9 @@
 """The folder of one run: where it lies and what it holds."""
 
+import contextlib
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ from sightline.train.checkpoint import (
     save_weights,
     set_random_state,
 )
-from sightline.train.files import append_line, atomic_write, to_json
+from sightline.train.files import append_line, atomic_write, remove_temporary, to_json
 from sightline.train.history import History
+from sightline.train.lock import FolderLock
 
 __all__ = ["RunDir", "new_run_dir"]
 
@@ -41,7 +44,7 @@ def new_run_dir(task: str, name: str = "run", *, root: str | Path = "runs") -> P
         return folder
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunDir:
     """The files of one run.
 
@@ -53,6 +56,7 @@ class RunDir:
 
     path: Path
     metadata: dict[str, Any] = field(default_factory=dict)
+    _lock: FolderLock | None = field(default=None, init=False, repr=False)
 
     @property
     def results(self) -> Path:
@@ -82,20 +86,35 @@ class RunDir:
     def plots(self) -> Path:
         return self.path / "plots"
 
-    def open(self, *, resume: bool) -> None:
-        """Make the folder; refuse one that already holds a run, unless it is resumed.
+    @contextlib.contextmanager
+    def opened(self, *, resume: bool) -> Iterator[None]:
+        """Make the folder and keep every other process out of it while the block runs.
+
+        A folder that already holds a run is refused, unless it is resumed. What a killed process
+        left half written is removed. Where this object holds its folder already, nothing happens.
 
         Raises:
             FileExistsError: a run is there and `resume` is False.
             FileNotFoundError: `resume` is True and no training state is there.
+            BlockingIOError: another process trains into the folder.
         """
+        if self._lock is not None:
+            yield
+            return
         if resume and not self.state.is_file():
             raise FileNotFoundError(f"nothing to resume in {self.path}: no {self.state}")
-        if not resume and (self.state.exists() or self.results.exists()):
-            raise FileExistsError(
-                f"{self.path} already holds a run: resume it, or choose another folder"
-            )
-        self.state.parent.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        with FolderLock(self.path) as self._lock:
+            try:
+                if not resume and (self.state.exists() or self.results.exists()):
+                    raise FileExistsError(
+                        f"{self.path} already holds a run: resume it, or choose another folder"
+                    )
+                self.state.parent.mkdir(exist_ok=True)
+                remove_temporary(self.path, self.state.parent)
+                yield
+            finally:
+                self._lock = None
 
     def event(self, kind: str, **values: Any) -> None:
         """Append one line to events.jsonl: the wall-clock time, the kind and the values."""

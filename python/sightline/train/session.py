@@ -56,15 +56,14 @@ def train_from_settings(
     prepared = prepare(layers, log=log)
     options = prepared.settings.train
     path = Path(out) if out else new_run_dir(prepared.task, options.name, root=options.out)
-    run = RunDir(path)
-    run.open(resume=False)
-    write_config(run.config, prepared.settings)
-    write_json(
-        path / "env.json", {**environment(), "seed": options.seed, "data": fingerprints(prepared)}
-    )
-    run.event("start", origins=prepared.settings.origins)
-    print_header(prepared, path, log)
-    return _train(prepared, path, log, resume=False)
+    run = RunDir(path, prepared.metadata)
+    with run.opened(resume=False):
+        write_config(run.config, prepared.settings)
+        made_with = {**environment(), "seed": options.seed, "data": fingerprints(prepared)}
+        write_json(path / "env.json", made_with)
+        run.event("start", origins=prepared.settings.origins)
+        print_header(prepared, path, log)
+        return _train(prepared, run, log, resume=False)
 
 
 def resume_run(path: str | Path, *, log: Log | None = None) -> Run:
@@ -72,24 +71,27 @@ def resume_run(path: str | Path, *, log: Log | None = None) -> Run:
 
     Raises:
         FileNotFoundError: no run, or no state, in `path`.
+        BlockingIOError: another process trains into `path`.
         ValueError: the data set is not the one that the run began with.
     """
     log, path = log or Log(), Path(path)
-    RunDir(path).open(resume=True)
-    prepared = prepare([config_layer(path)], log=log)
-    began_with = read_json(path / "env.json")["data"]
-    if began_with != fingerprints(prepared):
-        raise ValueError(
-            f"the data in {prepared.settings.data.path} is not what {path} was trained on: put it "
-            "back to resume, or start a new run with config="
-            f"{path / 'config.yaml'}"
-        )
-    print_header(prepared, path, log)
-    return _train(prepared, path, log, resume=True)
+    run = RunDir(path)
+    with run.opened(resume=True):
+        prepared = prepare([config_layer(path)], log=log)
+        began_with = read_json(path / "env.json")["data"]
+        if began_with != fingerprints(prepared):
+            raise ValueError(
+                f"the data in {prepared.settings.data.path} is not what {path} was trained on: put "
+                "it back to resume, or start a new run with config="
+                f"{path / 'config.yaml'}"
+            )
+        run.metadata = prepared.metadata
+        print_header(prepared, path, log)
+        return _train(prepared, run, log, resume=True)
 
 
-def _train(prepared: Prepared, path: Path, log: Log, *, resume: bool) -> Run:
-    settings, model = prepared.settings, prepared.model
+def _train(prepared: Prepared, run: RunDir, log: Log, *, resume: bool) -> Run:
+    settings, model, path = prepared.settings, prepared.model, run.path
     optimizer_settings, options = settings.optimizer, settings.train
     train_loader = loader_for(prepared, prepared.train, training=True)
     val_loader = scorer = None
@@ -122,7 +124,7 @@ def _train(prepared: Prepared, path: Path, log: Log, *, resume: bool) -> Run:
         schedule=schedule_for(prepared, optimizer, len(train_loader), monitor),
         epochs=options.epochs,
         evaluator=scorer,
-        out=path,
+        out=run,
         resume=resume,
         ema=EMA(model, decay=options.ema_decay) if options.ema_decay else None,
         early_stopping=stopping,
@@ -130,7 +132,6 @@ def _train(prepared: Prepared, path: Path, log: Log, *, resume: bool) -> Run:
         amp=options.amp,
         monitor=monitor,
         mode=mode,
-        metadata=prepared.metadata,
         log=log,
     )
     if history.stopped == "interrupted":
