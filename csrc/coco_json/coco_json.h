@@ -82,12 +82,14 @@ struct Images {
   int64_t size = 0;
   Ids id;                         // [I]
   Column<int64_t> width, height;  // [I], 0 where absent or no integer
+  bool are_lvis = false;          // some list the classes that nobody looked for
 };
 
 struct Categories {
   Column<int64_t> id;              // [C]
   std::vector<std::string> names;  // [C] UTF-8
   std::vector<bool> named;         // [C]
+  bool are_lvis = false;           // some have LVIS's `frequency`
 };
 
 struct GroundTruth {

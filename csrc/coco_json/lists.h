@@ -49,13 +49,17 @@ class ImageReader : public ListReader {
   explicit ImageReader(Images& images) : images_(images) {}
   static std::string_view field_name(int field) { return kNames[field]; }
   int field(std::string_view key) const {
-    for (int i = 0; i < 3; ++i)
+    for (int i = 0; i < kNumNames; ++i)
       if (key == kNames[i]) return i;
     return -1;
   }
   int64_t size() const { return images_.size; }
 
   const char* read(int field, const char* p) {
+    if (field > 2) {
+      images_.are_lvis = true;
+      return skip_value(p);
+    }
     if (field != 0) return read_side(p, field == 1 ? &width_ : &height_);
     if (*p != '"') return read_id(p, 0, &id_);
     at_ = p;
@@ -80,7 +84,9 @@ class ImageReader : public ListReader {
   }
 
  private:
-  static constexpr std::string_view kNames[] = {"id", "width", "height"};
+  static constexpr int kNumNames = 5;
+  static constexpr std::string_view kNames[kNumNames] = {
+      "id", "width", "height", "neg_category_ids", "not_exhaustive_category_ids"};
   static constexpr uint32_t kString = 8;
 
   static const char* read_side(const char* p, int64_t* side) {
@@ -100,8 +106,12 @@ class ImageReader : public ListReader {
 class CategoryReader : public ListReader {
  public:
   explicit CategoryReader(Categories& categories) : categories_(categories) {}
-  static std::string_view field_name(int field) { return field == 0 ? "id" : "name"; }
-  int field(std::string_view key) const { return key == "id" ? 0 : key == "name" ? 1 : -1; }
+  static std::string_view field_name(int field) { return kNames[field]; }
+  int field(std::string_view key) const {
+    for (int i = 0; i < kNumNames; ++i)
+      if (key == kNames[i]) return i;
+    return -1;
+  }
   int64_t size() const { return int64_t(categories_.names.size()); }
 
   void begin(const char* p) {
@@ -111,6 +121,11 @@ class CategoryReader : public ListReader {
   // A name that is no string stands as the file has it; null is none.
   const char* read(int field, const char* p) {
     if (field == 0) return read_id(p, 0, &id_);
+    if (field == 2) {  // rare, common or frequent: LVIS spells it "r", "c" or "f"
+      const bool is_letter = p[0] == '"' && p[1] != '"' && p[2] == '"';
+      categories_.are_lvis |= is_letter && (p[1] == 'r' || p[1] == 'c' || p[1] == 'f');
+      return skip_value(p);
+    }
     present_ |= 2;
     if (*p == '"') return read_string(p + 1, &name_);
     const char* const end = skip_value(p);
@@ -126,6 +141,9 @@ class CategoryReader : public ListReader {
   }
 
  private:
+  static constexpr int kNumNames = 3;
+  static constexpr std::string_view kNames[kNumNames] = {"id", "name", "frequency"};
+
   Categories& categories_;
   int64_t id_ = 0;
   std::string name_;

@@ -124,6 +124,7 @@ const AddToModule add([](py::module_& m) {
         image_columns["id"] = take_ids(truth.images.id, images);
         image_columns["width"] = take(truth.images.width, images);
         image_columns["height"] = take(truth.images.height, images);
+        image_columns["are_lvis"] = truth.images.are_lvis;
         py::list names;
         for (size_t i = 0; i < truth.categories.names.size(); ++i) {
           py::object name = py::none();
@@ -132,6 +133,7 @@ const AddToModule add([](py::module_& m) {
         }
         category_columns["id"] = take(truth.categories.id, int64_t(names.size()));
         category_columns["name"] = std::move(names);
+        category_columns["are_lvis"] = truth.categories.are_lvis;
         py::dict sections;
         if (truth.has_images) sections["images"] = std::move(image_columns);
         if (truth.has_categories) sections["categories"] = std::move(category_columns);

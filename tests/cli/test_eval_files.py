@@ -85,11 +85,35 @@ def test_numbers_are_those_of_pycocotools_or_corrected(words, capsys):
     truth["annotations"][0]["id"] = 0
     Path(words[2]).write_text(json.dumps(truth))
     assert main([*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["metrics"]["AP50"] == 0, "pycocotools' fault"
-    assert main([*words, "--json", "--corrected"]) == 0
-    assert json.loads(capsys.readouterr().out)["metrics"]["AP50"] == pytest.approx(
-        0.50495, abs=1e-5
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["metrics"]["AP50"] == 0, "pycocotools' fault"
+    assert (
+        captured.err.count("\n") == 1
+        and "annotations with id 0: 1 of 2, of image 1" in captured.err
     )
+    assert "AP 0.000 and AP50 0.000 are with this fault" in captured.err
+    assert captured.err.endswith("(--corrected) gives AP 0.505 and AP50 0.505\n")
+    assert main([*words, "--json", "--corrected"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["metrics"]["AP50"] == pytest.approx(0.50495, abs=1e-5)
+    assert not captured.err
+
+
+def test_a_file_of_lvis_is_refused_unless_cocos_rules_are_asked_for(words, capsys):
+    truth = json.loads(Path(words[2]).read_text())
+    truth["images"][1]["not_exhaustive_category_ids"] = []
+    Path(words[2]).write_text(json.dumps(truth))
+    for more in ([], ["--corrected"]):
+        assert main([*words, *more]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == "" and captured.err.count("\n") == 1
+        assert "is an LVIS file" in captured.err and "--protocol coco" in captured.err
+    assert main([*words, "--json", "--protocol", "coco"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["metrics"]["AP50"] == pytest.approx(0.50495, abs=1e-5)
+    assert not captured.err
+    assert main([*words, "--protocol", "lvis"]) == 2
+    assert "`protocol` must be None or 'coco', got 'lvis'" in capsys.readouterr().err
 
 
 def test_masks_overlap_where_they_are_asked_for(words, capsys):
@@ -138,5 +162,6 @@ def test_what_pycocotools_takes_silently_is_a_warning_or_an_error_of_one_line(wo
 def test_a_run_has_its_own_plots(capsys):
     assert main(["eval", "some/run", "--per-class"]) == 2
     assert "of a run they are always there" in capsys.readouterr().err
-    assert main(["eval", "some/run", "--corrected"]) == 2
-    assert "--corrected belong to --gt and --dt" in capsys.readouterr().err
+    for words in (["--corrected"], ["--protocol", "coco"]):
+        assert main(["eval", "some/run", *words]) == 2
+        assert "--corrected belong to --gt and --dt" in capsys.readouterr().err

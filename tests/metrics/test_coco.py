@@ -102,9 +102,17 @@ def test_perfect_detections_score_one():
 def test_annotation_id_zero_counts_as_found_unless_pycocotools_is_asked_for():
     truth, found = small_case(first_id=0)
     assert evaluate_coco(truth, found).ap == pytest.approx(1)
-    faulty = evaluate_coco(truth, found, parity="pycocotools")
+    with pytest.warns(UserWarning) as said:
+        faulty = evaluate_coco(truth, found, parity="pycocotools")
     assert_equal(faulty, run_pycocotools(truth, found))
     assert faulty.ap < 0.9, "pycocotools' fault"
+    assert [str(warning.message) for warning in said] == [
+        "`gt`: annotations with id 0: 1 of 4, of image 5. pycocotools takes that for no match: its "
+        "object counts as missed, and what finds it as false. "
+        f"AP {faulty.ap:.3f} and AP50 {faulty.ap50:.3f} are with this fault; "
+        'parity="corrected" (--corrected) gives AP 1.000 and AP50 1.000'
+    ]
+    assert said[0].filename == __file__
 
 
 def test_parities_are_the_same_without_a_fault_of_pycocotools():

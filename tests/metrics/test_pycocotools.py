@@ -55,6 +55,8 @@ def test_program_prints_the_same(results, program):
 def write_small_files(folder):
     truth, found = draw_case(np.random.default_rng(12))
     assert len(truth["annotations"]) > 5 and len(found) > 5
+    for annotation in truth["annotations"]:
+        annotation["id"] += 1
     paths = folder / "gt.json", folder / "dt.json"
     for path, content in zip(paths, (truth, found)):
         path.write_text(json.dumps(content))

@@ -1,6 +1,6 @@
 """sightline eval <run> [data=<path>] [split=test] [weights=best|last] [--json]
 sightline eval --gt <gt.json> --dt <dt.json> [--iou-type bbox|segm|keypoints] [--corrected]
-               [--per-class] [--plots <folder>] [--json]
+               [--protocol coco] [--per-class] [--plots <folder>] [--json]
 
 The first form evaluates a run's weights on a split of its data set (or of another one with the
 same classes), writes evaluation.json and predictions.json into <run>/eval-<split> and adds them to
@@ -8,9 +8,10 @@ same classes), writes evaluation.json and predictions.json into <run>/eval-<spli
 The second prints COCO's twelve numbers, ten of keypoints, for ground truth and detections in COCO's
 json format, with --per-class a table of the classes too. They are those of pycocotools to the last
 bit; --corrected mends its faults (an object whose id is 0 counts as missed), and refuses what it
-takes silently (scores that are NaN, boxes with a negative side or in place of masks). --plots draws
-precision, recall, F1 over the score, errors by kind, the confusion matrix and the reliability of
-scores as PNG files into a folder.
+takes silently (scores that are NaN, boxes with a negative side or in place of masks). A warning
+says where a fault touches the numbers. LVIS's files are refused: COCO's rules are not theirs.
+--plots draws precision, recall, F1 over the score, errors by kind, the confusion matrix and the
+reliability of scores as PNG files into a folder.
 
   split=      split to evaluate on; val without it
   weights=    best (default) or last
@@ -18,6 +19,7 @@ scores as PNG files into a folder.
   batch_size= images that go through the network together; 16 without it
   out=        folder for the results instead of <run>/eval-<split>
   --iou-type  what overlaps: bbox (default), segm for masks, or keypoints
+  --protocol  coco applies COCO's rules to LVIS's files too
   --json      print one JSON object instead of tables
 """
 
@@ -47,6 +49,7 @@ _OPTIONS = (
     "batch_size",
     "plots",
     "iou_type",
+    "protocol",
 )
 
 
@@ -58,12 +61,12 @@ def run(words: Sequence[str]) -> int:
     if gt is None or dt is None:
         raise UsageError("--gt and --dt belong together: ground truth and detections")
     plots = arguments.take("plots")
-    iou_type = arguments.take_text("iou_type", "bbox")
+    iou_type, protocol = arguments.take_text("iou_type", "bbox"), arguments.take("protocol")
     arguments.finish(_OPTIONS)
     parity = "corrected" if "corrected" in arguments.flags else "pycocotools"
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
-        results = evaluate_coco(gt, dt, iou_type=iou_type, parity=parity)
+        results = evaluate_coco(gt, dt, iou_type=iou_type, parity=parity, protocol=protocol)
     for warning in said:
         print(f"sightline eval: warning: {warning.message}", file=sys.stderr)
     if "json" in arguments.flags:
@@ -92,8 +95,8 @@ def _evaluate_run(arguments: Arguments) -> int:
         raise UsageError(
             "--plots and --per-class belong to --gt and --dt: of a run they are always there"
         )
-    if "iou_type" in arguments.options or "corrected" in arguments.flags:
-        raise UsageError("--iou-type and --corrected belong to --gt and --dt")
+    if {"iou_type", "protocol"} & set(arguments.options) or "corrected" in arguments.flags:
+        raise UsageError("--iou-type, --protocol and --corrected belong to --gt and --dt")
     if len(arguments.positional) != 1:
         raise UsageError("give one run folder or weights file, or --gt and --dt")
     source = Path(arguments.positional[0])

@@ -7,8 +7,6 @@ record says of another is checked here.
 import json
 import os
 import stat
-import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +15,7 @@ import numpy as np
 
 from sightline import _numpy
 from sightline.metrics._segmentation import KIND_POLYGONS, Segmentations
+from sightline.metrics._warn import warn
 
 _native: Any = _numpy  # compiled, without type stubs
 
@@ -68,9 +67,17 @@ class Results:
 
 
 def read_ground_truth(
-    source: Any, *, name: str = "gt", iou_type: str = "bbox", parity: str = "corrected"
+    source: Any,
+    *,
+    name: str = "gt",
+    iou_type: str = "bbox",
+    parity: str = "corrected",
+    protocol: str | None = None,
 ) -> GroundTruth:
-    """Columns of a ground truth file; objects of unknown images and classes are left out."""
+    """Columns of a ground truth file; objects of unknown images and classes are left out.
+
+    A file of LVIS is refused unless `protocol` is "coco".
+    """
     fields = ["id", "image_id", "category_id", "bbox", "area", "iscrowd"]
     if iou_type == "segm":
         fields.append("segmentation")
@@ -80,6 +87,13 @@ def read_ground_truth(
     for section in ("images", "annotations", "categories"):
         if section not in sections:
             raise ValueError(f"{name}: lacks `{section}`, a list that may be empty")
+    marks = lvis_marks(sections)
+    if marks and protocol is None:
+        raise ValueError(
+            f"{name}: is an LVIS file: {marks}. LVIS's own rules are not implemented, and COCO's "
+            "count detections as false in images where nobody looked for all objects of their "
+            'class; protocol="coco" (--protocol coco) applies COCO\'s all the same'
+        )
     images = sections["images"]
     image_ids, first = np.unique(_ids(*images["id"]), return_index=True)
     size = np.stack([images["height"], images["width"]], axis=1)[first]
@@ -103,6 +117,8 @@ def read_ground_truth(
     rows.warn_of_unknown(label, "categories", "category_id")
     columns = rows.columns
     boxes = columns["bbox"]
+    if not rows.strict:
+        rows.warn_of_missing("area", "w * h taken, where pycocotools raises KeyError")
     area = rows.or_else("area", boxes[:, 2] * boxes[:, 3])
     segmentation, keypoints = rows.segmentation(), rows.keypoints()
     if segmentation is not None:
@@ -134,6 +150,16 @@ def read_ground_truth(
         keypoints=taken(keypoints),
         num_keypoints=taken(counted),
     )
+
+
+def lvis_marks(sections: Mapping[str, Any]) -> str:
+    """What of a file's sections, as read natively, is LVIS's alone; empty where nothing is."""
+    marks = []
+    if sections["images"]["are_lvis"]:
+        marks.append("images have `neg_category_ids` or `not_exhaustive_category_ids`")
+    if sections["categories"]["are_lvis"]:
+        marks.append("categories have a `frequency` of r, c or f")
+    return ", ".join(marks)
 
 
 def read_results(
@@ -247,6 +273,11 @@ class _Rows:
         if len(self) and int(np.bitwise_and.reduce(self.present)) & _BIT[field]:
             return self.columns[field]
         return np.where(self.present & _BIT[field], self.columns[field], values)
+
+    def warn_of_missing(self, field: str, answer: str) -> None:
+        lacking = np.flatnonzero((self.present & _BIT[field]) == 0)
+        if len(lacking):
+            self.warn(len(lacking), int(lacking[0]), f"without `{field}`", answer)
 
     def check_values(self, *fields: str) -> None:
         """Refuse or report numbers that are not finite, and negative sides."""
@@ -438,11 +469,3 @@ def _with_image_size(
             )
         segmentation.size[polygons] = sizes
     return segmentation
-
-
-def warn(message: str) -> None:
-    """Warn the caller of this package, wherever in it that arose."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, UserWarning, stacklevel=level)

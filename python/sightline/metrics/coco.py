@@ -1,7 +1,9 @@
 """Evaluation of COCO files: ground truth and detections in, pycocotools' numbers out."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from sightline.metrics._overlaps import (
     keypoint_overlaps_of,
     mask_overlaps_of,
 )
+from sightline.metrics._warn import warn
 from sightline.metrics.detection import DetectionEvaluator, results_of
 from sightline.metrics.detection_results import DetectionResults
 from sightline.metrics.keypoints import keypoint_extent_area
@@ -24,6 +27,7 @@ def evaluate_coco(
     *,
     iou_type: str = "bbox",
     parity: str = "corrected",
+    protocol: str | None = None,
     use_classes: bool = True,
     max_detections: Sequence[int] | None = None,
     area_ranges: Mapping[str, tuple[float, float]] | None = None,
@@ -66,9 +70,9 @@ def evaluate_coco(
     and memory for their columns. Loaded objects take some 40 times that.
 
     Raises:
-        ValueError: a file that is not JSON, with its byte and line; a missing key or a wrong type,
-            a box or score that is not finite, a negative side, an annotation id twice, a detection
-            of an unknown image, each with its record.
+        ValueError: a file of LVIS; one that is not JSON, with its byte and line; a missing key or
+            a wrong type, a box or score that is not finite, a negative side, an annotation id
+            twice, a detection of an unknown image, each with its record.
         OSError: a file that cannot be read.
 
     Example:
@@ -78,17 +82,23 @@ def evaluate_coco(
         >>> print(f"{evaluate_coco(gt, [{**box, 'score': 0.9}])['AP50']:.3f}")
         1.000
     """
-    evaluator = DetectionEvaluator(
-        "coco",
-        iou_type=iou_type,
-        parity=parity,
-        use_classes=use_classes,
-        max_detections=max_detections,
-        area_ranges=area_ranges,
-        iou_thresholds=iou_thresholds,
-        keypoint_sigmas=keypoint_sigmas,
-    )
-    truth = read_ground_truth(gt, iou_type=iou_type, parity=parity)
+    if protocol not in (None, "coco"):
+        raise ValueError(f"`protocol` must be None or 'coco', got {protocol!r}")
+
+    def evaluator_of(parity: str) -> DetectionEvaluator:
+        return DetectionEvaluator(
+            "coco",
+            iou_type=iou_type,
+            parity=parity,
+            use_classes=use_classes,
+            max_detections=max_detections,
+            area_ranges=area_ranges,
+            iou_thresholds=iou_thresholds,
+            keypoint_sigmas=keypoint_sigmas,
+        )
+
+    evaluator = evaluator_of(parity)
+    truth = read_ground_truth(gt, iou_type=iou_type, parity=parity, protocol=protocol)
     found = read_results(dt, truth, iou_type=iou_type, parity=parity)
     # pycocotools lines up the classes of an image one after another before it sorts by score
     dt_order = slice(None) if use_classes else np.argsort(found.label, kind="stable")
@@ -107,7 +117,8 @@ def evaluate_coco(
     elif evaluator.keypoint_sigmas is not None:
         sigmas = np.array(evaluator.keypoint_sigmas)
         overlaps = _keypoint_overlaps(truth, found, dt_order, gt_order, sigmas)
-    try:
+
+    def results_by(evaluator: DetectionEvaluator, targets: FlatTargets) -> DetectionResults:
         return results_of(
             evaluator,
             detections,
@@ -118,6 +129,13 @@ def evaluate_coco(
             iou_type=iou_type,
             overlaps=overlaps,
         )
+
+    try:
+        results = results_by(evaluator, targets)
+        if targets.void is not None:
+            corrected = results_by(evaluator_of("corrected"), replace(targets, void=None))
+            _warn_of_id_zero(truth, results, corrected)
+        return results
     except UnreadableMaskError as error:
         file, rows = (found, detections) if error.is_detection else (truth, targets)
         image_id = truth.image_ids[rows.image[error.row]]
@@ -154,6 +172,26 @@ def _targets(truth: GroundTruth, order: Any, parity: str) -> FlatTargets:
         if truth.num_keypoints is None
         else truth.num_keypoints[order] == 0,
         void=void,
+    )
+
+
+def _warn_of_id_zero(
+    truth: GroundTruth, repeated: DetectionResults, corrected: DetectionResults
+) -> None:
+    assert truth.id is not None
+    row = int(np.argmax(truth.id == 0))  # ids are unique: there is one
+    image_id = truth.image_ids[truth.image[[row]]].tolist()[0]
+    said = [
+        " and ".join(
+            f"{name} {'-' if math.isnan(value) else f'{value:.3f}'}"
+            for name, value in (("AP", results.ap), ("AP50", results.ap50))
+        )
+        for results in (repeated, corrected)
+    ]
+    warn(
+        f"{truth.name}: annotations with id 0: 1 of {len(truth.id)}, of image {image_id!r}. "
+        "pycocotools takes that for no match: its object counts as missed, and what finds it as "
+        f'false. {said[0]} are with this fault; parity="corrected" (--corrected) gives {said[1]}'
     )
 
 

@@ -115,10 +115,11 @@ def objects_of_records(
     numbers = _numbers(ids)
     if any(x is None for x in (numbers, boxes, area)):
         return None
-    crowd = np.array([bool(g["iscrowd"]) for g in found], bool)
-    ignore = crowd
+    # of a flag that is text, such as "0", pycocotools takes the number here and the truth there
+    crowd = np.array([int(g["iscrowd"]) for g in found], bool)
+    ignore = np.array([bool(g["iscrowd"]) for g in found], bool)
     if iou_type == "keypoints":
-        ignore = crowd | np.array([g["num_keypoints"] == 0 for g in found], bool)
+        ignore = ignore | np.array([g["num_keypoints"] == 0 for g in found], bool)
     flat = FlatTargets(image, label, boxes, area, crowd, ignore, _void(numbers))
     return Objects(flat, ids, found)
 

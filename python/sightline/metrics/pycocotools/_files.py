@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.metrics._coco_json import _BIT, _native
+from sightline.metrics._coco_json import _BIT, _native, lvis_marks
 
 # What evaluation of boxes needs of every record; a file that lacks some of it is read as dicts.
 _TRUTH_FIELDS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
@@ -27,6 +27,7 @@ class TruthFile:
     image_ids: np.ndarray  # [I] int64, in the order of the file
     category_ids: np.ndarray  # [K] int64, in the order of the file
     columns: dict[str, np.ndarray]  # [N], bbox [N, 4]
+    lvis_marks: str  # what is LVIS's alone; empty where nothing is
 
     @classmethod
     def read(cls, text: bytes) -> "TruthFile | None":
@@ -43,7 +44,8 @@ class TruthFile:
             return None
         if len(np.unique(columns["id"])) != len(columns["id"]):
             return None
-        return cls(text, images, sections["categories"]["id"], columns)
+        category_ids = sections["categories"]["id"]
+        return cls(text, images, category_ids, columns, lvis_marks(sections))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sightline.metrics._coco_json import rows_of
+from sightline.metrics._warn import warn
 from sightline.metrics.pycocotools import mask
 from sightline.metrics.pycocotools._download import fetch_missing
 from sightline.metrics.pycocotools._files import (
@@ -299,8 +300,15 @@ def _index(dataset: Record) -> dict[str, Any]:
     if "categories" in dataset:
         for annotation in annotations:
             images_of[annotation["category_id"]].append(annotation["image_id"])
+    by_id = {annotation["id"]: annotation for annotation in annotations}
+    if len(by_id) < len(annotations):
+        warn(
+            f"annotations whose id a later one has too: {len(annotations) - len(by_id)} of "
+            f"{len(annotations)}. The last one stands for all of them, as in pycocotools: give "
+            "each its own id"
+        )
     return {
-        "anns": {annotation["id"]: annotation for annotation in annotations},
+        "anns": by_id,
         "imgToAnns": annotations_of,
         "catToImgs": images_of,
         "imgs": {image["id"]: image for image in dataset.get("images", [])},

@@ -23,6 +23,12 @@ from sightline.metrics.pycocotools._columns import (
 )
 from sightline.metrics.pycocotools._files import ResultsFile, TruthFile, paused_collector
 from sightline.metrics.pycocotools._matched import Matched, Settings
+from sightline.metrics.pycocotools._pitfalls import (
+    warn_of_detection_ids,
+    warn_of_lvis,
+    warn_of_object_ids,
+    warn_of_text_flags,
+)
 from sightline.metrics.pycocotools._shapes import (
     keypoint_overlaps,
     keypoint_similarities,
@@ -90,7 +96,11 @@ class COCOeval:
         return self.__dict__[name]
 
     def evaluate(self) -> None:
-        """Match the detections of every image, category and area range."""
+        """Match the detections of every image, category and area range.
+
+        Warns where pycocotools' numbers are known to be false: annotations with id 0, crowd flags
+        that are text, a file of LVIS.
+        """
         begin = time.time()
         print("Running per image evaluation...")
         p = self.params
@@ -104,6 +114,9 @@ class COCOeval:
         p.maxDets = sorted(p.maxDets)
         if not self._evaluate_at_once():
             self._evaluate_one_by_one()
+        file = unread_file(self.cocoGt)
+        marks = file.lvis_marks if isinstance(file, TruthFile) else None
+        warn_of_lvis(None if file else getattr(self.cocoGt, "dataset", None), marks)
         self._paramsEval = copy.deepcopy(self.params)
         print(f"DONE (t={time.time() - begin:0.2f}s).")
 
@@ -144,6 +157,9 @@ class COCOeval:
         self.eval = {}
         for name in _LATE:
             self.__dict__.pop(name, None)
+        void = objects.flat.void
+        warn_of_object_ids(0 if void is None else int(void.sum()), len(objects.ids))
+        warn_of_text_flags(objects.records or ())
         return True
 
     def _evaluate_one_by_one(self) -> None:
@@ -159,6 +175,10 @@ class COCOeval:
             for area_range in p.areaRng
             for image in p.imgIds
         ]
+        truth, found = ([r for g in side.values() for r in g] for side in (self._gts, self._dts))
+        warn_of_object_ids(sum(1 for g in truth if g["id"] == 0), len(truth))
+        warn_of_detection_ids([d["id"] for d in found])
+        warn_of_text_flags(truth)
 
     def _detections(self, p: Params, places: Places) -> Detections | None:
         file = unread_file(self.cocoDt)
@@ -249,7 +269,7 @@ class COCOeval:
         overlaps = self.ious[imgId, catId]
         if len(overlaps):
             overlaps = overlaps[: len(found), order]
-            crowd = np.array([bool(g["iscrowd"]) for g in truth], bool)
+            crowd = np.array([int(g["iscrowd"]) for g in truth], bool)
             takes = np.array([i > 0 for i in dt_ids], bool)  # the mark 0 means "not taken"
             for t, threshold in enumerate(thresholds):
                 for d, g in enumerate(match(overlaps, gt_ignore == 1, crowd, threshold, takes)):
