@@ -43,11 +43,20 @@ SIGHTLINE_HD bool moves(T v, T limit) {
   return v >= T(0) && v <= limit;
 }
 
+// The distance from the anchor's centre to the box's, by way of the edges: the differences of edges
+// that lie near each other are exact, while a centre is rounded at the size of its coordinate,
+// which may be thousands of times a thin anchor. Halved first, so that the sum overflows only with
+// the distance.
+template <class T>
+SIGHTLINE_HD T distance_of_centres(Span<T> box, Span<T> anchor) {
+  return T(0.5) * (box.low - anchor.low) + T(0.5) * (box.high - anchor.high);
+}
+
 // An anchor without size says nothing: deltas 0. A box without size has the scale -inf.
 template <class T>
 SIGHTLINE_HD Delta<T> encode(Span<T> box, Span<T> anchor, Delta<T> weight) {
   const T size = box.high - box.low, unit = anchor.high - anchor.low;
-  const T distance = (box.low + size * T(0.5)) - (anchor.low + unit * T(0.5));
+  const T distance = distance_of_centres(box, anchor);
   const T ratio = (size < T(0) ? T(0) : size) / unit;
   const bool usable = !(unit <= T(0));  // NaN passes
   return {usable ? weight.shift * distance / unit : T(0),
@@ -58,7 +67,7 @@ template <class T>
 SIGHTLINE_HD void encode_backward(Delta<T> grad, Span<T> box, Span<T> anchor, Delta<T> weight,
                                   Span<T>& grad_box, Span<T>& grad_anchor) {
   const T size = box.high - box.low, unit = anchor.high - anchor.low;
-  const T distance = (box.low + size * T(0.5)) - (anchor.low + unit * T(0.5));
+  const T distance = distance_of_centres(box, anchor);
   const bool usable = unit > T(0), sized = size > T(0);
   const T by_centre = usable ? grad.shift * weight.shift / unit : T(0);
   const T by_log = usable && sized ? grad.scale * weight.scale : T(0);

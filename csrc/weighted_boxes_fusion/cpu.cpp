@@ -89,10 +89,11 @@ std::vector<Fused<T>> fuse_label(const Members<T>& members, const FusionSettings
   std::vector<Fused<T>> out;
   for (int64_t place = 0; place < members.n; ++place) {
     if (clusters[place].count == 0) continue;
-    const Box<T> mean = means.view().box(means.view().slots[place]);
     const T score = fused_score(clusters[place], models.data() + place * members.words,
                                 members.weights, settings);
-    out.push_back({{mean.x1, mean.y1, mean.x2, mean.y2}, score, members.items[place]});
+    const int64_t founder = members.items[place];
+    out.push_back({{}, score, founder});
+    write_mean_box(clusters[place], members.boxes + 4 * founder, out.back().box);
   }
   return out;
 }

@@ -149,7 +149,8 @@ __global__ void fused_scores_kernel(const Cluster* __restrict__ clusters,       
 
 // One thread a fused box; rows past them are left as they are.
 template <class T>
-__global__ void write_kernel(const Box<T>* __restrict__ means,        // [n]
+__global__ void write_kernel(const T* __restrict__ boxes,             // [n, 4]
+                             const Cluster* __restrict__ clusters,    // [n]
                              const T* __restrict__ scores,            // [n], by founder
                              const int64_t* __restrict__ labels,      // [n]
                              const int64_t* __restrict__ cluster_of,  // [n]
@@ -161,9 +162,7 @@ __global__ void write_kernel(const Box<T>* __restrict__ means,        // [n]
   for (int64_t k = first_item(); k < n; k += item_stride()) {
     const int64_t i = founders[k];
     if (cluster_of[i] < 0) continue;
-    const Box<T> mean = means[cluster_of[i]];
-    fused_boxes[4 * k] = mean.x1, fused_boxes[4 * k + 1] = mean.y1;
-    fused_boxes[4 * k + 2] = mean.x2, fused_boxes[4 * k + 3] = mean.y2;
+    write_mean_box(clusters[cluster_of[i]], boxes + 4 * i, fused_boxes + 4 * k);
     fused_scores[k] = scores[i];
     fused_labels[k] = labels[i];
   }
@@ -253,9 +252,9 @@ int64_t weighted_boxes_fusion_cuda(const T* boxes, const T* scores, const int64_
   check_launch("fused_scores_kernel");
   radix_sort_cuda(buffer.keys, buffer.sorted_keys, buffer.indices, buffer.order, n, buffer.scratch,
                   buffer.scratch_bytes, stream);
-  write_kernel<<<blocks, kThreads, 0, s>>>(buffer.means, buffer.scores, labels, buffer.cluster_of,
-                                           buffer.order, fused_boxes, fused_scores, fused_labels,
-                                           n);
+  write_kernel<<<blocks, kThreads, 0, s>>>(boxes, buffer.clusters, buffer.scores, labels,
+                                           buffer.cluster_of, buffer.order, fused_boxes,
+                                           fused_scores, fused_labels, n);
   check_launch("write_kernel");
   unsigned long long count = 0;
   cuda_check(cudaMemcpyAsync(&count, buffer.count, sizeof(count), cudaMemcpyDeviceToHost, s),

@@ -60,13 +60,25 @@ SIGHTLINE_HD void add_to_cluster(Cluster& cluster, uint64_t* models /* [words] *
   models[model / kModelsOfWord] |= uint64_t(1) << (model % kModelsOfWord);
 }
 
-// The mean box; `founder` where all scores are 0.
+// The mean box, which comes out; the founder itself where it is alone or all scores are 0.
 template <class T>
-SIGHTLINE_HD Box<T> mean_box(const Cluster& cluster, const Box<T>& founder) {
-  if (!(cluster.score > 0)) return founder;
-  const T p[4] = {T(cluster.x1 / cluster.score), T(cluster.y1 / cluster.score),
-                  T(cluster.x2 / cluster.score), T(cluster.y2 / cluster.score)};
-  return load_box(p);
+SIGHTLINE_HD void write_mean_box(const Cluster& cluster, const T* founder /* [4] */,
+                                 T* mean /* [4] */) {
+  const bool weighed = cluster.count > 1 && cluster.score > 0;
+  mean[0] = weighed ? T(cluster.x1 / cluster.score) : founder[0];
+  mean[1] = weighed ? T(cluster.y1 / cluster.score) : founder[1];
+  mean[2] = weighed ? T(cluster.x2 / cluster.score) : founder[2];
+  mean[3] = weighed ? T(cluster.y2 / cluster.score) : founder[3];
+}
+
+// The mean box as others are compared with it: it lies nowhere where its area overflows, though the
+// areas of its members do not. `before`: the one of the members up to the last.
+template <class T>
+SIGHTLINE_HD Box<T> mean_box(const Cluster& cluster, const Box<T>& before) {
+  const T founder[4] = {before.x1, before.y1, before.x2, before.y2};
+  T mean[4];
+  write_mean_box(cluster, founder, mean);
+  return load_box(mean);
 }
 
 template <class T>

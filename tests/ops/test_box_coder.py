@@ -55,6 +55,27 @@ def test_deltas_worked_by_hand():
     assert ops.decode_boxes(moved, anchors, (2, 0.5, 1, 1)).tolist() == [[5, -10, 15, 10]]
 
 
+def test_the_shift_against_a_thin_anchor_keeps_its_digits():
+    # The centres differ by 0.003 at 84, where neighbours of float32 lie 8e-6 apart.
+    boxes = np.array([[79.48417, 0, 89.382835, 10]], np.float32)
+    anchors = np.array([[84.41771, 0, 84.44312, 10]], np.float32)
+    exact = reference.encode_boxes(boxes, anchors)
+    np.testing.assert_allclose(ops.encode_boxes(boxes, anchors), exact, rtol=2e-7)
+    a, b = (torch.from_numpy(part).requires_grad_() for part in (anchors, boxes))
+    wide = [part.detach().double().requires_grad_() for part in (b, a)]
+    ops.encode_boxes(b, a)[0, 0].backward()
+    ops.encode_boxes(*wide)[0, 0].backward()
+    for ours, exact in zip((b, a), wide, strict=True):
+        torch.testing.assert_close(ours.grad.double(), exact.grad, rtol=1e-6, atol=0)
+
+
+def test_a_distance_of_centres_that_fits_does_not_overflow():
+    quarter = np.finfo(np.float32).max / 4
+    boxes = np.array([[-2 * quarter, 0, -quarter, 10]], np.float32)
+    anchors = np.array([[quarter, 0, 2 * quarter, 10]], np.float32)
+    assert ops.encode_boxes(boxes, anchors).tolist() == [[-3, 0, 0, 0]]
+
+
 def test_decoding_undoes_encoding():
     rng = np.random.default_rng(0)
     boxes, anchors = good_boxes(rng, 500), good_boxes(rng, 500)

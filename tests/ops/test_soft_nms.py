@@ -8,6 +8,7 @@ from sightline import _numpy, ops, reference
 
 from .box_cases import awkward_layouts, random_boxes
 from .isa import outputs_of_every_level
+from .soft_nms_rules import assert_gaussian_rules
 
 SIZES = (0, 1, 2, 63, 64, 65, 129, 1000)
 DTYPES = (np.float32, np.float64)
@@ -153,6 +154,46 @@ def test_gaussian_factor_is_within_two_ulp_of_the_exponential():
         got = np.array([ops.soft_nms(p, scores, **settings)[1][1] for p in pairs])
         error = np.abs(got.astype(np.longdouble) - np.exp(exponent.astype(np.longdouble)))
         assert (error <= 2 * np.spacing(got)).all()
+
+
+def near_tie(width, sigma):
+    """Boxes and scores. The first box lowers the score of the second, to that of the third if the
+    exponential is rounded right; the fourth overlaps the second alone."""
+    boxes = np.array(
+        [[0, 0, 10, 10], [10 - width, 0, 12, 10], [11, 0, 20, 10], [10.5, 0, 11, 10]], np.float32
+    )
+    iou = ops.box_iou(boxes[:1], boxes[1:2])[0, 0]
+    exponent = -(iou * iou) / np.float32(sigma)
+    tie = np.float32(0.9) * np.float32(np.exp(np.float64(exponent)))
+    return boxes, np.array([0.95, 0.9, tie, tie - np.float32(0.001)], np.float32)
+
+
+def test_gaussian_scores_that_tie_but_for_rounding_may_come_in_either_order():
+    settings = {"sigma": 0.5, "score_threshold": 0.0}
+    orders, orders_of_numpy = [], []
+    for width in np.linspace(1, 9, 100):
+        boxes, scores = near_tie(width, settings["sigma"])
+        found = ops.soft_nms(boxes, scores, method="gaussian", **settings)
+        assert_gaussian_rules(boxes, scores, found, **settings)
+        by_numpy = reference.soft_nms(boxes, scores, method="gaussian", **settings)
+        assert_gaussian_rules(boxes, scores, by_numpy, **settings)
+        orders.append(found[0].tolist())
+        orders_of_numpy.append(by_numpy[0].tolist())
+    assert [0, 1, 2, 3] in orders and [0, 2, 3, 1] in orders
+    assert orders != orders_of_numpy  # so no test can ask for one order
+
+
+def test_the_rules_of_gaussian_soft_nms_notice_what_is_wrong():
+    boxes, scores = random_boxes(np.random.default_rng(7), 60), np.linspace(0.9, 0.3, 60)
+    scores = scores.astype(np.float32)
+    settings = {"sigma": 0.5, "score_threshold": 0.1}
+    keep, kept = ops.soft_nms(boxes, scores, method="gaussian", **settings)
+    assert_gaussian_rules(boxes, scores, (keep, kept), **settings)
+    swapped = keep.copy()
+    swapped[[4, 5]] = keep[[5, 4]]
+    for wrong in ((keep[:-1], kept[:-1]), (keep, kept * np.float32(1.00001)), (swapped, kept)):
+        with pytest.raises(AssertionError):
+            assert_gaussian_rules(boxes, scores, wrong, **settings)
 
 
 def test_half_and_integer_inputs_compute_in_float32():

@@ -88,6 +88,21 @@ def test_scores_of_zero_give_no_nan():
         assert (scores == 0).all() and boxes.tolist() == [[0, 0, 10, 10], [20, 20, 30, 30]]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_mean_box_whose_area_overflows_comes_out(dtype):
+    long = float(np.sqrt(np.finfo(dtype).max))  # the area of each box fits, that of their mean not
+    boxes = [np.array([[0, 0, 8 * long, 2], [0, 0, 2, 8 * long]], dtype)]
+    scores, labels = [np.full(2, 0.5, dtype)], [np.zeros(2, int)]
+    arguments = (boxes, scores, labels)
+    found = ops.weighted_boxes_fusion(*arguments, iou_threshold=0)
+    assert_same(found, reference.weighted_boxes_fusion(*arguments, iou_threshold=0))
+    np.testing.assert_allclose(found[0], [[0, 0, 4 * long, 4 * long]])
+    # Then the mean box overlaps nothing: a third box founds its own cluster.
+    boxes, scores = [np.concatenate([boxes[0]] * 2)[:3]], [np.full(3, 0.5, dtype)]
+    found = ops.weighted_boxes_fusion(boxes, scores, [np.zeros(3, int)], iou_threshold=0)
+    np.testing.assert_allclose(found[0], [[0, 0, 4 * long, 4 * long], [0, 0, 8 * long, 2]])
+
+
 def test_what_is_no_detection_is_left_out():
     nan, inf = np.nan, np.inf
     bad = [[nan, 0, 10, 10], [0, 0, inf, 10], [10, 10, 0, 0], [5, 5, 5, 5], [0, 0, 1, 1]]

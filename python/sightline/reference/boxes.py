@@ -141,7 +141,7 @@ def _encode_axis(low: float, high: float, a_low: float, a_high: float) -> tuple[
     size, unit = high - low, a_high - a_low
     if unit <= 0:
         return 0.0, 0.0
-    shift = ((low + high) / 2 - (a_low + a_high) / 2) / unit
+    shift = ((low - a_low) + (high - a_high)) / 2 / unit  # of the centres, by way of the edges
     ratio = size / unit
     if ratio <= 0:
         return shift, -math.inf

@@ -1,10 +1,11 @@
 """Weighted boxes fusion in plain NumPy: the definition that the kernel is held to.
 
 IoUs are computed in float64 where boxes or scores are, otherwise in float32; sums and scores in
-float64, rounded to that type at the end.
+float64, one number after the other (`sum` of Python 3.12 and later corrects its rounding errors),
+and rounded to that type at the end.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,13 @@ from .iou import box_iou
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.int64]
+
+
+def _sum(numbers: Iterable[float]) -> float:
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
 
 
 def weighted_boxes_fusion(
@@ -51,7 +59,7 @@ def weighted_boxes_fusion(
         founder = rivals[int(np.argmax(iou))]
         members[founder].append(i)
         own = members[founder]
-        total = sum(weighted[own].tolist())
+        total = _sum(weighted[own].tolist())
         if total > 0:
             sums = np.zeros(4)
             for m in own:
@@ -59,20 +67,19 @@ def weighted_boxes_fusion(
             means[founder] = (sums / total).astype(dtype)
 
     def fused_score(own: list[int]) -> float:
-        total, count = sum(weighted[own].tolist()), len(own)
+        total, count = _sum(weighted[own].tolist()), len(own)
         models = set(model[own].tolist())
-        weight = sum(weights[model[m]] for m in own)
-        present = sum(w for m, w in enumerate(weights) if m in models)
-        absent = sum(w for m, w in enumerate(weights) if m not in models)
+        weight = _sum(weights[model[m]] for m in own)
+        present = _sum(w for m, w in enumerate(weights) if m in models)
+        absent = _sum(w for m, w in enumerate(weights) if m not in models)
         if conf_type == "max":
             return float(weighted[own].max()) / max(weights)
         if conf_type == "box_and_model_avg":
-            return total / weight * present / sum(weights) if weight > 0 else 0.0
+            return total / weight * present / _sum(weights) if weight > 0 else 0.0
         if conf_type == "absent_model_aware_avg":
             return total / (weight + absent)
-        return (
-            total / count * (count if allows_overflow else min(len(weights), count)) / sum(weights)
-        )
+        counted = count if allows_overflow else min(len(weights), count)
+        return total / count * counted / _sum(weights)
 
     founders = sorted(means)
     fused = np.array([fused_score(members[f]) for f in founders], dtype)

@@ -72,8 +72,8 @@ void check_fusion(Random& random) {
           fused.size());
   size_t k = 0;
   for (const int64_t place : by_score(fused.data(), fused.size())) {
-    const Box<T>& mean = clusters[place].mean;
-    const T expected[4] = {mean.x1, mean.y1, mean.x2, mean.y2};
+    T expected[4];
+    write_mean_box(clusters[place].sums, &boxes[4 * clusters[place].founder], expected);
     require(std::equal(expected, expected + 4, &got.boxes[4 * k]), "another box ", k);
     require(got.scores[k] == fused[place], "score ", got.scores[k], ", expected ", fused[place]);
     require(got.labels[k] == labels[clusters[place].founder], "another label ", k);
