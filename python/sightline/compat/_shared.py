@@ -1,4 +1,4 @@
-"""What the modules share: overlaps that have no kernel."""
+"""What the modules share: arguments that only the originals take, overlaps without a kernel."""
 
 from typing import Any
 
@@ -8,6 +8,60 @@ from sightline import ops
 from sightline.ops._arguments import as_floats, backend, is_tensor, torch
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
+
+_NAN = 0x7FF8_0000_0000_0000  # the bits of a float64; those of the next ones are NaN, too
+
+
+def as_classes(idxs: Array) -> Array:
+    """Integers [N] that tell classes apart, of classes that are integers, floats or bool [N].
+
+    A detector's class column is often a part of one float tensor, which the originals take. Equal
+    values are one class, whole or not. NaN equals nothing: each is a class of its own. (The
+    originals keep such a box or drop it, depending on how many boxes there are.)
+    """
+    backend(idxs=idxs)
+    if is_tensor(idxs):
+        if idxs.dtype == torch.bool:
+            return idxs.to(torch.int64)
+        if not idxs.dtype.is_floating_point:
+            return idxs
+        wide = idxs.detach().to(torch.float64) + 0.0  # the bits of -0 become those of 0
+        own = torch.arange(idxs.numel(), device=idxs.device).reshape(idxs.shape) + _NAN
+        return torch.where(wide.isnan(), own, wide.view(torch.int64))
+    if idxs.dtype.kind == "b":
+        return idxs.astype(np.int64)
+    if idxs.dtype.kind != "f":
+        return idxs
+    values = idxs.astype(np.float64) + 0.0
+    each = np.arange(values.size).reshape(values.shape) + _NAN
+    return np.where(np.isnan(values), each, values.view(np.int64))
+
+
+def batched_nms(
+    boxes: Array,
+    scores: Array,
+    idxs: Array,
+    iou_threshold: float,
+    *,
+    return_suppressed_by: bool = False,
+) -> Any:
+    """`sightline.ops.batched_nms`, which takes what its originals take, too.
+
+    `idxs` [N] may hold floats: each value is a class, each NaN one by itself. `iou_threshold` may
+    be a tensor of one number, and `boxes` of shape [0], as `torch.tensor([])` is.
+    """
+    return ops.batched_nms(
+        boxes.reshape(0, 4) if getattr(boxes, "shape", None) == (0,) else boxes,
+        scores,
+        as_classes(idxs),
+        as_number(iou_threshold),
+        return_suppressed_by=return_suppressed_by,
+    )
+
+
+def as_number(value: Any) -> Any:
+    """The number in a tensor of one; anything else as it is."""
+    return value.item() if is_tensor(value) and value.numel() == 1 else value
 
 
 def aligned_overlap(boxes1: Array, boxes2: Array, mode: str) -> Array:

@@ -14,9 +14,8 @@ import math
 from typing import Any
 
 from sightline import ops
-from sightline.ops import batched_nms
 
-from ._shared import aligned_overlap, pairwise_intersection_of
+from ._shared import aligned_overlap, as_classes, as_number, batched_nms, pairwise_intersection_of
 
 __all__ = [
     "Box2BoxTransform",
@@ -37,12 +36,12 @@ _SCALE_CLAMP = math.log(1000.0 / 16)
 
 def nms_rotated(boxes: Array, scores: Array, iou_threshold: float) -> Array:
     """Kept boxes of [N, 5] (cx, cy, w, h, degrees counter-clockwise): int64 [K], best first."""
-    return ops.nms_rotated(boxes, scores, iou_threshold)
+    return ops.nms_rotated(boxes, scores, as_number(iou_threshold))
 
 
 def batched_nms_rotated(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) -> Array:
-    """`nms_rotated` of every class of `idxs`, integers [N], by itself; exact, not by shifting."""
-    return ops.nms_rotated(boxes, scores, iou_threshold, idxs=idxs)
+    """`nms_rotated` of every class of `idxs` [N], integers or floats, by itself; exact."""
+    return ops.nms_rotated(boxes, scores, as_number(iou_threshold), idxs=as_classes(idxs))
 
 
 def pairwise_iou(boxes1: Any, boxes2: Any) -> Array:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from sightline import ops
-from sightline.ops._arguments import as_floats, as_indices, check_choice, is_tensor, torch
+from sightline.ops._arguments import as_floats, check_choice, is_tensor, torch
 
-from ._shared import aligned_overlap
+from ._shared import aligned_overlap, as_classes, as_number
 
 __all__ = ["batched_nms", "bbox_overlaps", "box_iou_rotated", "nms", "nms_rotated", "soft_nms"]
 
@@ -61,13 +61,13 @@ def soft_nms(
     moved = _with_offset(boxes, offset)
     if method == "naive":
         taking = _where(scores >= min_score)
-        keep = taking[ops.nms(moved[taking], scores[taking], iou_threshold)]
+        keep = taking[ops.nms(moved[taking], scores[taking], as_number(iou_threshold))]
         return _detections(boxes, scores, keep), keep
     keep, lowered = ops.soft_nms(
         moved,
         scores,
         method=method,
-        iou_threshold=iou_threshold,
+        iou_threshold=as_number(iou_threshold),
         sigma=sigma,
         score_threshold=min_score,
     )
@@ -77,7 +77,7 @@ def soft_nms(
 def batched_nms(
     boxes: Array,
     scores: Array,
-    idxs: Array,
+    idxs: Array | None,
     nms_cfg: dict[str, Any] | None,
     class_agnostic: bool = False,
 ) -> tuple[Array, Array]:
@@ -85,7 +85,9 @@ def batched_nms(
 
     Args:
         boxes: [N, 4] xyxy, or [N, 5] in radians for the type "nms_rotated".
-        scores: [N]. idxs: integers [N], the classes.
+        scores: [N].
+        idxs: [N], the classes, integers or floats: each value is one, each NaN one by itself. May
+            be None where all boxes are of one class.
         nms_cfg: of `type` ("nms", "soft_nms" or "nms_rotated"; "nms" where absent), `max_num`,
             `class_agnostic` and the arguments of that function. `split_thr` changes nothing:
             classes are separated exactly at every size. None: no suppression, best first.
@@ -104,7 +106,9 @@ def batched_nms(
     settings.pop("split_thr", None)
     if "iou_thr" in settings:  # the name that older settings use
         settings["iou_threshold"] = settings.pop("iou_thr")
-    segments = as_indices(idxs=idxs)[0] * (0 if agnostic else 1)
+    if idxs is None and not agnostic:
+        raise TypeError("`idxs` is None: give the classes, or class_agnostic=True")
+    segments = None if agnostic else as_classes(idxs)
     if kind == "nms":
         threshold, offset = settings.pop("iou_threshold"), settings.pop("offset", 0)
         above = settings.pop("score_threshold", 0)
@@ -116,7 +120,7 @@ def batched_nms(
         moved = _with_offset(boxes, settings.pop("offset", 0))
         check_choice("method", method, ("linear", "gaussian"))
         soft = {
-            "iou_threshold": settings.pop("iou_threshold", 0.3),
+            "iou_threshold": as_number(settings.pop("iou_threshold", 0.3)),
             "sigma": settings.pop("sigma", 0.5),
             "score_threshold": settings.pop("min_score", 1e-3),
         }
@@ -147,16 +151,14 @@ def nms_rotated(
     Args:
         dets: [N, 5] as (cx, cy, w, h, radians).
         scores: [N]. iou_threshold: in [0, 1].
-        labels: integers [N]: boxes of different labels do not suppress each other.
+        labels: [N], integers or floats: boxes of different labels do not suppress each other.
         clockwise: the sense of positive angles on a screen.
 
     Nothing in gives [0, 6] and no indices; mmcv gives `dets` and None.
     """
     turned = _degrees(dets, clockwise)
-    if labels is None:
-        keep = ops.nms_rotated(turned, scores, iou_threshold)
-    else:
-        keep = ops.nms_rotated(turned, scores, iou_threshold, idxs=labels)
+    classes = None if labels is None else as_classes(labels)
+    keep = ops.nms_rotated(turned, scores, as_number(iou_threshold), idxs=classes)
     return _detections(dets, scores, keep), keep
 
 
@@ -231,9 +233,9 @@ def _hard_nms(
         boxes, scores = boxes[taking], scores[taking]
         segments = None if segments is None else segments[taking]
     if segments is None:
-        keep = ops.nms(boxes, scores, iou_threshold)
+        keep = ops.nms(boxes, scores, as_number(iou_threshold))
     else:
-        keep = ops.batched_nms(boxes, scores, segments, iou_threshold)
+        keep = ops.batched_nms(boxes, scores, segments, as_number(iou_threshold))
     return _first(keep if taking is None else taking[keep], max_num)
 
 

@@ -8,7 +8,8 @@ leaves undefined or gets wrong:
 - boxes that are inverted, without area or not finite have defined results and no NaN
   (docs/numeric-contract.md), and areas below 0 are 0;
 - an NaN score sorts last instead of first, and equal scores by ascending index;
-- `batched_nms` separates classes exactly instead of by shifting coordinates;
+- `batched_nms` separates classes exactly instead of by shifting coordinates; a class that is NaN
+  is one by itself;
 - float16, bfloat16 and integers are computed in float32, which is the result's type; so
   `box_area` of integers is float32;
 - the gradient of `complete_box_iou_loss` goes through the weight alpha too.
@@ -22,19 +23,17 @@ from typing import Any
 
 from sightline import ops
 from sightline.ops import (
-    batched_nms,
     box_area,
-    clip_boxes_to_image,
     complete_box_iou,
     complete_box_iou_loss,
     distance_box_iou,
     distance_box_iou_loss,
     generalized_box_iou,
     generalized_box_iou_loss,
-    nms,
-    remove_small_boxes,
 )
 from sightline.ops._arguments import check_choice
+
+from ._shared import as_number, batched_nms
 
 __all__ = [
     "batched_nms",
@@ -81,6 +80,30 @@ def box_iou(boxes1: Array, boxes2: Array, fmt: str = "xyxy") -> Array:
         return ops.box_iou(boxes1, boxes2, fmt)
     rotated = [ops.box_convert(boxes, fmt, "cxcywhr") for boxes in (boxes1, boxes2)]
     return ops.box_iou_rotated(*rotated)
+
+
+def nms(
+    boxes: Array, scores: Array, iou_threshold: float, *, return_suppressed_by: bool = False
+) -> Any:
+    """`sightline.ops.nms`; `iou_threshold` may be a tensor of one number."""
+    return ops.nms(
+        boxes, scores, as_number(iou_threshold), return_suppressed_by=return_suppressed_by
+    )
+
+
+def clip_boxes_to_image(boxes: Array, size: Any) -> Array:
+    """`sightline.ops.clip_boxes_to_image`; `size`, (height, width), may be of tensors or one."""
+    if hasattr(size, "__iter__"):
+        size = [as_number(side) for side in size]
+    return ops.clip_boxes_to_image(boxes, size)
+
+
+def remove_small_boxes(boxes: Array, min_size: float) -> Array:
+    """`sightline.ops.remove_small_boxes`; `min_size` may be a tensor of one number, and `boxes`
+    have further columns after their four.
+    """
+    four = boxes[..., :4] if hasattr(boxes, "shape") else boxes
+    return ops.remove_small_boxes(four, as_number(min_size))
 
 
 def sigmoid_focal_loss(
