@@ -20,7 +20,7 @@ def test_a_folder_without_weights_is_named(tmp_path):
 
 def test_weights_of_another_kind_say_what_they_lack(tmp_path):
     save_weights(tmp_path / "w.safetensors", {"a": torch.zeros(1)}, {"class_names": []})
-    with pytest.raises(ValueError, match=r"lacks model, preprocess, task in its header"):
+    with pytest.raises(ValueError, match=r"lacks model, preprocess, task in its header, so give"):
         sightline.load(tmp_path / "w.safetensors")
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sightline.metrics._settings import COCO_AREA_RANGES
+    from sightline.metrics.accuracy_evaluator import AccuracyEvaluator
     from sightline.metrics.calibration import Calibration, Reliability
     from sightline.metrics.classification import (
         PrecisionRecallF1,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 # needs half of them.
 _NAMES_OF = {
     "_settings": ("COCO_AREA_RANGES",),
+    "accuracy_evaluator": ("AccuracyEvaluator",),
     "calibration": (
         "Calibration",
         "Reliability",
@@ -123,6 +125,7 @@ __all__ = [
     "COCO_KEYPOINT_SIGMAS",
     "ERROR_KINDS",
     "STAT_NAMES",
+    "AccuracyEvaluator",
     "BestF1",
     "Calibration",
     "ClassResult",

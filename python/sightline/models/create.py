@@ -57,4 +57,7 @@ def create_model(name: str, num_classes: int, **kwargs: Any) -> ResNet | AnchorD
     """
     if name not in _MODELS:
         raise ValueError(unknown("model", name, list_models(), quoted=True))
-    return _MODELS[name](num_classes, **kwargs)
+    model = _MODELS[name](num_classes, **kwargs)
+    # What a weights file needs to say so that `sightline.load` can make the model again.
+    model.created_with = {"name": name, "options": kwargs}  # type: ignore[assignment]
+    return model

@@ -11,7 +11,8 @@ except ModuleNotFoundError as error:
 from sightline.train.checkpoint import load_state, load_weights, save_state, save_weights
 from sightline.train.early_stopping import EarlyStopping
 from sightline.train.ema import EMA
-from sightline.train.evaluate import Evaluator, evaluate
+from sightline.train.evaluate import evaluate
+from sightline.train.evaluators import Evaluator
 from sightline.train.fit import fit
 from sightline.train.history import History, read_results
 from sightline.train.log import Log

@@ -2,13 +2,26 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["LossMeter", "Stopwatch", "check_loader", "check_losses", "move_batch", "set_epoch"]
+__all__ = [
+    "LossMeter",
+    "Stopwatch",
+    "batch_size",
+    "check_loader",
+    "check_losses",
+    "move_batch",
+    "set_epoch",
+    "split_batch",
+]
+
+# Names under which data sets keep the two halves of a sample, where batches are dicts.
+_INPUTS = ("inputs", "input", "images", "image", "pixel_values", "x")
+_TARGETS = ("targets", "target", "labels", "label", "y")
 
 
 def check_loader(loader: Any, name: str) -> None:
@@ -29,9 +42,42 @@ def set_epoch(loader: Any, epoch: int) -> None:
             return
 
 
-def move_batch(images: Tensor, targets: Any, device: torch.device) -> tuple[Tensor, Any]:
+def split_batch(batch: Any) -> tuple[Any, Any]:
+    """Inputs and targets of what a loader gives: a pair, or a dict with both.
+
+    Raises:
+        TypeError: something else, which is named.
+    """
+    if isinstance(batch, Mapping):
+        inputs = [batch[name] for name in _INPUTS if name in batch]
+        targets = [batch[name] for name in _TARGETS if name in batch]
+        if len(inputs) == len(targets) == 1:
+            return inputs[0], targets[0]
+        what = f"a dict of {', '.join(map(repr, batch))}"
+    elif isinstance(batch, (tuple, list)):
+        if len(batch) == 2:
+            return batch[0], batch[1]
+        what = f"a {type(batch).__name__} of {len(batch)}"
+    else:
+        what = f"a {type(batch).__name__}"
+    raise TypeError(
+        "a batch must be (inputs, targets), or a dict with one of "
+        f"{', '.join(_INPUTS)} and one of {', '.join(_TARGETS)}; the loader gave {what}"
+    )
+
+
+def batch_size(inputs: Any) -> int:
+    """How many samples the inputs of a batch hold: the first dimension, or the list's length."""
+    if isinstance(inputs, Mapping):
+        return batch_size(next(iter(inputs.values())))
+    if isinstance(inputs, tuple) and inputs and isinstance(inputs[0], Tensor):
+        return len(inputs[0])  # several inputs of one model
+    return len(inputs)
+
+
+def move_batch(inputs: Any, targets: Any, device: torch.device) -> tuple[Any, Any]:
     """The batch on `device`; what is not a tensor stays as it is."""
-    return images.to(device, non_blocking=True), _move(targets, device)
+    return _move(inputs, device), _move(targets, device)
 
 
 def _move(value: Any, device: torch.device) -> Any:
@@ -39,6 +85,8 @@ def _move(value: Any, device: torch.device) -> Any:
         return value.to(device, non_blocking=True)
     if isinstance(value, dict):
         return {key: _move(item, device) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_move(item, device) for item in value))
     if isinstance(value, (list, tuple)):
         return type(value)(_move(item, device) for item in value)
     return value
@@ -53,12 +101,18 @@ def check_losses(losses: Any, *, where: str) -> dict[str, float]:
 
     Raises:
         TypeError: the model did not return a dict of scalar tensors.
+        ValueError: one of several terms has the name of their sum.
         FloatingPointError: a term is NaN or infinite; the error names every such term.
     """
     if not isinstance(losses, dict) or not losses:
         raise TypeError(
             "model(images, targets) must return a dict of loss terms, "
             f"got {type(losses).__name__} in {where}"
+        )
+    if len(losses) > 1 and "loss" in losses:
+        raise ValueError(
+            f"loss terms are summed, so 'loss' cannot be one of {', '.join(map(repr, losses))}: "
+            "leave out the sum, or give the term another name"
         )
     for name, term in losses.items():
         if not isinstance(term, Tensor) or term.numel() != 1:

@@ -1,7 +1,7 @@
 """The training loop."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +9,29 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from sightline.metrics import DetectionEvaluator
 from sightline.train.batches import (
     LossMeter,
     Stopwatch,
+    batch_size,
     check_loader,
     check_losses,
     move_batch,
     set_epoch,
+    split_batch,
 )
-from sightline.train.early_stopping import Best, EarlyStopping, monitor_mode, read_monitor
+from sightline.train.best_weights import BestWeights
+from sightline.train.early_stopping import Best, EarlyStopping, read_monitor
 from sightline.train.ema import EMA
-from sightline.train.evaluate import Evaluator, evaluate
+from sightline.train.evaluate import evaluate
+from sightline.train.evaluators import Evaluator, as_evaluator, monitor_of, monitored_mode
 from sightline.train.history import History
 from sightline.train.log import Log
+from sightline.train.metadata import run_metadata
 from sightline.train.precision import Precision
 from sightline.train.run_dir import RunDir
 from sightline.train.schedule import Schedule
+from sightline.train.terms import Loss, compute_terms, prepare_loss
 
 __all__ = ["fit"]
 
@@ -35,9 +42,10 @@ def fit(
     *,
     val_loader: Iterable | None = None,
     optimizer: Optimizer,
+    loss: Loss | None = None,
     schedule: Schedule | LRScheduler | None = None,
     epochs: int,
-    evaluator: Evaluator | None = None,
+    evaluator: Evaluator | DetectionEvaluator | None = None,
     out: str | Path | RunDir | None = None,
     resume: bool = False,
     ema: EMA | None = None,
@@ -46,25 +54,34 @@ def fit(
     amp: str = "auto",
     monitor: str | None = None,
     mode: str | None = None,
-    metadata: dict[str, Any] | None = None,
+    restore_best: bool = False,
+    metadata: Mapping[str, Any] | None = None,
     on_epoch_end: Sequence[Callable[[dict[str, float], nn.Module], None]] = (),
     log: Log | None = None,
 ) -> History:
     """Train `model` for `epochs` epochs.
 
-    `model(images, targets)` must return a dict of scalar loss terms, whose sum is minimised, and
-    `model(images)` predictions, which only `evaluator` looks at. The model is left with the weights
-    of its last step; the averaged and the best ones are in `ema.model` and in `out`.
+    Any module trains with `loss`, which is called with what `model(inputs)` returned and the
+    targets. Without `loss`, `model(inputs, targets)` must return a dict of scalar loss terms, whose
+    sum is minimised, and `model(inputs)` predictions, which only `evaluator` looks at. The model is
+    left with the weights of its last step, unless `restore_best` asks for the best; the averaged
+    and the best ones are in `ema.model` and in `out`.
 
     Args:
         model: on the device to train on.
-        train_loader: gives `(images [B, C, H, W], targets: list of B dicts)`; its `set_epoch(e)`
-            is called before epoch e = 0, 1, ... where it has one.
+        train_loader: gives `(inputs, targets)`, or a dict with both under names such as "image" and
+            "label"; tensors, and lists, tuples and dicts of them, are moved to the model's device.
+            Its `set_epoch(e)`, or that of its sampler, is called before epoch e = 0, 1, ...
         val_loader: the same without augmentation; its loss is computed in evaluation mode.
         optimizer: over the parameters of `model`.
+        loss: `loss(outputs, targets)`, a scalar or a dict of scalars that are summed, such as
+            `torch.nn.CrossEntropyLoss()`. A module is moved to the model's device and its state is
+            saved; parameters that it has belong into the optimizer. Targets of a classification
+            loader of `sightline.data` reach it as labels [B].
         schedule: a `Schedule`, or a scheduler of torch that is stepped once an epoch.
         epochs: number of passes over `train_loader`, >= 1.
-        evaluator: metrics over `val_loader`.
+        evaluator: metrics over `val_loader`: `AccuracyEvaluator` or `DetectionEvaluator` of
+            `sightline.metrics`, or any object with the methods of `Evaluator`.
         out: run folder for weights, state and results, which no other process can train into in
             the meantime; a `RunDir` brings its own metadata; None writes nothing.
         resume: go on from the state in `out`. The weights, and all that follows, have the same
@@ -73,10 +90,16 @@ def fit(
         early_stopping: when to stop before `epochs`.
         clip_norm: largest L2 norm of all gradients together.
         amp: "auto" (bfloat16 on a GPU, off on the CPU), "bf16", "fp16" or "off".
-        monitor: column that the best epoch is picked by; None: "val/loss", or "train/loss" without
-            a `val_loader`, where the last epoch always counts as the best.
-        mode: "min" or "max" for `monitor`; None tells from its name.
-        metadata: stored in every weights file.
+        monitor: column that the best epoch is picked by; None: the one that the evaluator names
+            ("val/accuracy", "val/AP50"), else "val/loss", or "train/loss" without a `val_loader`,
+            where the last epoch always counts as the best.
+        mode: "min" or "max" for `monitor`; None asks the evaluator's `directions`, and then the
+            column's name.
+        restore_best: leave `model` with the weights of the best epoch (the averaged ones with
+            `ema`), also where training was stopped early or interrupted.
+        metadata: stored in every weights file, beside what `train_loader` and `model` tell of
+            themselves. `sightline.load` reads "task" ("classify" or "detect"), "class_names" and
+            "preprocess" (a `Preprocess`).
         on_epoch_end: functions called with the epoch's row and the model, before it is saved.
         log: where progress is printed; None prints to standard output.
 
@@ -86,6 +109,7 @@ def fit(
 
     Raises:
         ValueError: an argument outside its range, an empty loader, an unknown `monitor`.
+        TypeError: a batch, a loss or an evaluator of another form; metadata that is not JSON.
         FloatingPointError: a loss term is NaN or infinite; names the term, the epoch and the step.
         FileExistsError: `out` already holds a run and `resume` is False.
         BlockingIOError: another process trains into `out`.
@@ -104,26 +128,35 @@ def fit(
     device = next(model.parameters()).device
     precision = Precision(amp, device)
     log = log or Log()
+    stateful_loss = prepare_loss(loss, model)
+    evaluator = as_evaluator(evaluator)
     if schedule is not None and not isinstance(schedule, Schedule):
         schedule = Schedule(schedule, every="epoch")
-    monitor = monitor or ("val/loss" if val_loader is not None else "train/loss")
-    best = Best(monitor_mode(monitor, mode))
+    monitor = monitor or monitor_of(evaluator, validated=val_loader is not None)
+    best = Best(monitored_mode(monitor, mode, evaluator))
     history = History(monitor)
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "precision": precision}
-    optional = {"schedule": schedule, "ema": ema, "early_stopping": early_stopping}
+    optional = {"loss": stateful_loss, "schedule": schedule, "ema": ema}
     parts |= {name: part for name, part in optional.items() if part is not None}
+    if early_stopping is not None:
+        parts["early_stopping"] = early_stopping
     parts |= {"best": best, "history": history}
     predicting = ema.model if ema is not None else model
+    best_weights = BestWeights(predicting) if restore_best else None
 
     done = 0
-    run = out if isinstance(out, RunDir) or out is None else RunDir(Path(out), metadata or {})
+    run = out if isinstance(out, RunDir) or out is None else RunDir(Path(out))
+    if run is not None and run is not out:
+        run.metadata = run_metadata(model, train_loader, metadata)
     with run.opened(resume=resume) if run is not None else contextlib.nullcontext():
         if run is not None:
             if resume:
                 done = run.restore(parts)
                 run.event("resume", epoch=done)
+                if best_weights is not None:
+                    best_weights.read(run.best)
                 if history.stopped == "early stopping":
-                    return history
+                    done = epochs
             else:
                 # So that stopping in the very first epoch can be resumed as well.
                 run.save_epoch(0, parts, history, predicting, improved=False)
@@ -136,17 +169,17 @@ def fit(
                 rate = optimizer.param_groups[0]["lr"]
                 meter, watch = LossMeter(), Stopwatch()
                 batches = log.batches(train_loader, title=f"epoch {epoch}/{epochs}")
-                for step, (images, targets) in enumerate(watch.waiting(batches), start=1):
-                    images, targets = move_batch(images, targets, device)
+                for step, batch in enumerate(watch.waiting(batches), start=1):
+                    inputs, targets = move_batch(*split_batch(batch), device)
                     with precision.autocast():
-                        losses = model(images, targets)
+                        losses, _ = compute_terms(model, loss, inputs, targets)
                     values = check_losses(losses, where=f"epoch {epoch}, step {step}")
                     precision.step(sum(losses.values()), optimizer, model, clip_norm)
                     if ema is not None:
                         ema.step(model)
                     if schedule is not None:
                         schedule.step()
-                    meter.add(values, len(images))
+                    meter.add(values, batch_size(inputs))
                 if not meter.images:
                     raise ValueError(f"`train_loader` gave no batch in epoch {epoch}")
 
@@ -154,7 +187,7 @@ def fit(
                 row: dict[str, float] = {"epoch": epoch, "lr": rate, **meter.columns("train")}
                 if val_loader is not None:
                     row |= evaluate(
-                        predicting, val_loader, evaluator=evaluator, precision=precision
+                        predicting, val_loader, loss=loss, evaluator=evaluator, precision=precision
                     )
                 monitored = read_monitor(row, monitor)
                 row["seconds"] = watch.seconds
@@ -165,6 +198,8 @@ def fit(
                 improved = best.step(monitored, epoch) if val_loader is not None else True
                 if improved:
                     history.best_epoch, history.best_value = epoch, monitored
+                    if best_weights is not None:
+                        best_weights.keep()
                 if schedule is not None:
                     schedule.end_epoch(monitored)
                 if early_stopping is not None and early_stopping.step(row, epoch):
@@ -184,4 +219,6 @@ def fit(
             log.line(f"interrupted; {len(history.rows)} finished epochs are kept")
         if run is not None:
             run.event("end", epochs=len(history.rows), stopped=history.stopped)
+        if best_weights is not None:
+            best_weights.load_into(model)
         return history

@@ -12,7 +12,7 @@ __all__ = ["TIMING_COLUMNS", "History", "read_results"]
 TIMING_COLUMNS = ("seconds", "images_per_second", "data_fraction")
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """What `fit` returns.
 
@@ -30,6 +30,19 @@ class History:
     best_epoch: int | None = None
     best_value: float | None = None
     stopped: str = ""
+
+    def __repr__(self) -> str:
+        """One line: `rows` has the numbers."""
+        if not self.rows:
+            return f"History(no finished epoch{', ' + self.stopped if self.stopped else ''})"
+        parts = [f"{len(self.rows)} epoch{'s' if len(self.rows) > 1 else ''}"]
+        if self.best_value is not None:
+            parts.append(f"best {self.monitor} {self.best_value:.4g} in epoch {self.best_epoch}")
+        if self.monitor in self.rows[-1]:
+            parts.append(f"last {self.rows[-1][self.monitor]:.4g}")
+        if self.stopped:
+            parts.append(self.stopped)
+        return f"History({', '.join(parts)}; columns {', '.join(self.rows[-1])})"
 
     def column(self, name: str) -> list[float]:
         """One column over the epochs; NaN where an epoch lacks it."""

@@ -17,6 +17,15 @@ from sightline.train.checkpoint import load_weights
 __all__ = ["Classification", "Detections", "Predictor", "load", "weights_file"]
 
 
+# What the header of a weights file may lack, as `load` takes it.
+_HOW_TO_GIVE = {
+    "model": "model=<the module that was trained>",
+    "task": "task='classify' (or 'detect')",
+    "class_names": "class_names=[...]",
+    "preprocess": "preprocess=sightline.data.Preprocess(...)",
+}
+
+
 @dataclass(frozen=True)
 class Detections:
     """What was found in one picture, best first.
@@ -142,34 +151,61 @@ def weights_file(source: str | Path, weights: str = "best") -> Path:
 
 
 def load(
-    source: str | Path, *, weights: str = "best", device: str | torch.device = "cpu"
+    source: str | Path,
+    *,
+    weights: str = "best",
+    device: str | torch.device = "cpu",
+    model: nn.Module | None = None,
+    task: str | None = None,
+    class_names: Sequence[str] | None = None,
+    preprocess: Preprocess | None = None,
 ) -> Predictor:
     """Load a trained model from a run folder or a weights file, ready to predict.
+
+    A run of `sightline train` needs nothing else, nor does one of `fit` whose model is of
+    `create_model` and whose loader is of `sightline.data`. For others, what the header of their
+    weights lacks is given here, or to `fit` as `metadata`.
 
     Args:
         source: a run folder, or a `.safetensors` file that a run wrote.
         weights: "best" or "last" of a run folder.
         device: where it predicts.
+        model: the module to load the weights into, where `create_model` did not make it. It is
+            changed: it has the weights afterwards, is in evaluation mode and on `device`.
+        task: "classify", for a model that gives logits [B, K], or "detect", for one that gives a
+            dict of boxes, scores and labels for each image.
+        class_names: names of labels 0, 1, ...
+        preprocess: how a picture becomes the input of the network.
 
     Raises:
         FileNotFoundError: no weights there.
-        ValueError: weights that no run wrote (they lack class names and preprocessing).
+        ValueError: the header lacks something, and it was not given; another `task`.
     """
     path = weights_file(source, weights)
     tensors, metadata = load_weights(path)
-    missing = {"task", "class_names", "preprocess", "model"} - metadata.keys()
+    given = {"task": task, "class_names": class_names, "preprocess": preprocess}
+    metadata |= {name: value for name, value in given.items() if value is not None}
+    missing = sorted({"task", "class_names", "preprocess"} - metadata.keys())
+    if model is None and "model" not in metadata:
+        missing.insert(0, "model")
     if missing:
         raise ValueError(
-            f"{path} lacks {', '.join(sorted(missing))} in its header: a model can be loaded from "
-            "weights that `sightline train` wrote"
+            f"{path} lacks {', '.join(missing)} in its header, so give "
+            f"sightline.load({str(source)!r}, {', '.join(_HOW_TO_GIVE[name] for name in missing)})"
         )
+    if metadata["task"] not in ("classify", "detect"):
+        raise ValueError(f"`task` must be 'classify' or 'detect', got {metadata['task']!r}")
+    if not isinstance(metadata["preprocess"], Preprocess):
+        metadata["preprocess"] = Preprocess.from_dict(metadata["preprocess"])
     names = tuple(metadata["class_names"])
-    model = create_model(metadata["model"]["name"], len(names), **metadata["model"]["options"])
+    if model is None:
+        made_by = metadata["model"]
+        model = create_model(made_by["name"], len(names), **made_by["options"])
     model.load_state_dict(tensors)
     return Predictor(
         model=model.eval().to(device),
         task=metadata["task"],
         class_names=names,
-        preprocess=Preprocess.from_dict(metadata["preprocess"]),
-        metadata=metadata,
+        preprocess=metadata["preprocess"],
+        metadata=metadata | {"preprocess": metadata["preprocess"].to_dict()},
     )

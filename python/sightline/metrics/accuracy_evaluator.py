@@ -1,0 +1,87 @@
+"""Accuracy of a classifier over batches."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sightline.metrics._inputs import as_labels, check_label_range, on_host
+from sightline.metrics.classification import top_k_accuracy
+
+__all__ = ["AccuracyEvaluator"]
+
+
+class AccuracyEvaluator:
+    """Accuracy, and top-k accuracy where asked for, of batches that come one by one.
+
+    It is one of the evaluators that `sightline.train.fit` takes; `fit` then picks the best epoch by
+    `monitor`, unless it is told another column.
+
+    Args:
+        top_k: further numbers of best classes among which the true one may be, such as (5,) for a
+            column "top5".
+
+    Example:
+        >>> evaluator = AccuracyEvaluator(top_k=(2,))
+        >>> evaluator.update([[0.5, 0.3, 0.2], [0.5, 0.1, 0.4]], [0, 2])
+        >>> evaluator.compute()
+        {'accuracy': 0.5, 'top2': 1.0}
+    """
+
+    monitor = "val/accuracy"
+
+    def __init__(self, *, top_k: Sequence[int] = ()) -> None:
+        if isinstance(top_k, int) or any(k < 2 for k in top_k):
+            raise ValueError(f"`top_k` must hold integers of at least 2, such as (5,), got {top_k}")
+        self.top_k = tuple(top_k)
+        self.directions = {"accuracy": "max", **{f"top{k}": "max" for k in self.top_k}}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all samples."""
+        self.samples = 0
+        self._right = dict.fromkeys((1, *self.top_k), 0)
+
+    def update(self, outputs: Any, targets: Any) -> None:
+        """Add one batch.
+
+        Args:
+            outputs: logits or probabilities [B, K], array or tensor. The best class is that of the
+                largest, the first of equal ones.
+            targets: labels [B], integers in [0, K), array or tensor; or a list of B dicts with a
+                "label", as `sightline.data.make_loader` gives them.
+
+        Raises:
+            ValueError: wrong shapes, a label outside [0, K), a NaN in `outputs`.
+            TypeError: labels that are not integers.
+        """
+        scores = on_host(outputs)
+        if scores.ndim != 2:
+            raise ValueError(f"`outputs` must have shape [B, K], got {list(scores.shape)}")
+        if isinstance(targets, Sequence) and targets and isinstance(targets[0], dict):
+            targets = [int(target["label"]) for target in targets]
+        labels = as_labels(targets, "`targets`")
+        if len(labels) != len(scores):
+            raise ValueError(
+                f"`targets` must have shape [{len(scores)}] as `outputs`, got [{len(labels)}]"
+            )
+        check_label_range(labels, scores.shape[1], "`targets`")
+        if np.isnan(scores).any():
+            row = int(np.argmax(np.isnan(scores).any(axis=1)))
+            raise ValueError(f"`outputs` must not be NaN, got one in row {row}")
+        if not len(labels):
+            return
+        self.samples += len(labels)
+        self._right[1] += int((scores.argmax(axis=1) == labels).sum())
+        for k in self.top_k:
+            # With fewer classes than k, every label is among the k best.
+            best = min(k, scores.shape[1])
+            self._right[k] += round(top_k_accuracy(labels, scores, k=best) * len(labels))
+
+    def compute(self) -> dict[str, float]:
+        """Shares of the samples since `reset`, NaN of none: "accuracy", and "top<k>" each."""
+        shares = {
+            f"top{k}": right / self.samples if self.samples else float("nan")
+            for k, right in self._right.items()
+        }
+        return {"accuracy": shares.pop("top1"), **shares}

@@ -1,0 +1,33 @@
+"""The weights of the best epoch, for a model that is to end with them."""
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from sightline.train.checkpoint import load_weights
+
+__all__ = ["BestWeights"]
+
+
+class BestWeights:
+    """A copy, on the CPU, of the weights that `model` had in its best epoch so far."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self._weights: dict[str, Tensor] | None = None
+
+    def keep(self) -> None:
+        """The epoch that has just ended is the best."""
+        # cpu() alone would share the memory of a model that is there already.
+        state = self.model.state_dict()
+        self._weights = {name: value.detach().cpu().clone() for name, value in state.items()}
+
+    def read(self, path: Path) -> None:
+        """Take the weights from the file of a run that goes on; nothing where there is none."""
+        if path.is_file():
+            self._weights = load_weights(path)[0]
+
+    def load_into(self, model: nn.Module) -> None:
+        """Give `model` the weights that were kept; no epoch was the best: leave it."""
+        if self._weights is not None:
+            model.load_state_dict(self._weights)

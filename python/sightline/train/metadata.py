@@ -1,0 +1,50 @@
+"""What a weights file says beside its numbers, so that it can be loaded without the program."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import nn
+
+import sightline
+from sightline.data import Annotations, Preprocess
+
+__all__ = ["run_metadata"]
+
+
+def run_metadata(
+    model: nn.Module, train_loader: Iterable, given: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The header of a run's weights files.
+
+    Task, class names and preprocessing are those of `train_loader` where it is one of ours, name
+    and options of the model those that `create_model` was given; `given` wins over both.
+
+    Raises:
+        TypeError: a value that JSON does not hold; names it.
+    """
+    found: dict[str, Any] = {"sightline": sightline.__version__}
+    dataset = getattr(train_loader, "dataset", None)
+    annotations = getattr(dataset, "annotations", None)
+    if isinstance(annotations, Annotations):
+        found |= {"task": annotations.task, "class_names": list(annotations.class_names)}
+        found |= {"category_ids": [int(i) for i in annotations.category_ids]}
+        found |= {"preprocess": getattr(dataset, "preprocess", None)}
+    created_with = getattr(model, "created_with", None)
+    if created_with is not None and _not_json(created_with) is None:
+        found["model"] = created_with
+    found |= given or {}
+    for name, value in found.items():
+        found[name] = value.to_dict() if isinstance(value, Preprocess) else value
+        if (reason := _not_json(found[name])) is not None:
+            raise TypeError(f"`metadata[{name!r}]` cannot be stored as JSON: {reason}")
+    return found
+
+
+def _not_json(value: Any) -> str | None:
+    """Why JSON does not hold a value."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return None
