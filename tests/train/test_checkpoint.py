@@ -4,6 +4,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sightline.train import files, fit, load_state, load_weights, save_state, save_weights
 from sightline.train.checkpoint import random_state, set_random_state
@@ -43,6 +44,27 @@ def test_a_damaged_file_is_named(tmp_path, content):
         load_state(path)
     with pytest.raises(ValueError, match="file is not a safetensors file"):
         load_weights(path)
+
+
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.5, 0.7, 0.97])
+def test_one_flipped_bit_is_noticed(tmp_path, part):
+    save_state(tmp_path / "state", {"a": torch.arange(500.0), "epoch": 3})
+    save_weights(tmp_path / "weights", {"a": torch.arange(500.0)}, {"names": ['"sha256":"']})
+    for name, load in (("state", load_state), ("weights", load_weights)):
+        path = tmp_path / name
+        load(path)
+        content = bytearray(path.read_bytes())
+        content[int(part * len(content))] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name} is damaged: its checksum does not match"):
+            load(path)
+
+
+def test_files_without_a_checksum_still_load(tmp_path):
+    torch.save({"epoch": 3}, tmp_path / "state")
+    assert load_state(tmp_path / "state") == {"epoch": 3}
+    save_file({"a": torch.ones(2)}, tmp_path / "weights")
+    assert torch.equal(load_weights(tmp_path / "weights")[0]["a"], torch.ones(2))
 
 
 def test_a_missing_file_is_named(tmp_path):

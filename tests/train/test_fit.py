@@ -65,6 +65,7 @@ def test_fit_lowers_the_loss_and_fills_the_run_folder(tmp_path):
         "weights/best.safetensors",
         "weights/last.safetensors",
         "weights/last.state.pt",
+        "weights/previous.state.pt",
     }
     assert {"train/class_loss", "train/size_loss", "val/loss", "lr"} <= history.rows[0].keys()
     assert read_results(tmp_path / "run" / "results.csv") == history.rows
@@ -102,6 +103,38 @@ def test_a_run_resumed_after_every_epoch_has_the_same_bits(tmp_path):
             )
     fit(**toy_run(seed=7), out=tmp_path / "parts", resume=True)
     assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_damaged_state_is_refused_and_the_epoch_before_leads_to_the_same_bits(tmp_path):
+    fit(**toy_run(), out=tmp_path / "whole")
+    with pytest.raises(Killed):
+        fit(**toy_run(), out=tmp_path / "parts", on_epoch_end=[kill_after(4)])
+    weights = tmp_path / "parts" / "weights"
+    flip_a_bit(weights / "last.state.pt")
+    offer = r"last\.state\.pt is damaged.*\(epoch 2\) is whole: .*resume=.*previous\.state\.pt"
+    with pytest.raises(ValueError, match=offer):
+        fit(**toy_run(seed=9), out=tmp_path / "parts", resume=True)
+    fit(**toy_run(seed=9), out=tmp_path / "parts", resume="previous")
+    assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
+    for name in ("last", "previous"):
+        flip_a_bit(weights / f"{name}.state.pt")
+    with pytest.raises(ValueError, match=r"damaged.*; there is no earlier state to go on from"):
+        fit(**toy_run(), out=tmp_path / "parts", resume=True)
+
+
+def test_resuming_under_other_conditions_is_warned_of(tmp_path, monkeypatch):
+    fit(**toy_run(1), out=tmp_path)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    text = io.StringIO()
+    fit(**(toy_run(2) | {"log": Log(text)}), out=tmp_path, resume=True)
+    assert "warning: bits may differ" in text.getvalue()
+    assert "threads was 1, is 7" in text.getvalue()
 
 
 def test_early_stopping_counts_on_over_a_resume(tmp_path):

@@ -1,4 +1,6 @@
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from sightline.train.settings import SettingsError
 from sightline.train.settings_io import config_layer, override_layer
 
 from ..tiny import write_squares
-from ..trained import WRITE, train_quickly
+from ..trained import train_quickly
 
 
 def test_a_run_folder_holds_all_that_a_run_is(trained):
@@ -22,6 +24,7 @@ def test_a_run_folder_holds_all_that_a_run_is(trained):
     names = {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()}
     assert names == {
         "config.yaml",
+        "data.json",
         "env.json",
         "events.jsonl",
         "results.csv",
@@ -30,6 +33,7 @@ def test_a_run_folder_holds_all_that_a_run_is(trained):
         "weights/best.safetensors",
         "weights/last.safetensors",
         "weights/last.state.pt",
+        "weights/previous.state.pt",
     }
     assert run.evaluation.task == task and len(run.history.rows) == 2
     env = json.loads((run.path / "env.json").read_text())
@@ -115,18 +119,39 @@ def assert_same_weights(first, second):
         assert all(torch.equal(one[key], two[key]) for key in one), name
 
 
-def test_resume_refuses_data_that_changed(trained, tmp_path):
-    task, _, _ = trained
-    data = WRITE[task](tmp_path / "data")
-    run = train_quickly(data, task, out=tmp_path / "run")
-    extra = next(data.rglob("*.png"))
-    if task == "detect":
-        label = next((data / "labels" / "train").glob("*.txt"))
-        label.write_text("0 0.5 0.5 0.25 0.25\n")
-    else:
-        extra.unlink()
-    with pytest.raises(ValueError, match=r"is not what .* was trained on"):
-        resume_run(run.path, log=Log(quiet=True))
+def test_resume_refuses_data_that_changed(trained_copy, tmp_path):
+    task, data, run = trained_copy
+    moved = Path(shutil.copytree(data, tmp_path / "data"))
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace(str(data), str(moved)))
+    resume_run(run, log=Log(quiet=True))  # a copy of the data set is the same data set
+    picture = next(moved.rglob({"detect": "train0.png", "classify": "red0.png"}[task]))
+    Image.new("RGB", (32, 32) if task == "classify" else (64, 64)).save(picture)
+    said = rf"is not what .* was trained on: in the .* split another picture in .*{picture.name}"
+    with pytest.raises(ValueError, match=said):
+        resume_run(run, log=Log(quiet=True))
+
+
+def test_resume_refuses_settings_that_were_edited_and_names_them(trained_copy):
+    _, _, run = trained_copy
+    config = run / "config.yaml"
+    edited = config.read_text().replace("batch_size: 4", "batch_size: 8")
+    config.write_text(edited.replace("weight_decay: 0.05", "weight_decay: 0.5"))
+    said = r"data.batch_size is 8, the state was trained with 4; optimizer.weight_decay is 0.5"
+    with pytest.raises(ValueError, match=said):
+        resume_run(run, log=Log(quiet=True))
+    # What changes no bit is free.
+    config.write_text(edited.replace("batch_size: 8", "batch_size: 4").replace("mb: 2048", "mb: 0"))
+    resume_run(run, log=Log(quiet=True))
+
+
+def test_a_run_goes_on_from_the_epoch_before_its_last(trained, tmp_path):
+    _, _, run = trained
+    again = Path(shutil.copytree(run.path, tmp_path / "run"))
+    (again / "weights" / "last.state.pt").write_bytes(b"damaged")
+    finished = resume_run(again / "weights" / "previous.state.pt", log=Log(quiet=True))
+    assert len(finished.history.rows) == 2
+    assert_same_weights(run.path, again)
 
 
 def test_training_without_validation_keeps_the_last_weights(tmp_path):

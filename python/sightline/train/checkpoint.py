@@ -1,5 +1,6 @@
 """What a run writes to disk: weights as safetensors, and the state that resuming needs."""
 
+import hashlib
 import io
 import json
 import os
@@ -23,6 +24,11 @@ __all__ = [
 ]
 
 _METADATA_KEY = "sightline"
+_CHECKSUM_KEY = "sha256"
+_DIGITS = 64  # of a SHA-256 in hexadecimal
+# Stands in the header of a weights file while the checksum of the whole file is taken.
+_OPEN_CHECKSUM = "0" * _DIGITS
+_MARK = b"sha256:"  # stands before the checksum at the end of a state file
 
 
 def _safetensors():
@@ -55,8 +61,22 @@ def save_weights(
     """
     # A clone each: safetensors refuses tensors that share memory (tied weights).
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}
-    header = {_METADATA_KEY: json.dumps(metadata or {}, allow_nan=False)}
-    atomic_write(path, _safetensors().torch.save(tensors, metadata=header))
+    header = {
+        _METADATA_KEY: json.dumps(metadata or {}, allow_nan=False),
+        _CHECKSUM_KEY: _OPEN_CHECKSUM,
+    }
+    content = bytearray(_safetensors().torch.save(tensors, metadata=header))
+    place = _checksum_place(content)
+    content[place] = hashlib.sha256(content).hexdigest().encode()
+    atomic_write(path, bytes(content))
+
+
+def _checksum_place(content: bytes | bytearray) -> slice:
+    """Where a safetensors file holds its checksum; an empty slice where it has none."""
+    end_of_header = 8 + int.from_bytes(content[:8], "little")
+    key = f'"{_CHECKSUM_KEY}":"'.encode()
+    start = content.find(key, 8, end_of_header)
+    return slice(0, 0) if start < 0 else slice(start + len(key), start + len(key) + _DIGITS)
 
 
 def load_weights(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -64,12 +84,13 @@ def load_weights(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is not safetensors.
+        ValueError: the file is not safetensors, or not what was written.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights file {path}")
     safetensors = _safetensors()
+    _verify_weights(path)
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
@@ -79,10 +100,25 @@ def load_weights(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict
     return weights, json.loads(header.get(_METADATA_KEY, "{}"))
 
 
+def _verify_weights(path: Path) -> None:
+    """Raise ValueError where a file has a checksum (other programs write none) and it is wrong."""
+    content = bytearray(path.read_bytes())
+    place = _checksum_place(content)
+    said = bytes(content[place])
+    if said:
+        content[place] = _OPEN_CHECKSUM.encode()
+        if said != hashlib.sha256(content).hexdigest().encode():
+            raise ValueError(
+                f"{path} is damaged: its checksum does not match. Take another copy; a file that "
+                "was changed on purpose is written with sightline.train.save_weights"
+            )
+
+
 def save_state(path: str | os.PathLike, state: dict[str, Any]) -> None:
     """Write a training state: nested dicts, lists, tuples, numbers, strings and tensors.
 
-    The file loads with `torch.load(path, weights_only=True)`.
+    The file loads with `torch.load(path, weights_only=True)`, and ends with a checksum of all that
+    stands before it.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; what was there is unchanged.
@@ -90,7 +126,12 @@ def save_state(path: str | os.PathLike, state: dict[str, Any]) -> None:
     # Into memory first: torch's own writer turns a full disk into an unnamed RuntimeError.
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    atomic_write(path, buffer.getvalue(), keeps="training can go on from it with resume; ")
+    content = bytearray(buffer.getvalue())
+    # The file is a zip archive, so the checksum is its comment: the last field of its last record,
+    # which says how long the comment is.
+    content[-2:] = (len(_MARK) + _DIGITS).to_bytes(2, "little")
+    content += _MARK + hashlib.sha256(content).hexdigest().encode()
+    atomic_write(path, bytes(content), keeps="training can go on from it with resume; ")
 
 
 def load_state(path: str | os.PathLike) -> dict[str, Any]:
@@ -98,13 +139,21 @@ def load_state(path: str | os.PathLike) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is truncated or holds anything but plain values and tensors.
+        ValueError: the file is not what was written, or holds anything but plain values and
+            tensors.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"nothing to resume from: no {path}")
+    content = path.read_bytes()
+    before, mark, said = content[-len(_MARK) - _DIGITS :].partition(_MARK)
+    # A file without the mark is of an earlier version, or damaged in the mark alone.
+    if mark and not before:
+        digest = hashlib.sha256(memoryview(content)[: -len(_MARK) - _DIGITS]).hexdigest()
+        if said != digest.encode():
+            raise ValueError(f"{path} is damaged: its checksum does not match")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path} is damaged or not a training state: {reason}") from error

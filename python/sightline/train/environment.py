@@ -1,6 +1,5 @@
-"""What a run was made with: versions, machine, and a fingerprint of its data."""
+"""What a run was made with: versions and machine."""
 
-import hashlib
 import importlib
 import importlib.metadata
 import os
@@ -11,9 +10,8 @@ from typing import Any
 import torch
 
 import sightline
-from sightline.data import Annotations
 
-__all__ = ["environment", "fingerprint"]
+__all__ = ["bit_conditions", "environment", "other_conditions"]
 
 _PACKAGES = (
     "numpy",
@@ -47,19 +45,36 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if cuda else None,
         "cuda": torch.version.cuda,
-        "isa": importlib.import_module("sightline._numpy").isa(),
+        "isa": instruction_set(),
         "packages": {name: version_of(name) for name in _PACKAGES},
     }
 
 
-def fingerprint(annotations: Annotations) -> str:
-    """A hash of ids, sizes, boxes and labels: whether two readings of a data set are the same.
+def bit_conditions(device: torch.device) -> dict[str, Any]:
+    """What the bits of a run on `device` depend on, beside its settings and data."""
+    here = {f"{name} version": version_of(name) for name in ("torch", "numpy", "pillow")}
+    return here | {
+        "sightline version": sightline.__version__,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "instruction set": instruction_set(),
+        "instruction set of torch": torch.backends.cpu.get_cpu_capability(),
+    }
 
-    Pixels are not read.
-    """
-    digest = hashlib.sha256(repr((annotations.task, annotations.class_names)).encode())
-    for record in annotations.records:
-        digest.update(repr((record.image_id, record.width, record.height)).encode())
-        digest.update(record.boxes.tobytes())
-        digest.update(record.labels.tobytes())
-    return digest.hexdigest()
+
+def other_conditions(saved: dict[str, Any], device: torch.device) -> list[str]:
+    """The conditions that are not as `bit_conditions` once said, each as "name was a, is b"."""
+    here = bit_conditions(device)
+    return [
+        f"{name} was {saved[name]}, is {here[name]}"
+        for name in here
+        if name in saved and saved[name] != here[name]
+    ]
+
+
+def instruction_set() -> str | None:
+    """The instruction set of the native code; None where that was not built."""
+    try:
+        return importlib.import_module("sightline._numpy").isa()
+    except ImportError:
+        return None

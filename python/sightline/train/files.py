@@ -10,6 +10,7 @@ from typing import Any
 __all__ = [
     "append_line",
     "atomic_write",
+    "copy_file",
     "read_json",
     "remove_temporary",
     "to_json",
@@ -55,6 +56,23 @@ def atomic_write(path: str | os.PathLike, data: bytes | str, *, keeps: str = "")
         with contextlib.suppress(OSError):
             temporary.unlink()
     _sync_folder(path.parent)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Let `target` be what `source` is now; a file in the same folder, replaced in one step.
+
+    Without copying its bytes where the file system has hard links: `source` is then to be replaced
+    as a whole, never written into.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}{_TEMPORARY}")
+    try:
+        os.link(source, temporary)
+    except OSError:  # no hard links here
+        atomic_write(target, source.read_bytes())
+    else:
+        os.replace(temporary, target)
+        # A rename of two names of one file leaves both.
+        temporary.unlink(missing_ok=True)
 
 
 def remove_temporary(*folders: Path) -> None:
@@ -108,9 +126,9 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
-def write_json(path: str | os.PathLike, value: Any) -> None:
+def write_json(path: str | os.PathLike, value: Any, *, indent: int | None = 1) -> None:
     """Write `to_json(value)` through `atomic_write`."""
-    atomic_write(path, to_json(value, indent=1) + "\n")
+    atomic_write(path, to_json(value, indent=indent) + "\n")
 
 
 def read_json(path: str | os.PathLike) -> Any:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 from torch.optim import Optimizer
@@ -47,7 +47,7 @@ def fit(
     epochs: int,
     evaluator: Evaluator | DetectionEvaluator | None = None,
     out: str | Path | RunDir | None = None,
-    resume: bool = False,
+    resume: bool | Literal["previous"] = False,
     ema: EMA | None = None,
     early_stopping: EarlyStopping | None = None,
     clip_norm: float | None = None,
@@ -85,7 +85,8 @@ def fit(
         out: run folder for weights, state and results, which no other process can train into in
             the meantime; a `RunDir` brings its own metadata; None writes nothing.
         resume: go on from the state in `out`. The weights, and all that follows, have the same
-            bits as in a run that was never stopped.
+            bits as in a run that was never stopped. "previous" goes on from the state of the epoch
+            before, for where the last one is damaged.
         ema: averaged weights; where given, they are what is validated and saved as best and last.
         early_stopping: when to stop before `epochs`.
         clip_norm: largest L2 norm of all gradients together.
@@ -151,7 +152,7 @@ def fit(
     with run.opened(resume=resume) if run is not None else contextlib.nullcontext():
         if run is not None:
             if resume:
-                done = run.restore(parts)
+                done = run.restore(parts, resume, warn=log.warn)
                 run.event("resume", epoch=done)
                 if best_weights is not None:
                     best_weights.read(run.best)

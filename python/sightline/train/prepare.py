@@ -40,6 +40,10 @@ class Prepared:
     device: torch.device
 
     @property
+    def splits(self) -> dict[str, Annotations | None]:
+        return {"train": self.train, "val": self.val}
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """What every weights file says beside its numbers."""
         return {

@@ -2,12 +2,15 @@
 
 import contextlib
 import math
+import os
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from sightline.train.checkpoint import (
@@ -17,7 +20,14 @@ from sightline.train.checkpoint import (
     save_weights,
     set_random_state,
 )
-from sightline.train.files import append_line, atomic_write, remove_temporary, to_json
+from sightline.train.environment import bit_conditions, other_conditions
+from sightline.train.files import (
+    append_line,
+    atomic_write,
+    copy_file,
+    remove_temporary,
+    to_json,
+)
 from sightline.train.history import History
 from sightline.train.lock import FolderLock
 
@@ -52,10 +62,12 @@ class RunDir:
         path: the folder.
         metadata: what goes into the header of every weights file: class names, preprocessing,
             model name and arguments.
+        settings: what the run was told, kept in the state: resuming compares them.
     """
 
     path: Path
     metadata: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
     _lock: FolderLock | None = field(default=None, init=False, repr=False)
 
     @property
@@ -83,11 +95,16 @@ class RunDir:
         return self.path / "weights" / "last.state.pt"
 
     @property
+    def previous_state(self) -> Path:
+        """The state of the epoch before, for where the last one is damaged."""
+        return self.path / "weights" / "previous.state.pt"
+
+    @property
     def plots(self) -> Path:
         return self.path / "plots"
 
     @contextlib.contextmanager
-    def opened(self, *, resume: bool) -> Iterator[None]:
+    def opened(self, *, resume: bool | Literal["previous"]) -> Iterator[None]:
         """Make the folder and keep every other process out of it while the block runs.
 
         A folder that already holds a run is refused, unless it is resumed. What a killed process
@@ -101,8 +118,9 @@ class RunDir:
         if self._lock is not None:
             yield
             return
-        if resume and not self.state.is_file():
-            raise FileNotFoundError(f"nothing to resume in {self.path}: no {self.state}")
+        state = self._state_to_resume(resume)
+        if resume and not state.is_file():
+            raise FileNotFoundError(f"nothing to resume in {self.path}: no {state}")
         self.path.mkdir(parents=True, exist_ok=True)
         with FolderLock(self.path) as self._lock:
             try:
@@ -142,22 +160,58 @@ class RunDir:
         if epoch:
             save_weights(self.last, weights, header)
             atomic_write(self.results, history.to_csv())
-        state = {name: part.state_dict() for name, part in parts.items()}
-        save_state(
-            self.state,
-            {"format": _STATE_FORMAT, "epoch": epoch, "parts": state, "random": random_state()},
-        )
+        state = {
+            "format": _STATE_FORMAT,
+            "epoch": epoch,
+            "parts": {name: part.state_dict() for name, part in parts.items()},
+            "random": random_state(),
+            "settings": self.settings,
+            "conditions": bit_conditions(_device_of(predicting)),
+        }
+        if self.state.exists():
+            copy_file(self.state, self.previous_state)
+        save_state(self.state, state)
         if epoch:
             self.event("epoch", **row, best=improved)
 
-    def restore(self, parts: dict[str, Any]) -> int:
-        """Load the saved state into `parts`; the number of epochs that are done.
+    def load_state(self, resume: bool | Literal["previous"] = True) -> dict[str, Any]:
+        """The last state, or the one before it.
 
         Raises:
-            ValueError: the state was written by a run with other parts (with an EMA, say, where
-                this one has none).
+            FileNotFoundError: no such state.
+            ValueError: it is damaged; says whether the one before is whole, and how to go on
+                from that.
         """
-        saved = load_state(self.state)
+        try:
+            return load_state(self._state_to_resume(resume))
+        except ValueError as error:
+            if resume == "previous":
+                raise
+            try:
+                epoch = load_state(self.previous_state)["epoch"]
+            except (FileNotFoundError, ValueError):
+                raise ValueError(f"{error}; there is no earlier state to go on from") from error
+            raise ValueError(
+                f"{error}. The state before it (epoch {epoch}) is whole: go on from that with "
+                f"sightline train resume={self.previous_state}, or fit(..., resume='previous')"
+            ) from error
+
+    def restore(
+        self,
+        parts: dict[str, Any],
+        resume: bool | Literal["previous"] = True,
+        *,
+        warn: Callable[[str], None] = warnings.warn,
+    ) -> int:
+        """Load the saved state into `parts`; the number of epochs that are done.
+
+        `warn` hears of a machine or of versions that may give other bits.
+
+        Raises:
+            ValueError: the state is damaged, or was written by a run with other parts (with an
+                EMA, say, where this one has none).
+        """
+        saved = self.load_state(resume)
         if saved.get("format") != _STATE_FORMAT:
             raise ValueError(
                 f"{self.state} has format {saved.get('format')!r}; this version reads "
@@ -176,7 +230,19 @@ class RunDir:
                     f"{self.state} does not fit this {name}: {str(error).splitlines()[0]}"
                 ) from error
         set_random_state(saved["random"])
+        other = other_conditions(saved.get("conditions", {}), _device_of(parts["model"]))
+        if other:
+            warn(f"bits may differ from those of a run that was not stopped: {', '.join(other)}")
+        if resume == "previous":
+            os.replace(self.previous_state, self.state)
         return saved["epoch"]
+
+    def _state_to_resume(self, resume: bool | Literal["previous"]) -> Path:
+        return self.previous_state if resume == "previous" else self.state
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _plain(row: dict[str, float]) -> dict[str, float | None]:

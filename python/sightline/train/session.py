@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from torch.optim import Optimizer
 
 from sightline.data import Annotations, Augment, make_loader
 from sightline.data.loader import Loader
+from sightline.train.data_record import data_digest, data_record
 from sightline.train.early_stopping import EarlyStopping, monitor_mode
 from sightline.train.ema import EMA
-from sightline.train.environment import environment, fingerprint
+from sightline.train.environment import environment
 from sightline.train.evaluate import evaluate
 from sightline.train.files import read_json, write_json
 from sightline.train.fit import fit
@@ -21,12 +23,15 @@ from sightline.train.optimizer import make_optimizer
 from sightline.train.precision import Precision
 from sightline.train.predictor import Predictor, load
 from sightline.train.prepare import Prepared, prepare
+from sightline.train.resume_checks import check_data, check_settings
 from sightline.train.run_dir import RunDir, new_run_dir
 from sightline.train.schedule import Schedule, make_schedule
 from sightline.train.scoring import Evaluation, make_scorer
-from sightline.train.settings_io import Layer, config_layer, write_config
+from sightline.train.settings_io import Layer, config_layer, settings_values, write_config
 
 __all__ = ["Run", "evaluate_predictor", "resume_run", "train_from_settings", "write_evaluation"]
+
+_DATA_FILE = "data.json"
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,16 @@ def train_from_settings(
     prepared = prepare(layers, log=log)
     options = prepared.settings.train
     path = Path(out) if out else new_run_dir(prepared.task, options.name, root=options.out)
-    run = RunDir(path, prepared.metadata)
+    run = RunDir(path, prepared.metadata, settings_values(prepared.settings))
     with run.opened(resume=False):
         write_config(run.config, prepared.settings)
-        made_with = {**environment(), "seed": options.seed, "data": fingerprints(prepared)}
-        write_json(path / "env.json", made_with)
+        data = {
+            split: data_record(annotations) if annotations is not None else None
+            for split, annotations in prepared.splits.items()
+        }
+        write_json(path / _DATA_FILE, data, indent=None)
+        digests = {split: data_digest(found) if found else None for split, found in data.items()}
+        write_json(path / "env.json", {**environment(), "seed": options.seed, "data": digests})
         run.event("start", origins=prepared.settings.origins)
         print_header(prepared, path, log)
         return _train(prepared, run, log, resume=False)
@@ -69,28 +79,42 @@ def train_from_settings(
 def resume_run(path: str | Path, *, log: Log | None = None) -> Run:
     """Go on with a run that was stopped, from its folder alone, to the same bits.
 
+    Args:
+        path: the run's folder; or its `weights/previous.state.pt`, to go on from the epoch before
+            the last.
+        log: where progress is printed.
+
     Raises:
         FileNotFoundError: no run, or no state, in `path`.
-        BlockingIOError: another process trains into `path`.
-        ValueError: the data set is not the one that the run began with.
+        BlockingIOError: another process trains into it.
+        ValueError: the state is damaged; or the settings or the data are not those that it was
+            trained with.
     """
     log, path = log or Log(), Path(path)
-    run = RunDir(path)
-    with run.opened(resume=True):
+    resume: bool | Literal["previous"] = True
+    if path.is_file():
+        run = RunDir(path.parent.parent)
+        if path not in (run.state, run.previous_state):
+            raise ValueError(f"{path} is no state of a run: give the run's folder")
+        resume = "previous" if path == run.previous_state else True
+        path = run.path
+    else:
+        run = RunDir(path)
+    with run.opened(resume=resume):
+        saved = run.load_state(resume)
         prepared = prepare([config_layer(path)], log=log)
-        began_with = read_json(path / "env.json")["data"]
-        if began_with != fingerprints(prepared):
-            raise ValueError(
-                f"the data in {prepared.settings.data.path} is not what {path} was trained on: put "
-                "it back to resume, or start a new run with config="
-                f"{path / 'config.yaml'}"
-            )
-        run.metadata = prepared.metadata
+        check_settings(saved.get("settings", {}), prepared.settings, run.config)
+        del saved  # `fit` loads it again: two would not fit beside each other in every memory
+        if (path / _DATA_FILE).is_file():
+            check_data(read_json(path / _DATA_FILE), prepared.splits, path, log)
+        else:
+            log.warn(f"no {path / _DATA_FILE}: whether the data changed cannot be told")
+        run.metadata, run.settings = prepared.metadata, settings_values(prepared.settings)
         print_header(prepared, path, log)
-        return _train(prepared, run, log, resume=True)
+        return _train(prepared, run, log, resume=resume)
 
 
-def _train(prepared: Prepared, run: RunDir, log: Log, *, resume: bool) -> Run:
+def _train(prepared: Prepared, run: RunDir, log: Log, *, resume: bool | Literal["previous"]) -> Run:
     settings, model, path = prepared.settings, prepared.model, run.path
     optimizer_settings, options = settings.optimizer, settings.train
     train_loader = loader_for(prepared, prepared.train, training=True)
@@ -224,9 +248,3 @@ def write_evaluation(
         },
     )
     write_json(folder / "predictions.json", evaluation.predictions)
-
-
-def fingerprints(prepared: Prepared) -> dict[str, str | None]:
-    """A hash of each split's labels."""
-    val = fingerprint(prepared.val) if prepared.val is not None else None
-    return {"train": fingerprint(prepared.train), "val": val}

@@ -17,7 +17,15 @@ from sightline.train.settings import (
     setting_names,
 )
 
-__all__ = ["Layer", "config_layer", "override_layer", "resolve", "to_yaml", "write_config"]
+__all__ = [
+    "Layer",
+    "config_layer",
+    "override_layer",
+    "resolve",
+    "settings_values",
+    "to_yaml",
+    "write_config",
+]
 
 # Where values came from ("cli", "config ...") and "group.name" -> value.
 Layer = tuple[str, Mapping[str, Any]]
@@ -251,15 +259,25 @@ def _spelled(hint: Any) -> str:
     return {int: "an integer", float: "a number", bool: "true or false", str: "text"}[hint]
 
 
+def settings_values(settings: Settings) -> dict[str, Any]:
+    """ "group.name" -> value of every setting, as plain values that YAML and JSON know."""
+    return {
+        f"{group}.{item.name}": _plain(getattr(getattr(settings, group), item.name))
+        for group, kind in GROUPS.items()
+        for item in dataclasses.fields(kind)
+    }
+
+
 def to_yaml(settings: Settings) -> str:
     """The settings as YAML that `config_layer` reads; a comment says where each value came from."""
     yaml = _yaml()
     lines = []
+    values = settings_values(settings)
     for group, kind in GROUPS.items():
         lines.append(f"{group}:")
         for item in dataclasses.fields(kind):
             key = f"{group}.{item.name}"
-            value = _plain(getattr(getattr(settings, group), item.name))
+            value = values[key]
             text = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False)
             text = text.removesuffix("...\n").strip()
             lines.append(f"  {item.name}: {text}  # {settings.origins.get(key, 'default')}")
