@@ -77,3 +77,27 @@ def test_precision_recall_names_classes_with_their_ap():
     curve = {"name": "cat", "recall": [0, 1], "precision": [1, 0.5], "AP50": 0.75}
     assert texts(draw_precision_recall([curve]).axes[0]) == ["cat  0.750"]
     assert png(draw_precision_recall([])).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 300])
+def test_epochs_are_whole_numbers(count):
+    for figure in (draw_losses(rows(count)), draw_metrics(rows(count)), draw_rate(rows(count))):
+        figure.canvas.draw()
+        for ax in figure.axes:
+            low, high = ax.get_xlim()
+            shown = [tick for tick in ax.get_xticks() if low <= tick <= high]
+            assert shown and all(tick == round(tick) for tick in shown)
+            assert low < 1 and high > count, "the first and the last epoch stand inside"
+
+
+def test_metrics_that_are_nan_in_every_epoch_say_so():
+    table = [{**row, "val/AP50": math.nan} for row in rows(3)]
+    assert [text.get_text() for text in draw_metrics(table).axes[0].texts] == [
+        "no epoch has a value"
+    ]
+
+
+def test_a_metric_above_one_is_not_cut_off():
+    table = [{**row, "val/error": 10.0 * row["epoch"]} for row in rows(3)]
+    ax = draw_metrics(table).axes[0]
+    assert ax.get_ylim()[1] > 30 and ax.get_ylabel() == "value"

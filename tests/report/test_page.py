@@ -24,3 +24,10 @@ def test_numbers_that_do_not_exist_are_dashes():
     page = Page("t")
     page.table([{"a": math.nan, "b": None, "c": 0.25, "d": 3}])
     assert "<td>-</td><td>-</td><td>0.2500</td><td>3</td>" in page.render()
+
+
+def test_names_that_no_file_can_be_written_with_are_escaped():
+    page = Page("half \ud800")
+    page.table([{"name": "\udcff \x1b[31m", "value": 1}])
+    text = page.render()
+    assert text.encode() and r"half \ud800" in text and r"\udcff \x1b[31m" in text

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from sightline.report import (
@@ -115,3 +117,112 @@ def test_scores_that_are_not_finite_are_drawn_without_an_end(tmp_path):
 def test_pictures_of_an_evaluation_need_no_torch():
     code = "import sys, sightline.report as r; r.write_plots; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def ticks_of(axis):
+    """Where an axis bears ticks, and what they say, within its limits."""
+    axis.get_figure().canvas.draw()
+    low, high = sorted(axis.get_view_interval())
+    return [
+        (float(tick.get_loc()), tick.label1.get_text())
+        for tick in axis.get_major_ticks()
+        if low <= tick.get_loc() <= high
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 7, 5000])
+def test_an_axis_of_counts_bears_whole_numbers_each_once(count):
+    found = {"boxes": at(*range(0, 100 * count, 100)), "scores": np.full(count, 0.55)}
+    images = [({"boxes": [], "scores": []}, {"boxes": at(0)}), (found, {"boxes": []})]
+    if not count:
+        images = [({"boxes": at(0)}, {"boxes": at(0)})]
+    result = results_of(images)
+    axes = [draw_error_breakdown(result.error_breakdown()).axes[1].xaxis]
+    if count and count < 500:
+        axes.append(draw_reliability(result.calibration()).axes[1].yaxis)
+    for axis in axes:
+        ticks = ticks_of(axis)
+        assert all(place == round(place) and text == f"{place:,.0f}" for place, text in ticks)
+        assert len({text for _, text in ticks}) == len(ticks) >= 2
+
+
+def test_a_cost_that_is_not_defined_says_so():
+    result = results_of([({"boxes": []}, {"boxes": at(0, 50)})])
+    left, _ = draw_error_breakdown(result.error_breakdown()).axes
+    texts = [text.get_text() for text in left.texts]
+    assert texts[:2] == [" not defined", " 0.0"] and texts[2] == " not defined   (2)"
+    assert left.get_xlim() == (0, 1.25) and ticks_of(left.xaxis)[-1][1] == "1.2"
+
+
+def test_a_set_without_errors_says_so():
+    result = results_of([({"boxes": at(0)}, {"boxes": at(0)})])
+    _, right = draw_error_breakdown(result.error_breakdown()).axes
+    assert [text.get_text() for text in right.texts] == ["no errors"]
+
+
+def test_one_detection_shows_on_a_logarithmic_axis():
+    scores = [0.95, *np.full(300, 0.01)]
+    result = results_of([({"boxes": at(*range(301)), "scores": scores}, {"boxes": at(0)})])
+    _, right = draw_reliability(result.calibration()).axes
+    assert right.get_yscale() == "log" and right.get_ylim()[0] < 1
+    assert [text for _, text in ticks_of(right.yaxis)] == ["1", "10", "100"]
+
+
+ODD_NAMES = [
+    "price_$_and_$_sign",
+    "$1 or $2",
+    "two\nlines \x1b[31m",
+    "\ud800 half",
+    "日本",
+    "a" * 99,
+]
+
+
+@pytest.fixture(scope="module")
+def oddly_named():
+    return results_of(random_images(0, images=40, classes=6), class_names=ODD_NAMES)
+
+
+def test_names_are_drawn_as_they_are(oddly_named, tmp_path, recwarn):
+    paths = write_plots(oddly_named, tmp_path)
+    assert [path.stem for path in paths] == ALL
+    assert [str(warning.message) for warning in recwarn] == []
+    names = [text.rsplit("  ", 1)[0] for text in legend_of(draw_f1(oddly_named))[1:]]
+    assert names[:4] == [*ODD_NAMES[:2], r"two\nlines \x1b[31m", r"\ud800 half"]
+    assert names[5] == "a" * 11 + "..." + "a" * 10
+
+
+def test_no_text_of_a_figure_is_a_formula(oddly_named):
+    for figure in (draw_f1(oddly_named), draw_error_breakdown(oddly_named.error_breakdown())):
+        figure.canvas.draw()
+        assert not any(text.get_parse_math() for text in figure.findobj(Text))
+
+
+def extent(artist, figure):
+    return artist.get_window_extent(figure.canvas.get_renderer())
+
+
+@pytest.mark.parametrize(("classes", "length"), [(1, 3), (1, 60), (12, 60), (200, 60)])
+def test_cells_of_a_confusion_matrix_have_room_beside_long_names(classes, length):
+    names = [f"{'n' * length}{i}" for i in range(classes)]
+    figure = draw_confusion(np.eye(classes), names, names, note="boxes above .5")
+    figure.canvas.draw()
+    for ax in figure.axes:
+        box = extent(ax, figure)
+        assert box.width > 150 and box.width == pytest.approx(box.height)
+        labels = [text for text in ax.get_yticklabels() if text.get_text()]
+        boxes = [extent(text, figure) for text in labels]
+        assert min(box.x0 for box in boxes) >= 0
+        gaps = [upper.y0 - lower.y1 for upper, lower in pairwise(boxes)]
+        assert all(gap > -3 for gap in gaps), "names lie on each other"
+        assert min(extent(text, figure).y0 for text in ax.get_xticklabels()) > 0
+
+
+def test_curves_keep_their_room_beside_long_names():
+    names = [f"{'n' * 40}{i}" for i in range(24)]
+    result = results_of(random_images(0, images=60, classes=24), class_names=names)
+    figure = draw_f1(result)
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    assert extent(ax, figure).width > 4 * figure.dpi
+    assert extent(ax.get_legend(), figure).x1 <= figure.bbox.x1

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from sightline.data.names import shorten
 from sightline.report.figure import COLORS, INK, legend
 
 __all__ = ["ClassLine", "draw_class_lines"]
@@ -12,6 +13,8 @@ __all__ = ["ClassLine", "draw_class_lines"]
 # As many as colours and dashes tell apart and a legend beside the picture holds.
 _MOST_NAMED = 24
 _EXTREMES = 6
+_LEAST_WIDTH = 5.2  # inches of the curves, beside whatever the legend takes
+_CHARACTER = 0.075  # inches, at 8.5 points
 _REST = "#b9c1c9"
 
 
@@ -63,6 +66,10 @@ def draw_class_lines(
     order = sorted(range(len(texts)), key=lambda i: handles[i].get_color() == _REST)
     if together is not None:
         order.insert(0, order.pop(order.index(len(texts) - 1)))
+    columns = 1 if len(order) <= 16 else 2
+    beside = columns * (0.5 + _CHARACTER * max(map(len, texts)))
+    figure = ax.get_figure()
+    figure.set_figwidth(max(figure.get_figwidth(), _LEAST_WIDTH + beside))
     legend(
         ax,
         handles=[handles[i] for i in order],
@@ -70,13 +77,9 @@ def draw_class_lines(
         title=title,
         loc="center left",
         bbox_to_anchor=(1.01, 0.5),
-        ncols=1 if len(order) <= 16 else 2,
+        ncols=columns,
     )
 
 
 def _text(line: ClassLine) -> str:
-    return f"{_short(line.name)}  {line.value:.3f}"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 24 else f"{name[:22]}..."
+    return f"{shorten(line.name)}  {line.value:.3f}"

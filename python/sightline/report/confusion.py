@@ -5,12 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from sightline.data.names import shorten
 from sightline.report.figure import INK, label, new_figure
 
 __all__ = ["draw_confusion"]
 
 # Above this many classes the numbers in the cells would be too small to read.
 _MOST_NUMBERED = 25
+_MOST_NAMED = 190
+_LEAST_CELLS = 2.2  # inches, so that one class can be read
+_CHARACTER = 0.085  # inches, at 9 points
 
 
 def draw_confusion(
@@ -35,11 +39,15 @@ def draw_confusion(
     totals = counts.sum(1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     many = len(rows) > _MOST_NUMBERED
-    side = 13.0 if many else min(9.0, 2.4 + 0.42 * len(rows))
-    figure, axes = new_figure((1 if many else 2) * side + 0.6, side + 0.5, columns=1 if many else 2)
-    slanted = max(map(len, columns), default=0) > 3
-    panels = [("Counts", counts, "{:.0f}"), ("Share of the true class", shares, "{:.2f}")]
-    for ax, (title, values, form) in zip(axes, panels[-len(axes) :], strict=True):
+    rows, columns = [shorten(name) for name in rows], [shorten(name) for name in columns]
+    slanted = many or max(map(len, columns), default=0) > 3
+    panels = 1 if many else 2
+    cells = 11.5 if many else max(_LEAST_CELLS, min(9.0, 0.42 * len(rows)))
+    beside = _CHARACTER * max(map(len, rows), default=0) + 0.8
+    below = _CHARACTER * max(map(len, columns), default=0) * (0.75 if slanted else 0) + 1.1
+    figure, axes = new_figure(panels * (cells + beside), cells + below, columns=panels)
+    shown = [("Counts", counts, "{:.0f}"), ("Share of the true class", shares, "{:.2f}")]
+    for ax, (title, values, form) in zip(axes, shown[-panels:], strict=True):
         # Counts are coloured by share too, or a common class would hide the rest.
         ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
         ax.grid(False)
@@ -48,8 +56,12 @@ def draw_confusion(
         turned = {"rotation": 90 if many else 45, "ha": "right", "rotation_mode": "anchor"}
         turned |= {"va": "center"} if many else {}
         small = {"fontsize": max(4.0, min(9.0, 640 / len(rows)))} if many else {}
-        ax.set_xticks(range(len(columns)), columns, **(turned if slanted or many else {}), **small)
-        ax.set_yticks(range(len(rows)), rows, **small)
+        every = -(-len(rows) // _MOST_NAMED)  # above it, names would lie on each other
+        for set_ticks, names, style in (
+            (ax.set_xticks, columns, turned if slanted else {}),
+            (ax.set_yticks, rows, {}),
+        ):
+            set_ticks(range(0, len(names), every), names[::every], **style, **small)
         label(ax, title, "predicted", "true")
         if not many:
             size = 9 if len(rows) <= 12 else 6.5

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sightline.report.figure import COLORS, INK, label, legend, new_figure
+from sightline.report.figure import COLORS, INK, count_axis, label, legend, new_figure, say
 
 __all__ = ["draw_losses", "draw_metrics", "draw_rate"]
 
@@ -37,11 +37,16 @@ def draw_metrics(rows: Sequence[Row], *, best_epoch: int | None = None) -> Any |
         return None
     figure, (ax,) = new_figure(7.0, 3.8)
     styles = ("-", "--", ":")
+    values = [row[name] for row in rows for name in names if math.isfinite(row.get(name, math.nan))]
     for i, name in enumerate(names):
         style = styles[i // len(COLORS) % len(styles)]
         _line(ax, rows, name, COLORS[i % len(COLORS)], name.removeprefix("val/"), style)
-    ax.set_ylim(-0.02, 1.02)
-    label(ax, "Validation metrics", "epoch", "value (1 is perfect)")
+    shares = all(0 <= value <= 1 for value in values)
+    if shares:
+        ax.set_ylim(-0.02, 1.02)
+    if not values:
+        say(ax, "no epoch has a value")
+    label(ax, "Validation metrics", "epoch", "value (1 is perfect)" if shares else "value")
     _finish(ax, rows, best_epoch, outside=True)
     return figure
 
@@ -69,8 +74,8 @@ def _line(ax: Any, rows: Sequence[Row], name: str, color: str, text: str, style:
     points = [(row["epoch"], row[name]) for row in rows if math.isfinite(row.get(name, math.nan))]
     if points:
         # One epoch is one point, which a line alone would not show.
-        marker = "o" if len(points) < 12 else None
-        ax.plot(*zip(*points), style, color=color, linewidth=1.8, marker=marker, ms=4, label=text)
+        marker = {"marker": "o", "ms": 4, "clip_on": False} if len(points) < 12 else {}
+        ax.plot(*zip(*points), style, color=color, linewidth=1.8, label=text, **marker)
 
 
 def _finish(ax: Any, rows: Sequence[Row], best_epoch: int | None, *, outside: bool = False) -> None:
@@ -82,8 +87,7 @@ def _finish(ax: Any, rows: Sequence[Row], best_epoch: int | None, *, outside: bo
 
 
 def _whole_epochs(ax: Any, rows: Sequence[Row]) -> None:
-    ax.xaxis.get_major_locator().set_params(integer=True)
-    if len(rows) > 1:
-        first, last = rows[0]["epoch"], rows[-1]["epoch"]
-        margin = 0.015 * (last - first)
-        ax.set_xlim(first - margin, last + margin)
+    count_axis(ax.xaxis)
+    first, last = rows[0]["epoch"], rows[-1]["epoch"]
+    margin = 0.03 * (last - first) or 0.5  # one epoch stands in the middle
+    ax.set_xlim(first - margin, last + margin)

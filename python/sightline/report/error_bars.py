@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from sightline.data.names import shorten
 from sightline.metrics import ErrorBreakdown
-from sightline.report.figure import COLORS, INK, label, legend, new_figure
+from sightline.report.figure import COLORS, INK, count_axis, label, legend, new_figure, say
 
 __all__ = ["draw_error_breakdown"]
 
@@ -25,14 +26,17 @@ def _draw_costs(ax: Any, breakdown: ErrorBreakdown) -> None:
     points = [100 * breakdown.costs[name] for name in names]
     colors = [_color(breakdown, name) for name in names]
     ax.barh(range(len(names)), points, color=colors, height=0.7)
-    largest = max([1e-9, *points])
+    finite = [value for value in points if np.isfinite(value)]
+    largest = max([1.0, *finite])
     for place, (name, value) in enumerate(zip(names, points)):
-        text = f" {value:.1f}"
+        # Mended, a kind may leave no class with objects, and so no AP.
+        text = f" {value:.1f}" if np.isfinite(value) else " not defined"
         if name in breakdown.counts:
             text += f"   ({breakdown.counts[name]:,})"
-        ax.text(max(value, 0), place, text, va="center", fontsize=8.5, color=INK)
+        ax.text(value if value > 0 else 0, place, text, va="center", fontsize=8.5, color=INK)
     ax.set_yticks(range(len(names)), names)
-    ax.set_xlim(min(0, *points), 1.25 * largest)
+    ax.set_xlim(min([0, *finite]), 1.25 * largest)
+    ax.set_ylim(-0.6, len(names) - 0.4)
     ax.grid(False, axis="y")
     title = f"What errors cost: AP{100 * breakdown.iou_threshold:g} is {100 * breakdown.ap:.1f}"
     label(ax, title, "AP points gained if all of the kind were mended (number of errors)", "")
@@ -47,16 +51,18 @@ def _draw_classes(ax: Any, breakdown: ErrorBreakdown) -> None:
         width = by_class[order]
         ax.barh(range(len(order)), width, left=begin, color=_color(breakdown, kind), label=kind)
         begin = begin + width
-    names = [breakdown.class_names[k] for k in order]
-    ax.set_yticks(range(len(order)), [n if len(n) <= 24 else f"{n[:22]}..." for n in names])
+    ax.set_yticks(range(len(order)), [shorten(breakdown.class_names[k]) for k in order])
     ax.grid(False, axis="y")
     shown = "" if len(order) == np.sum(totals > 0) else f": the {len(order)} with the most"
     label(ax, f"Errors by class{shown}", "number of errors", "")
-    ax.xaxis.set_major_formatter("{x:,.0f}")
+    count_axis(ax.xaxis)
+    ax.set_xlim(0, 1.05 * max(1, totals.max(initial=0)))
     # a few bars do not fill the height
     ax.set_ylim(len(order) - max(8, len(order)) - 0.6, len(order) - 0.4)
     if len(order):
         legend(ax, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    else:
+        say(ax, "no errors")
 
 
 def _color(breakdown: ErrorBreakdown, name: str) -> str:

@@ -31,7 +31,7 @@ def draw_f1(result: DetectionResults, *, iou_threshold: float = 0.5) -> Any:
     draw_class_lines(ax, lines, "class  best F1", together=pooled, drawstyle="steps-pre")
     low, high = _score_range(lines)
     ax.set_xlim(low, high)
-    ax.set_ylim(0, 1.03)
+    ax.set_ylim(-0.02, 1.03)
     text = f"{iou_threshold:.2f}".strip("0")
     label(ax, f"F1 over the score threshold at IoU {text}", "score threshold", "F1")
     return figure

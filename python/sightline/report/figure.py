@@ -29,14 +29,15 @@ def new_figure(width: float, height: float, *, columns: int = 1) -> tuple[Any, l
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+        from sightline.report._plain_figure import PlainFigure
     except ImportError as error:
         raise ImportError(
             "plots need matplotlib, which is not installed: pip install 'sightline[plots]'"
         ) from error
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout=layout, facecolor="white")
+    figure = PlainFigure(figsize=(width, height), dpi=_DPI, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     axes = [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
     for ax in axes:
@@ -49,6 +50,17 @@ def new_figure(width: float, height: float, *, columns: int = 1) -> tuple[Any, l
     return figure, axes
 
 
+def count_axis(axis: Any) -> None:
+    """Ticks of an axis of counts: whole numbers, however few there are, with commas."""
+    axis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axis.set_major_formatter("{x:,.0f}")
+
+
+def say(ax: Any, text: str) -> None:
+    """A word in the middle of axes that hold nothing else."""
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=INK)
+
+
 def label(ax: Any, title: str, x: str, y: str) -> None:
     """Title and axis names in the style of all figures."""
     ax.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
@@ -57,7 +69,9 @@ def label(ax: Any, title: str, x: str, y: str) -> None:
 
 
 def legend(ax: Any, **options: Any) -> None:
-    ax.legend(frameon=False, fontsize=8.5, title_fontsize=8.5, labelcolor=INK, **options)
+    """A legend of the lines that bear a name, where there are any."""
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize=8.5, title_fontsize=8.5, labelcolor=INK, **options)
 
 
 def png(figure: Any) -> bytes:

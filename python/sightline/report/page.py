@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from sightline.data.names import printable
+
 __all__ = ["Page"]
 
 _STYLE = """
@@ -32,20 +34,19 @@ class Page:
 
     def __init__(self, title: str) -> None:
         self.title = title
-        self._parts = [f"<h1>{html.escape(title)}</h1>"]
+        self._parts = [f"<h1>{_escape(title)}</h1>"]
 
     def heading(self, text: str, *, level: int = 2) -> None:
-        self._parts.append(f"<h{level}>{html.escape(text)}</h{level}>")
+        self._parts.append(f"<h{level}>{_escape(text)}</h{level}>")
 
     def text(self, text: str, *, note: bool = False) -> None:
         style = ' class="note"' if note else ""
-        self._parts.append(f"<p{style}>{html.escape(text)}</p>")
+        self._parts.append(f"<p{style}>{_escape(text)}</p>")
 
     def cards(self, values: Sequence[tuple[str, Any]]) -> None:
         """Large numbers with their names."""
         cards = "".join(
-            f'<div class="card"><b>{html.escape(_cell(value))}</b>'
-            f"<span>{html.escape(name)}</span></div>"
+            f'<div class="card"><b>{_escape(_cell(value))}</b><span>{_escape(name)}</span></div>'
             for name, value in values
         )
         self._parts.append(f'<div class="cards">{cards}</div>')
@@ -64,7 +65,7 @@ class Page:
     def picture(self, data: bytes, description: str, *, kind: str = "png") -> None:
         """An image file, embedded; `description` is for those who cannot see it."""
         source = base64.b64encode(data).decode()
-        alt = html.escape(description, quote=True)
+        alt = _escape(description)
         self._parts.append(f'<img alt="{alt}" src="data:image/{kind};base64,{source}">')
 
     def render(self) -> str:
@@ -72,15 +73,20 @@ class Page:
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>{html.escape(self.title)}</title>\n<style>{_STYLE}</style></head>\n"
+            f"<title>{_escape(self.title)}</title>\n<style>{_STYLE}</style></head>\n"
             f"<body>\n{body}\n</body></html>\n"
         )
+
+
+def _escape(text: str) -> str:
+    """Text as it is shown: no markup, and nothing that no file can be written with."""
+    return html.escape(printable(text), quote=True)
 
 
 def _tag(tag: str, content: str, value: Any) -> str:
     """A cell of a table; columns of words are flush left, those of numbers right."""
     kind = ' class="text"' if isinstance(value, str) else ""
-    return f"<{tag}{kind}>{html.escape(str(content))}</{tag}>"
+    return f"<{tag}{kind}>{_escape(str(content))}</{tag}>"
 
 
 def _cell(value: Any) -> str:

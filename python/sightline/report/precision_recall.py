@@ -29,7 +29,7 @@ def draw_precision_recall(
     together = None if mean is None else _line(mean)
     draw_class_lines(ax, [_line(curve) for curve in curves], title, together=together)
     ax.set_xlim(0, 1)
-    ax.set_ylim(0, 1.03)
+    ax.set_ylim(-0.02, 1.03)
     text = f"{iou_threshold:.2f}".strip("0")
     label(ax, f"Precision and recall at IoU {text}", "recall", "precision")
     return figure

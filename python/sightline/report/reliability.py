@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from sightline.metrics import Calibration
-from sightline.report.figure import COLORS, INK, label, legend, new_figure
+from sightline.report.figure import COLORS, INK, count_axis, label, legend, new_figure
 
 __all__ = ["draw_reliability"]
 
@@ -38,7 +38,13 @@ def draw_reliability(calibration: Calibration) -> Any:
     right.set_xlim(0, 1)
     if pooled.count.max(initial=0) > 50 * max(1, np.median(pooled.count)):
         right.set_yscale("log")
-    else:
+        right.set_ylim(bottom=0.8)  # one detection is a bar, too
         right.yaxis.set_major_formatter("{x:,.0f}")
-    label(right, f"{pooled.count.sum():,} detections by score", "score", "detections")
+        scale = ", logarithmic"
+    else:
+        count_axis(right.yaxis)
+        scale = ""
+    total = int(pooled.count.sum())
+    title = f"{total:,} detection{'' if total == 1 else 's'} by score"
+    label(right, title, "score", f"detections{scale}")
     return figure
