@@ -14,14 +14,16 @@ from torch.utils.data import Dataset as TorchDataset
 
 from sightline.data.annotations import Annotations
 from sightline.data.augment import Augment, apply_augment, clip_boxes, compose_mosaic
+from sightline.data.own_augment import AugmentFunction, call_augment
 from sightline.data.preprocess import Preprocess, load_record_image
 
 DEFAULT_CACHE_BYTES = 2 << 30
 Target = dict[str, Any]
 Batch = tuple[torch.Tensor, list[Target]]
 
-# Separate streams of random numbers for the order of an epoch and for its pictures.
-_ORDER, _PICTURE = 0, 1
+# Separate streams of random numbers for the order of an epoch, for its pictures, and for a function
+# of the user that changes them.
+_ORDER, _PICTURE, _OWN = 0, 1, 2
 
 
 class ImageCache:
@@ -71,11 +73,16 @@ class Dataset(TorchDataset):
         annotations: Annotations,
         preprocess: Preprocess,
         *,
-        augment: Augment | None = None,
+        augment: Augment | AugmentFunction | None = None,
         seed: int = 0,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         keep_crowd: bool = True,
     ) -> None:
+        if augment is not None and not isinstance(augment, Augment) and not callable(augment):
+            raise TypeError(
+                "`augment` must be an Augment, a function of (image, target) or None, "
+                f"got {type(augment).__name__}"
+            )
         self.annotations = annotations
         self.preprocess = preprocess
         self.augment = augment
@@ -98,7 +105,7 @@ class Dataset(TorchDataset):
             "iscrowd": record.iscrowd[rows],
             "difficult": record.difficult[rows],
         }
-        if self.augment is not None:
+        if isinstance(self.augment, Augment):
             rng = np.random.default_rng([_PICTURE, self.seed, epoch, index])
             if self.augment.mosaic and rng.random() < self.augment.mosaic:
                 image, boxes, columns = self._mosaic(image, boxes, columns, rng)
@@ -107,8 +114,35 @@ class Dataset(TorchDataset):
             )
             if self.annotations.task == "detect":
                 columns = {name: values[stay] for name, values in columns.items()}
+        elif self.augment is not None:
+            image, boxes, columns = self._own_augment(epoch, index, image, boxes, columns)
         tensor = torch.from_numpy(self.preprocess.normalise(image))
         return tensor, self._target(index, boxes, columns)
+
+    def _own_augment(
+        self,
+        epoch: int,
+        index: int,
+        image: NDArray[np.uint8],
+        boxes: NDArray[np.float64],
+        columns: dict[str, NDArray[Any]],
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], dict[str, NDArray[Any]]]:
+        """Change a picture by the user's function."""
+        detect = self.annotations.task == "detect"
+        target = {"boxes": boxes, **columns} if detect else {"label": int(columns["labels"][0])}
+        assert callable(self.augment)
+        changed: dict[str, Any]
+        image, changed = call_augment(
+            self.augment,
+            image,
+            target,
+            seed=[_OWN, self.seed, epoch, index],
+            num_classes=self.annotations.num_classes,
+            place=f"image {self.annotations.records[index].image_id!r}",
+        )
+        if not detect:
+            return image, boxes, {**columns, "labels": np.array([changed["label"]])}
+        return image, changed.pop("boxes"), changed
 
     def _target(
         self, index: int, boxes: NDArray[np.float64], columns: dict[str, NDArray[Any]]
@@ -116,7 +150,9 @@ class Dataset(TorchDataset):
         record = self.annotations.records[index]
         common = {"image_id": record.image_id, "index": index}
         if self.annotations.task == "classify":
-            return {"label": torch.tensor(int(record.labels[0])), **common}
+            own = callable(self.augment)  # which alone may change the class of a picture
+            label = columns["labels"][0] if own else record.labels[0]
+            return {"label": torch.tensor(int(label)), **common}
         return {
             "boxes": torch.from_numpy(boxes.astype(np.float32)),
             **{name: torch.from_numpy(values) for name, values in columns.items()},
@@ -156,7 +192,7 @@ class Dataset(TorchDataset):
             record = self.annotations.records[int(other)]
             parts.append((other_image, other_boxes))
             tables.append({name: getattr(record, name)[rows] for name in columns})
-        assert self.augment is not None
+        assert isinstance(self.augment, Augment)
         image, boxes, stay = compose_mosaic(parts, rng, min_visibility=self.augment.min_visibility)
         merged = {
             name: np.concatenate([table[name][rows] for table, rows in zip(tables, stay)])
@@ -206,7 +242,7 @@ def make_loader(
     *,
     batch_size: int,
     shuffle: bool,
-    augment: Augment | None = None,
+    augment: Augment | AugmentFunction | None = None,
     seed: int = 0,
     workers: int = 0,
     drop_last: bool = False,
@@ -217,6 +253,16 @@ def make_loader(
 
     Batches depend on (seed, epoch) and not on `workers`; torch's global generator is not touched.
     Raises ValueError for a set without images, and where `drop_last` would leave no batch.
+
+    `augment` may be a function of yours, `(image, target) -> (image, target)`, in place of an
+    `Augment`. The image is a uint8 array [H, W, C] at the network's size, before normalisation, and
+    keeps its shape. The target of a detection set holds `boxes` float64 [N, 4] (xyxy in pixels of
+    the image), `labels` int64 [N], `iscrowd` and `difficult` bool [N]; boxes may be moved, dropped
+    and added, and are clipped to the image afterwards. That of a classification set holds `label`,
+    an int. While the function runs, the global generators of `random`, `numpy.random` and torch (on
+    the CPU) are seeded from (seed, epoch, index), so that what it draws from them depends on
+    nothing else; generators of its own are its own affair. With workers it must be picklable where
+    processes are spawned. What it returns is checked, and errors name it.
     """
     count = len(annotations)
     if count == 0:
