@@ -274,3 +274,49 @@ def test_one_process_is_the_plain_module():
 if __name__ == "__main__":
     torch.set_num_threads(1)
     work(int(sys.argv[1]), sys.argv[2])
+
+
+def test_conversion_of_torch_refuses_to_drop_what_a_batch_norm_of_torch_does_not_do():
+    refused = {
+        "the activation 'relu'": BatchNormAct2d(C),
+        "the activation 'silu'": SyncBatchNormAct(C, activation="silu"),
+        "the 2 ghost batches": BatchNormAct2d(C, activation=None, ghost_batches=2),
+    }
+    for lost, norm in refused.items():
+        said = rf"torch's convert_sync_batchnorm would drop {lost} .*convert_sync_batch_norm\("
+        with pytest.raises(TypeError, match=said):
+            nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.Conv2d(3, C, 1), norm))
+        with pytest.raises(TypeError, match=said):
+            nn.SyncBatchNorm.convert_sync_batchnorm(norm)
+
+
+def test_conversion_of_torch_refuses_to_drop_an_addition():
+    class Adds(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bn = nn.BatchNorm2d(C)
+
+        def forward(self, x):
+            return self.bn(x * 2) + x
+
+    model, report = convert_batch_norm(Adds())
+    assert [f.pattern for f in report.fused] == ["batch norm + add"]
+    for given in (model, copy.deepcopy(model)):
+        with pytest.raises(TypeError, match="would drop the residual add of a BatchNormAct2d"):
+            nn.SyncBatchNorm.convert_sync_batchnorm(given)
+
+
+def test_conversion_of_torch_takes_what_is_a_batch_norm_alone():
+    norm = BatchNormAct2d(C, momentum=0.3, activation=None)
+    theirs = nn.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(norm))[0]
+    assert type(theirs) is nn.SyncBatchNorm and theirs.weight is norm.weight
+    assert (theirs.num_features, theirs.momentum) == (C, 0.3)
+    x = torch.randn(4, C, 2, 2)
+    torch.testing.assert_close(theirs.eval()(x), norm.eval()(x))
+
+
+def test_number_of_features_is_read_and_set_as_of_any_batch_norm():
+    norm = BatchNormAct2d(C)
+    norm.num_features = 5
+    assert norm.num_features == 5 and copy.deepcopy(norm).num_features == 5
+    assert "num_features=" not in repr(norm) and repr(norm).startswith("BatchNormAct2d(5, eps")

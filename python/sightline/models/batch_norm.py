@@ -1,5 +1,6 @@
 """Batch norm fused with its activation as a module."""
 
+import sys
 from typing import Any
 
 import torch
@@ -10,9 +11,21 @@ from sightline.ops import batch_norm_act
 from sightline.ops._arguments import check_choice
 from sightline.ops.batch_norm import ACTIVATIONS
 
+# Functions of other packages that put a batch norm of their own in the place of each batch norm, by
+# package and name, and what to do instead.
+_REPLACING = {
+    ("torch", "convert_sync_batchnorm"): "sightline.models.convert_sync_batch_norm(model)",
+    ("timm", "convert_sync_batchnorm"): "sightline.models.convert_sync_batch_norm(model)",
+    ("apex", "convert_syncbn_model"): "sightline.models.convert_sync_batch_norm(model)",
+    ("timm", "freeze_batch_norm_2d"): "sightline.models.FrozenBatchNormAct2d",
+    ("detectron2", "convert_frozen_batchnorm"): "sightline.models.FrozenBatchNormAct2d",
+}
+
 
 class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
     """What `BatchNormAct1d` to `3d` and `SyncBatchNormAct` share: the settings and the op."""
+
+    adds = False  # whether convert_batch_norm moved an addition into it
 
     def __init__(
         self,
@@ -38,6 +51,33 @@ class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
         self.negative_slope = negative_slope
         self.save = save
         self.ghost_batches = ghost_batches
+
+    @property
+    def num_features(self) -> int:  # type: ignore[override]
+        """Channels. All functions of `_REPLACING` read it before they change anything."""
+        caller = sys._getframe(1)
+        package = str(caller.f_globals.get("__name__")).partition(".")[0]
+        instead = _REPLACING.get((package, caller.f_code.co_name))
+        lost = self._beside_batch_norm() if instead else ""
+        if lost:
+            raise TypeError(
+                f"{package}'s {caller.f_code.co_name} would drop {lost} of a "
+                f"{type(self).__name__}: use {instead}, which keeps it"
+            )
+        return self.__dict__["num_features"]
+
+    @num_features.setter
+    def num_features(self, value: int) -> None:
+        self.__dict__["num_features"] = value
+
+    def _beside_batch_norm(self) -> str:
+        """What it does that no batch norm of torch does; empty where that is nothing."""
+        parts = {
+            f"the activation {self.activation!r}": self.activation is not None,
+            "the residual add": self.adds,
+            f"the {self.ghost_batches} ghost batches": self.ghost_batches > 1,
+        }
+        return " and ".join(part for part, there in parts.items() if there)
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """x of shape [B, C, ...] and a residual of that shape, or None -> shape of x."""
@@ -107,8 +147,10 @@ class BatchNormAct2d(_BatchNormAct, nn.BatchNorm2d):
             statistics of its own, which the running ones take in one after the other (Hoffer et
             al., "Train longer, generalize better", NeurIPS 2017).
 
-    Being an `nn.BatchNorm2d`, it is found by code that freezes or resets batch norms; for the same
-    reason `nn.SyncBatchNorm.convert_sync_batchnorm` would replace it, and drop the activation.
+    Being an `nn.BatchNorm2d`, it is found by code that freezes or resets batch norms. Functions
+    that would replace it by a batch norm alone (`nn.SyncBatchNorm.convert_sync_batchnorm` and those
+    of timm, apex and detectron2) raise TypeError where that would drop its activation, an addition
+    or its ghost batches.
     """
 
 

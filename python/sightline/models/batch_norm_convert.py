@@ -224,7 +224,8 @@ class _Conversion:
         rewrite_forward(traced.module, *source_of(graph), traced.settings)
 
     def _finish(self, match: Match, rewritten: str | None) -> None:
-        _become_fused(match.norm, match.settings)
+        adds = {"adds": True} if match.add is not None else {}
+        _become_fused(match.norm, {**match.settings, **adds})
         self.done.add(match.norm)
         self.report.fused.append(Fusion(self.names[match.norm], match.pattern, rewritten))
 
