@@ -137,7 +137,10 @@ def read_annotations(
     source: Path, split: str, *, data: str | None, class_names: Sequence[str]
 ) -> "Annotations":
     """The split of the run's own data set, or of `data`, read as the run read it."""
+    from sightline.train.files import read_json
     from sightline.train.prepare import read_split
+    from sightline.train.resume_checks import check_test_split
+    from sightline.train.run_dir import RunDir
     from sightline.train.settings_io import config_layer, override_layer, resolve
 
     layers = []
@@ -147,7 +150,10 @@ def read_annotations(
         raise UsageError(f"{source} is no run folder, so data=<path> is needed")
     if data is not None:
         layers.append(override_layer({"data.path": data, "data.format": None}))
-    return read_split(resolve(layers), split, class_names=class_names)
+    annotations = read_split(resolve(layers), split, class_names=class_names)
+    if (noted := RunDir(source).data).is_file():
+        check_test_split(read_json(noted), annotations, source)
+    return annotations
 
 
 def evaluation_table(evaluation: "Evaluation") -> str:

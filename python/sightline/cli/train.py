@@ -10,6 +10,7 @@ Trains on the train split and watches the val split. What is not given is found 
                        the settings most often given; config.yaml of any run lists them all
   train_split=trainval val_split=none
                        train on everything but the test split
+  test_share=0.1       put a tenth of the pictures aside as the test split, where there is none
   --quiet              print only the last lines
 """
 

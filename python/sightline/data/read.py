@@ -59,6 +59,7 @@ def read_dataset(
     on_bad_label: str = "error",
     class_names: Sequence[str] | None = None,
     seed: int = 0,
+    test_share: float | None = None,
 ) -> Annotations:
     """Read a labelled set of images.
 
@@ -72,7 +73,10 @@ def read_dataset(
             whole image.
         class_names: the classes and their order, as from a checkpoint; any other is an unknown
             class.
-        seed: of the drawn split.
+        seed: of the splits that are drawn.
+        test_share: share of the images in (0, 1) that is put aside as split "test" where there is
+            no official one, stratified as val is; "train", "val" and "trainval" are of the rest.
+            Give the same share and seed for all of them.
 
     Returns:
         Annotations; `issues` says what was dropped. Images without objects are kept.
@@ -87,7 +91,7 @@ def read_dataset(
     if not root.exists():
         raise DataError(f"{root}: no such file or folder; check data.path")
     source = _READERS[name][1](root, class_names)
-    pairs, rule = choose_split(source, split, root, seed=seed)
+    pairs, rule = choose_split(source, split, root, seed=seed, test_share=test_share)
     records, issues = apply_policy(pairs, on_bad_label)
     if not records:
         raise DataError(
@@ -114,6 +118,7 @@ def open_source(
     on_bad_label: str = "error",
     class_names: Sequence[str] | None = None,
     seed: int = 0,
+    test_share: float | None = None,
     scene_count: int | None = None,
 ) -> Annotations:
     """Return one split of `digits`, of `digit-scenes`, or of the data set at a path.
@@ -122,6 +127,8 @@ def open_source(
     `seed`). The other arguments are those of `read_dataset`. A folder named as an embedded set is
     reached as ./digits.
     """
+    if source in EMBEDDED and test_share is not None:
+        raise DataError(f"{source}: its splits are fixed: leave out data.test_share")
     if source == "digits":
         halves = dict(zip(("train", "val"), load_digits_classification(seed), strict=True))
         if split not in halves:
@@ -136,4 +143,5 @@ def open_source(
         on_bad_label=on_bad_label,
         class_names=class_names,
         seed=seed,
+        test_share=test_share,
     )

@@ -102,34 +102,91 @@ def image_strata(records: Sequence[Record]) -> NDArray[np.int64]:
 
 
 def choose_split(
-    source: Source, split: str | None, root: Path, *, seed: int = 0
+    source: Source,
+    split: str | None,
+    root: Path,
+    *,
+    seed: int = 0,
+    test_share: float | None = None,
 ) -> tuple[list[Pair], str]:
     """Return the records and issues of one split, and a sentence on how it was made.
 
     An official split is used where there is one. `trainval` is train and val together. Where no val
     is given, `train` and `val` are a stratified 80/20 split, drawn by `seed`, of the official train
     (or of everything, where there are no splits at all). None is every image there is.
+
+    With `test_share`, that share of the official train (or of everything) is first put aside as
+    `test`, stratified and drawn by `seed` too; train, val and trainval are of the rest.
     """
     official = source.splits
     if split is None:
         return [source.load(item) for item in source.pool()], "every image"
     name = split_name(split) or split
+    if test_share is not None and name in ("train", "val", "trainval", "test"):
+        if "test" not in official:
+            return _beside_drawn_test(source, name, root, seed, test_share)
+        if name != "test":
+            raise DataError(f"{root}: has an official test split: leave out data.test_share")
     if name in official and (name != "train" or "val" in official):
         return [source.load(item) for item in official[name]()], f"official {name}"
     if name == "trainval" and "train" in official and "val" in official:
         items = [*official["train"](), *official["val"]()]
         return [source.load(item) for item in items], "official train and val"
-    whole = "train" if "train" in official else "trainval" if "trainval" in official else None
-    if name not in ("train", "val", "trainval") or (official and whole is None):
-        there_are = ", ".join(official) if official else "none (train and val are drawn from all)"
-        raise DataError(f"{root}: there is no split {split!r}; official splits: {there_are}")
-    items = source.pool() if whole is None else official[whole]()
-    of_what = "all images" if whole is None else f"official {whole}"
-    pairs = sorted((source.load(item) for item in items), key=lambda pair: str(pair[0].image_id))
+    if name not in ("train", "val", "trainval"):
+        hint = "; data.test_share=0.2 puts a test split aside" if name == "test" else ""
+        raise _no_split(source, split, root, hint)
+    pairs, of_what = _undivided(source, split, root)
     if name == "trainval":
         return pairs, of_what
-    strata = image_strata([record for record, _ in pairs])
-    train, val = stratified_split(strata, seed=seed)
-    chosen = train if name == "train" else val
+    return _train_or_val(pairs, of_what, name, seed)
+
+
+def _beside_drawn_test(
+    source: Source, name: str, root: Path, seed: int, test_share: float
+) -> tuple[list[Pair], str]:
+    """One split of a data set of which a share is put aside as test."""
+    official = source.splits
+    if name == "val" and "val" in official:
+        return [source.load(item) for item in official["val"]()], "official val"
+    pairs, whole = _undivided(source, name, root)
+    share = f"{100 * test_share:g} % of {whole}"
+    rest, test = _halves(pairs, test_share, seed)
+    if name == "test":
+        return test, f"{share}, stratified, seed {seed}"
+    of_what = f"{whole} without the test split ({share}, seed {seed})"
+    if name == "trainval" and "val" in official:
+        val = [source.load(item) for item in official["val"]()]
+        return [*rest, *val], f"{of_what} and official val"
+    if name == "trainval" or "val" in official:
+        return rest, of_what
+    return _train_or_val(rest, of_what, name, seed)
+
+
+def _undivided(source: Source, split: str, root: Path) -> tuple[list[Pair], str]:
+    """What splits are drawn from, in an order that does not depend on that of the files."""
+    official = source.splits
+    whole = "train" if "train" in official else "trainval" if "trainval" in official else None
+    if official and whole is None:
+        raise _no_split(source, split, root)
+    items = source.pool() if whole is None else official[whole]()
+    pairs = sorted((source.load(item) for item in items), key=lambda pair: str(pair[0].image_id))
+    return pairs, "all images" if whole is None else f"official {whole}"
+
+
+def _train_or_val(pairs: list[Pair], of_what: str, name: str, seed: int) -> tuple[list[Pair], str]:
+    train, val = _halves(pairs, VAL_FRACTION, seed)
     rule = f"{'80' if name == 'train' else '20'} % of {of_what}, stratified, seed {seed}"
-    return [pairs[index] for index in chosen], rule
+    return (train if name == "train" else val), rule
+
+
+def _halves(pairs: list[Pair], fraction: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """What is left, and a stratified share of `fraction`."""
+    strata = image_strata([record for record, _ in pairs])
+    rest, share = stratified_split(strata, fraction, seed=seed)
+    return [pairs[index] for index in rest], [pairs[index] for index in share]
+
+
+def _no_split(source: Source, split: str, root: Path, hint: str = "") -> DataError:
+    official = source.splits
+    there_are = ", ".join(official) if official else "none (train and val are drawn from all)"
+    return DataError(f"{root}: there is no split {split!r}; official splits: {there_are}{hint}")

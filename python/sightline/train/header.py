@@ -16,6 +16,8 @@ def print_header(prepared: Prepared, path: Path, log: Log) -> None:
     counts = [f"{len(train)} train"]
     if prepared.val is not None:
         counts.append(f"{len(prepared.val)} {prepared.val.split or 'val'}")
+    if prepared.test is not None:
+        counts.append(f"{len(prepared.test)} put aside as test")
     classes = ", ".join(
         f"{name} {count}" for name, count in zip(train.class_names, train.class_counts())
     )

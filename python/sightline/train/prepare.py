@@ -35,13 +35,15 @@ class Prepared:
     task: str
     train: Annotations
     val: Annotations | None
+    test: Annotations | None  # only where `data.test_share` puts it aside
     preprocess: Preprocess
     model: nn.Module
     device: torch.device
 
     @property
     def splits(self) -> dict[str, Annotations | None]:
-        return {"train": self.train, "val": self.val}
+        splits = {"train": self.train, "val": self.val}
+        return splits if self.test is None else splits | {"test": self.test}
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -76,6 +78,7 @@ def read_split(
         on_bad_label=data.on_bad_label,
         class_names=class_names,
         seed=data.split_seed,
+        test_share=data.test_share,
         scene_count=data.scene_count if split == "train" else None,
     )
 
@@ -98,7 +101,10 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
     val = None
     if asked.data.val_split is not None:
         val = read_split(asked, asked.data.val_split, class_names=train.class_names)
-    for annotations in (train, val):
+    test = None
+    if asked.data.test_share is not None:
+        test = read_split(asked, "test", class_names=train.class_names)
+    for annotations in (train, val, test):
         if annotations is not None:
             warn_of_issues(annotations, log)
     task = train.task
@@ -132,7 +138,7 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
     settings = resolve([*base, ("data", {"model.options": options}), *layers])
     seed_everything(settings.train.seed)
     model = build_model(settings, train.num_classes).to(device)
-    return Prepared(settings, task, train, val, preprocess, model, device)
+    return Prepared(settings, task, train, val, test, preprocess, model, device)
 
 
 def build_model(settings: Settings, num_classes: int) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What has to be as it was when a run goes on."""
+"""What has to be as it was when a run goes on, or is tested on what it put aside."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from sightline.train.log import Log
 from sightline.train.settings import Settings
 from sightline.train.settings_io import settings_values
 
-__all__ = ["check_data", "check_settings"]
+__all__ = ["check_data", "check_settings", "check_test_split"]
 
 # They change no bit, or are told of in another way: data that moved are compared, and another
 # device or number of threads is warned of.
@@ -75,3 +75,27 @@ def check_data(
                 "than when the run began, and the same size; the data set is too large for their "
                 "contents to have been noted, so they are taken for the same"
             )
+
+
+def check_test_split(saved: Mapping[str, Any], annotations: Annotations, run: Path) -> None:
+    """Raise ValueError where a drawn test split is not the one that a run put aside.
+
+    Args:
+        saved: `data_record` of each split when the run began.
+        annotations: the test split as it is drawn now.
+        run: named in the error.
+    """
+    before = saved.get("test")
+    if (
+        before is None
+        or annotations.split != "test"
+        or annotations.split_rule.startswith("official")
+    ):
+        return
+    changes = data_changes(before, annotations)
+    if changes:
+        raise ValueError(
+            f"the test split drawn from {annotations.source} now is not the one that {run} put "
+            f"aside, so the model may have been trained on some of it: {'; '.join(changes)}. Put "
+            "the data back as they were"
+        )

@@ -83,6 +83,10 @@ class RunDir:
         return self.path / "config.yaml"
 
     @property
+    def data(self) -> Path:
+        return self.path / "data.json"
+
+    @property
     def best(self) -> Path:
         return self.path / "weights" / "best.safetensors"
 

@@ -31,8 +31,6 @@ from sightline.train.settings_io import Layer, config_layer, settings_values, wr
 
 __all__ = ["Run", "evaluate_predictor", "resume_run", "train_from_settings", "write_evaluation"]
 
-_DATA_FILE = "data.json"
-
 
 @dataclass(frozen=True)
 class Run:
@@ -68,7 +66,7 @@ def train_from_settings(
             split: data_record(annotations) if annotations is not None else None
             for split, annotations in prepared.splits.items()
         }
-        write_json(path / _DATA_FILE, data, indent=None)
+        write_json(run.data, data, indent=None)
         digests = {split: data_digest(found) if found else None for split, found in data.items()}
         write_json(path / "env.json", {**environment(), "seed": options.seed, "data": digests})
         run.event("start", origins=prepared.settings.origins)
@@ -105,10 +103,10 @@ def resume_run(path: str | Path, *, log: Log | None = None) -> Run:
         prepared = prepare([config_layer(path)], log=log)
         check_settings(saved.get("settings", {}), prepared.settings, run.config)
         del saved  # `fit` loads it again: two would not fit beside each other in every memory
-        if (path / _DATA_FILE).is_file():
-            check_data(read_json(path / _DATA_FILE), prepared.splits, path, log)
+        if run.data.is_file():
+            check_data(read_json(run.data), prepared.splits, path, log)
         else:
-            log.warn(f"no {path / _DATA_FILE}: whether the data changed cannot be told")
+            log.warn(f"no {run.data}: whether the data changed cannot be told")
         run.metadata, run.settings = prepared.metadata, settings_values(prepared.settings)
         print_header(prepared, path, log)
         return _train(prepared, run, log, resume=resume)

@@ -43,6 +43,12 @@ class DataSettings:
     format: str | None = setting(None, "voc, coco, yolo or folder; none finds out")
     train_split: str = setting("train", "split to train on, such as train or trainval")
     val_split: str | None = setting("val", "split to watch; none trains without one")
+    test_share: float | None = setting(
+        None,
+        "share put aside as test split where there is none; none draws none",
+        low=1e-6,
+        high=0.9,
+    )
     split_seed: int = setting(0, "of splits that are drawn, and of digit-scenes", low=0)
     on_bad_label: str = setting(
         "drop-box", "what a bad label does", choices=("error", "drop-box", "drop-image")
