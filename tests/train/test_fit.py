@@ -8,8 +8,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from sightline.train import EarlyStopping, Log, evaluate, fit, load_state, load_weights
-from sightline.train.history import TIMING_COLUMNS, read_results
+from sightline.train.history import read_results
 
+from .run_bits import bits, results_without_times
 from .toy import ToyClassifier, collate, plain_collate, toy_run, toy_samples
 
 
@@ -23,33 +24,6 @@ def kill_after(epoch):
             raise Killed
 
     return call
-
-
-def bits(folder):
-    """Every weight, average, optimizer moment and generator of a run, as bytes."""
-    state = load_state(folder / "weights" / "last.state.pt")
-
-    def flat(value):
-        if isinstance(value, torch.Tensor):
-            return value.numpy().tobytes()
-        if isinstance(value, dict):
-            return {k: flat(v) for k, v in value.items() if k not in TIMING_COLUMNS}
-        if isinstance(value, (list, tuple)):
-            return [flat(item) for item in value]
-        return value
-
-    files = {
-        name: {k: v.numpy().tobytes() for k, v in load_file(folder / "weights" / name).items()}
-        for name in ("best.safetensors", "last.safetensors")
-    }
-    return flat(state), files
-
-
-def results_without_times(folder):
-    return [
-        {k: v for k, v in row.items() if k not in TIMING_COLUMNS}
-        for row in read_results(folder / "results.csv")
-    ]
 
 
 def test_fit_lowers_the_loss_and_fills_the_run_folder(tmp_path):
