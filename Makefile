@@ -3,13 +3,9 @@
 # Both make .venv, install what constraints.txt pins and build the native code; a second call reuses it all.
 #
 # make check           ruff, clang-format, mypy
-<<<<<<< HEAD
 # make fuzz            random cases of every op against its reference, at every instruction set: 30 minutes of two cores
 # make fuzz-all        the same without a limit of time, hours
-=======
-# make fuzz            the long run of random cases against the references, at every instruction set
 # make kill-resume     kill training at 20 random moments and resume it to the same bits
->>>>>>> 4baccaa (Kill training at random moments and resume it)
 # make bench           the benchmarks of the ops, against their peers where these are installed
 # make peers           build/peers, an environment with torchvision and COCO evaluators for `sightline bench --peers`
 # make cuda            build with the CUDA kernels (needs nvcc, no GPU) and load that build
@@ -160,8 +156,4 @@ wheel: $(VENV)/.deps
 clean:
 	rm -rf build dist $(VENV)
 
-<<<<<<< HEAD
-.PHONY: demo test build fuzz fuzz-all check bench peers cuda without-torch abi sanitize gpu wheel clean
-=======
-.PHONY: demo test build fuzz kill-resume check bench peers cuda without-torch abi sanitize gpu wheel clean
->>>>>>> 4baccaa (Kill training at random moments and resume it)
+.PHONY: demo test build fuzz fuzz-all kill-resume check bench peers cuda without-torch abi sanitize gpu wheel clean
