@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from sightline.train.checkpoint import load_weights
+from sightline.train.wrappers import load_plain_state, plain_state
 
 __all__ = ["BestWeights"]
 
@@ -19,7 +20,7 @@ class BestWeights:
     def keep(self) -> None:
         """The epoch that has just ended is the best."""
         # cpu() alone would share the memory of a model that is there already.
-        state = self.model.state_dict()
+        state = plain_state(self.model)
         self._weights = {name: value.detach().cpu().clone() for name, value in state.items()}
 
     def read(self, path: Path) -> None:
@@ -30,4 +31,4 @@ class BestWeights:
     def load_into(self, model: nn.Module) -> None:
         """Give `model` the weights that were kept; no epoch was the best: leave it."""
         if self._weights is not None:
-            model.load_state_dict(self._weights)
+            load_plain_state(model, self._weights)

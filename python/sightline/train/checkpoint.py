@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from sightline.train.files import atomic_write
+from sightline.train.wrappers import load_plain_state, plain_state
 
 __all__ = [
     "load_state",
@@ -45,20 +46,23 @@ def _safetensors():
 
 def save_weights(
     path: str | os.PathLike,
-    weights: dict[str, torch.Tensor],
+    weights: dict[str, torch.Tensor] | torch.nn.Module,
     metadata: dict[str, Any] | None = None,
 ) -> None:
-    """Write a model's `state_dict()` as one safetensors file.
+    """Write a model's weights as one safetensors file.
 
     Args:
         path: the file; written under a temporary name and renamed.
-        weights: name -> tensor, on any device.
+        weights: name -> tensor, on any device; or the model, whose weights get the names that they
+            have without `torch.compile`, `DistributedDataParallel` and `DataParallel`.
         metadata: what a reader of the file needs beside the numbers (class names, preprocessing,
             model name and arguments); must be JSON. Stored in the file's header.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; what was there is unchanged.
     """
+    if isinstance(weights, torch.nn.Module):
+        weights = plain_state(weights)
     # A clone each: safetensors refuses tensors that share memory (tied weights).
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}
     header = {
@@ -79,12 +83,20 @@ def _checksum_place(content: bytes | bytearray) -> slice:
     return slice(0, 0) if start < 0 else slice(start + len(key), start + len(key) + _DIGITS)
 
 
-def load_weights(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def load_weights(
+    path: str | os.PathLike, model: torch.nn.Module | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The weights (on the CPU) and the metadata of a file that `save_weights` wrote.
+
+    Args:
+        path: the file.
+        model: gets the weights, where given. `torch.compile`, `DistributedDataParallel` and
+            `DataParallel` may be around it, around the model that was saved, or neither.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is not safetensors, or not what was written.
+        RuntimeError: the weights are not those of `model`.
     """
     path = Path(path)
     if not path.is_file():
@@ -97,6 +109,8 @@ def load_weights(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
+    if model is not None:
+        load_plain_state(model, weights)
     return weights, json.loads(header.get(_METADATA_KEY, "{}"))
 
 

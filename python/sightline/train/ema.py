@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from sightline.train.wrappers import load_plain_state, plain_state, unwrapped
+
 __all__ = ["EMA"]
 
 
@@ -19,7 +21,8 @@ class EMA:
     are copied.
 
     Args:
-        model: the model to follow; it is copied.
+        model: the model to follow; it is copied, without what `torch.compile` and
+            `DistributedDataParallel` put around it.
         decay: limit of d, in [0, 1).
 
     Raises:
@@ -34,7 +37,7 @@ class EMA:
             raise ValueError(f"`decay` must be in [0, 1), got {decay}")
         self.decay = decay
         self.steps = 0
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.model = copy.deepcopy(unwrapped(model)).eval().requires_grad_(False)
 
     @torch.no_grad()
     def step(self, model: nn.Module) -> None:
@@ -42,8 +45,8 @@ class EMA:
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
         averages, values = [], []
-        current = model.state_dict()
-        for name, average in self.model.state_dict().items():
+        current = plain_state(model)
+        for name, average in plain_state(self.model).items():
             if average.dtype.is_floating_point:
                 averages.append(average)
                 values.append(current[name].to(average.dtype))
@@ -52,8 +55,8 @@ class EMA:
         torch._foreach_lerp_(averages, values, 1 - decay)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"steps": self.steps, "model": self.model.state_dict()}
+        return {"steps": self.steps, "model": plain_state(self.model)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.steps = state["steps"]
-        self.model.load_state_dict(state["model"])
+        load_plain_state(self.model, state["model"])

@@ -8,6 +8,7 @@ from torch import nn
 
 import sightline
 from sightline.data import Annotations, Preprocess
+from sightline.train.wrappers import unwrapped
 
 __all__ = ["run_metadata"]
 
@@ -30,7 +31,7 @@ def run_metadata(
         found |= {"task": annotations.task, "class_names": list(annotations.class_names)}
         found |= {"category_ids": [int(i) for i in annotations.category_ids]}
         found |= {"preprocess": getattr(dataset, "preprocess", None)}
-    created_with = getattr(model, "created_with", None)
+    created_with = getattr(unwrapped(model), "created_with", None)
     if created_with is not None and _not_json(created_with) is None:
         found["model"] = created_with
     found |= given or {}

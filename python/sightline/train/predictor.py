@@ -13,6 +13,7 @@ from sightline.data import Preprocess, read_image
 from sightline.data.image import Picture
 from sightline.models import create_model
 from sightline.train.checkpoint import load_weights
+from sightline.train.wrappers import load_plain_state
 
 __all__ = ["Classification", "Detections", "Predictor", "load", "weights_file"]
 
@@ -201,7 +202,7 @@ def load(
     if model is None:
         made_by = metadata["model"]
         model = create_model(made_by["name"], len(names), **made_by["options"])
-    model.load_state_dict(tensors)
+    load_plain_state(model, tensors)
     return Predictor(
         model=model.eval().to(device),
         task=metadata["task"],

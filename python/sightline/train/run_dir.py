@@ -30,6 +30,7 @@ from sightline.train.files import (
 )
 from sightline.train.history import History
 from sightline.train.lock import FolderLock
+from sightline.train.wrappers import load_plain_state, plain_state
 
 __all__ = ["RunDir", "new_run_dir"]
 
@@ -158,7 +159,7 @@ class RunDir:
         """
         row = history.rows[-1] if history.rows else {}
         header = {**self.metadata, "epoch": epoch, "metrics": _plain(row)}
-        weights = predicting.state_dict()
+        weights = plain_state(predicting)
         if improved:
             save_weights(self.best, weights, header)
         if epoch:
@@ -167,7 +168,7 @@ class RunDir:
         state = {
             "format": _STATE_FORMAT,
             "epoch": epoch,
-            "parts": {name: part.state_dict() for name, part in parts.items()},
+            "parts": {name: _state_of(part) for name, part in parts.items()},
             "random": random_state(),
             "settings": self.settings,
             "conditions": bit_conditions(_device_of(predicting)),
@@ -228,7 +229,7 @@ class RunDir:
             )
         for name, part in parts.items():
             try:
-                part.load_state_dict(saved["parts"][name])
+                _load_into(part, saved["parts"][name])
             except (RuntimeError, ValueError, KeyError) as error:
                 raise ValueError(
                     f"{self.state} does not fit this {name}: {str(error).splitlines()[0]}"
@@ -243,6 +244,17 @@ class RunDir:
 
     def _state_to_resume(self, resume: bool | Literal["previous"]) -> Path:
         return self.previous_state if resume == "previous" else self.state
+
+
+def _state_of(part: Any) -> dict[str, Any]:
+    return plain_state(part) if isinstance(part, nn.Module) else part.state_dict()
+
+
+def _load_into(part: Any, state: dict[str, Any]) -> None:
+    if isinstance(part, nn.Module):
+        load_plain_state(part, state)
+    else:
+        part.load_state_dict(state)
 
 
 def _device_of(model: nn.Module) -> torch.device:

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sightline.train.wrappers import unwrapped
+
 __all__ = ["Loss", "compute_terms", "prepare_loss"]
 
 # loss(outputs, targets) -> a scalar, or a dict of scalars whose sum is minimised.
@@ -31,6 +33,7 @@ def prepare_loss(loss: Loss | None, model: nn.Module) -> nn.Module | None:
                 f"torch.nn.CrossEntropyLoss(), got {type(loss).__name__}"
             )
         return None
+    model = unwrapped(model)
     try:
         inspect.signature(model.forward).bind(None, None)
     except TypeError as error:

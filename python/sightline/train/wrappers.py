@@ -1,0 +1,82 @@
+"""Weights under the names of the model itself, whatever it is wrapped in.
+
+`torch.compile`, `DistributedDataParallel` and `DataParallel` put a module around a model, or around
+a part of it, and their own name into the name of each tensor: `_orig_mod.head.weight`.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+
+from torch import Tensor, nn
+
+__all__ = ["load_plain_state", "plain_state", "unwrapped"]
+
+_COMPILED, _PARALLEL = "_orig_mod", "module"
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model within any number of wrappers; `model` where there are none."""
+    while (held := _held_as(model)) is not None:
+        model = getattr(model, held)
+    return model
+
+
+def plain_state(model: nn.Module) -> dict[str, Tensor]:
+    """The `state_dict()` of `model` with the names that it has where nothing is wrapped.
+
+    Wrappers are told by their type: a part of a model that is really called `module` keeps it.
+    """
+    return {plain: state for plain, (_, state) in _by_plain_name(model).items()}
+
+
+def load_plain_state(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """`model.load_state_dict(state)`, where wrappers may be around the one, the other or neither.
+
+    Names of `state` are taken as they are where they are those of the model, wrapped or not; only
+    otherwise without the names of wrappers, where these are then the model's.
+
+    Raises:
+        RuntimeError: as of `load_state_dict`.
+    """
+    names = {plain: actual for plain, (actual, _) in _by_plain_name(model).items()}
+    if state.keys() != set(names.values()):
+        given = next((r for r in _renamings(state) if r.keys() == names.keys()), state)
+        state = {names.get(n, n): value for n, value in zip(given, state.values(), strict=True)}
+    model.load_state_dict(state)
+
+
+def _by_plain_name(model: nn.Module) -> dict[str, tuple[str, Tensor]]:
+    """Name without wrappers -> name in the state dict, and the tensor."""
+    return {_plain_name(model, name): (name, value) for name, value in model.state_dict().items()}
+
+
+def _plain_name(model: nn.Module, name: str) -> str:
+    parts = []
+    module: nn.Module | None = model
+    for part in name.split("."):
+        if module is None or part != _held_as(module):
+            parts.append(part)
+        module = None if module is None else module._modules.get(part)
+    return ".".join(parts)
+
+
+def _held_as(module: nn.Module) -> str | None:
+    """Under which name a wrapper holds what it wraps; None of any other module."""
+    if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        return _PARALLEL
+    # Importing it takes a second, and without it nothing is compiled.
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")
+    if dynamo is not None and isinstance(module, dynamo.OptimizedModule):
+        return _COMPILED
+    return None
+
+
+def _renamings(names: Iterable[str]) -> Iterator[dict[str, None]]:
+    """The names in order, without what wrappers of the whole, or of its parts, may have added."""
+    shorter = list(names)
+    yield dict.fromkeys(shorter)
+    while {name.partition(".")[0] for name in shorter} in ({_COMPILED}, {_PARALLEL}):
+        shorter = [name.partition(".")[2] for name in shorter]
+        yield dict.fromkeys(shorter)
+    for added in ({_COMPILED}, {_PARALLEL}, {_COMPILED, _PARALLEL}):
+        yield dict.fromkeys(".".join(p for p in n.split(".") if p not in added) for n in names)
