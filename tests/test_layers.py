@@ -15,8 +15,8 @@ ROWS = (
     ("train",),
     ("models", "data", "metrics"),
     ("ops", "reference"),
-    ("_load", "_suggest"),
-    ("_torch", "_numpy"),
+    ("_load", "_suggest", "_console"),
+    ("_torch", "_numpy", "_text"),
 )
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 

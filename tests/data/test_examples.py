@@ -4,10 +4,10 @@ import doctest
 
 import pytest
 
-from sightline.data import digits, names, preprocess, splits
+from sightline.data import digits, preprocess, splits
 
 
-@pytest.mark.parametrize("module", [digits, names, preprocess, splits])
+@pytest.mark.parametrize("module", [digits, preprocess, splits])
 def test_examples_run(module):
     result = doctest.testmod(module)
     assert result.attempted > 0

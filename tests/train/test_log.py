@@ -1,6 +1,8 @@
+import io
+
 import pytest
 
-from sightline.train.log import duration, epoch_line
+from sightline.train.log import Log, duration, epoch_line
 
 
 @pytest.mark.parametrize(
@@ -28,3 +30,19 @@ def test_epoch_line_has_losses_metrics_rate_and_speed():
         "epoch  7/30*  train loss 1.5000 (class 1.0000 box 0.5000)  val loss 1.2500  AP50 0.5000  "
         "lr 0.0012  210 img/s  data 3 %"
     )
+
+
+def test_names_out_of_data_make_no_line_of_their_own():
+    stream = io.StringIO()
+    log = Log(stream)
+    log.warn("cat\nepoch 2/2 \x1b[2J")
+    log.table([("data.path", "a\x1bb\nc")])
+    assert stream.getvalue() == ("warning: cat epoch 2/2 \\x1b[2J\n  data.path  a\\x1bb\\nc\n")
+
+
+def test_a_line_that_cannot_be_written_ends_nothing():
+    class Full(io.StringIO):
+        def write(self, _):
+            raise OSError(28, "No space left on device")
+
+    Log(Full()).line("epoch 1/2")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from sightline._console import say
+
 from . import machine
 from .run import Outcome
 from .threads import threads_of
@@ -17,14 +19,13 @@ def announce(device: str, threads: int) -> dict[str, Any]:
         }
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     rates = ", ".join(f"{name} {rate:.1f}" for name, rate in found["bandwidths in GB/s"].items())
-    print(
+    say(
         f"{found['device']}, {found['instruction set']}, {threads} of {found['cores']} threads; "
-        f"{versions}\nGB/s: {rates}",
-        flush=True,
+        f"{versions}\nGB/s: {rates}"
     )
     if device == "cuda":
         found["seconds of an empty launch"] = machine.launch_floor()
-        print(f"an empty launch: {duration(found['seconds of an empty launch'])}")
+        say(f"an empty launch: {duration(found['seconds of an empty launch'])}")
     return found
 
 

@@ -5,7 +5,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from sightline._console import forgiving_streams, say, warnings_as_lines
 from sightline._suggest import unknown
+from sightline._text import printable
 
 __all__ = ["VERBS", "main"]
 
@@ -29,13 +31,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("help", "--help", "-h"):
-        print(usage())
+        say(usage())
         return 0 if words else _USAGE
     if words[0] == "--version":
         import sightline
 
-        print(f"sightline {sightline.__version__}")
+        say(f"sightline {sightline.__version__}")
         return 0
+    with forgiving_streams(), warnings_as_lines(f"sightline {printable(words[0])}: "):
+        return _run(words)
+
+
+def _run(words: list[str]) -> int:
     verb = words[0]
     try:
         if verb not in VERBS:
@@ -44,20 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if rest and rest[0] in getattr(module, "SUBCOMMANDS", ()):
             module, rest = importlib.import_module(f"sightline.cli.{verb}_{rest[0]}"), rest[1:]
         if {"--help", "-h"} & set(rest):
-            print(str(module.__doc__).strip())
+            say(str(module.__doc__).strip())
             return 0
         return module.run(rest)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say("interrupted", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a pipe, such as head, has what it wanted; nothing can be flushed to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         if os.environ.get("SIGHTLINE_DEBUG", "") not in ("", "0"):
             raise
-        print(f"sightline {verb}: {one_line(error)}", file=sys.stderr)
+        say(f"sightline {printable(verb)}: {one_line(error)}", file=sys.stderr)
         return _USAGE
 
 
@@ -66,7 +69,7 @@ def one_line(error: Exception) -> str:
     said = str(error)
     if isinstance(error, OSError) and error.strerror:  # without its "[Errno 28]"
         said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    text = " ".join(said.split()) or type(error).__name__
+    text = printable(" ".join(said.split())) or type(error).__name__
     if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)):
         return text
     return f"{type(error).__name__}: {text} (SIGHTLINE_DEBUG=1 shows where)"

@@ -22,6 +22,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from sightline._console import say
 from sightline.cli.arguments import UsageError, parse
 
 SUBCOMMANDS = ("coco", "batch_norm")  # each in bench_<name>.py
@@ -79,10 +80,10 @@ def _run_on(
     found = lines.announce(device, threads)
     if peers:
         found["versions"] |= peers.contenders
-        print("peers: " + ", ".join(f"{n} {version}" for n, version in peers.contenders.items()))
+        say("peers: " + ", ".join(f"{n} {version}" for n, version in peers.contenders.items()))
     outcomes = []
     for outcome in run_works(works, device=device, threads=threads, peers=peers, seconds=seconds):
-        print(lines.line(outcome), flush=True)
+        say(lines.line(outcome))
         outcomes.append(outcome)
     found["works"] = [outcome.as_json() for outcome in outcomes]
     return found, outcomes

@@ -34,6 +34,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from sightline._console import say
 from sightline.cli.arguments import Arguments, UsageError, parse
 
 _FLAGS = ("quick", "residual")
@@ -92,15 +93,15 @@ def _measure(
     found = announce(device, threads)
     outcomes = []
     for outcome in run_works(works, device=device, threads=threads, seconds=seconds):
-        print(lines.block(outcome), flush=True)
+        say(lines.block(outcome))
         outcomes.append(outcome)
     if outcomes:
-        print(lines.summary(outcomes), flush=True)
+        say(lines.summary(outcomes))
     found["works"] = [outcome.as_json() for outcome in outcomes]
     found["resnet50"] = []
     seconds *= _STEP_SAMPLES
     for step in resnet50.run(steps, device=device, threads=threads, seconds=seconds):
-        print(resnet50.block(step), flush=True)
+        say(resnet50.block(step))
         found["resnet50"].append(step.as_json())
     return found
 

@@ -25,6 +25,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from sightline._console import say
 from sightline.cli.arguments import UsageError, parse
 
 _OPTIONS = ("--peers", "--threads", "--only", "--data", "--json", "--plot")
@@ -66,7 +67,7 @@ def run(words: Sequence[str]) -> int:
             return _record(works, settings, record)
         found = announce("cpu", threads)
         for outcome in run_works(works, settings):
-            print(lines.block(outcome), flush=True)
+            say(lines.block(outcome))
             outcomes.append(outcome)
     found["works"] = [outcome.as_json() for outcome in outcomes]
     if json_file:
@@ -82,6 +83,6 @@ def _record(works: Sequence[Any], settings: Any, record: Any) -> int:
     done = set()
     for work in works:
         if work.recipe.name not in done:
-            print(f"{work.recipe.name}: {record(work, settings)}", flush=True)
+            say(f"{work.recipe.name}: {record(work, settings)}")
             done.add(work.recipe.name)
     return 0

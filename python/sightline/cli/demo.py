@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from sightline._console import say
 from sightline.cli.arguments import UsageError, parse
 from sightline.report import write_report
 from sightline.train.log import Log, duration
@@ -45,16 +46,16 @@ def run(words: Sequence[str]) -> int:
         warn=log.warn,
     )
     write_report(classifier.path, warn=log.warn)
-    print(
+    say(
         f"detector    AP {scores['AP']:.4f}  AP50 {scores['AP50']:.4f}  "
         "on held-out scenes (COCO protocol)"
     )
-    print(f"classifier  accuracy {accuracy:.4f}  on held-out digits, last epoch")
-    print(
+    say(f"classifier  accuracy {accuracy:.4f}  on held-out digits, last epoch")
+    say(
         f"time        {duration(time.perf_counter() - started)}, of which training "
         f"{duration(trained)}"
     )
-    print(f"report      {page}")
+    say(f"report      {page}")
     return 0
 
 

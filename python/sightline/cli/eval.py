@@ -24,12 +24,13 @@ reliability of scores as PNG files into a folder.
 """
 
 import json
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sightline._console import say
+from sightline._text import shortened
 from sightline.cli.arguments import Arguments, UsageError, parse
 from sightline.metrics import evaluate_coco
 
@@ -64,23 +65,21 @@ def run(words: Sequence[str]) -> int:
     iou_type, protocol = arguments.take_text("iou_type", "bbox"), arguments.take("protocol")
     arguments.finish(_OPTIONS)
     parity = "corrected" if "corrected" in arguments.flags else "pycocotools"
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         results = evaluate_coco(gt, dt, iou_type=iou_type, parity=parity, protocol=protocol)
-    for warning in said:
-        print(f"sightline eval: warning: {warning.message}", file=sys.stderr)
     if "json" in arguments.flags:
-        print(json.dumps(results.to_dict()))
+        say(json.dumps(results.to_dict()))
     else:
-        print(results.summary())
+        say(results.summary())
         if "per_class" in arguments.flags:
-            print(f"\n{results.per_class_summary()}")
+            say(f"\n{results.per_class_summary()}")
     if plots is not None:
         from sightline.report import write_plots
 
         paths = write_plots(results, plots)
         if "json" not in arguments.flags:
-            print("\n" + "\n".join(f"wrote {path}" for path in paths))
+            say("\n" + "\n".join(f"wrote {path}" for path in paths))
     return 0
 
 
@@ -114,15 +113,15 @@ def _evaluate_run(arguments: Arguments) -> int:
     folder = Path(out) if out else _result_folder(source, split)
     write_evaluation(folder, evaluation, annotations, weights=weights)
     if as_json:
-        print(to_json({"split": split, "images": len(annotations), **evaluation.metrics}))
+        say(to_json({"split": split, "images": len(annotations), **evaluation.metrics}))
         return 0
-    print(f"{len(annotations)} images of the {split} split, weights {weights}")
-    print(evaluation_table(evaluation))
-    print(f"results  {folder}")
+    say(f"{len(annotations)} images of the {split} split, weights {weights}")
+    say(evaluation_table(evaluation))
+    say(f"results  {folder}")
     if source.is_dir() and out is None:
         from sightline.report import write_report
 
-        print(f"report   {write_report(source, warn=Log().warn)}")
+        say(f"report   {write_report(source, warn=Log().warn)}")
     return 0
 
 
@@ -164,9 +163,10 @@ def evaluation_table(evaluation: "Evaluation") -> str:
         if isinstance(value, float)
     ]
     columns = list(evaluation.per_class[0]) if evaluation.per_class else []
-    width = max([5, *(len(str(row["name"])) for row in evaluation.per_class)])
+    names = [shortened(row["name"]) for row in evaluation.per_class]
+    width = max([5, *map(len, names)])
     lines.append("  " + "class".ljust(width) + "".join(f"{c:>12}" for c in columns[1:]))
-    for row in evaluation.per_class:
+    for name, row in zip(names, evaluation.per_class):
         cells = [f"{v:12.4f}" if isinstance(v, float) else f"{v:>12}" for v in row.values()][1:]
-        lines.append("  " + str(row["name"]).ljust(width) + "".join(cells))
+        lines.append("  " + name.ljust(width) + "".join(cells))
     return "\n".join(lines)

@@ -13,6 +13,7 @@ import platform
 import sys
 from collections.abc import Sequence
 
+from sightline._console import say
 from sightline.cli.arguments import UsageError, parse
 
 # Extra -> import name of each package it brings, and the distribution's name.
@@ -38,11 +39,11 @@ def run(words: Sequence[str]) -> int:
         raise UsageError(f"info takes no words, got {arguments.positional[0]!r}")
     rows = gather()
     if "json" in arguments.flags:
-        print(json.dumps(dict(rows), indent=1))
+        say(json.dumps(dict(rows), indent=1))
         return 0
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        print(f"{name:<{width}}  {value}")
+        say(f"{name:<{width}}  {value}")
     return 0
 
 

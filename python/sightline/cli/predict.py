@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sightline._console import say
+from sightline._text import printable, shortened
 from sightline.cli.arguments import UsageError, parse
 from sightline.data import DataError, read_image
 from sightline.data.image import is_image
@@ -49,9 +51,9 @@ def run(words: Sequence[str]) -> int:
         _drawn(predictor, image, found).save(target)
         row = {"image": str(file), "picture": target.name, **_row(predictor, found)}
         rows.append(row)
-        print(f"{file}  {_text(predictor, found)}")
+        say(f"{printable(file)}  {_text(predictor, found)}")
     write_json(folder / "predictions.json", rows)
-    print(f"results  {folder}")
+    say(f"results  {folder}")
     return 0
 
 
@@ -121,6 +123,7 @@ def _row(predictor: Predictor, found: Any) -> dict[str, Any]:
 
 def _text(predictor: Predictor, found: Any) -> str:
     if predictor.task == "classify":
-        return f"{found.name} {found.score:.3f}"
+        return f"{shortened(found.name)} {found.score:.3f}"
     counts = {name: found.names.count(name) for name in dict.fromkeys(found.names)}
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing found"
+    said = (f"{count} {shortened(name)}" for name, count in counts.items())
+    return ", ".join(said) or "nothing found"

@@ -17,6 +17,7 @@ Trains on the train split and watches the val split. What is not given is found 
 from collections.abc import Sequence
 from pathlib import Path
 
+from sightline._console import say
 from sightline.cli.arguments import UsageError, parse
 from sightline.report import write_report
 from sightline.train.log import Log
@@ -58,9 +59,9 @@ def report(finished: Run, log: Log) -> int:
         page = write_report(finished.path, warn=log.warn)
         history = finished.history
         if finished.evaluation is not None and history.best_value is not None:
-            print(
+            say(
                 f"best     {history.monitor} {history.best_value:.4f} in epoch {history.best_epoch}"
             )
-        print(f"weights  {finished.path / 'weights'}")
-        print(f"report   {page}")
+        say(f"weights  {finished.path / 'weights'}")
+        say(f"report   {page}")
     return 130 if interrupted else 0

@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline._text import printable
+
 BAD_LABEL_POLICIES = ("error", "drop-box", "drop-image")
 _LISTED_OFFENDERS = 10
 
 
 class DataError(ValueError):
     """A data set, label or image cannot be used; the message names it, the rule and the fix."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))  # names and values in it come from files
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Issue:
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line is not None else f"{self.file}"
         text = f"{where}: {self.what}: {self.rule}"
-        return f"{text} ({self.action})" if self.action else text
+        return printable(f"{text} ({self.action})" if self.action else text)
 
 
 @dataclass(frozen=True, eq=False)

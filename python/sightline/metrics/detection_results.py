@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sightline._text import shortened
 from sightline.metrics._evidence import Evidence
 from sightline.metrics._ops import mean_of_cells
 
@@ -451,7 +452,8 @@ class DetectionResults:
             return "\n".join(
                 self._coco_line(value, *line) for value, line in zip(self.stats, self._lines())
             )
-        rows = [*((row.name, row.ap) for row in self.per_class), ("mean over classes", self.ap)]
+        rows = [(shortened(row.name), row.ap) for row in self.per_class]
+        rows.append(("mean over classes", self.ap))
         thresholds = ", ".join(f"{t:.2f}" for t in self.iou_thresholds)
         method = "11-point" if self.protocol == "voc2007" else "all-point"
         width = max(len(name) for name, _ in rows)
@@ -472,9 +474,10 @@ class DetectionResults:
             columns += ["F1", "at score"]
             points = self.best_f1().per_class
             rows = [[*row, point.f1, point.threshold] for row, point in zip(rows, points)]
-        width = max([len("class"), *(len(name) for name in self.class_names)])
+        names = [shortened(name) for name in self.class_names]
+        width = max([len("class"), *map(len, names)])
         lines = ["class".ljust(width) + "".join(f"{name:>12}" for name in columns)]
-        for name, row in zip(self.class_names, rows):
+        for name, row in zip(names, rows):
             cells = (f"{x:,}" if isinstance(x, int) else f"{x:.4f}" for x in row)
             lines.append(name.ljust(width) + "".join(f"{c.replace('nan', '-'):>12}" for c in cells))
         return "\n".join(lines)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sightline.data.names import shorten
-from sightline.report.figure import COLORS, INK, legend
+from sightline.report.figure import COLORS, INK, legend, short_name
 
 __all__ = ["ClassLine", "draw_class_lines"]
 
@@ -82,4 +81,4 @@ def draw_class_lines(
 
 
 def _text(line: ClassLine) -> str:
-    return f"{shorten(line.name)}  {line.value:.3f}"
+    return f"{short_name(line.name)}  {line.value:.3f}"

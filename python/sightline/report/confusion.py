@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.data.names import shorten
-from sightline.report.figure import INK, label, new_figure
+from sightline.report.figure import INK, label, new_figure, short_name
 
 __all__ = ["draw_confusion"]
 
@@ -39,7 +38,7 @@ def draw_confusion(
     totals = counts.sum(1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     many = len(rows) > _MOST_NUMBERED
-    rows, columns = [shorten(name) for name in rows], [shorten(name) for name in columns]
+    rows, columns = [short_name(name) for name in rows], [short_name(name) for name in columns]
     slanted = many or max(map(len, columns), default=0) > 3
     panels = 1 if many else 2
     cells = 11.5 if many else max(_LEAST_CELLS, min(9.0, 0.42 * len(rows)))

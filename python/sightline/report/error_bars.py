@@ -4,9 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from sightline.data.names import shorten
 from sightline.metrics import ErrorBreakdown
-from sightline.report.figure import COLORS, INK, count_axis, label, legend, new_figure, say
+from sightline.report.figure import (
+    COLORS,
+    INK,
+    count_axis,
+    label,
+    legend,
+    new_figure,
+    say,
+    short_name,
+)
 
 __all__ = ["draw_error_breakdown"]
 
@@ -51,7 +59,7 @@ def _draw_classes(ax: Any, breakdown: ErrorBreakdown) -> None:
         width = by_class[order]
         ax.barh(range(len(order)), width, left=begin, color=_color(breakdown, kind), label=kind)
         begin = begin + width
-    ax.set_yticks(range(len(order)), [shorten(breakdown.class_names[k]) for k in order])
+    ax.set_yticks(range(len(order)), [short_name(breakdown.class_names[k]) for k in order])
     ax.grid(False, axis="y")
     shown = "" if len(order) == np.sum(totals > 0) else f": the {len(order)} with the most"
     label(ax, f"Errors by class{shown}", "number of errors", "")

@@ -3,7 +3,9 @@
 import io
 from typing import Any
 
-__all__ = ["COLORS", "INK", "new_figure", "png"]
+from sightline._text import shortened
+
+__all__ = ["COLORS", "INK", "new_figure", "png", "short_name"]
 
 # Okabe and Ito (2008): eight colours that remain distinct with colour-vision deficiencies.
 COLORS = (
@@ -19,6 +21,7 @@ COLORS = (
 INK = "#24292f"
 _GRID = "#d8dee4"
 _DPI = 130
+_NAME_LENGTH = 24  # characters
 
 
 def new_figure(width: float, height: float, *, columns: int = 1) -> tuple[Any, list[Any]]:
@@ -72,6 +75,11 @@ def legend(ax: Any, **options: Any) -> None:
     """A legend of the lines that bear a name, where there are any."""
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize=8.5, title_fontsize=8.5, labelcolor=INK, **options)
+
+
+def short_name(name: str) -> str:
+    """A name of data as a legend or an axis has room for it."""
+    return shortened(name, _NAME_LENGTH)
 
 
 def png(figure: Any) -> bytes:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sightline.data.names import printable
+from sightline._text import printable
 
 __all__ = ["Page"]
 

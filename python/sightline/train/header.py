@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sightline._text import listed, printable, shortened
 from sightline.train.log import Log
 from sightline.train.prepare import Prepared
 
@@ -18,15 +19,16 @@ def print_header(prepared: Prepared, path: Path, log: Log) -> None:
         counts.append(f"{len(prepared.val)} {prepared.val.split or 'val'}")
     if prepared.test is not None:
         counts.append(f"{len(prepared.test)} put aside as test")
-    classes = ", ".join(
-        f"{name} {count}" for name, count in zip(train.class_names, train.class_counts())
-    )
-    log.line(f"run      {path}")
+    counted = zip(train.class_names, train.class_counts())
+    classes = listed([f"{shortened(name)} {count}" for name, count in counted])
+    log.line(f"run      {printable(path)}")
     log.line(
         f"model    {settings.model.name}, {parameters / 1e6:.2f} M parameters, "
         f"{height} x {width} pixels, on {prepared.device}"
     )
-    log.line(f"data     {settings.data.path} ({train.format}): {', '.join(counts)} images")
+    log.line(
+        f"data     {printable(settings.data.path)} ({train.format}): {', '.join(counts)} images"
+    )
     log.line(f"classes  {classes}")
     log.line("settings that differ from the defaults, by where they come from:")
     by_origin: dict[str, list[str]] = {}

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sightline._text import from_cell, to_cell
+
 __all__ = ["TIMING_COLUMNS", "History", "read_results"]
 
 # What two runs of the same bits still differ in.
@@ -70,7 +72,7 @@ def rows_to_csv(rows: list[dict[str, float]]) -> str:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: to_cell(name) for name in columns})
     writer.writerows(rows)
     return text.getvalue()
 
@@ -79,7 +81,7 @@ def read_results(path: str | Path) -> list[dict[str, float]]:
     """The rows of a `results.csv`; a cell that is empty there is absent here."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = [
-            {name: float(cell) for name, cell in row.items() if cell not in ("", None)}
+            {from_cell(name): float(cell) for name, cell in row.items() if cell not in ("", None)}
             for row in csv.DictReader(file)
         ]
     for row in rows:

@@ -1,5 +1,6 @@
 """What a person sees while a model trains: a live bar on a terminal, one line an epoch anywhere."""
 
+import contextlib
 import importlib
 import importlib.util
 import math
@@ -7,6 +8,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
+
+from sightline._console import say
+from sightline._text import printable
 
 __all__ = ["Log", "duration"]
 
@@ -38,26 +42,30 @@ class Log:
         self, file: TextIO | None = None, *, quiet: bool = False, live: bool | None = None
     ) -> None:
         self.file, self.quiet = file, quiet
-        stream = file or sys.stdout
-        wanted = stream.isatty() if live is None else live
+        stream = file or sys.stdout  # None where Python was started without it
+        wanted = (stream is not None and stream.isatty()) if live is None else live
         self.live = bool(wanted and not quiet and importlib.util.find_spec("rich"))
         self._started = time.perf_counter()
         self._done = 0
 
     def line(self, text: str = "") -> None:
-        """One line, at once."""
+        """One line, at once.
+
+        A run is worth more than its lines: it goes on where a line cannot be written.
+        """
         if not self.quiet:
-            print(text, file=self.file or sys.stdout, flush=True)
+            with contextlib.suppress(OSError):
+                say(text, file=self.file)
 
     def warn(self, text: str) -> None:
-        self.line(f"warning: {text}")
+        self.line(f"warning: {printable(' '.join(text.split()))}")
 
     def table(self, rows: Iterable[tuple[str, Any]], *, indent: str = "  ") -> None:
         """Names and values in two aligned columns."""
         pairs = [(name, str(value)) for name, value in rows]
         width = max((len(name) for name, _ in pairs), default=0)
         for name, value in pairs:
-            self.line(f"{indent}{name:<{width}}  {value}")
+            self.line(f"{indent}{name:<{width}}  {printable(value)}")
 
     def start(self) -> None:
         """Training begins (or goes on): remaining time is counted from here."""

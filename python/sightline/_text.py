@@ -1,0 +1,92 @@
+"""Text from data as people may see it: nothing in it steers a terminal, and it is not long.
+
+Names of classes and files, and whatever else a file says, pass through here on their way into
+lines, tables, warnings and errors. In JSON, YAML and results they stay exact.
+"""
+
+import re
+import reprlib
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["from_cell", "listed", "printable", "quoted", "shortened", "to_cell"]
+
+# What moves the cursor, turns or hides text, or is no character: C0 and C1 controls, zero-width
+# spaces, line separators, bidirectional controls, halves of surrogate pairs. The joiners of emoji
+# and of Persian stay.
+_STEERING = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff]"
+)
+_LINES_KEPT = re.compile(_STEERING.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
+_NAME_LENGTH = 60
+_NAMES_LISTED = 20
+# What spreadsheets take for the beginning of a formula, in a cell that is no number.
+_FORMULA = tuple("=+-@\t\r")
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = _NAME_LENGTH
+_short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = _short.maxlevel = 4
+
+
+def printable(text: object, *, lines: bool = False) -> str:
+    r"""`text` with its control characters as escapes; with `lines`, its newlines stay.
+
+    Example:
+        >>> printable("red\x1b[31m")
+        'red\\x1b[31m'
+    """
+    return (_LINES_KEPT if lines else _STEERING).sub(_escape, str(text))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
+
+
+def shortened(text: object, most: int = _NAME_LENGTH) -> str:
+    """`printable`, and the middle of what is longer than `most` characters left out.
+
+    Long names often differ in their ends alone.
+
+    Example:
+        >>> shortened("red blood cell, stage 12 of 14", 20)
+        'red blood...12 of 14'
+    """
+    shown = printable(text)
+    if len(shown) <= most:
+        return shown
+    end = (most - 3) // 2
+    return f"{shown[: most - 3 - end].rstrip()}...{shown[-end:].lstrip()}"
+
+
+def quoted(value: object) -> str:
+    """The `repr` of a value out of a file, cut where it or something in it is long.
+
+    Example:
+        >>> quoted({"bbox": [1, 2, 3, 4, 5, 6], "name": "a\\nb"})
+        "{'bbox': [1, 2, 3, 4, ...], 'name': 'a\\\\nb'}"
+    """
+    return shortened(_short.repr(value), 3 * _NAME_LENGTH)
+
+
+def listed(names: Sequence[Any], most: int = _NAMES_LISTED) -> str:
+    """Names one after another, each shortened; of many the first, and how many there are more.
+
+    Example:
+        >>> listed(["cat", "dog", "cow"], 2)
+        'cat, dog and 1 more'
+    """
+    shown = ", ".join(shortened(name) for name in names[:most])
+    rest = len(names) - most
+    return f"{shown} and {rest:,} more" if rest > 0 else shown
+
+
+def to_cell(name: str) -> str:
+    """A name as a cell of CSV: one that a spreadsheet would compute begins with a '."""
+    return f"'{name}" if name.startswith(_FORMULA) else name
+
+
+def from_cell(cell: str) -> str:
+    """The name that `to_cell` wrote."""
+    name = cell.removeprefix("'")
+    return name if name.startswith(_FORMULA) else cell
