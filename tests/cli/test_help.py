@@ -6,8 +6,9 @@ import re
 import pytest
 
 from sightline.bench.suites import SUITES
-from sightline.cli import VERBS, arguments, bench, demo, main, train
-from sightline.train.settings_io import resolve
+from sightline.cli import VERBS, bench, main
+
+from .no_work import Taken, stop_before_work
 
 COMMANDS = [*VERBS, *(f"bench {name}" for name in bench.SUBCOMMANDS)]
 # What a verb needs before it looks at the word that is tried; some verbs have two forms.
@@ -27,31 +28,9 @@ GROUPED = re.compile(r"\b([a-z][a-z_.]*)=([\w./-]*)")
 DASHED = re.compile(r"(?<!\S)\[?(--[a-z][a-z-]*)")
 
 
-class Taken(Exception):
-    """Every word was understood, and the work would begin."""
-
-
 @pytest.fixture(autouse=True)
 def no_work(monkeypatch):
-    finish = arguments.Arguments.finish
-
-    def stop(*words, **options):
-        raise Taken
-
-    def finish_and_stop(self, known):
-        finish(self, known)
-        raise Taken
-
-    def settle_and_stop(layers, **options):
-        resolve(layers)
-        raise Taken
-
-    monkeypatch.setattr(arguments.Arguments, "finish", finish_and_stop)
-    monkeypatch.setattr(train, "resume_run", stop)
-    monkeypatch.setattr(train, "config_layer", lambda path: ("config", {}))
-    for verb in (train, demo):
-        monkeypatch.setattr(verb, "train_from_settings", settle_and_stop)
-    monkeypatch.setenv("SIGHTLINE_DEBUG", "1")  # errors arrive as they are
+    stop_before_work(monkeypatch)
 
 
 def help_of(command):

@@ -79,18 +79,30 @@ def write_report(
 
 def _run_section(page: Page, folder: Path, warn: Callable[[str], None]) -> None:
     rows = read_results(folder / "results.csv")
-    settings = resolve([config_layer(folder)])
+    # A run of `fit` has no settings file, nor an evaluation.
+    settings = resolve([config_layer(folder)]) if (folder / "config.yaml").is_file() else None
     evaluations = [
         path
         for path in (folder / "evaluation.json", *sorted(folder.glob("eval-*/evaluation.json")))
         if path.is_file()
     ]
     best = best_epoch(folder)
+    if settings is None:
+        page.heading(f"Run {folder}")
+        page.text(_story(rows, None, best))
+        _training_section(page, folder, rows, best)
+        return
     task = {"detect": "Detector", "classify": "Classifier"}[str(settings.train.task)]
     page.heading(f"{task}: {settings.model.name} on {settings.data.path}")
     page.text(_story(rows, settings, best))
     for path in evaluations:
         _evaluation_section(page, path, settings, warn)
+    _training_section(page, folder, rows, best)
+
+
+def _training_section(
+    page: Page, folder: Path, rows: list[dict[str, float]], best: int | None
+) -> None:
     page.heading("Training", level=3)
     plots = folder / "plots"
     _show(page, plots / "loss.png", draw_losses(rows, best_epoch=best), "loss over epochs")
@@ -98,10 +110,10 @@ def _run_section(page: Page, folder: Path, warn: Callable[[str], None]) -> None:
     if metrics is not None:
         _show(page, plots / "metrics.png", metrics, "validation metrics over epochs")
     _show(page, plots / "lr.png", draw_rate(rows), "learning rate over epochs")
-    page.text(
-        f"Every number is in {folder / 'results.csv'}, every setting in {folder / 'config.yaml'}.",
-        note=True,
-    )
+    config = folder / "config.yaml"
+    text = f"Every number is in {folder / 'results.csv'}"
+    text += f", every setting in {config}." if config.is_file() else "."
+    page.text(text, note=True)
 
 
 def best_epoch(folder: Path) -> int | None:
@@ -112,15 +124,20 @@ def best_epoch(folder: Path) -> int | None:
     return int(load_weights(path)[1]["epoch"]) if path.is_file() else None
 
 
-def _story(rows: list[dict[str, float]], settings: Settings, best: int | None) -> str:
+def _story(rows: list[dict[str, float]], settings: Settings | None, best: int | None) -> str:
     """What happened, in plain words."""
     seconds = sum(row["seconds"] for row in rows)
-    text = (
-        f"Trained for {len(rows)} of {settings.train.epochs} epochs in {seconds:.0f} s with "
-        f"{settings.optimizer.name} at a largest learning rate of {settings.optimizer.lr:g}. "
-    )
-    if best is not None and settings.data.val_split is not None:
-        text += f"The best epoch on the {settings.data.val_split} split was number {best}. "
+    if settings is None:
+        text = f"Trained for {len(rows)} epochs in {seconds:.0f} s. "
+        if best is not None and any(name.startswith("val/") for name in rows[-1]):
+            text += f"The best epoch was number {best}. "
+    else:
+        text = (
+            f"Trained for {len(rows)} of {settings.train.epochs} epochs in {seconds:.0f} s with "
+            f"{settings.optimizer.name} at a largest learning rate of {settings.optimizer.lr:g}. "
+        )
+        if best is not None and settings.data.val_split is not None:
+            text += f"The best epoch on the {settings.data.val_split} split was number {best}. "
     first, last = rows[0]["train/loss"], rows[-1]["train/loss"]
     text += f"The training loss went from {first:.3f} to {last:.3f}"
     if "val/loss" in rows[-1]:
