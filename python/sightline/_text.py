@@ -9,7 +9,15 @@ import reprlib
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["from_cell", "listed", "printable", "quoted", "shortened", "to_cell"]
+__all__ = [
+    "from_cell",
+    "listed",
+    "printable",
+    "quoted",
+    "shortened",
+    "to_cell",
+    "yaml_problem",
+]
 
 # What moves the cursor, turns or hides text, or is no character: C0 and C1 controls, zero-width
 # spaces, line separators, bidirectional controls, halves of surrogate pairs. The joiners of emoji
@@ -26,7 +34,8 @@ _FORMULA = tuple("=+-@\t\r")
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _short.maxlong = _NAME_LENGTH
-_short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = _short.maxlevel = 4
+_short.maxlist = _short.maxtuple = _short.maxset = 8
+_short.maxdict = _short.maxlevel = 4
 
 
 def printable(text: object, *, lines: bool = False) -> str:
@@ -63,8 +72,8 @@ def quoted(value: object) -> str:
     """The `repr` of a value out of a file, cut where it or something in it is long.
 
     Example:
-        >>> quoted({"bbox": [1, 2, 3, 4, 5, 6], "name": "a\\nb"})
-        "{'bbox': [1, 2, 3, 4, ...], 'name': 'a\\\\nb'}"
+        >>> quoted([*range(1000)])
+        '[0, 1, 2, 3, 4, 5, 6, 7, ...]'
     """
     return shortened(_short.repr(value), 3 * _NAME_LENGTH)
 
@@ -79,6 +88,14 @@ def listed(names: Sequence[Any], most: int = _NAMES_LISTED) -> str:
     shown = ", ".join(shortened(name) for name in names[:most])
     rest = len(names) - most
     return f"{shown} and {rest:,} more" if rest > 0 else shown
+
+
+def yaml_problem(error: Exception) -> str:
+    """Where and why PyYAML could not read a text, without the lines of it that `str` quotes."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+    return where + shortened(problem, 2 * _NAME_LENGTH)
 
 
 def to_cell(name: str) -> str:

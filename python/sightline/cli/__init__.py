@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sightline._console import forgiving_streams, say, warnings_as_lines
 from sightline._suggest import unknown
-from sightline._text import printable
+from sightline._text import printable, shortened
 
 __all__ = ["VERBS", "main"]
 
@@ -68,7 +68,11 @@ def one_line(error: Exception) -> str:
     """An error as one line; one that nobody foresaw says how to see where it arose."""
     said = str(error)
     if isinstance(error, OSError) and error.strerror:  # without its "[Errno 28]"
-        said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        said = (
+            f"{shortened(error.filename, 400)}: {error.strerror}"
+            if error.filename
+            else error.strerror
+        )
     text = printable(" ".join(said.split())) or type(error).__name__
     if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)):
         return text

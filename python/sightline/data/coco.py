@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from sightline._text import listed, quoted
 from sightline.data.annotations import DataError, Issue, Record, box_rule
 from sightline.data.image import image_size
+from sightline.data.paths import is_file, shortened_path
 from sightline.data.splits import Source, split_name
 
 LOOKED_FOR = (
@@ -107,17 +109,17 @@ def _all_categories(paths: Iterable[Path]) -> dict[int, str]:
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(
                     f"{path}: categories[{number}] must hold an integer id and a name, got "
-                    f"{category!r}"
+                    f"{quoted(category)}"
                 ) from error
             if names.setdefault(key, name) != name:
                 raise DataError(
-                    f"{path}: category id {key} is {name!r} here and {names[key]!r} in another "
-                    "place; give each class one id"
+                    f"{path}: category id {key} is {quoted(name)} here and {quoted(names[key])} in "
+                    "another place; give each class one id"
                 )
     if len(set(names.values())) < len(names):
         twice = sorted({name for name in names.values() if list(names.values()).count(name) > 1})
         raise DataError(
-            f"{path}: category name(s) {twice} have several ids; give each class one id"
+            f"{path}: category name(s) {listed(twice)} have several ids; give each class one id"
         )
     return dict(sorted(names.items()))
 
@@ -161,16 +163,20 @@ def _items(path: Path, root: Path) -> list[tuple[Path, Path, dict[str, Any], lis
     by_image: dict[Any, list[Any]] = {}
     for number, image in enumerate(content["images"]):
         if not isinstance(image, dict) or not {"id", "file_name"} <= set(image):
-            raise DataError(f"{path}: images[{number}] must hold id and file_name, got {image!r}")
+            raise DataError(
+                f"{path}: images[{number}] must hold id and file_name, got {quoted(image)}"
+            )
         if image["id"] in by_image:
-            raise DataError(f"{path}: image id {image['id']} stands there twice; give each its own")
+            raise DataError(
+                f"{path}: image id {quoted(image['id'])} stands there twice; give each its own"
+            )
         by_image[image["id"]] = []
     for number, annotation in enumerate(content["annotations"]):
         image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
         if image_id not in by_image:
             raise DataError(
-                f"{path}: annotations[{number}] has image_id {image_id!r}, which is not among the "
-                "images; add the image or remove the annotation"
+                f"{path}: annotations[{number}] has image_id {quoted(image_id)}, which is not "
+                "among the images; add the image or remove the annotation"
             )
         by_image[image_id].append(annotation)
     find = _image_finder(path, root)
@@ -190,14 +196,15 @@ def _image_finder(path: Path, root: Path) -> Callable[[str], Path]:
     def find(file_name: str) -> Path:
         for number, folder in enumerate(folders):
             candidate = folder / file_name
-            if candidate.is_file():
+            if is_file(candidate):
                 folders.insert(0, folders.pop(number))  # the others are likely to lie there too
                 if candidate.stat().st_size == 0:
                     raise DataError(f"{candidate}: the image file is empty; replace or remove it")
                 return candidate
         searched = ", ".join(str(folder) for folder in folders)
         raise DataError(
-            f"{path}: no image {file_name} in {searched}; add it, or remove it from `images`"
+            f"{path}: no image {shortened_path(file_name)} in {searched}; add it, or remove it "
+            "from `images`"
         )
 
     return find
@@ -219,7 +226,10 @@ def _loader(
             if rule is None:
                 kept.append(annotation)
             else:
-                what = f"annotation {annotation.get('id')} of image {image['file_name']}"
+                what = (
+                    f"annotation {quoted(annotation.get('id'))} of image "
+                    f"{shortened_path(image['file_name'])}"
+                )
                 issues.append(Issue(path, None, what, rule))
         xywh = np.array([entry["bbox"] for entry in kept], np.float64).reshape(-1, 4)
         area = [entry.get("area", entry["bbox"][2] * entry["bbox"][3]) for entry in kept]
@@ -249,17 +259,17 @@ def _annotation_rule(
     """Return the rule that an annotation breaks, or None."""
     category = annotation.get("category_id")
     if category not in category_names:
-        return f"unknown class: category_id {category!r} is not among the categories"
+        return f"unknown class: category_id {quoted(category)} is not among the categories"
     if category not in label_of:
-        return f"unknown class {category_names[category]!r}, not one of the classes asked for"
+        return f"unknown class {quoted(category_names[category])}, not one of the classes asked for"
     box = annotation.get("bbox")
     if (
         not isinstance(box, list)
         or len(box) != 4
         or not all(isinstance(value, int | float) for value in box)
     ):
-        return f"bbox must be [x, y, width, height], got {box!r}"
+        return f"bbox must be [x, y, width, height], got {quoted(box)}"
     x, y, w, h = box
     if w <= 0 or h <= 0:
-        return f"width and height of bbox must be positive, got {box!r}"
+        return f"width and height of bbox must be positive, got {quoted(box)}"
     return box_rule((x, y, x + w, y + h), width, height)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sightline._text import listed
 from sightline.data.annotations import DataError, Issue, Record
 from sightline.data.image import IMAGE_SUFFIXES, image_size, is_image
 from sightline.data.splits import Source, split_name
@@ -89,7 +90,7 @@ def _list(folder: Path, names: Sequence[str]) -> list[Item]:
     for path in class_folders(folder):
         if path.name not in names:
             raise DataError(
-                f"{path}: unknown class {path.name!r}; the classes are {', '.join(names)}. "
+                f"{path}: unknown class {path.name!r}; the classes are {listed(names)}. "
                 "Rename or remove the folder"
             )
         images = _images_in(path)

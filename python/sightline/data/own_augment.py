@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sightline._text import quoted
 from sightline.data.augment import clip_boxes
 
 __all__ = ["AugmentFunction", "call_augment"]
@@ -110,7 +111,9 @@ def _labels(values: Any, num_classes: int, name: str) -> NDArray[np.int64]:
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{name!r} must be integers, got {_described(values)}")
     if ((labels < 0) | (labels >= num_classes)).any():
-        raise ValueError(f"{name!r} must be in 0 ... {num_classes - 1}, got {labels.tolist()}")
+        raise ValueError(
+            f"{name!r} must be in 0 ... {num_classes - 1}, got {quoted(labels.tolist())}"
+        )
     return labels.astype(np.int64)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sightline._text import listed
 from sightline.data.annotations import DataError, Issue, Record
 
 Pair = tuple[Record, list[Issue]]
@@ -188,5 +189,5 @@ def _halves(pairs: list[Pair], fraction: float, seed: int) -> tuple[list[Pair], 
 
 def _no_split(source: Source, split: str, root: Path, hint: str = "") -> DataError:
     official = source.splits
-    there_are = ", ".join(official) if official else "none (train and val are drawn from all)"
+    there_are = listed([*official]) if official else "none (train and val are drawn from all)"
     return DataError(f"{root}: there is no split {split!r}; official splits: {there_are}{hint}")

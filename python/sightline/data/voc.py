@@ -17,8 +17,10 @@ from xml.parsers import expat
 
 import numpy as np
 
+from sightline._text import listed, quoted, shortened
 from sightline.data.annotations import DataError, Issue, Record, box_rule
 from sightline.data.image import image_size, is_image
+from sightline.data.paths import is_file, lies_inside, shortened_path
 from sightline.data.splits import Source, split_name
 
 LOOKED_FOR = "VOC: *.xml in Annotations/ (images in JPEGImages/ or images/), or beside their images"
@@ -97,10 +99,11 @@ def _names_in(path: Path) -> list[str]:
 
 
 def _read_list(path: Path, labels: Path) -> list[tuple[Path, str]]:
-    """Return each listed label file, and the place where it is listed."""
+    """Return each listed label file, and the place where it is listed and as what."""
+    shown = partial(shortened_path, inside=lies_inside(path, labels.parent))
     lines = path.read_text(encoding="utf-8").splitlines()
     return [
-        (labels / f"{line.split()[0]}.xml", f"{path}:{number}")
+        (labels / f"{line.split()[0]}.xml", f"{path}:{number}: lists {shown(line.split()[0])}")
         for number, line in enumerate(lines, start=1)
         if line.strip()
     ]
@@ -121,9 +124,9 @@ def _loader(
 ) -> Callable[[Any], tuple[Record, list[Issue]]]:
     def load(item: tuple[Path, str | None]) -> tuple[Record, list[Issue]]:
         path, listed_at = item
-        if not path.is_file():
+        if not is_file(path):
             raise DataError(
-                f"{listed_at}: lists {path.stem}, but there is no {path}; "
+                f"{listed_at}, but there is no such label file in {path.parent}; "
                 "remove the line, or add the label file (one without objects is legal)"
             )
         root = _parse(path)
@@ -132,7 +135,7 @@ def _loader(
         if image is None:
             searched = ", ".join(str(folder) for folder in image_folders)
             raise DataError(
-                f"{path}: no image named {path.stem} or {stated!r} in {searched}; "
+                f"{path}: no image named {path.stem} or {quoted(stated)} in {searched}; "
                 "add the image, or remove the label file"
             )
         width, height = _stated_size(root) or image_size(image)
@@ -145,11 +148,10 @@ def _loader(
             if rule is None and box is not None:
                 rule = box_rule(box, width, height)
             if name not in label_of:
-                known = ", ".join(label_of)
-                rule = f"unknown class {name!r}; the classes are {known}"
+                rule = f"unknown class {quoted(name)}; the classes are {listed([*label_of])}"
             if rule is not None:
                 line = _object_lines(path)[number]
-                issues.append(Issue(path, line, f"object {number + 1} ({name})", rule))
+                issues.append(Issue(path, line, f"object {number + 1} ({shortened(name)})", rule))
                 continue
             boxes.append(box)
             labels.append(label_of[name])
@@ -187,7 +189,7 @@ def _corners(element: ElementTree.Element) -> tuple[list[float] | None, str | No
         try:
             box.append(float(text))
         except ValueError:
-            return None, f"<{name}> must be a number, got {text!r}"
+            return None, f"<{name}> must be a number, got {quoted(text)}"
     return box, None
 
 

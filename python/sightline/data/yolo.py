@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from sightline._text import quoted, shortened, yaml_problem
 from sightline.data.annotations import DataError, Issue, Record, box_rule
 from sightline.data.image import image_size, is_image
+from sightline.data.paths import is_file, lies_inside, quoted_line, shortened_path
 from sightline.data.splits import Source, split_name
 
 LOOKED_FOR = "YOLO: data.yaml with `names`, or labels/**/*.txt with images/, or *.txt beside images"
@@ -24,6 +26,8 @@ _CLASS_FILES = ("classes.txt", "labels/classes.txt", "obj.names", "classes.names
 _NOT_LABELS = ("classes.txt", "readme.txt", "requirements.txt")
 _SPLIT_FOLDERS = ("train", "val", "valid", "test")
 _SLACK = 1e-6  # files carry six decimals, so that a side may end just past 1
+
+_GOT = ", got "
 
 Item = tuple[Path, Path]  # the image, and the folder that its id is relative to
 
@@ -82,7 +86,7 @@ def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
         class_names=tuple(class_names or names),
         splits=splits,
         pool=pool,
-        load=partial(_load, names=names, label_of=label_of),
+        load=partial(_load, root=root, names=names, label_of=label_of),
     )
 
 
@@ -106,13 +110,15 @@ def _from_yaml(
     names = content.get("names")
     if isinstance(names, Mapping):
         if sorted(names) != list(range(len(names))):
-            raise DataError(f"{path}: the keys of `names` must be 0, 1, 2 ..., got {sorted(names)}")
+            raise DataError(
+                f"{path}: the keys of `names` must be 0, 1, 2 ..., got {quoted([*names])}"
+            )
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names:
-        raise DataError(f"{path}: `names` must list the classes, got {names!r}")
+        raise DataError(f"{path}: `names` must list the classes, got {quoted(names)}")
     names = [str(name) for name in names]
     if content.get("nc", len(names)) != len(names):
-        raise DataError(f"{path}: `nc` is {content['nc']}, but `names` lists {len(names)}")
+        raise DataError(f"{path}: `nc` is {quoted(content['nc'])}, but `names` lists {len(names)}")
     base = path.parent
     if content.get("path"):
         stated = base / str(content["path"])  # an absolute one replaces the base
@@ -134,9 +140,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise DataError(f"{path}: not yaml ({' '.join(str(error).split())}); correct it") from error
+        raise DataError(f"{path}: not yaml ({yaml_problem(error)}); correct it") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path}: must hold `names` and the places of the images, got {content!r}")
+        raise DataError(
+            f"{path}: must hold `names` and the places of the images, got {quoted(content)}"
+        )
     return content
 
 
@@ -148,15 +156,19 @@ def _images_of(places: list[str], base: Path, path: Path) -> list[Item]:
         candidates = [base / text, base / text.removeprefix("../")]
         place = next((candidate for candidate in candidates if candidate.exists()), None)
         if place is None:
-            raise DataError(f"{path}: there is no {base / text}; correct the path in data.yaml")
+            missing = shortened_path(base / text)
+            raise DataError(f"{path}: there is no {missing}; correct the path in data.yaml")
         if place.is_dir():
             items += _images_below(place)
             continue
         for number, line in enumerate(place.read_text(encoding="utf-8").splitlines(), start=1):
             if line.strip():
                 image = base / line.strip()
-                if not image.is_file():
-                    raise DataError(f"{place}:{number}: there is no {image}; remove the line")
+                if not is_file(image):
+                    missing = shortened_path(image)
+                    if not lies_inside(place, path):  # somebody else's secrets, perhaps
+                        missing = "image of that name (not shown: the list is not the data set's)"
+                    raise DataError(f"{place}:{number}: there is no {missing}; remove the line")
                 items.append((image, base))
     return items
 
@@ -192,7 +204,7 @@ def _numbers_used(labels: Sequence[Path]) -> list[str]:
 
 
 def _load(
-    item: Item, *, names: Sequence[str], label_of: dict[int, int]
+    item: Item, *, root: Path, names: Sequence[str], label_of: dict[int, int]
 ) -> tuple[Record, list[Issue]]:
     image, folder = item
     width, height = image_size(image)
@@ -204,6 +216,8 @@ def _load(
             continue
         parsed = _parse_line(line, names, label_of)
         if isinstance(parsed, str):
+            if parsed.endswith(_GOT):
+                parsed += quoted_line(line, inside=lies_inside(path, root))
             issues.append(Issue(path, number, "object", parsed))
             continue
         label, x, y, w, h = parsed
@@ -228,7 +242,7 @@ def _load(
 def _parse_line(
     line: str, names: Sequence[str], label_of: dict[int, int]
 ) -> tuple[int, float, float, float, float] | str:
-    """Return label, x, y, w, h of a line, or the rule that it breaks."""
+    """Return label, x, y, w, h of a line, or the rule it breaks; the line belongs after `_GOT`."""
     words = line.split()
     if len(words) != 5:
         hint = "; a polygon is not a box" if len(words) > 6 else ""
@@ -237,15 +251,15 @@ def _parse_line(
         number = int(words[0])
         x, y, w, h = (float(word) for word in words[1:])
     except ValueError:
-        return f"a line is `class x y w h`, an integer and 4 numbers, got {line.strip()!r}"
+        return f"a line is `class x y w h`, an integer and 4 numbers{_GOT}"
     if not 0 <= number < len(names):
-        return f"unknown class {number}; the classes are 0 to {len(names) - 1}"
+        return f"unknown class {shortened(number)}; the classes are 0 to {len(names) - 1}"
     if number not in label_of:
-        return f"unknown class {names[number]!r}, not one of the classes asked for"
+        return f"unknown class {quoted(names[number])}, not one of the classes asked for"
     if not np.isfinite([x, y, w, h]).all():
-        return f"coordinates must be finite, got {line.strip()!r}"
+        return f"coordinates must be finite{_GOT}"
     if w <= 0 or h <= 0:
         return f"width and height must be positive, got {w:g} and {h:g}"
     if min(x, y) < -_SLACK or max(x, y, w, h) > 1 + _SLACK:
-        return f"x y w h are parts of the image's sides, in 0 to 1, got {line.strip()!r}"
+        return f"x y w h are parts of the image's sides, in 0 to 1{_GOT}"
     return label_of[number], x, y, w, h

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sightline._text import quoted
 from sightline.metrics._ops import MAX_MASK_AREAS
 from sightline.metrics.keypoints import COCO_KEYPOINT_SIGMAS
 
@@ -27,10 +28,10 @@ def resolve_iou_thresholds(protocol: str, thresholds: Sequence[float] | None) ->
     values = np.asarray(thresholds, np.float64)
     if values.ndim != 1 or not len(values) or not np.all((values > 0) & (values <= 1)):
         raise ValueError(
-            f"`iou_thresholds` must be one or more numbers in (0, 1], got {thresholds!r}"
+            f"`iou_thresholds` must be one or more numbers in (0, 1], got {quoted(thresholds)}"
         )
     if np.any(np.diff(values) <= 0):
-        raise ValueError(f"`iou_thresholds` must ascend without repeats, got {thresholds!r}")
+        raise ValueError(f"`iou_thresholds` must ascend without repeats, got {quoted(thresholds)}")
     return values
 
 
@@ -42,13 +43,13 @@ def resolve_max_detections(
         if caps is not None:
             raise ValueError(
                 f"`max_detections` is of the coco protocol only: {protocol} counts every "
-                f"detection, got {caps!r}"
+                f"detection, got {quoted(caps)}"
             )
         return None
     if caps is None:
         return (20,) if iou_type == "keypoints" else (1, 10, 100)
     if not caps or any(isinstance(c, bool) or int(c) != c or c < 1 for c in caps):
-        raise ValueError(f"`max_detections` must be one or more integers >= 1, got {caps!r}")
+        raise ValueError(f"`max_detections` must be one or more integers >= 1, got {quoted(caps)}")
     return tuple(sorted(int(c) for c in caps))
 
 
@@ -83,7 +84,7 @@ def resolve_keypoint_sigmas(
         return tuple(COCO_KEYPOINT_SIGMAS.tolist())
     values = tuple(float(sigma) for sigma in sigmas)
     if not values or not all(0 < value < np.inf for value in values):
-        raise ValueError(f"`keypoint_sigmas` must be positive numbers, got {sigmas!r}")
+        raise ValueError(f"`keypoint_sigmas` must be positive numbers, got {quoted(sigmas)}")
     return values
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch.optim import Optimizer
 
+from sightline._text import listed
 from sightline.data import Annotations, Augment, make_loader
 from sightline.data.loader import Loader
 from sightline.train.data_record import data_digest, data_record
@@ -207,6 +208,17 @@ def loader_for(prepared: Prepared, annotations: Annotations, *, training: bool) 
     )
 
 
+def _other_classes(known: Sequence[str], annotations: Annotations) -> str:
+    """How the classes of a data set differ from those of a model; there may be thousands."""
+    there = annotations.class_names
+    first = next((i for i, pair in enumerate(zip(known, there)) if pair[0] != pair[1]), None)
+    differ = f" (class {first} is the first that differs)" if first is not None else ""
+    return (
+        f"the model knows {len(known)} classes, {listed(known)}; {annotations.source} has "
+        f"{len(there)}, {listed(there)}{differ}"
+    )
+
+
 def evaluate_predictor(
     predictor: Predictor, annotations: Annotations, batch_size: int = 16
 ) -> Evaluation:
@@ -217,10 +229,7 @@ def evaluate_predictor(
             f"{annotations.task}"
         )
     if annotations.class_names != predictor.class_names:
-        raise ValueError(
-            f"the model knows the classes {', '.join(predictor.class_names)}; "
-            f"{annotations.source} has {', '.join(annotations.class_names)}"
-        )
+        raise ValueError(_other_classes(predictor.class_names, annotations))
     scorer = make_scorer(annotations, predictor.preprocess)
     loader = make_loader(
         annotations, predictor.preprocess, batch_size=batch_size, shuffle=False, cache_bytes=0

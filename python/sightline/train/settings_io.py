@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline._suggest import did_you_mean
+from sightline._text import yaml_problem
 from sightline.train.files import atomic_write
 from sightline.train.settings import (
     GROUP_VALUES,
@@ -110,7 +111,7 @@ def config_layer(path: str | Path) -> Layer:
     try:
         groups = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise SettingsError(f"{path} is not valid YAML: {yaml_problem(error)}") from error
     if not isinstance(groups, dict):
         raise SettingsError(f"{path} must hold groups of settings, got {type(groups).__name__}")
     values: dict[str, Any] = {}
