@@ -178,6 +178,16 @@ def joined(values: list[Any]) -> Any:
     return torch.cat(values) if is_tensor(values[0]) else np.concatenate(values)
 
 
+def check_out_is_constant(out: Any, *inputs: Any) -> None:
+    """Raises ValueError where a derivative is asked for of what is written into `out`."""
+    if is_tensor(out):
+        from ._derivatives_torch import has_tangent
+
+        values = (out, *inputs)
+        if any(value.requires_grad for value in values) or has_tangent(values):
+            raise ValueError("`out` takes no gradients: leave it out, or detach the boxes")
+
+
 def detached(value: Any) -> Any:
     """A tensor without its gradient, for ops that have none; anything else as it is."""
     return value.detach() if is_tensor(value) else value

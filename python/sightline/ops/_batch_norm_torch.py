@@ -8,6 +8,12 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
+from ._derivatives_torch import (
+    is_differentiated,
+    pull_back,
+    register_derivatives,
+    without_derivatives,
+)
 from ._rules_torch import register_fake
 
 _ops = torch.ops.sightline
@@ -135,9 +141,7 @@ def _backward(ctx, grad, needs_weight, needs_bias, needs_residual):
     """Gradients by x, weight, bias and residual."""
     x, y, weight, bias, statistics, residual, mask = ctx.saved_tensors
     code, slope, training, eps, ghosts, _ = ctx.settings
-    if torch.is_grad_enabled() and any(
-        t is not None and t.requires_grad for t in (grad, x, y, weight, bias, residual)
-    ):
+    if is_differentiated((grad, x, y, weight, bias, residual)):
         return _differentiable_backward(ctx, grad, needs_residual)
     if x is None and y is None:
         x = grad  # the gradient of an affine map does not ask where
@@ -196,13 +200,18 @@ def _before_kink(grad, positive, code, slope):
 
 def _composed_gradients(grad, inputs, needs_residual, moments, code, slope, eps):
     """The gradients from torch's own operations, where they are to be differentiated again."""
-    # Aliases, so that an input that depends on another one does not count that one's share.
-    aliases = [None if t is None else t.view_as(t) for t in inputs]
-    wanted = [t for t in aliases if t is not None and t.requires_grad]
-    mean, var = moments(_widened(aliases[0]))
-    u = _composed(aliases, mean, var, code, slope, eps)
-    found = iter(torch.autograd.grad(u, wanted, grad, create_graph=True) if wanted else ())
-    grads = [next(found) if t is not None and t.requires_grad else None for t in aliases]
+    places = [i for i, t in enumerate(inputs) if t is not None and t.requires_grad]
+
+    def function(*wanted):
+        given = list(inputs)
+        for i, t in zip(places, wanted):
+            given[i] = t
+        mean, var = moments(_widened(given[0]))
+        return _composed(given, mean, var, code, slope, eps)
+
+    grads: list[Tensor | None] = [None] * 4
+    for i, found in zip(places, pull_back(function, [inputs[i] for i in places], [grad])):
+        grads[i] = found
     if inputs[3] is None and needs_residual:
         grads[3] = grad
     return tuple(grads)
@@ -360,6 +369,22 @@ def _backward_apply(ctx: Any, grad: Tensor, *_: Any) -> tuple[Any, ...]:
     return grad_x, grad_weight, grad_bias, None, None, grad_residual, None, None, None, None
 
 
+def _composed_train(x: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    weight, bias, residual, code, slope, eps, _, ghosts = others
+    _, statistics, mask = without_derivatives(_ops.batch_norm_act, x, *others)
+    mean, var = _batch_moments(_widened(x), ghosts)
+    y = _composed((x, weight, bias, residual), mean, var, code, slope, eps)
+    return y, statistics, mask
+
+
+def _composed_apply(x: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
+    weight, bias, mean, var, residual, code, slope, eps, _ = others
+    _, statistics, mask = without_derivatives(_ops.batch_norm_apply, x, *others)
+    inputs = (x, weight, bias, residual)
+    y = _composed(inputs, mean.detach()[None], var.detach()[None], code, slope, eps)
+    return y, statistics, mask
+
+
 register_fake("batch_norm_act", _fake)
 register_fake("batch_norm_act_", _fake_mutating)
 register_fake("batch_norm_apply", _fake_apply)
@@ -368,9 +393,9 @@ register_fake("batch_norm_moments", _pairs)
 register_fake("batch_norm_backward_sums", lambda grad, x, *_: _pairs(x))
 register_fake("batch_norm_backward_apply", _fake_backward_apply)
 register_fake("batch_norm_track", lambda *_: None)
-torch.library.register_autograd(
-    "sightline::batch_norm_act", _backward_train, setup_context=_setup_train
+register_derivatives(
+    "batch_norm_act", _composed_train, setup_context=_setup_train, backward=_backward_train
 )
-torch.library.register_autograd(
-    "sightline::batch_norm_apply", _backward_apply, setup_context=_setup_apply
+register_derivatives(
+    "batch_norm_apply", _composed_apply, setup_context=_setup_apply, backward=_backward_apply
 )

@@ -4,9 +4,14 @@ The ops take rows [..., 4] and anchors [..., 4] whose number of rows divides the
 anchor i modulo that number.
 """
 
+import math
+
 import torch
 
+from ._derivatives_torch import pull_back, register_derivatives
 from ._rules_torch import register_fake, register_float32
+
+_MAX_LOG_GROWTH = math.log(1000 / 16)
 
 
 def _like_first(rows, anchors, *_numbers):
@@ -17,22 +22,67 @@ def _backward_fake(grad, rows, anchors, *_numbers):
     return rows.new_empty(rows.shape), rows.new_empty(rows.shape)
 
 
+def _turns(rows, anchors):
+    return rows.numel() // max(anchors.numel(), 1)
+
+
 def _setup_context(ctx, inputs, output):
     ctx.save_for_backward(*inputs[:2])
     ctx.numbers = inputs[2:]
 
 
-def _register_backward(name):
+def _register_derivatives(name, composed):
     backward_op = getattr(torch.ops.sightline, f"{name}_backward")
 
     def backward(ctx, grad):
         rows, anchors = ctx.saved_tensors
         by_rows, by_anchors = backward_op(grad, rows, anchors, *ctx.numbers)
-        turns = rows.numel() // max(anchors.numel(), 1)
-        by_anchors = by_anchors.reshape(turns, *anchors.shape).sum(0)
+        by_anchors = by_anchors.reshape(_turns(rows, anchors), *anchors.shape).sum(0)
         return by_rows, by_anchors, *(None for _ in ctx.numbers)
 
-    torch.library.register_autograd(f"sightline::{name}", backward, setup_context=_setup_context)
+    def composed_backward(grad, rows, anchors, *numbers):
+        inputs = rows, _one_a_row(rows, anchors)
+        return pull_back(lambda *t: composed(*t, *numbers), inputs, [grad])
+
+    register_derivatives(name, composed, setup_context=_setup_context, backward=backward)
+    register_derivatives(f"{name}_backward", composed_backward)
+
+
+def _one_a_row(rows, anchors):
+    return anchors.expand(_turns(rows, anchors), *anchors.shape).reshape(rows.shape)
+
+
+# The formulas of csrc/box_coder/coder.h from torch's own operations. What is undefined is replaced
+# before it is computed: the derivative of what `torch.where` passes over can be NaN.
+
+
+def _encode(rows, anchors, *weights):
+    anchors = _one_a_row(rows, anchors)
+    offsets = rows - anchors
+    distance = offsets[..., :2] * 0.5 + offsets[..., 2:] * 0.5
+    size, unit = rows[..., 2:] - rows[..., :2], anchors[..., 2:] - anchors[..., :2]
+    of_shift, of_scale = rows.new_tensor(weights).chunk(2)
+    usable, sized = ~(unit <= 0), size > 0  # NaN is usable
+    unit = torch.where(usable, unit, 1)
+    elsewhere = (torch.where(size <= 0, 0, size) / unit).detach().log()  # -inf, or NaN
+    scale = torch.where(sized, (torch.where(sized, size, 1) / unit).log(), elsewhere)
+    deltas = of_shift * distance / unit, of_scale * scale
+    return torch.cat([torch.where(usable, delta, 0) for delta in deltas], -1)
+
+
+def _decode(rows, anchors, *numbers):
+    *weights, clip, height, width = numbers
+    anchors = _one_a_row(rows, anchors)
+    low, unit = anchors[..., :2], anchors[..., 2:] - anchors[..., :2]
+    of_shift, of_scale = rows.new_tensor(weights).chunk(2)
+    scale = rows[..., 2:] / of_scale
+    growth = torch.where(scale > _MAX_LOG_GROWTH, _MAX_LOG_GROWTH, scale).exp()
+    centre, half = rows[..., :2] / of_shift * unit + (low + unit * 0.5), growth * unit * 0.5
+    corners = [centre - half, centre + half]
+    if clip:
+        limit = rows.new_tensor([width, height])
+        corners = [corner.clamp(torch.zeros_like(limit), limit) for corner in corners]
+    return torch.cat(corners, -1)
 
 
 def _to_front(tensor, dim, batch_size):
@@ -56,10 +106,10 @@ def _register_vmap(name, outputs):
     torch.library.register_vmap(f"sightline::{name}", vmap)
 
 
-for _name in ("encode_boxes", "decode_boxes"):
+for _name, _formula in (("encode_boxes", _encode), ("decode_boxes", _decode)):
     register_fake(_name, _like_first)
     register_fake(f"{_name}_backward", _backward_fake)
-    _register_backward(_name)
+    _register_derivatives(_name, _formula)
     _register_vmap(_name, 1)
     _register_vmap(f"{_name}_backward", 2)
     register_float32(_name)

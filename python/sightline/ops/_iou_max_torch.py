@@ -2,7 +2,11 @@
 
 import torch
 
+from ._derivatives_torch import pull_back, register_derivatives, without_derivatives
+from ._iou_composed_torch import overlap_of_pairs
 from ._rules_torch import register_fake, register_float32
+
+_op = torch.ops.sightline.box_iou_max
 
 
 def _maxima(boxes1, boxes2):
@@ -29,6 +33,31 @@ def _gradient(ctx, grad_row, _row_argmax, grad_column, _column_argmax):
     return torch.ops.sightline.box_iou_max_backward(grad_row, grad_column, *ctx.saved_tensors)
 
 
+def _attained(boxes1, boxes2, row_argmax, column_argmax):
+    """The maxima of rows and columns, of the pairs that attain them."""
+    return _of_rows(boxes1, boxes2, row_argmax), _of_rows(boxes2, boxes1, column_argmax)
+
+
+def _of_rows(boxes, others, argmax):
+    if others.shape[1] == 0:
+        return boxes.new_zeros(argmax.shape)
+    index = argmax.clamp(min=0)[..., None].expand(*argmax.shape, 4)
+    overlap = overlap_of_pairs("box_iou", boxes, others.gather(1, index))
+    return torch.where(argmax >= 0, overlap, 0)
+
+
+def _composed(boxes1, boxes2):
+    _, row_argmax, _, column_argmax = without_derivatives(_op, boxes1, boxes2)
+    row_max, column_max = _attained(boxes1, boxes2, row_argmax, column_argmax)
+    return row_max, row_argmax, column_max, column_argmax
+
+
+def _composed_backward(grad_row, grad_column, boxes1, boxes2, *arguments):
+    return pull_back(
+        lambda a, b: _attained(a, b, *arguments), [boxes1, boxes2], [grad_row, grad_column]
+    )
+
+
 def _in_one_batch(name):
     """vmap's dimension becomes one with the batch."""
 
@@ -47,7 +76,8 @@ def _in_one_batch(name):
 
 register_fake("box_iou_max", _maxima)
 register_fake("box_iou_max_backward", _backward)
-torch.library.register_autograd("sightline::box_iou_max", _gradient, setup_context=_setup_context)
+register_derivatives("box_iou_max", _composed, setup_context=_setup_context, backward=_gradient)
+register_derivatives("box_iou_max_backward", _composed_backward)
 register_float32("box_iou_max")
 _in_one_batch("box_iou_max")
 _in_one_batch("box_iou_max_backward")

@@ -2,7 +2,9 @@
 
 import torch
 
-from ._rules_torch import register_backward, register_fake, register_float32
+from ._derivatives_torch import register_with_backward
+from ._iou_rotated_composed_torch import rotated_iou_matrix, rotated_iou_of_pairs
+from ._rules_torch import register_fake, register_float32
 
 
 def _matrix(boxes1, boxes2, degrees):
@@ -60,14 +62,14 @@ def _register_vmap_by_row(name: str) -> None:
     torch.library.register_vmap(f"sightline::{name}", vmap)
 
 
-for _name, _fake, _register_vmap in (
-    ("box_iou_rotated", _matrix, _register_vmap_by_element),
-    ("aligned_box_iou_rotated", _aligned, _register_vmap_by_row),
+for _name, _fake, _composed, _register_vmap in (
+    ("box_iou_rotated", _matrix, rotated_iou_matrix, _register_vmap_by_element),
+    ("aligned_box_iou_rotated", _aligned, rotated_iou_of_pairs, _register_vmap_by_row),
 ):
     register_fake(_name, _fake)
     register_fake(f"{_name}_out", _out)
     register_fake(f"{_name}_backward", _backward)
-    register_backward(_name, differentiable=2)
+    register_with_backward(_name, _composed, differentiable=2)
     register_float32(_name)
     _register_vmap(_name)
     _register_vmap(f"{_name}_backward")

@@ -1,8 +1,12 @@
 """What torch must know of the IoU ops beyond their kernels."""
 
+from functools import partial
+
 import torch
 
-from ._rules_torch import register_backward, register_fake, register_float32
+from ._derivatives_torch import pull_back, register_derivatives, register_with_backward
+from ._iou_composed_torch import loss_of_pairs, overlap_matrix, overlap_of_pairs
+from ._rules_torch import register_fake, register_float32
 
 MATRIX_OPS = (
     "box_iou",
@@ -42,8 +46,9 @@ def _aligned_backward(grad, boxes1, boxes2, *_eps):
     return boxes1.new_empty(boxes1.shape), boxes2.new_empty(boxes2.shape)
 
 
-def _register_matrix_backward(name):
+def _register_matrix_derivatives(name):
     backward_op = getattr(torch.ops.sightline, f"{name}_backward")
+    composed = partial(overlap_matrix, name)
 
     def setup_context(ctx, inputs, output):
         ctx.save_for_backward(*inputs[:2])
@@ -58,7 +63,13 @@ def _register_matrix_backward(name):
             *(None for _ in ctx.eps),
         )
 
-    torch.library.register_autograd(f"sightline::{name}", backward, setup_context=setup_context)
+    def composed_backward(grad, boxes1, boxes2, *eps):
+        batch = _batch(boxes1, boxes2)
+        whole = [boxes.expand(*batch, *boxes.shape[-2:]) for boxes in (boxes1, boxes2)]
+        return pull_back(lambda a, b: composed(a, b, *eps), whole, [grad])
+
+    register_derivatives(name, composed, setup_context=setup_context, backward=backward)
+    register_derivatives(f"{name}_backward", composed_backward)
 
 
 def _mapped(tensor, dim, size):
@@ -134,12 +145,14 @@ for _name in MATRIX_OPS:
     register_fake(_name, _matrix)
     register_fake(f"{_name}_out", _out)
     register_fake(f"{_name}_backward", _matrix_backward)
-    _register_matrix_backward(_name)
+    _register_matrix_derivatives(_name)
     _register_matrix_vmap(_name)
     register_float32(_name)
 for _name in ALIGNED_OPS:
     register_fake(_name, _aligned)
     register_fake(f"{_name}_backward", _aligned_backward)
-    register_backward(_name, differentiable=2)
+    _form = _name.removesuffix("_aligned").removesuffix("_loss")
+    _formula = loss_of_pairs if _name in LOSS_OPS else overlap_of_pairs
+    register_with_backward(_name, partial(_formula, _form), differentiable=2)
     _register_aligned_vmap(_name)
     register_float32(_name)

@@ -238,7 +238,7 @@ def encode_boxes(
 
     Returns:
         [..., 4]: the offset of the centres in anchor sizes, and the logarithms of the size ratios.
-        Differentiable by both.
+        Differentiable by both, to any order and in forward mode.
 
     Raises:
         ValueError, TypeError: a wrong shape, device, dtype or weight.
@@ -278,8 +278,8 @@ def decode_boxes(
 
     Returns:
         [..., 4] xyxy. A side grows at most 62.5 times (1000 / 16, as in Detectron), so that no
-        exponential overflows. Differentiable by both; the gradient is 0 where a side is at that
-        limit or an edge was clipped.
+        exponential overflows. Differentiable by both, to any order and in forward mode; the
+        gradient is 0 where a side is at that limit or an edge was clipped.
 
     Raises:
         ValueError, TypeError: a wrong shape, device, dtype, weight or size.

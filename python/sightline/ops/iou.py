@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import as_floats, backend, check_boxes, check_choice, has_torch_ops, is_tensor
+from ._arguments import (
+    as_floats,
+    backend,
+    check_boxes,
+    check_choice,
+    check_out_is_constant,
+    has_torch_ops,
+    is_tensor,
+)
 from .boxes import ALIGNED_FORMATS, box_convert
 
 if has_torch_ops():
@@ -40,8 +48,8 @@ def box_iou(
 
     Returns:
         [..., N, M], or [..., N] where aligned; float32, or float64 where an input is.
-        Differentiable by both boxes where they are tensors; where two edges tie, each box gets half
-        of the gradient. `boxes1` of N = 0 gives [0, M].
+        Differentiable by both boxes where they are tensors, to any order and in forward mode; where
+        two edges tie, each box gets half of the gradient. `boxes1` of N = 0 gives [0, M].
 
     Raises:
         ValueError: a wrong shape, format, device or `out`.
@@ -139,8 +147,8 @@ def generalized_box_iou_loss(
         eps: added to the union and the hull, which keeps gradients finite.
 
     Returns:
-        [...], or a scalar where reduced. Differentiable by both boxes where they are tensors; at
-        ties of two edges each box gets half of the gradient.
+        [...], or a scalar where reduced. Differentiable by both boxes where they are tensors, to
+        any order and in forward mode; at ties of two edges each box gets half of the gradient.
 
     Raises:
         ValueError: wrong or different shapes, or an unknown reduction. TypeError: as `box_iou`.
@@ -260,10 +268,7 @@ def _check_out(out: Array, boxes1: Array, boxes2: Array, lead: tuple[int, ...]) 
             f"`out` must be a contiguous {boxes1.dtype} of shape {list(shape)}, "
             f"got {'' if contiguous else 'non-contiguous '}{out.dtype} of shape {list(out.shape)}"
         )
-    if getattr(out, "requires_grad", False) or any(
-        getattr(boxes, "requires_grad", False) for boxes in (boxes1, boxes2)
-    ):
-        raise ValueError("`out` takes no gradients: leave it out, or detach the boxes")
+    check_out_is_constant(out, boxes1, boxes2)
 
 
 def _loss(name: str, boxes1: Array, boxes2: Array, reduction: str, eps: float) -> Array:

@@ -31,8 +31,8 @@ def box_iou_max(boxes1: Array, boxes2: Array) -> BoxIouMax:
             that `box_iou` has there; 0 where nothing overlaps it or M is 0.
         row_argmax int64 [..., N]: the lowest index of those that reach it, -1 where it is 0.
         column_max [..., M]: the same as `row_max` for each of `boxes2`.
-        The values are differentiable by both boxes, each through the pair that attains it, of
-        several the first.
+        The values are differentiable by both boxes, to any order and in forward mode, each through
+        the pair that attains it, of several the first.
 
     Raises:
         ValueError: a wrong shape or device, or different leading dimensions.

@@ -11,7 +11,7 @@ none leaves [0, 1].
 
 from typing import Any
 
-from ._arguments import as_floats, backend, check_choice, has_torch_ops
+from ._arguments import as_floats, backend, check_choice, check_out_is_constant, has_torch_ops
 
 if has_torch_ops():
     from . import _iou_rotated_torch  # noqa: F401  registers the rules
@@ -44,8 +44,8 @@ def box_iou_rotated(
     Returns:
         [N, M], or [N] where aligned; float32, or float64 where an input is. A box has an IoU of
         exactly 1 with itself; boxes that only touch have 0. Differentiable by all five numbers of
-        both boxes; where two sides lie on each other each box gets half of the gradient, and boxes
-        that do not overlap get none.
+        both boxes, to any order and in forward mode; where two sides lie on each other each box
+        gets half of the gradient, and boxes that do not overlap get none.
 
     Raises:
         ValueError: a wrong shape, unit, device or `out`.
@@ -95,5 +95,4 @@ def _check_out(out: Array, shape: tuple[int, ...], boxes1: Array, boxes2: Array)
             f"`out` must be a contiguous {boxes1.dtype} of shape {list(shape)}, "
             f"got {'' if contiguous else 'non-contiguous '}{out.dtype} of shape {list(out.shape)}"
         )
-    if any(getattr(value, "requires_grad", False) for value in (out, boxes1, boxes2)):
-        raise ValueError("`out` takes no gradients: leave it out, or detach the boxes")
+    check_out_is_constant(out, boxes1, boxes2)
