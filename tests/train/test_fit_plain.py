@@ -414,5 +414,8 @@ def test_a_history_says_on_one_line_what_happened():
     best = f"best val/loss {history.best_value:.4g} in epoch {history.best_epoch}"
     assert text.startswith(f"History(2 epochs, {best}, last ") and "train/loss" in text
     assert "\n" not in text and len(text) < 200
+    for row in history.rows:
+        row |= {f"val/metric_{i}": 0.0 for i in range(30)}
+    assert "and 29 more)" in repr(history) and len(repr(history)) < 200
     history.rows.clear()
     assert repr(history) == "History(no finished epoch)"

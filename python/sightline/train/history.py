@@ -13,6 +13,8 @@ __all__ = ["TIMING_COLUMNS", "History", "read_results"]
 # What two runs of the same bits still differ in.
 TIMING_COLUMNS = ("seconds", "images_per_second", "data_fraction")
 
+_SHOWN_COLUMNS = 8  # of a history's text: it is one line
+
 
 @dataclass(repr=False)
 class History:
@@ -44,7 +46,9 @@ class History:
             parts.append(f"last {self.rows[-1][self.monitor]:.4g}")
         if self.stopped:
             parts.append(self.stopped)
-        return f"History({', '.join(parts)}; columns {', '.join(self.rows[-1])})"
+        shown, hidden = list(self.rows[-1])[:_SHOWN_COLUMNS], len(self.rows[-1]) - _SHOWN_COLUMNS
+        more = f" and {hidden} more" if hidden > 0 else ""
+        return f"History({', '.join(parts)}; columns {', '.join(shown)}{more})"
 
     def column(self, name: str) -> list[float]:
         """One column over the epochs; NaN where an epoch lacks it."""
