@@ -1,6 +1,15 @@
 import json
 
+import pytest
+
 from sightline.train import RunDir, new_run_dir
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", "a\\b", "..", "", "a\0"])
+def test_a_name_that_leads_elsewhere_makes_no_folder(tmp_path, name):
+    with pytest.raises(ValueError, match="a run's name must be that of one folder"):
+        new_run_dir("detect", name, root=tmp_path / "runs")
+    assert not list(tmp_path.iterdir())
 
 
 def test_new_run_dir_never_gives_a_folder_twice(tmp_path):

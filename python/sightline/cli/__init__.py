@@ -20,6 +20,7 @@ VERBS = {
     "info": "versions, kernels and extras, and the reason for each that is missing",
 }
 _USAGE = 2
+_PATH_LENGTH = 400
 _INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
 
@@ -68,11 +69,8 @@ def one_line(error: Exception) -> str:
     """An error as one line; one that nobody foresaw says how to see where it arose."""
     said = str(error)
     if isinstance(error, OSError) and error.strerror:  # without its "[Errno 28]"
-        said = (
-            f"{shortened(error.filename, 400)}: {error.strerror}"
-            if error.filename
-            else error.strerror
-        )
+        where = f"{shortened(error.filename, _PATH_LENGTH)}: " if error.filename else ""
+        said = f"{where}{error.strerror}"
     text = printable(" ".join(said.split())) or type(error).__name__
     if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)):
         return text

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from sightline._text import quoted
 from sightline.train.checkpoint import (
     load_state,
     random_state,
@@ -41,7 +42,15 @@ def new_run_dir(task: str, name: str = "run", *, root: str | Path = "runs") -> P
     """Make and return `<root>/<task>/<name>`, or `<name>-2`, `<name>-3`, ... where that exists.
 
     Two processes that ask at the same time get two folders.
+
+    Raises:
+        ValueError: `name` is no name of one folder: a settings file may come from anybody.
     """
+    if name in ("", ".", "..") or set(name) & set("/\\\0"):
+        raise ValueError(
+            f"a run's name must be that of one folder, got {quoted(name)}; out=<folder> says where "
+            "runs are written"
+        )
     parent = Path(root) / task
     parent.mkdir(parents=True, exist_ok=True)
     number = 1
