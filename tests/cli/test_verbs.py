@@ -7,6 +7,9 @@ import pytest
 from PIL import Image
 
 from sightline.cli import main
+from sightline.cli.predict import picture_files
+from sightline.data import DataError
+from sightline.train.predictor import Predictor
 
 from ..tiny import write_colours
 from ..trained import WRITE, quick_words
@@ -99,6 +102,8 @@ def test_predict_writes_pictures_and_a_list(trained_copy, tmp_path, capsys):
     for row in rows:
         with Image.open(tmp_path / "out" / row["picture"]) as picture:
             picture.load()
+            own = (64, 64) if task == "detect" else (picture.width, picture.height)
+            assert picture.size == own
         if task == "detect":
             assert all(d["score"] >= 0.01 and len(d["box"]) == 4 for d in row["detections"])
         else:
@@ -117,12 +122,69 @@ def test_predict_keeps_pictures_of_one_name_apart(trained_copy, tmp_path):
     assert {p.name for p in (tmp_path / "out").glob("*.png")} == {"same.png", "same-2.png"}
 
 
-def test_a_corrupt_picture_is_named(trained_copy, tmp_path, capsys):
-    _, _, run = trained_copy
-    broken = tmp_path / "broken.jpg"
+def test_a_broken_picture_is_named_and_the_rest_is_done(trained_copy, tmp_path, capsys):
+    _, data, run = trained_copy
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("a.png", "c.png"):
+        (folder / name).write_bytes(next(data.rglob("*.png")).read_bytes())
+    broken = folder / "b.jpg"
     broken.write_bytes(b"\xff\xd8\xff not a picture")
-    assert main(["predict", str(run), str(broken), f"out={tmp_path / 'out'}"]) == 2
-    assert str(broken) in capsys.readouterr().err
+    out = tmp_path / "out"
+    assert main(["predict", str(run), str(folder), f"out={out}"]) == 2
+    said = capsys.readouterr()
+    assert f"{broken}: not a readable image" in said.err
+    assert "1 of 3 pictures could not be read" in said.err and f"results  {out}" in said.out
+    rows = json.loads((out / "predictions.json").read_text())
+    assert [row["image"] for row in rows] == [str(folder / n) for n in ("a.png", "b.jpg", "c.png")]
+    assert rows[1].keys() == {"image", "error"} and "not a readable" in rows[1]["error"]
+    assert {path.name for path in out.iterdir()} == {"a.png", "c.png", "predictions.json"}
+
+
+def test_ctrl_c_keeps_what_was_found(trained_copy, tmp_path, monkeypatch, capsys):
+    _, data, run = trained_copy
+    paths = sorted(data.rglob("*.png"))[:3]
+    saved = Predictor.predict
+    calls = []
+
+    def interrupted(self, *arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return saved(self, *arguments, **options)
+
+    monkeypatch.setattr(Predictor, "predict", interrupted)
+    out = tmp_path / "out"
+    assert main(["predict", str(run), *map(str, paths), f"out={out}"]) == 130
+    rows = json.loads((out / "predictions.json").read_text())
+    assert [row["image"] for row in rows] == [str(path) for path in paths[:2]]
+
+
+def test_a_folder_of_results_is_not_written_over(trained_copy, tmp_path, capsys):
+    _, data, run = trained_copy
+    before = (run / "predictions.json").read_bytes()
+    assert main(["predict", str(run), str(next(data.rglob("*.png"))), f"out={run}"]) == 2
+    assert "already holds a predictions.json: choose another out=" in capsys.readouterr().err
+    assert (run / "predictions.json").read_bytes() == before
+
+
+def test_patterns_are_expanded_unless_a_file_has_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("p/a.jpg", "p/b.png", "p/notes.txt", "p/q/c.jpg", "p/a[1]*.jpg", "p/a1.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+    def names(*words):
+        return [path.as_posix() for path in picture_files(words)]
+
+    assert names("p/[ab].*") == ["p/a.jpg", "p/b.png"]
+    assert names("p/**/*.jpg") == ["p/a.jpg", "p/a1.jpg", "p/a[1]*.jpg", "p/q/c.jpg"]
+    assert names("p/a[1]*.jpg") == ["p/a[1]*.jpg"], "a file of that very name"
+    assert names("p/*") == ["p/a.jpg", "p/a1.jpg", "p/a[1]*.jpg", "p/b.png"]
+    assert names("p/q", "p/b.png") == ["p/q/c.jpg", "p/b.png"]
+    with pytest.raises(DataError, match=r"p/\*\.bmp: no such picture or folder, nor a pattern"):
+        names("p/*.bmp")
 
 
 def test_eval_on_another_data_set_shows_the_pictures_of_that_one(trained_copy, tmp_path, capsys):

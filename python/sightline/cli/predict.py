@@ -1,30 +1,34 @@
 """sightline predict <run> <pictures ...> [out=<folder>] [score_threshold=0.3]
 
-Writes each picture with its boxes (or its class) drawn, and predictions.json. <run> is a run folder
-or a weights file; <pictures> are files or folders.
+Writes each picture with its boxes (or its class) drawn, at its own size, and predictions.json.
+<run> is a run folder or a weights file; <pictures> are files, folders, or patterns such as
+'photos/*.jpg'. A picture that cannot be read is reported, with an "error" in predictions.json, and
+the others are done; the exit status is 2 then. Ctrl-C keeps what was found up to then.
 
   out=               folder for the results; <run>/predict[-k] without it
-  score_threshold=   boxes below it are left out, 0 to 1
+  score_threshold=   boxes below it are left out, 0 to 1; 0.3 without it
   weights=           best (default) or last
   device=            auto, cpu or cuda
 """
 
+import sys
 from collections.abc import Sequence
+from glob import glob
 from pathlib import Path
 from typing import Any
 
 from sightline._console import say
-from sightline._text import printable, shortened
+from sightline._text import printable
 from sightline.cli.arguments import UsageError, parse
 from sightline.data import DataError, read_image
-from sightline.data.image import is_image
-from sightline.report.draw import draw_classification, draw_detections
+from sightline.data.image import images_in, is_image
 from sightline.train.files import write_json
 from sightline.train.predictor import Predictor, load
 from sightline.train.prepare import choose_device
+from sightline.train.results import SCORE_THRESHOLD
 
 _OPTIONS = ("out", "score_threshold", "weights", "device")
-_SHOWN_SCORE = 0.3
+_SOME_FAILED = 2
 
 
 def run(words: Sequence[str]) -> int:
@@ -33,44 +37,76 @@ def run(words: Sequence[str]) -> int:
         raise UsageError("give a run folder (or weights file) and at least one picture")
     source, *pictures = arguments.positional
     out = arguments.take("out")
-    threshold = arguments.take_number("score_threshold", _SHOWN_SCORE)
+    threshold = arguments.take_number("score_threshold", SCORE_THRESHOLD)
     if not 0 <= threshold <= 1:
         raise UsageError(f"score_threshold must be in [0, 1], got {threshold:g}")
     weights = arguments.take_text("weights", "best")
     device = choose_device(arguments.take_text("device", "auto"))
     arguments.finish(_OPTIONS)
+    if out and (Path(out) / "predictions.json").exists():
+        raise UsageError(f"{out} already holds a predictions.json: choose another out=")
     files = picture_files(pictures)
     predictor = load(source, weights=weights, device=device)
     folder = _new_folder(Path(out) if out else None, Path(source))
 
-    rows = []
-    for file in files:
-        image = read_image(file)
-        found = predictor.predict(image, score_threshold=threshold)
-        target = _unused(folder / f"{file.stem}.png")
-        _drawn(predictor, image, found).save(target)
-        row = {"image": str(file), "picture": target.name, **_row(predictor, found)}
-        rows.append(row)
-        say(f"{printable(file)}  {_text(predictor, found)}")
-    write_json(folder / "predictions.json", rows)
+    rows: list[dict[str, Any]] = []
+    failed = 0
+    try:
+        for file in files:
+            row = _predict_file(predictor, file, threshold, folder)
+            rows.append(row)
+            failed += "error" in row
+    finally:
+        # also after Ctrl-C or a full disk: what was found until then is whole
+        write_json(folder / "predictions.json", rows)
     say(f"results  {folder}")
-    return 0
+    if failed:
+        say(
+            f"sightline predict: {failed} of {len(files)} pictures could not be read; "
+            'predictions.json has an "error" for each',
+            file=sys.stderr,
+        )
+    return _SOME_FAILED if failed else 0
+
+
+def _predict_file(
+    predictor: Predictor, file: Path, threshold: float, folder: Path
+) -> dict[str, Any]:
+    """Predict, draw and print one file; its row of predictions.json."""
+    try:
+        image = read_image(file)
+    except DataError as error:
+        say(f"sightline predict: {error}", file=sys.stderr)
+        return {"image": str(file), "error": str(error)}
+    found = predictor.predict(image, score_threshold=threshold)
+    target = _unused(folder / f"{file.stem}.png")
+    found.draw().save(target)
+    say(f"{printable(file)}  {found.summary()}")
+    return {**found.to_dict(), "image": str(file), "picture": target.name}
 
 
 def picture_files(words: Sequence[str]) -> list[Path]:
-    """The files that words name; a folder stands for the images in it, sorted by name."""
+    """The files that words name; of a folder or a pattern the images, sorted by name.
+
+    A word is a file or a folder if there is one of that name, whatever signs it holds; else a
+    pattern: * stands for any part of a name, ** for any folders, [ab] for one of two characters.
+
+    Raises:
+        DataError: a word that names nothing.
+    """
     files: list[Path] = []
     for word in words:
         path = Path(word)
         if path.is_dir():
-            inside = sorted(item for item in path.iterdir() if is_image(item))
-            if not inside:
-                raise DataError(f"{path}: no image in this folder")
-            files += inside
-        elif path.is_file():
+            files += images_in(path)
+        elif path.exists():
             files.append(path)
         else:
-            raise DataError(f"{path}: no such picture or folder")
+            found = [Path(match) for match in glob(word, recursive=True)]
+            found = sorted(path for path in found if path.is_file() and is_image(path))
+            if not found:
+                raise DataError(f"{word}: no such picture or folder, nor a pattern of pictures")
+            files += found
     return files
 
 
@@ -97,33 +133,3 @@ def _unused(path: Path) -> Path:
         number += 1
         candidate = path.with_stem(f"{path.stem}-{number}")
     return candidate
-
-
-def _drawn(predictor: Predictor, image: Any, found: Any) -> Any:
-    if predictor.task == "classify":
-        return draw_classification(image, f"{found.name}  {found.score:.2f}")
-    names = predictor.class_names
-    width = max(image.shape[1], 640) if image.shape[1] < 640 else None
-    return draw_detections(
-        image, found.boxes, found.labels, names, scores=found.scores, width=width
-    )
-
-
-def _row(predictor: Predictor, found: Any) -> dict[str, Any]:
-    if predictor.task == "classify":
-        probabilities = dict(zip(predictor.class_names, found.probabilities.tolist(), strict=True))
-        return {"name": found.name, "score": found.score, "probabilities": probabilities}
-    return {
-        "detections": [
-            {"name": name, "label": int(label), "score": float(score), "box": box.tolist()}
-            for name, label, score, box in zip(found.names, found.labels, found.scores, found.boxes)
-        ]
-    }
-
-
-def _text(predictor: Predictor, found: Any) -> str:
-    if predictor.task == "classify":
-        return f"{shortened(found.name)} {found.score:.3f}"
-    counts = {name: found.names.count(name) for name in dict.fromkeys(found.names)}
-    said = (f"{count} {shortened(name)}" for name, count in counts.items())
-    return ", ".join(said) or "nothing found"

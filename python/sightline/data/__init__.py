@@ -6,6 +6,7 @@ from sightline.data.annotations import Annotations, DataError, Issue, Record
 from sightline.data.augment import Augment, apply_augment, default_augment
 from sightline.data.digit_scenes import load_digit_scenes
 from sightline.data.digits import load_digits_classification
+from sightline.data.draw import draw_classification, draw_detections
 from sightline.data.image import read_image
 from sightline.data.preprocess import Preprocess, Transform, fit_preprocess
 from sightline.data.read import open_source, read_dataset
@@ -38,6 +39,8 @@ __all__ = [
     "Transform",
     "apply_augment",
     "default_augment",
+    "draw_classification",
+    "draw_detections",
     "fit_preprocess",
     "load_digit_scenes",
     "load_digits_classification",

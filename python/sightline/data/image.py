@@ -29,6 +29,7 @@ _FORMATS = {
     ".pgm": "PPM",
 }
 IMAGE_SUFFIXES = tuple(_FORMATS)
+_SUFFIXES = " ".join(IMAGE_SUFFIXES)
 _READ = tuple(dict.fromkeys(_FORMATS.values()))
 _EXIF_ORIENTATION = 0x0112
 _PICTURES = (
@@ -59,6 +60,17 @@ def pillow() -> Any:
 def is_image(path: Path) -> bool:
     """Say whether the file name ends as an image's does, and is not hidden."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def images_in(folder: str | os.PathLike) -> list[Path]:
+    """Return the images in a folder, sorted by name; those in folders inside it are left out.
+
+    Raises DataError where there is none.
+    """
+    found = sorted(path for path in Path(folder).iterdir() if is_image(path) and path.is_file())
+    if not found:
+        raise DataError(f"{os.fspath(folder)}: no image in this folder (looked for {_SUFFIXES})")
+    return found
 
 
 def to_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
@@ -191,7 +203,7 @@ def _opened(picture: Picture) -> Iterator[Any]:
         raise DataError(f"{name}: no such image; check the path and the split list") from error
     except Exception as error:  # a damaged file makes Pillow's readers raise nearly anything
         if isinstance(error, module.UnidentifiedImageError):
-            what = f"not a readable image (it holds none of {', '.join(_READ)})"
+            what = f"not a readable image of {', '.join(_READ[:-1])} or {_READ[-1]}"
         else:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             what = f"cannot decode the image ({reason})"

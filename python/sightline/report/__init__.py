@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from sightline.data.draw import draw_classification, draw_detections
 from sightline.report.confusion import draw_confusion
 from sightline.report.curves import draw_losses, draw_metrics, draw_rate
-from sightline.report.draw import draw_classification, draw_detections
 from sightline.report.error_bars import draw_error_breakdown
 from sightline.report.f1 import draw_f1
 from sightline.report.plots import write_plots

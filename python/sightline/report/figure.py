@@ -4,20 +4,10 @@ import io
 from typing import Any
 
 from sightline._text import shortened
+from sightline.data.draw import COLORS
 
 __all__ = ["COLORS", "INK", "new_figure", "png", "short_name"]
 
-# Okabe and Ito (2008): eight colours that remain distinct with colour-vision deficiencies.
-COLORS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#8C6D1F",
-    "#555555",
-)
 INK = "#24292f"
 _GRID = "#d8dee4"
 _DPI = 130

@@ -5,15 +5,17 @@ from typing import Any
 
 import numpy as np
 
+from sightline._text import printable
 from sightline.data import Annotations
+from sightline.data.draw import draw_classification, draw_detections
+from sightline.data.image import pillow
 from sightline.data.preprocess import load_record_image
-from sightline.report.draw import _pillow, draw_classification, draw_detections
+from sightline.train.results import SCORE_THRESHOLD
 
 __all__ = ["draw_examples"]
 
-# Boxes below it are left out of pictures; average precision saw them.
-SHOWN_SCORE = 0.3
 _GAP = 10
+_DETECTION_WIDTH, _CLASSIFICATION_WIDTH = 440, 160  # pixels of a tile
 
 
 def draw_examples(
@@ -37,7 +39,7 @@ def _spread(total: int, count: int) -> list[int]:
 def _detection_sheet(annotations: Annotations, predictions: list[dict], count: int) -> Any:
     by_image = defaultdict(list)
     for row in predictions:
-        if row["score"] >= SHOWN_SCORE:
+        if row["score"] >= SCORE_THRESHOLD:
             by_image[row["image_id"]].append(row)
     categories = list(annotations.category_ids or range(annotations.num_classes))
     tiles = []
@@ -47,10 +49,12 @@ def _detection_sheet(annotations: Annotations, predictions: list[dict], count: i
         boxes = np.array([row["bbox"] for row in found]).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         names = annotations.class_names
-        truth = draw_detections(image, record.boxes, record.labels, names, width=440)
+        truth = draw_detections(image, record.boxes, record.labels, names, width=_DETECTION_WIDTH)
         labels = [categories.index(row["category_id"]) for row in found]
         scores = [row["score"] for row in found]
-        predicted = draw_detections(image, boxes, labels, names, scores=scores, width=440)
+        predicted = draw_detections(
+            image, boxes, labels, names, scores=scores, width=_DETECTION_WIDTH
+        )
         tiles.append(_titled([truth, predicted], ["truth", "predicted"]))
     return _grid(tiles, columns=2)
 
@@ -62,21 +66,21 @@ def _classification_sheet(annotations: Annotations, predictions: list[dict], cou
     shown = wrong + [right[i] for i in _spread(len(right), count - len(wrong)) if right]
     tiles = []
     for row in shown:
-        text = f"{row['name']}  {row['score']:.2f}"
+        text = f"{printable(row['name'])}  {row['score']:.2f}"
         correct = row["label"] == row["truth"]
         if not correct:
-            text += f"  (is {annotations.class_names[row['truth']]})"
-        tiles.append(
-            draw_classification(load_record_image(records[row["image_id"]], 3), text, right=correct)
-        )
+            text += f"\nis {printable(annotations.class_names[row['truth']])}"
+        image = load_record_image(records[row["image_id"]], 3)
+        tiles.append(draw_classification(image, text, right=correct, width=_CLASSIFICATION_WIDTH))
     return _grid(tiles, columns=8)
 
 
 def _titled(images: list[Any], titles: list[str]) -> Any:
-    pil = _pillow()
+    from PIL import ImageDraw, ImageFont
+
     width = sum(image.width for image in images) + 4 * (len(images) - 1)
-    canvas = pil.Image.new("RGB", (width, images[0].height + 22), "white")
-    pen, font, x = pil.ImageDraw.Draw(canvas), pil.ImageFont.load_default(size=14), 0
+    canvas = pillow().new("RGB", (width, images[0].height + 22), "white")
+    pen, font, x = ImageDraw.Draw(canvas), ImageFont.load_default(size=14), 0
     for image, title in zip(images, titles, strict=True):
         pen.text((x + 2, 2), title, fill="#24292f", font=font)
         canvas.paste(image, (x, 22))
@@ -85,13 +89,12 @@ def _titled(images: list[Any], titles: list[str]) -> Any:
 
 
 def _grid(tiles: list[Any], *, columns: int) -> Any:
-    pil = _pillow()
     columns = min(columns, len(tiles))
     width = max(tile.width for tile in tiles)
     height = max(tile.height for tile in tiles)
     rows = -(-len(tiles) // columns)
     size = (columns * (width + _GAP) - _GAP, rows * (height + _GAP) - _GAP)
-    canvas = pil.Image.new("RGB", size, "white")
+    canvas = pillow().new("RGB", size, "white")
     for i, tile in enumerate(tiles):
         canvas.paste(tile, (i % columns * (width + _GAP), i // columns * (height + _GAP)))
     return canvas

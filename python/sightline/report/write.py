@@ -16,6 +16,7 @@ from sightline.report.precision_recall import draw_precision_recall
 from sightline.train.files import atomic_write, read_json
 from sightline.train.history import read_results
 from sightline.train.prepare import read_split
+from sightline.train.results import SCORE_THRESHOLD
 from sightline.train.settings import Settings
 from sightline.train.settings_io import config_layer, resolve
 
@@ -167,8 +168,9 @@ def _evaluation_section(
     page.heading("Confusion matrix", level=3)
     if found["task"] == "detect":
         page.text(
-            "Boxes with a score of at least 0.3, matched at IoU .5. The background column holds "
-            "objects that were missed, the background row boxes where nothing is.",
+            f"Boxes with a score of at least {SCORE_THRESHOLD:g}, matched at IoU .5. The "
+            "background column holds objects that were missed, the background row boxes "
+            "where nothing is.",
             note=True,
         )
     _show(page, plots / "confusion_matrix.png", figure, "confusion matrix")

@@ -1,7 +1,8 @@
 """A trained model that needs nothing but its run folder, or one weights file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from sightline.data import Preprocess, read_image
-from sightline.data.image import Picture
+from sightline.data import DataError, Preprocess, read_image
+from sightline.data.image import Picture, images_in
 from sightline.models import create_model
 from sightline.train.checkpoint import load_weights
+from sightline.train.results import SCORE_THRESHOLD, Classification, Detections
 from sightline.train.wrappers import load_plain_state
 
 __all__ = ["Classification", "Detections", "Predictor", "load", "weights_file"]
@@ -25,33 +27,6 @@ _HOW_TO_GIVE = {
     "class_names": "class_names=[...]",
     "preprocess": "preprocess=sightline.data.Preprocess(...)",
 }
-
-
-@dataclass(frozen=True)
-class Detections:
-    """What was found in one picture, best first.
-
-    `boxes` float64 [N, 4] xyxy in pixels of the picture, `scores` float64 [N], `labels` int64 [N],
-    `names` [N] the classes in words.
-    """
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
-    names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-
-@dataclass(frozen=True)
-class Classification:
-    """What one picture shows: the best class, and `probabilities` float64 [K] of all."""
-
-    label: int
-    name: str
-    score: float
-    probabilities: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -68,58 +43,121 @@ class Predictor:
         self,
         picture: Picture | Sequence[Picture],
         *,
-        score_threshold: float = 0.0,
+        score_threshold: float = SCORE_THRESHOLD,
         batch_size: int = 16,
     ) -> Any:
-        """Predict one picture, or each of a list.
+        """Predict one picture, each of a list, or each in a folder.
 
         Args:
             picture: what `sightline.data.read_image` takes (a path, the bytes of an image file, a
                 file opened for reading bytes, a PIL image, a uint8 array [H, W] or
-                [H, W, 1 | 3 | 4] in RGB order), or a list or tuple of them.
-            score_threshold: detections below it are left out, in [0, 1].
+                [H, W, 1 | 3 | 4] in RGB order), a list or tuple of them, or the path of a folder,
+                which stands for the images in it, sorted by name.
+            score_threshold: detections below it are left out, in [0, 1]; 0.3 without it, as in
+                `sightline predict`. 0 leaves in all that the model gives.
             batch_size: pictures that go through the network together.
 
         Returns:
-            `Detections` or `Classification`, by task; a list of them for a list.
+            `Detections` or `Classification`, by task; a list of them for a list or a folder. Each
+            holds what was given as `picture`, so `result.picture` of a folder is the file's path.
 
         Raises:
-            DataError: a file that is missing or cannot be decoded; names it.
+            DataError: a file that is missing or cannot be decoded, a folder without images; names
+                it. `predict_each` can go on after it.
             ValueError, TypeError: what is no picture; an array of another shape or dtype.
+        """
+        options: dict[str, Any] = {"score_threshold": score_threshold, "batch_size": batch_size}
+        if isinstance(picture, (list, tuple)) or _is_folder(picture):
+            return list(self.predict_each(picture, **options))
+        return next(self.predict_each([picture], **options))
+
+    def predict_each(
+        self,
+        pictures: Iterable[Picture] | str | PathLike,
+        *,
+        score_threshold: float = SCORE_THRESHOLD,
+        batch_size: int = 16,
+        on_error: Callable[[Picture, DataError], None] | None = None,
+    ) -> Iterator[Any]:
+        """Predict many pictures one batch at a time, so that memory does not grow with them.
+
+        Args:
+            pictures: an iterable of what `predict` takes, which may be endless, or a folder.
+            score_threshold, batch_size: those of `predict`.
+            on_error: called with a picture that cannot be read and the error, and the picture is
+                left out; None raises the error.
+
+        Returns:
+            An iterator of `Detections` or `Classification`, in the order of the pictures.
+
+        Raises:
+            What `predict` raises.
+
+        Example:
+            for found in predictor.predict_each("photos", on_error=lambda _, error: print(error)):
+                print(found.picture, found)
         """
         if not 0 <= score_threshold <= 1:
             raise ValueError(f"`score_threshold` must be in [0, 1], got {score_threshold}")
-        if isinstance(picture, (list, tuple)):
-            results: list[Any] = []
-            for start in range(0, len(picture), batch_size):
-                results += self._batch(picture[start : start + batch_size], score_threshold)
-            return results
-        return self._batch([picture], score_threshold)[0]
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` must be at least 1, got {batch_size}")
+        if isinstance(pictures, (str, PathLike)):
+            pictures = images_in(pictures) if _is_folder(pictures) else [pictures]
+        return self._each(iter(pictures), score_threshold, batch_size, on_error)
+
+    def _each(
+        self,
+        pictures: Iterator[Picture],
+        score_threshold: float,
+        batch_size: int,
+        on_error: Callable[[Picture, DataError], None] | None,
+    ) -> Iterator[Any]:
+        batch: list[tuple[Picture, np.ndarray]] = []
+        for picture in pictures:
+            try:
+                pixels = read_image(picture, channels=self.preprocess.channels)
+            except DataError as error:
+                if on_error is None:
+                    raise
+                on_error(picture, error)
+                continue
+            batch.append((pixels if hasattr(picture, "read") else picture, pixels))
+            if len(batch) == batch_size:
+                yield from self._batch(batch, score_threshold)
+                batch = []
+        if batch:
+            yield from self._batch(batch, score_threshold)
 
     @torch.no_grad()
-    def _batch(self, pictures: Sequence[Picture], score_threshold: float) -> list[Any]:
-        inputs, transforms = [], []
-        for picture in pictures:
-            image, transform = self.preprocess.apply(
-                read_image(picture, channels=self.preprocess.channels)
-            )
-            inputs.append(torch.from_numpy(image))
-            transforms.append(transform)
+    def _batch(
+        self, batch: Sequence[tuple[Picture, np.ndarray]], score_threshold: float
+    ) -> list[Any]:
+        pictures, pixels = zip(*batch, strict=True)
+        images, transforms = zip(*map(self.preprocess.apply, pixels), strict=True)
         device = next(self.model.parameters()).device
-        outputs = self.model(torch.stack(inputs).to(device))
+        outputs = self.model(torch.stack([torch.from_numpy(image) for image in images]).to(device))
         if self.task == "classify":
-            return [self._classification(row) for row in torch.softmax(outputs.double(), 1).cpu()]
+            rows = torch.softmax(outputs.double(), 1).cpu()
+            return [self._classification(*pair) for pair in zip(rows, pictures, strict=True)]
         return [
-            self._detections(found, transform, score_threshold)
-            for found, transform in zip(outputs, transforms, strict=True)
+            self._detections(found, transform, score_threshold, picture)
+            for found, transform, picture in zip(outputs, transforms, pictures, strict=True)
         ]
 
-    def _classification(self, probabilities: torch.Tensor) -> Classification:
+    def _classification(self, probabilities: torch.Tensor, picture: Picture) -> Classification:
         label = int(probabilities.argmax())
-        score = float(probabilities[label])
-        return Classification(label, self.class_names[label], score, probabilities.numpy())
+        return Classification(
+            label=label,
+            name=self.class_names[label],
+            score=float(probabilities[label]),
+            probabilities=probabilities.numpy(),
+            class_names=self.class_names,
+            picture=picture,
+        )
 
-    def _detections(self, found: dict, transform: Any, score_threshold: float) -> Detections:
+    def _detections(
+        self, found: dict, transform: Any, score_threshold: float, picture: Picture
+    ) -> Detections:
         scores = found["scores"].double().cpu().numpy()
         keep = scores >= score_threshold
         boxes = found["boxes"].double().cpu().numpy()[keep]
@@ -129,7 +167,12 @@ class Predictor:
             scores=scores[keep],
             labels=labels,
             names=tuple(self.class_names[label] for label in labels),
+            picture=picture,
         )
+
+
+def _is_folder(picture: Any) -> bool:
+    return isinstance(picture, (str, PathLike)) and Path(picture).is_dir()
 
 
 def weights_file(source: str | Path, weights: str = "best") -> Path:

@@ -17,11 +17,10 @@ from sightline.metrics import (
     precision_recall_f1,
     top_k_accuracy,
 )
+from sightline.train.results import SCORE_THRESHOLD
 
 __all__ = ["ClassificationScorer", "DetectionScorer", "Evaluation", "make_scorer"]
 
-# Detections below it are no claim that an object is there; average precision sees all of them.
-CONFUSION_SCORE = 0.3
 CONFUSION_IOU = 0.5
 
 
@@ -232,7 +231,7 @@ class DetectionScorer:
             [self._detections[index] for index in images],
             [self._truth(index) for index in images],
             num_classes=len(names),
-            score_threshold=CONFUSION_SCORE,
+            score_threshold=SCORE_THRESHOLD,
             iou_threshold=CONFUSION_IOU,
         )
         labels = [*names, "background"]

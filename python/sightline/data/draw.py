@@ -1,0 +1,153 @@
+"""Boxes, classes and scores drawn on pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline._text import shortened
+from sightline.data.image import Picture, pillow, read_image, to_pil
+
+__all__ = ["COLORS", "draw_classification", "draw_detections"]
+
+# Okabe and Ito (2008): eight colours that remain distinct with colour-vision deficiencies.
+COLORS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#8C6D1F",
+    "#555555",
+)
+# Shares of the shorter side; below the least size letters cannot be read.
+_FONT, _LEAST_FONT = 1 / 28, 11
+_LINE = 1 / 200
+_MOST_COVERED = 1 / 8  # share of a picture that one name may take
+_LONGEST_LINE = 30  # characters that widen a small picture
+
+
+def draw_detections(
+    image: Picture,
+    boxes: NDArray[np.floating],
+    labels: Sequence[int] | NDArray[np.integer],
+    class_names: Sequence[str] | Mapping[int, str],
+    *,
+    scores: Sequence[float] | NDArray[np.floating] | None = None,
+    width: int | None = None,
+) -> Any:
+    """Return a picture with its boxes, as a PIL image in RGB.
+
+    Lines and letters grow with the picture. The best box is drawn last, so that it lies on top. In
+    a picture too small for them names are left out: a larger `width` makes room.
+
+    Args:
+        image: what `read_image` takes.
+        boxes: [N, 4] xyxy in pixels of `image`.
+        labels: [N], keys or indices into `class_names`; one class has one colour.
+        class_names: names of the labels.
+        scores: [N]; written after the name where given.
+        width: pixels that the result is wide; None for the picture's own size.
+    """
+    canvas, scale = _canvas(image, width)
+    pen = _pen(canvas)
+    line = max(1, round(min(canvas.size) * _LINE))
+    font = _font(canvas)
+    order = range(len(boxes)) if scores is None else np.argsort(np.asarray(scores), kind="stable")
+    for i in order:
+        x1, y1, x2, y2 = (float(side) * scale for side in boxes[i])
+        corners = (x1, y1, max(x1, x2 - 1), max(y1, y2 - 1))
+        pen.rectangle(corners, outline=_color(labels[i]), width=line)
+    for i in order:  # no line goes through a name
+        score = "" if scores is None else f" {scores[i]:.2f}"
+        corner = (float(boxes[i][0]) * scale, float(boxes[i][1]) * scale)
+        _tag(pen, class_names[int(labels[i])], score, corner, _color(labels[i]), font, canvas.size)
+    return canvas
+
+
+def draw_classification(
+    image: Picture, text: str, *, right: bool | None = None, width: int | None = None
+) -> Any:
+    """Return a picture with text under it, as a PIL image in RGB.
+
+    Args:
+        image: what `read_image` takes.
+        text: one line or several.
+        right: colours the text's ground: green where the class is the true one, red where it is
+            not, grey for None, unknown.
+        width: pixels that the result is wide; None for the picture's own size, with white margins
+            where it is narrower than the text.
+    """
+    picture, _ = _canvas(image, width)
+    font = _font(picture)
+    letter = font.size * 0.6
+    lines = text.split("\n")
+    room = picture.width
+    if width is None:
+        room = max(room, round(min(_LONGEST_LINE, max(map(len, lines))) * letter) + 8)
+    lines = [shortened(line, max(8, int((room - 8) / letter))) for line in lines]
+    step = round(font.size * 1.35)
+    strip = step * len(lines) + 4
+    canvas = pillow().new("RGB", (room, picture.height + strip), "white")
+    canvas.paste(picture, ((room - picture.width) // 2, 0))
+    color = {None: "#555555", True: COLORS[2], False: COLORS[1]}[right]
+    pen = _pen(canvas)
+    pen.rectangle((0, picture.height, *canvas.size), fill=color)
+    for i, line in enumerate(lines):
+        pen.text((4, picture.height + 2 + step * i), line, fill="white", font=font)
+    return canvas
+
+
+def _canvas(image: Picture, width: int | None) -> tuple[Any, float]:
+    """The picture in RGB, `width` pixels wide, and how much larger than its own size that is."""
+    canvas = to_pil(read_image(image))
+    if width is None or width == canvas.width:
+        return canvas, 1.0
+    scale = width / canvas.width
+    resampling = pillow().Resampling
+    # far enlarged, a picture is its pixels
+    how = resampling.NEAREST if scale >= 4 else resampling.BICUBIC
+    return canvas.resize((width, max(1, round(canvas.height * scale))), how), scale
+
+
+def _color(label: int | np.integer) -> str:
+    return COLORS[int(label) % len(COLORS)]
+
+
+def _pen(canvas: Any) -> Any:
+    from PIL import ImageDraw
+
+    return ImageDraw.Draw(canvas)
+
+
+def _font(canvas: Any) -> Any:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size=max(_LEAST_FONT, round(min(canvas.size) * _FONT)))
+
+
+def _tag(
+    pen: Any,
+    name: str,
+    score: str,
+    corner: tuple[float, float],
+    color: str,
+    font: Any,
+    size: tuple[int, int],
+) -> None:
+    """White text on the class colour, above the box where there is room, within the picture."""
+    text = shortened(name, max(8, int(size[0] / (font.size * 0.6)) - len(score))) + score
+    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+    pad = max(2, round(font.size / 7))
+    width, height = right - left + 2 * pad, bottom - top + 2 * pad
+    if width * height > _MOST_COVERED * size[0] * size[1]:
+        return
+    x = min(max(0.0, corner[0]), max(0, size[0] - width))
+    y = corner[1] - height if corner[1] >= height else corner[1]
+    y = min(max(0.0, y), max(0, size[1] - height))
+    pen.rectangle((x, y, x + width, y + height), fill=color)
+    pen.text((x + pad - left, y + pad - top), text, fill="white", font=font)
