@@ -249,6 +249,64 @@ def test_roi_align_takes_a_list_of_boxes_and_nothing():
         compat.roi_align(image, rois + 2, 2)
 
 
+def loss_with_constant_alpha(a, b, eps):
+    """Zheng et al. 2020, equations 6 to 11, with autograd's gradient; alpha is given, not found."""
+    (x1, y1, x2, y2), (u1, v1, u2, v2) = a.unbind(-1), b.unbind(-1)
+    inter = (x2.min(u2) - x1.max(u1)).clamp(min=0) * (y2.min(v2) - y1.max(v1)).clamp(min=0)
+    union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - inter
+    iou = inter / (union + eps)
+    diagonal = (x2.max(u2) - x1.min(u1)) ** 2 + (y2.max(v2) - y1.min(v1)) ** 2
+    distance = ((x1 + x2 - u1 - u2) / 2) ** 2 + ((y1 + y2 - v1 - v2) / 2) ** 2
+    angle1, angle2 = ((x2 - x1) / (y2 - y1)).atan(), ((u2 - u1) / (v2 - v1)).atan()
+    aspect = 4 / np.pi**2 * (angle1 - angle2) ** 2
+    alpha = aspect / (1 - iou + aspect + eps)
+    return 1 - iou + distance / (diagonal + eps) + alpha.detach() * aspect
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_constant_alpha_gives_the_gradient_of_torchvision(reduction):
+    rng = np.random.default_rng(1)
+    a, b = (torch.tensor(random_boxes(rng, 50, np.float64)) for _ in range(2))
+    a[:25] = b[:25] + rng.uniform(-3, 3)
+    pair = a.requires_grad_(), b.requires_grad_()
+
+    def with_gradients(loss):
+        loss = loss.mean() if reduction == "mean" else loss.sum()
+        return loss.detach(), *torch.autograd.grad(loss, pair)
+
+    whole = with_gradients(compat.complete_box_iou_loss(*pair, reduction))
+    ours = with_gradients(compat.complete_box_iou_loss(*pair, reduction, constant_alpha=True))
+    theirs = with_gradients(loss_with_constant_alpha(*pair, 1e-7))
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+    assert whole[0] == pytest.approx(ours[0].item(), rel=1e-12)
+    assert (whole[1] - ours[1]).abs().max() > 1e-5
+
+
+def test_constant_alpha_keeps_what_the_loss_gives_otherwise():
+    bad = torch.tensor([[0, 0, 1, 1], [2, 2, 2, 2], [5, 5, 1, 1], [0, 0, torch.nan, 1.0]])
+    bad.requires_grad_()
+    good = torch.tensor([[0, 0, 2, 1], [2, 2, 3, 4], [0, 0, 4, 4], [0, 0, 1.0, 1]])
+    for given, other in (
+        (bad, good),
+        (bad[0], good[0]),
+        (bad[:0], good[:0]),
+        (bad[None].half(), good[None]),
+    ):
+        for reduction in ("none", "mean", "sum"):
+            loss = compat.complete_box_iou_loss(given, other, reduction, constant_alpha=True)
+            expected = ops.complete_box_iou_loss(given, other, reduction)
+            torch.testing.assert_close(loss, expected)
+    compat.complete_box_iou_loss(bad, good, "sum", constant_alpha=True).backward()
+    assert bad.grad.isfinite().all()
+    arrays = bad.detach().numpy(), good.numpy()
+    assert np.array_equal(
+        compat.complete_box_iou_loss(*arrays, constant_alpha=True),
+        ops.complete_box_iou_loss(*arrays),
+    )
+    with pytest.raises(ValueError, match="`reduction` must be one of"):
+        compat.complete_box_iou_loss(bad, good, "max", constant_alpha=True)
+
+
 def test_box_convert_gives_a_copy_and_box_iou_knows_the_formats():
     boxes = torch.from_numpy(random_boxes(np.random.default_rng(0), 9))
     same = compat.box_convert(boxes, "xyxy", "xyxy")

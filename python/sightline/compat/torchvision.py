@@ -12,7 +12,8 @@ leaves undefined or gets wrong:
   is one by itself;
 - float16, bfloat16 and integers are computed in float32, which is the result's type; so
   `box_area` of integers is float32;
-- the gradient of `complete_box_iou_loss` goes through the weight alpha too.
+- the gradient of `complete_box_iou_loss` goes through the weight alpha too, unless
+  `constant_alpha=True` asks for torchvision's.
 
 `install` makes `import torchvision` work where its library cannot be loaded.
 """
@@ -25,13 +26,12 @@ from sightline import ops
 from sightline.ops import (
     box_area,
     complete_box_iou,
-    complete_box_iou_loss,
     distance_box_iou,
     distance_box_iou_loss,
     generalized_box_iou,
     generalized_box_iou_loss,
 )
-from sightline.ops._arguments import check_choice
+from sightline.ops._arguments import as_floats, check_choice, is_tensor
 
 from ._shared import as_number, batched_nms
 
@@ -104,6 +104,37 @@ def remove_small_boxes(boxes: Array, min_size: float) -> Array:
     """
     four = boxes[..., :4] if hasattr(boxes, "shape") else boxes
     return ops.remove_small_boxes(four, as_number(min_size))
+
+
+def complete_box_iou_loss(
+    boxes1: Array,
+    boxes2: Array,
+    reduction: str = "none",
+    eps: float = 1e-7,
+    *,
+    constant_alpha: bool = False,
+) -> Array:
+    """`sightline.ops.complete_box_iou_loss`, with torchvision's gradient where it is asked for.
+
+    Args:
+        boxes1, boxes2, reduction, eps: as there.
+        constant_alpha: hold the weight alpha of the aspect term constant in every derivative, as
+            torchvision does; the value is the same but for its last bits. In training the two
+            differ little: the gradient of the value also lowers alpha, by raising the overlap.
+
+    Which of the two a model trains with is for reproducing a result: a new model can take either.
+    """
+    if not (constant_alpha and is_tensor(boxes1)):
+        return ops.complete_box_iou_loss(boxes1, boxes2, reduction, eps)
+    from sightline.ops._iou_composed_torch import aspect_penalty_with_constant_alpha
+
+    check_choice("reduction", reduction, ("none", "mean", "sum"))
+    loss = distance_box_iou_loss(boxes1, boxes2, "none", eps)
+    boxes1, boxes2 = as_floats(boxes1=boxes1, boxes2=boxes2)
+    loss = loss + aspect_penalty_with_constant_alpha(boxes1, boxes2, eps)
+    if reduction == "none":
+        return loss
+    return loss.sum() / (max(loss.numel(), 1) if reduction == "mean" else 1)
 
 
 def sigmoid_focal_loss(

@@ -144,3 +144,12 @@ def loss_of_pairs(form: str, boxes1: Tensor, boxes2: Tensor, eps: float) -> Tens
     """1 less the form, with `eps` added to the union too."""
     a, b = _load(boxes1), _load(boxes2)
     return 1 - torch.where(a.usable & b.usable, _FORMS[form](a, b, eps, eps), 0)
+
+
+def aspect_penalty_with_constant_alpha(boxes1: Tensor, boxes2: Tensor, eps: float) -> Tensor:
+    """[...], the penalty in the loss of CIoU, whose weight has no derivative of its own."""
+    a, b = _load(boxes1), _load(boxes2)
+    v = _aspect_difference(a, b)
+    scale = 1 - _iou(a, b, eps) + v + eps
+    alpha = _quotient(v, scale, scale > 0).detach()
+    return torch.where(a.usable & b.usable, alpha * v, 0)

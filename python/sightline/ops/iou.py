@@ -169,7 +169,8 @@ def complete_box_iou_loss(
     """1 - CIoU of aligned pairs; arguments as in `generalized_box_iou_loss`.
 
     The weight alpha of the aspect term is differentiated too, so that the gradient is that of the
-    value; torchvision holds it constant.
+    value; torchvision holds it constant, and so does `complete_box_iou_loss` of
+    `sightline.compat.torchvision` with `constant_alpha=True`.
     """
     return _loss("complete_box_iou_loss", boxes1, boxes2, reduction, eps)
 
