@@ -194,6 +194,28 @@ def test_without_validation_the_last_epoch_is_the_best(tmp_path):
     assert all(torch.equal(best[name], last[name]) for name in last)
 
 
+def test_where_the_watched_metric_is_never_a_number_the_last_epoch_is_the_best(tmp_path):
+    class Undefined:
+        def reset(self):
+            self.epochs = getattr(self, "epochs", 0) + 1
+
+        def update(self, predictions, targets):
+            pass
+
+        def compute(self):
+            return {"AP": 0.5 if self.epochs == self.defined else float("nan")}
+
+    for defined, best in ((9, 3), (2, 2)):
+        evaluator, said = Undefined(), io.StringIO()
+        evaluator.defined, out = defined, tmp_path / str(best)
+        run = toy_run(3) | {"evaluator": evaluator, "monitor": "val/AP", "log": Log(said)}
+        history = fit(**run, out=out)
+        assert history.best_epoch == best
+        assert load_weights(out / "weights" / "best.safetensors")[1]["epoch"] == best
+        warned = "val/AP was NaN in every epoch: the best weights are the last ones"
+        assert (warned in said.getvalue()) == (defined == 9)
+
+
 def test_non_finite_loss_names_the_term_the_epoch_and_the_step():
     class Exploding(ToyClassifier):
         calls = 0

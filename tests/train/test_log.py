@@ -46,3 +46,8 @@ def test_a_line_that_cannot_be_written_ends_nothing():
             raise OSError(28, "No space left on device")
 
     Log(Full()).line("epoch 1/2")
+
+
+def test_what_is_not_defined_is_a_dash():
+    row = {"epoch": 1, "lr": 0.1, "val/AP50": float("nan"), "images_per_second": 1}
+    assert "AP50 -  lr" in epoch_line(row | {"data_fraction": 0}, epochs=1)

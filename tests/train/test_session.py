@@ -1,3 +1,4 @@
+import io
 import json
 import shutil
 from pathlib import Path
@@ -8,15 +9,18 @@ import torch
 from PIL import Image
 
 import sightline
+from sightline.cli import main
 from sightline.train.checkpoint import load_weights
+from sightline.train.header import print_header
 from sightline.train.log import Log
+from sightline.train.prepare import prepare
 from sightline.train.run_dir import RunDir
 from sightline.train.session import resume_run, train_from_settings
 from sightline.train.settings import SettingsError
 from sightline.train.settings_io import config_layer, override_layer
 
-from ..tiny import write_squares
-from ..trained import train_quickly
+from ..tiny import write_colours, write_squares
+from ..trained import QUICK, train_quickly
 
 
 def test_a_run_folder_holds_all_that_a_run_is(trained):
@@ -177,6 +181,12 @@ def assert_same_best_and_last(path):
         ("preset=digit", "train.preset must be one of .*got 'digit'; did you mean digits"),
         ("device=cuda:9", "train.device is cuda:9, but torch .* sees 0 CUDA devices"),
         ("device=tpu", "train.device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
+        ("amp=fp16", "train.amp: amp='fp16' needs a GPU"),
+        (
+            "monitor=val/AP5",
+            "train.monitor must be one of val/AP.*'val/AP5'; did you mean val/AP50",
+        ),
+        ("monitor=speed", "train.monitor: cannot tell whether a larger 'speed' is better"),
     ],
 )
 def test_what_cannot_be_trained_is_named_before_anything_is_written(tmp_path, word, message):
@@ -188,6 +198,53 @@ def test_what_cannot_be_trained_is_named_before_anything_is_written(tmp_path, wo
     with pytest.raises(SettingsError, match=message):
         train_from_settings([layer], log=Log(quiet=True), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_detector_on_class_folders_is_refused_before_anything_is_written(tmp_path):
+    data = write_colours(tmp_path / "data")
+    layer = override_layer({"data": str(data), "epochs": 1, "model": "light_detector"})
+    said = "model light_detector detects, and the labels of .* are classes without boxes"
+    with pytest.raises(SettingsError, match=said):
+        train_from_settings([layer], log=Log(quiet=True), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_validation_column_without_validation_is_refused(tmp_path):
+    data = write_squares(tmp_path / "data")
+    with pytest.raises(SettingsError, match=r"is val/AP50, but data.val_split is none"):
+        train_quickly(data, "detect", out=tmp_path / "run", val_split="none", monitor="val/AP50")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("monitor", [None, "val/AP"])
+def test_a_val_split_without_objects_ends_with_weights(tmp_path, capsys, monitor):
+    data = write_squares(tmp_path / "data")
+    for file in (data / "labels" / "val").iterdir():
+        file.write_text("")
+    said = io.StringIO()
+    words = {"data": str(data), **QUICK["detect"], "monitor": monitor, "patience": 1}
+    run = train_from_settings([override_layer(words)], log=Log(said), out=tmp_path / "run")
+    warning, *lines = said.getvalue().splitlines()
+    assert warning.startswith("warning: no picture of the val split has an object, so val/AP")
+    assert "picked by val/loss" in warning and any("AP50 -" in line for line in lines)
+    assert run.history.monitor == "val/loss" and run.history.best_epoch in (1, 2)
+    assert np.isnan(run.evaluation.metrics["AP"])
+    assert sightline.load(run.path).predict(next(data.rglob("*.png"))) is not None
+    assert resume_run(run.path, log=Log(quiet=True)).history.monitor == "val/loss"
+    assert main(["eval", str(run.path), f"out={tmp_path / 'eval'}"]) == 0
+    shown = capsys.readouterr().out
+    assert "AP50             -\n" in shown and "- is not defined: no picture" in shown
+
+
+def test_header_lists_only_what_differs_from_the_defaults(trained):
+    _, _, run = trained
+    said = io.StringIO()
+    prepared = prepare([config_layer(run.path)], log=Log(quiet=True))
+    print_header(prepared, run.path, Log(said))
+    listed = said.getvalue().split("by where they come from:\n")[1]
+    assert listed.startswith("  config ") and " train.epochs=2" in listed
+    for default in ("train.seed", "optimizer.name", "data.workers", "data.resize"):
+        assert default not in listed
 
 
 def test_no_data_set_says_what_to_give():

@@ -24,6 +24,7 @@ reliability of scores as PNG files into a folder.
 """
 
 import json
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -156,9 +157,9 @@ def read_annotations(
 
 
 def evaluation_table(evaluation: "Evaluation") -> str:
-    """Metrics, and one line a class, as text."""
+    """Metrics, and one line per class, as text."""
     lines = [
-        f"  {name:<16} {value:.4f}"
+        f"  {name:<16} {_cell(value)}"
         for name, value in evaluation.metrics.items()
         if isinstance(value, float)
     ]
@@ -167,6 +168,14 @@ def evaluation_table(evaluation: "Evaluation") -> str:
     width = max([5, *map(len, names)])
     lines.append("  " + "class".ljust(width) + "".join(f"{c:>12}" for c in columns[1:]))
     for name, row in zip(names, evaluation.per_class):
-        cells = [f"{v:12.4f}" if isinstance(v, float) else f"{v:>12}" for v in row.values()][1:]
+        cells = [f"{_cell(value):>12}" for value in row.values()][1:]
         lines.append("  " + name.ljust(width) + "".join(cells))
+    if any(isinstance(v, float) and math.isnan(v) for v in evaluation.metrics.values()):
+        lines.append("  - is not defined: no picture of the split has an object")
     return "\n".join(lines)
+
+
+def _cell(value: float | int) -> str:
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.4f}"
+    return str(value)

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -196,9 +197,12 @@ def fit(
                 row["data_fraction"] = watch.waited / train_seconds
                 history.rows.append(row)
 
-                improved = best.step(monitored, epoch) if val_loader is not None else True
+                improved = val_loader is None or best.step(monitored, epoch)
+                if best.epoch is None:  # NaN so far: no epoch is better than the last one
+                    improved = True
                 if improved:
-                    history.best_epoch, history.best_value = epoch, monitored
+                    history.best_epoch = epoch
+                    history.best_value = None if math.isnan(monitored) else monitored
                     if best_weights is not None:
                         best_weights.keep()
                 if schedule is not None:
@@ -212,12 +216,14 @@ def fit(
                     call(row, model)
                 if run is not None:
                     run.save_epoch(epoch, parts, history, predicting, improved=improved)
-                log.epoch(row, epochs=epochs, best=improved and val_loader is not None)
+                log.epoch(row, epochs=epochs, best=best.epoch == epoch)
                 if history.stopped:
                     break
         except KeyboardInterrupt:
             history.stopped = "interrupted"
             log.line(f"interrupted; {len(history.rows)} finished epochs are kept")
+        if val_loader is not None and history.rows and best.epoch is None:
+            log.warn(f"{monitor} was NaN in every epoch: the best weights are the last ones")
         if run is not None:
             run.event("end", epochs=len(history.rows), stopped=history.stopped)
         if best_weights is not None:

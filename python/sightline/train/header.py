@@ -5,6 +5,7 @@ from pathlib import Path
 from sightline._text import listed, printable, shortened
 from sightline.train.log import Log
 from sightline.train.prepare import Prepared
+from sightline.train.settings_io import resolve, settings_values
 
 __all__ = ["print_header"]
 
@@ -31,11 +32,11 @@ def print_header(prepared: Prepared, path: Path, log: Log) -> None:
     )
     log.line(f"classes  {classes}")
     log.line("settings that differ from the defaults, by where they come from:")
+    values, defaults = settings_values(settings), settings_values(resolve([]))
     by_origin: dict[str, list[str]] = {}
     for key, origin in settings.origins.items():
-        group, name = key.split(".", 1)
-        if origin != "default" and key != "model.options":
-            value = getattr(getattr(settings, group), name)
+        value, default = values[key], defaults[key]
+        if origin != "default" and value != default and key != "model.options":
             by_origin.setdefault(origin, []).append(f"{key}={_short(value)}")
     log.table((origin, " ".join(words)) for origin, words in by_origin.items())
 

@@ -97,7 +97,10 @@ class Log:
 
 
 def epoch_line(row: dict[str, float], *, epochs: int, best: bool = False) -> str:
-    """An epoch's row as text: losses, metrics, rate, speed; `*` marks a new best epoch."""
+    """An epoch's row as text: losses, metrics, rate, speed.
+
+    `*` marks a new best epoch, "-" a number that is not defined.
+    """
     width = len(str(epochs))
     parts = [f"epoch {row['epoch']:>{width}}/{epochs}{'*' if best else ' '}"]
     for split in ("train", "val"):
@@ -120,6 +123,8 @@ def epoch_line(row: dict[str, float], *, epochs: int, best: bool = False) -> str
 
 
 def _number(value: float) -> str:
+    if math.isnan(value):
+        return "-"
     if not math.isfinite(value):
         return str(value)
     return f"{value:.4f}" if abs(value) < 100 else f"{value:.4g}"

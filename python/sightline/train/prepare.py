@@ -14,6 +14,7 @@ from sightline._suggest import did_you_mean
 from sightline.data import Annotations, Preprocess, default_augment, fit_preprocess, open_source
 from sightline.models import create_model, fit_anchors
 from sightline.train.log import Log
+from sightline.train.precision import Precision
 from sightline.train.presets import PRESETS, preset_for
 from sightline.train.settings import Settings, SettingsError
 from sightline.train.settings_io import Layer, resolve
@@ -127,6 +128,10 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
     preprocess = fit_preprocess(train, size, mode=data.resize, channels=data.channels)
 
     device = choose_device(settings.train.device)
+    try:
+        Precision(settings.train.amp, device)
+    except ValueError as error:
+        raise SettingsError(f"train.amp: {error}") from error
     if settings.train.threads is not None:
         torch.set_num_threads(settings.train.threads)
     if settings.train.deterministic:
@@ -138,6 +143,11 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
     settings = resolve([*base, ("data", {"model.options": options}), *layers])
     seed_everything(settings.train.seed)
     model = build_model(settings, train.num_classes).to(device)
+    if task == "classify" and is_detector(model):
+        raise SettingsError(
+            f"model {settings.model.name} detects, and the labels of {data.path} are classes "
+            "without boxes: choose a classifier, such as model=resnet18, or give data with boxes"
+        )
     return Prepared(settings, task, train, val, test, preprocess, model, device)
 
 
@@ -166,15 +176,19 @@ def data_values(train: Annotations) -> dict[str, Any]:
     return {"data.size": size, **values}
 
 
+def is_detector(model: nn.Module) -> bool:
+    """Whether a model predicts boxes: it has maps of known strides to predict on."""
+    return isinstance(getattr(model, "strides", None), tuple)
+
+
 def detector_strides(model: nn.Module, settings: Settings) -> tuple[int, ...]:
     """Strides of the maps a detector predicts on; a model without them classifies."""
-    strides = getattr(model, "strides", None)
-    if not isinstance(strides, tuple):
+    if not is_detector(model):
         raise SettingsError(
             f"model {settings.model.name} does not detect, and the labels of {settings.data.path} "
-            "are boxes: choose a detector"
+            "are boxes: choose a detector, such as model=light_detector"
         )
-    return strides
+    return model.strides  # type: ignore[return-value]
 
 
 def training_anchors(

@@ -71,6 +71,9 @@ class ClassificationScorer:
 
     def __init__(self, annotations: Annotations) -> None:
         self.annotations = annotations
+        averages = [f"{m}_{a}" for a in ("macro", "micro") for m in ("precision", "recall", "f1")]
+        top5 = ["top5"] if annotations.num_classes > 5 else []
+        self.columns = ("accuracy", *top5, *averages)  # of `compute`
         self.reset()
 
     def reset(self) -> None:
@@ -143,6 +146,7 @@ class DetectionScorer:
     """
 
     monitor = "val/AP50"
+    columns = ("AP", "AP50", "AP75", "mAP_voc")  # of `compute`
 
     def __init__(self, annotations: Annotations, preprocess: Preprocess) -> None:
         self.annotations, self.preprocess = annotations, preprocess

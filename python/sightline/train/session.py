@@ -11,7 +11,7 @@ from sightline._text import listed
 from sightline.data import Annotations, Augment, make_loader
 from sightline.data.loader import Loader
 from sightline.train.data_record import data_digest, data_record
-from sightline.train.early_stopping import EarlyStopping, monitor_mode
+from sightline.train.early_stopping import EarlyStopping
 from sightline.train.ema import EMA
 from sightline.train.environment import environment
 from sightline.train.evaluate import evaluate
@@ -20,6 +20,7 @@ from sightline.train.fit import fit
 from sightline.train.header import print_header
 from sightline.train.history import History
 from sightline.train.log import Log
+from sightline.train.monitor import choose_monitor
 from sightline.train.optimizer import make_optimizer
 from sightline.train.precision import Precision
 from sightline.train.predictor import Predictor, load
@@ -59,6 +60,7 @@ def train_from_settings(
     log = log or Log()
     prepared = prepare(layers, log=log)
     options = prepared.settings.train
+    watched = choose_monitor(options, prepared.val, prepared.preprocess, log)
     path = Path(out) if out else new_run_dir(prepared.task, options.name, root=options.out)
     run = RunDir(path, prepared.metadata, settings_values(prepared.settings))
     with run.opened(resume=False):
@@ -72,7 +74,7 @@ def train_from_settings(
         write_json(path / "env.json", {**environment(), "seed": options.seed, "data": digests})
         run.event("start", origins=prepared.settings.origins)
         print_header(prepared, path, log)
-        return _train(prepared, run, log, resume=False)
+        return _train(prepared, run, watched, log, resume=False)
 
 
 def resume_run(path: str | Path, *, log: Log | None = None) -> Run:
@@ -110,19 +112,26 @@ def resume_run(path: str | Path, *, log: Log | None = None) -> Run:
             log.warn(f"no {run.data}: whether the data changed cannot be told")
         run.metadata, run.settings = prepared.metadata, settings_values(prepared.settings)
         print_header(prepared, path, log)
-        return _train(prepared, run, log, resume=resume)
+        watched = choose_monitor(prepared.settings.train, prepared.val, prepared.preprocess, log)
+        return _train(prepared, run, watched, log, resume=resume)
 
 
-def _train(prepared: Prepared, run: RunDir, log: Log, *, resume: bool | Literal["previous"]) -> Run:
+def _train(
+    prepared: Prepared,
+    run: RunDir,
+    watched: tuple[str, Literal["min", "max"]],
+    log: Log,
+    *,
+    resume: bool | Literal["previous"],
+) -> Run:
     settings, model, path = prepared.settings, prepared.model, run.path
     optimizer_settings, options = settings.optimizer, settings.train
     train_loader = loader_for(prepared, prepared.train, training=True)
     val_loader = scorer = None
-    monitor, mode = options.monitor, options.mode
+    monitor, mode = watched
     if prepared.val is not None:
         val_loader = loader_for(prepared, prepared.val, training=False)
         scorer = make_scorer(prepared.val, prepared.preprocess)
-        monitor = monitor or scorer.monitor
     optimizer = make_optimizer(
         model,
         optimizer_settings.name,
@@ -133,7 +142,7 @@ def _train(prepared: Prepared, run: RunDir, log: Log, *, resume: bool | Literal[
     stopping = None
     if options.patience:
         stopping = EarlyStopping(
-            monitor or "train/loss",
+            monitor,
             mode=mode,
             patience=options.patience,
             min_delta=options.min_delta,
@@ -144,7 +153,7 @@ def _train(prepared: Prepared, run: RunDir, log: Log, *, resume: bool | Literal[
         train_loader,
         val_loader=val_loader,
         optimizer=optimizer,
-        schedule=schedule_for(prepared, optimizer, len(train_loader), monitor),
+        schedule=schedule_for(prepared, optimizer, len(train_loader), mode),
         epochs=options.epochs,
         evaluator=scorer,
         out=run,
@@ -169,9 +178,9 @@ def _train(prepared: Prepared, run: RunDir, log: Log, *, resume: bool | Literal[
 
 
 def schedule_for(
-    prepared: Prepared, optimizer: Optimizer, steps_per_epoch: int, monitor: str | None
+    prepared: Prepared, optimizer: Optimizer, steps_per_epoch: int, mode: Literal["min", "max"]
 ) -> Schedule:
-    """The schedule that the settings ask for."""
+    """The schedule that the settings ask for; `mode` is that of the monitored column."""
     chosen = prepared.settings.optimizer
     return make_schedule(
         optimizer,
@@ -186,7 +195,7 @@ def schedule_for(
         initial_factor=chosen.initial_factor,
         peak=chosen.peak,
         patience=chosen.plateau_patience,
-        mode=monitor_mode(monitor or "train/loss", prepared.settings.train.mode),
+        mode=mode,
     )
 
 
