@@ -22,6 +22,7 @@ from sightline.train.batches import (
     split_batch,
 )
 from sightline.train.best_weights import BestWeights
+from sightline.train.distributed import group_rank, group_size
 from sightline.train.early_stopping import Best, EarlyStopping, read_monitor
 from sightline.train.ema import EMA
 from sightline.train.evaluate import evaluate
@@ -84,7 +85,8 @@ def fit(
         evaluator: metrics over `val_loader`: `AccuracyEvaluator` or `DetectionEvaluator` of
             `sightline.metrics`, or any object with the methods of `Evaluator`.
         out: run folder for weights, state and results, which no other process can train into in
-            the meantime; a `RunDir` brings its own metadata; None writes nothing.
+            the meantime; a `RunDir` brings its own metadata; None writes nothing. Under
+            torch.distributed the process of rank 0 writes alone.
         resume: go on from the state in `out`. The weights, and all that follows, have the same
             bits as in a run that was never stopped. "previous" goes on from the state of the epoch
             before, for where the last one is damaged.
@@ -110,7 +112,8 @@ def fit(
         were finished are saved, and resuming repeats the unfinished one.
 
     Raises:
-        ValueError: an argument outside its range, an empty loader, an unknown `monitor`.
+        ValueError: an argument outside its range, an empty loader, an unknown `monitor`; `resume`
+            in several processes.
         TypeError: a batch, a loss or an evaluator of another form; metadata that is not JSON.
         FloatingPointError: a loss term is NaN or infinite; names the term, the epoch and the step.
         FileExistsError: `out` already holds a run and `resume` is False.
@@ -148,6 +151,14 @@ def fit(
 
     done = 0
     run = out if isinstance(out, RunDir) or out is None else RunDir(Path(out))
+    if run is not None and group_size() > 1:
+        if resume:
+            raise ValueError(
+                f"resuming in {group_size()} processes is not supported: the state holds the "
+                "random numbers of one; resume in one process, or start a new run"
+            )
+        if group_rank():
+            run = None  # the first process writes for all
     if run is not None and run is not out:
         run.metadata = run_metadata(model, train_loader, metadata)
     with run.opened(resume=resume) if run is not None else contextlib.nullcontext():

@@ -11,6 +11,7 @@ from sightline._text import listed
 from sightline.data import Annotations, Augment, make_loader
 from sightline.data.loader import Loader
 from sightline.train.data_record import data_digest, data_record
+from sightline.train.distributed import started_with
 from sightline.train.early_stopping import EarlyStopping
 from sightline.train.ema import EMA
 from sightline.train.environment import environment
@@ -29,6 +30,7 @@ from sightline.train.resume_checks import check_data, check_settings
 from sightline.train.run_dir import RunDir, new_run_dir
 from sightline.train.schedule import Schedule, make_schedule
 from sightline.train.scoring import Evaluation, make_scorer
+from sightline.train.settings import SettingsError
 from sightline.train.settings_io import Layer, config_layer, settings_values, write_config
 
 __all__ = ["Run", "evaluate_predictor", "resume_run", "train_from_settings", "write_evaluation"]
@@ -57,6 +59,7 @@ def train_from_settings(
         SettingsError, DataError: nothing was written.
         What `fit` raises.
     """
+    refuse_several_processes()
     log = log or Log()
     prepared = prepare(layers, log=log)
     options = prepared.settings.train
@@ -91,6 +94,7 @@ def resume_run(path: str | Path, *, log: Log | None = None) -> Run:
         ValueError: the state is damaged; or the settings or the data are not those that it was
             trained with.
     """
+    refuse_several_processes()
     log, path = log or Log(), Path(path)
     resume: bool | Literal["previous"] = True
     if path.is_file():
@@ -114,6 +118,16 @@ def resume_run(path: str | Path, *, log: Log | None = None) -> Run:
         print_header(prepared, path, log)
         watched = choose_monitor(prepared.settings.train, prepared.val, prepared.preprocess, log)
         return _train(prepared, run, watched, log, resume=resume)
+
+
+def refuse_several_processes() -> None:
+    """Raise SettingsError where a launcher started several: each would train the whole run."""
+    count = started_with()
+    if count > 1:
+        raise SettingsError(
+            f"this is one of {count} processes (WORLD_SIZE), and a run trains in one: start it "
+            "without torchrun, or with WORLD_SIZE unset where the processes train runs of their own"
+        )
 
 
 def _train(
