@@ -19,6 +19,7 @@ from sightline import ops
 from sightline.compat import torchvision as compat
 
 from ..ops.box_cases import random_boxes
+from ..ops.derivative_cases import assert_differentiable
 
 needs_cpu_torch = pytest.mark.skipif(
     torch.version.cuda is not None or torch.version.hip is not None,
@@ -117,7 +118,10 @@ image = torch.rand(1, 2, 6, 7, dtype=torch.float64, requires_grad=True)
 rois = torch.tensor([[0, 0.5, 1, 4, 5], [0, 1, 1, 3, 3]], dtype=torch.float64)
 arguments = (image, rois, 1.0, 2, 2, 2, True)
 torch.library.opcheck(torch.ops.torchvision.roi_align.default, arguments)
-assert torch.autograd.gradcheck(lambda i: torch.ops.torchvision.roi_align(i, *arguments[1:]), image)
+align = lambda i: torch.ops.torchvision.roi_align(i, *arguments[1:])
+assert torch.autograd.gradcheck(align, image, check_forward_ad=True)
+assert torch.autograd.gradgradcheck(align, image, check_fwd_over_rev=True, fast_mode=True)
+torch.func.hessian(lambda i: align(i).pow(3).sum())(image.detach())
 """,
     ).splitlines()
     assert "operator torchvision::nms does not exist" in said[0]
@@ -235,8 +239,20 @@ def test_roi_align_is_the_mean_of_its_samples(ratio, aligned):
     got = compat.roi_align(tensor, torch.from_numpy(rois), (3, 2), 0.1, ratio or -1, aligned)
     np.testing.assert_allclose(got.detach(), expected, atol=1e-12)
     assert np.abs(expected).max() > 0
-    align = lambda t: compat.roi_align(t, torch.from_numpy(rois), 2, 0.1, -1, aligned)  # noqa: E731
-    assert torch.autograd.gradcheck(align, tensor[:, :1].detach().requires_grad_())
+
+
+def test_derivatives_of_roi_align_are_those_of_the_value():
+    image = torch.rand(2, 1, 5, 6, dtype=torch.float64)
+    rois = torch.tensor([[0, 0.5, 1, 4, 5], [1, 1, 1, 3, 3], [1, 90, 90, 99, 99]]).double()
+    align = lambda t: compat.roi_align(t, rois, 2, 1.0, -1, True)  # noqa: E731
+    assert_differentiable(align, image)
+    loss = lambda t: align(t).pow(3).sum()  # noqa: E731
+    hessian = torch.autograd.functional.hessian(loss, image)
+    torch.testing.assert_close(torch.func.hessian(loss)(image), hessian)
+    images = torch.stack([image, 2 * image])
+    assert torch.equal(torch.vmap(align)(images), torch.stack([align(t) for t in images]))
+    with pytest.raises(RuntimeError, match="vmap"):
+        torch.vmap(lambda r: compat.roi_align(image, r, 2))(torch.stack([rois, rois]))
 
 
 def test_roi_align_takes_a_list_of_boxes_and_nothing():
@@ -340,6 +356,8 @@ def test_sigmoid_focal_loss_is_the_paper():
     torch.testing.assert_close(mean, expected.mean())
     with pytest.raises(ValueError, match="`reduction` must be one of"):
         compat.sigmoid_focal_loss(logits, targets, reduction="max")
+    loss = lambda t: compat.sigmoid_focal_loss(t, targets.double())  # noqa: E731
+    assert_differentiable(loss, logits.double())
 
 
 needs_torchvision = pytest.mark.skipif(

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from torch.autograd import forward_ad, gradcheck, gradgradcheck
+from torch.autograd import forward_ad, gradcheck
 
 from sightline import ops
 
 from .box_cases import random_boxes
+from .derivative_cases import assert_differentiable, leaves
 from .rotated_cases import random_rotated_boxes
 
 
@@ -70,10 +71,6 @@ def loss_of(name, *tensors):
     return sum(value.pow(3).sum() for value in values)
 
 
-def leaves(*tensors):
-    return tuple(t.clone().requires_grad_() for t in tensors)
-
-
 def assert_all_close(got, expected, **tolerances):
     for one, other in zip(got, expected, strict=True):
         torch.testing.assert_close(one, other, **tolerances)
@@ -87,13 +84,6 @@ def test_every_op_with_derivatives_is_tested_here():
         and torch._C._dispatch_has_kernel_for_dispatch_key(name, "Autograd")
     }
     assert registered == {*CASES, *(f"{name}_backward" for name in WITH_BACKWARD)}
-
-
-def assert_differentiable(function, *tensors):
-    """First and second derivatives in reverse mode, first and first of first in forward mode."""
-    inputs = leaves(*tensors)
-    assert gradcheck(function, inputs, check_forward_ad=True, fast_mode=True)
-    assert gradgradcheck(function, inputs, check_fwd_over_rev=True, fast_mode=True)
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

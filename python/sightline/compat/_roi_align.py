@@ -25,15 +25,16 @@ def roi_align(
     that is not positive as many as it has pixels, rounded up.
     """
     _check(input, rois)
-    features, regions = _widened(input), _widened(rois)
-    out = features.new_zeros(len(rois), input.shape[1], pooled_height, pooled_width)
+    features, regions = _widened(input), _widened(rois.detach())
     pooled = (pooled_height, pooled_width)
+    nothing = features.new_zeros(input.shape[1], *pooled)
+    out = [nothing] * len(rois)
     for k, image, rows, columns in _regions(
         regions, tuple(input.shape[2:]), spatial_scale, pooled, sampling_ratio, aligned
     ):
         by_row, by_column = rows.weights.to(features), columns.weights.to(features)
         out[k] = by_row @ features[image, :, rows.at, columns.at] @ by_column.T
-    return out.to(input.dtype)
+    return torch.stack(out or [nothing]).to(input.dtype)[: len(rois)]
 
 
 def roi_align_backward(
@@ -54,7 +55,7 @@ def roi_align_backward(
     out = wide.new_zeros(batch_size, channels, height, width)
     pooled = (pooled_height, pooled_width)
     for k, image, rows, columns in _regions(
-        _widened(rois), (height, width), spatial_scale, pooled, sampling_ratio, aligned
+        _widened(rois.detach()), (height, width), spatial_scale, pooled, sampling_ratio, aligned
     ):
         by_row, by_column = rows.weights.to(wide), columns.weights.to(wide)
         out[image, :, rows.at, columns.at] += by_row.T @ wide[k] @ by_column
@@ -137,7 +138,7 @@ def _check(input: Tensor, rois: Tensor) -> None:
 
 
 class RoIAlign(torch.autograd.Function):
-    """`roi_align` with its gradient by the input."""
+    """`roi_align` with its gradient by the input: torch's own makes a map of zeros a region."""
 
     @staticmethod
     def forward(ctx, input, rois, *numbers):

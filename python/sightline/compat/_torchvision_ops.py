@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sightline import ops
+from sightline.ops._derivatives_torch import register_derivatives
 
 from ._roi_align import roi_align, roi_align_backward
 
@@ -128,6 +129,11 @@ def _register_rules_of_roi_align() -> None:
     torch.library.register_fake(
         "torchvision::_roi_align_backward", _roi_align_backward_fake, lib=_library
     )
-    torch.library.register_autograd(
-        "torchvision::roi_align", backward, setup_context=setup_context, lib=_library
+    register_derivatives(
+        "torchvision::roi_align",
+        roi_align,
+        setup_context=setup_context,
+        backward=backward,
+        library=_library,
     )
+    register_derivatives("torchvision::_roi_align_backward", roi_align_backward, library=_library)

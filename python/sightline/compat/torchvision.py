@@ -171,13 +171,17 @@ def roi_align(
         aligned: subtract half a pixel, and let regions be smaller than one.
 
     Returns:
-        [K, C, height, width] in the type of `input`, differentiable by it, not by the boxes.
+        [K, C, height, width] in the type of `input`, differentiable by it, to any order and in
+        forward mode, not by the boxes.
     """
-    from ._roi_align import RoIAlign, stack_regions
+    from sightline.ops._derivatives_torch import is_transformed
+
+    from . import _roi_align
 
     height, width = (output_size, output_size) if isinstance(output_size, int) else output_size
-    rois = stack_regions(boxes)
-    return RoIAlign.apply(input, rois, spatial_scale, height, width, sampling_ratio, aligned)
+    rois = _roi_align.stack_regions(boxes)
+    pool = _roi_align.roi_align if is_transformed([input]) else _roi_align.RoIAlign.apply
+    return pool(input, rois, spatial_scale, height, width, sampling_ratio, aligned)
 
 
 def install() -> bool:

@@ -125,6 +125,11 @@ def is_differentiated(inputs: Sequence[Any]) -> bool:
     return wanted or has_tangent(inputs)
 
 
+def is_transformed(inputs: Sequence[Any]) -> bool:
+    """Whether a rule for the gradient alone would not do: forward mode, or `torch.func`."""
+    return torch._C._are_functorch_transforms_active() or has_tangent(inputs)
+
+
 def without_derivatives(op: Any, *inputs: Any) -> Any:
     """What the kernel of an op gives, as a constant, in the `composed` of that op."""
     with torch._C._AutoDispatchBelowAutograd():
