@@ -153,7 +153,7 @@ def test_a_goal_is_met_or_missed_and_counted():
     assert two.reached() == {THREADS: (1.6, 1.7)}
     slow = outcome_of(STEM, {OURS: 1.0, EAGER: 3.0})
     summary = lines.summary([plain, slow]).splitlines()
-    assert "goal 4 times as fast as eager: 1 of 2 works, from 3 to 4.5" in summary
+    assert "goal 4 times as fast as eager: 1 of 2 benchmarks, from 3 to 4.5" in summary
 
 
 def test_a_contender_that_cannot_run_is_a_line():
@@ -334,7 +334,7 @@ def test_the_command_prints_a_block_a_work_and_writes_json(
 
 def test_the_command_names_what_is_wrong(capsys):
     for words, said in (
-        (["--only", "nonsense"], "no work's name holds 'nonsense'"),
+        (["--only", "nonsense"], "no benchmark's name holds 'nonsense'"),
         (["heads"], "batch_norm has no part 'heads'; there are layers, resnet50"),
         (["--device", "tpu"], "device must be cpu or cuda, got tpu"),
         (["--threads", "0"], "threads must be at least 1"),

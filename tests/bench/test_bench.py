@@ -1,6 +1,8 @@
 """The benchmark itself: turns, checks before times, the worker, and what is printed."""
 
 import json
+import os
+import subprocess
 import sys
 from functools import partial
 
@@ -9,12 +11,13 @@ import pytest
 import torch
 
 from sightline import _numpy
-from sightline.bench import growth, inputs, lines, machine
+from sightline.bench import boxes, growth, inputs, lines, machine
 from sightline.bench.contenders import sightline as ours
 from sightline.bench.limits import aligned
-from sightline.bench.peers import Peers
+from sightline.bench.peers import KEEPS_MEMORY, Peers
 from sightline.bench.run import Outcome, run
-from sightline.bench.suites import SUITES, WORKS
+from sightline.bench.run_program import ARRAYS
+from sightline.bench.suites import SUITES, WORKS, find
 from sightline.bench.timing import Times, take_turns
 from sightline.bench.work import Work
 from sightline.cli import main
@@ -115,14 +118,45 @@ def test_goals_are_those_of_the_device():
 def test_the_worker_runs_the_same_work_in_another_process():
     work = WORKS["nms 1,000 sparse"]
     with Peers(sys.executable, threads=1) as peers:
-        assert peers.open(work.name, ["torch"], "cpu") == ["torch"]
+        peers.contenders = {"torch": torch.__version__}
+        assert peers.open(work, "cpu") == ["torch"]
         (kept,) = peers.result("torch")
         expected = ours.nms(*map(torch.from_numpy, work.inputs()))
         np.testing.assert_array_equal(kept, expected)
         assert peers.sample("torch", 2) > 0
-        assert peers.open("batched_nms 20,000 of 80 classes", ["torch"], "cpu") == []
+        assert peers.open(WORKS["batched_nms 20,000 of 80 classes"], "cpu") == []
+        (own, *_) = boxes.of_shape((7, 30))
+        assert peers.open(own, "cpu") == ["torch"]
+        assert peers.result("torch")[0].shape == (7, 30)
         with pytest.raises(RuntimeError, match="open in the worker of --peers: KeyError"):
-            peers.open("no such work", ["torch"], "cpu")
+            peers.open(SMALL, "cpu")
+
+
+_FRESH_PAGES = """
+import resource, numpy as np
+[np.zeros(2**24, np.uint8).fill(1) for _ in range(3)]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    np.empty(2**26, np.uint8).fill(1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="settings of glibc")
+def test_a_process_that_keeps_memory_gets_no_new_pages_for_what_it_frees():
+    run = partial(subprocess.run, [sys.executable, "-c", _FRESH_PAGES], stdout=subprocess.PIPE)
+    pages = 2**26 // 4096
+    assert int(run(env={**os.environ, **KEEPS_MEMORY}).stdout) < 2 * pages  # those of the first
+
+
+def test_a_peer_that_keeps_memory_is_timed_where_ours_writes_to_out():
+    works = {work.program: work for work in boxes.of_shape((30, 100))}
+    with Peers(sys.executable, threads=1, keeps_memory=True) as peers:
+        peers.contenders = {"torch": torch.__version__}
+        assert peers.open(works["box_iou"], "cpu") == []
+        (outcome,) = run([works["box_iou_out"]], peers=[peers], seconds=0.01)
+    assert list(outcome.peers) == ["torch", "torch, memory kept"]
+    assert "torch, memory kept " in lines.line(outcome)
 
 
 def test_a_worker_that_is_no_python_says_so():
@@ -154,7 +188,7 @@ def test_passes_over_memory_refuse_what_is_not_whole_lines():
         _numpy.copy_memory(room, aligned(16), False)
 
 
-def test_the_command_prints_a_line_a_work_and_writes_json(tmp_path, capsys, monkeypatch):
+def test_the_command_prints_one_line_per_benchmark_and_writes_json(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(machine, "_FLOATS", 1 << 16)
     file = tmp_path / "figures.json"
     assert main(["bench", "boxes", "--quick", "--only", "of one box", "--json", str(file)]) == 0
@@ -176,10 +210,75 @@ def test_the_growth_is_drawn(tmp_path):
 
 def test_the_command_names_what_is_wrong(capsys):
     for words, said in (
-        (["--only", "nonsense"], "no work's name holds 'nonsense'"),
+        (["--only", "nonsense"], "no benchmark's name holds 'nonsense'"),
         (["heads"], "no suite heads; there are boxes, growth"),
         (["--device", "tpu"], "device must be cpu or cuda, got tpu"),
         (["--threads", "0"], "threads must be at least 1"),
+        (["--shapes", "3x"], "shapes must be one, two or three sizes as 5000, 1000x8400"),
+        (["--shapes", "30", "growth"], "--shapes are of no suite; leave out growth"),
+        (["--arrays", "--device", "cuda"], "--arrays are timed on the CPU"),
+        (["boxes", "--plot", "growth.png"], "--plot draws the suite growth"),
     ):
         assert main(["bench", *words]) == 2
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", [[], ["batch_norm"]])
+@pytest.mark.parametrize("cuda", [None, "13.0"])
+def test_cuda_without_a_device_is_one_line_before_anything_is_timed(
+    part, cuda, capsys, monkeypatch
+):
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["bench", *part, "--device", "cuda"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and len(printed.err.splitlines()) == 1
+    assert printed.err.startswith("sightline bench: no CUDA device: torch ")
+
+
+def works_of_small_shapes():
+    return [work for shape in ((20,), (30, 100), (2, 50, 3)) for work in boxes.of_shape(shape)]
+
+
+def test_ops_are_timed_at_shapes_of_ones_own(capsys, monkeypatch):
+    monkeypatch.setattr(machine, "_FLOATS", 1 << 16)
+    assert main(["bench", "--shapes", "20,30x100", "--quick", "--only", "iou_rotated"]) == 0
+    assert "box_iou_rotated(out=) 30 x 100 " in capsys.readouterr().out
+    names = {work.name for work in works_of_small_shapes()}
+    assert names >= {
+        "box_iou(out=) 30 x 100",
+        "box_iou_topk 30 x 100, k = 9",
+        "batched_nms 20 of 80 classes",
+        "soft_nms 20 clustered, gaussian",
+        "weighted_boxes_fusion 3 x 20",
+        "decode_boxes 2 x 50, clipped",
+    }
+    assert "box_iou_topk" not in {work.program for work in boxes.of_shape((30, 8))}
+    assert find("nms 20 sparse", (20,)).inputs()[0].shape == (20, 4)
+
+
+def test_arrays_are_timed_in_place_of_tensors():
+    works = works_of_small_shapes()
+    of_arrays = list(run(works, device=ARRAYS, seconds=0))
+    of_tensors = list(run(works, seconds=0))
+    assert [o.moved for o in of_arrays] == [o.moved for o in of_tensors]
+    assert not any(outcome.peers for outcome in of_arrays)
+    assert all(outcome.limit or not outcome.work.limit for outcome in of_arrays)
+
+
+def test_without_torch_arrays_are_timed():
+    code = """
+import sys
+sys.modules["torch"] = None
+from sightline.bench import machine
+from sightline.cli import main
+machine._FLOATS = 1 << 16
+assert main(["bench", "--quick", "--only", "of one box"]) == 0
+assert main(["bench", "batch_norm"]) == 2 == main(["bench", "--device", "cuda"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "arrays; " in done.stdout and "nms of one box" in done.stdout
+    first, second = done.stderr.splitlines()
+    assert first.endswith("bench batch_norm needs torch: pip install 'sightline[torch]'")
+    assert "no CUDA device: torch is not installed" in second

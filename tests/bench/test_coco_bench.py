@@ -200,7 +200,7 @@ def test_the_command_prints_a_block_a_work_and_writes_json(folder, tmp_path, cap
 
 def test_the_command_names_what_is_wrong(capsys):
     for words, said in (
-        (["--only", "nonsense"], "no work's name holds 'nonsense'"),
+        (["--only", "nonsense"], "no benchmark's name holds 'nonsense'"),
         (["--threads", "0"], "threads must be at least 1"),
         (["segm"], "coco has no part 'segm'"),
         (["--peers", "/nowhere/python"], "make peers"),

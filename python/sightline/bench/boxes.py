@@ -1,8 +1,12 @@
-"""The works of IoU and NMS."""
+"""The works of IoU and NMS: kinds, each of any shape, and those of the suite with their goals."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from .inputs import (
+    Arrays,
     aligned_pairs,
     classes,
     clustered,
@@ -16,171 +20,170 @@ from .inputs import (
 )
 from .work import Work
 
-_MATRICES = {"1,000 x 8,400": (1_000, 8_400), "1,000 x 100,000": (1_000, 100_000)}
+_K = 9  # of box_iou_topk
+# Beyond, plain torch takes minutes, or more memory than there is.
+_MOST_PAIRS, _MOST_BOXES = 10_000_000, 9_999
+_LONG = 100_000  # boxes
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Works that differ in their shape alone, which fills the gaps of `name` and is what `inputs`
+    takes. `quadratic`: plain torch looks at all pairs of boxes."""
+
+    name: str
+    program: str
+    inputs: Callable[..., Arrays]
+    limit: str | None
+    tolerance: float = 0.0
+    quadratic: bool = False
+    no_sync: bool = False
+
+    def work(self, *shape: int, **settings: Any) -> Work:
+        if len(shape) == 2:
+            many = long = shape[0] * shape[1] > _MOST_PAIRS
+        else:
+            many = self.quadratic and shape[0] > _MOST_BOXES
+            long = self.quadratic and shape[0] >= _LONG
+        given = {
+            "name": self.name.format(*(f"{size:,}" for size in shape)),
+            "long": long,
+            "without": ("torch",) if many else (),
+            "limit": self.limit,
+            **settings,
+        }
+        return Work(
+            program=self.program,
+            inputs=partial(self.inputs, *shape),
+            tolerance=self.tolerance,
+            no_sync=self.no_sync,
+            **given,
+        )
+
+
+# Of n x m pairs.
+_box_iou = _Kind("box_iou(out=) {} x {}", "box_iou_out", pairs, "fill")
+_fresh_box_iou = _Kind(
+    "box_iou, fresh output, {} x {}", "box_iou", partial(pairs, out=False), "fill_fresh"
+)
+_generalized, _complete = (
+    _Kind(f"{program}(out=) {{}} x {{}}", f"{program}_out", pairs, "fill", tolerance=1e-5)
+    for program in ("generalized_box_iou", "complete_box_iou")
+)
+_box_iou_max = _Kind("box_iou_max {} x {}", "box_iou_max", partial(pairs, out=False), "pairs")
+_box_iou_topk = _Kind(
+    f"box_iou_topk {{}} x {{}}, k = {_K}", "box_iou_topk", partial(pairs, out=False), "pairs"
+)
+_box_iou_rotated = _Kind(
+    "box_iou_rotated(out=) {} x {}",
+    "box_iou_rotated_out",
+    rotated_pairs,
+    "fill",
+    tolerance=1e-3,  # of torchvision, in float32; ours is held to the reference by the tests
+)
+# Of n boxes.
+_losses = tuple(
+    _Kind(f"{program} {{}} aligned", program, aligned_pairs, "read", tolerance=1e-5)
+    for program in (
+        "generalized_box_iou_loss",
+        "distance_box_iou_loss",
+        "complete_box_iou_loss",
+    )
+)
+_nms = _Kind("nms {} sparse", "nms", sparse, "sort", quadratic=True)
+_clustered_nms = _Kind("nms {} clustered", "nms", clustered, "sort")
+_batched_nms = _Kind(
+    "batched_nms {} of 80 classes", "batched_nms", partial(classes, count=80), "sort"
+)
+_nms_padded = _Kind("nms_padded {} sparse to 300", "nms_padded", sparse, "sort", no_sync=True)
+_soft_nms = tuple(
+    _Kind(
+        f"soft_nms {{}} clustered, {method}",
+        f"soft_nms_{method}",
+        clustered,
+        "sort",
+        quadratic=True,
+    )
+    for method in ("linear", "gaussian")
+)
+_matrix_nms = _Kind(
+    "matrix_nms {} clustered", "matrix_nms", clustered, "sort", tolerance=1e-6, quadratic=True
+)
+_nms_rotated = _Kind("nms_rotated {} sparse", "nms_rotated", rotated, "sort")
+_fusion = _Kind(
+    "weighted_boxes_fusion 3 x {}", "weighted_boxes_fusion", partial(models, 3), limit=None
+)
+# Of images x anchors x classes.
+_decode_boxes = _Kind(
+    "decode_boxes {} x {}, clipped",
+    "decode_boxes",
+    lambda images, anchors, _: deltas(images, anchors),
+    "read",
+    tolerance=1e-3,  # of a pixel in 1,000: torchvision's exponential is torch's
+)
+_multiclass_nms = _Kind(
+    "multiclass_nms {} x {} x {}", "multiclass_nms", raw_detections, "read", no_sync=True
+)
+
+_OF_PAIRS = (
+    _box_iou,
+    _fresh_box_iou,
+    _generalized,
+    _complete,
+    _box_iou_max,
+    _box_iou_topk,
+    _box_iou_rotated,
+)
+_OF_BOXES = (
+    *_losses,
+    _nms,
+    _clustered_nms,
+    _batched_nms,
+    _nms_padded,
+    *_soft_nms,
+    _matrix_nms,
+    _nms_rotated,
+    _fusion,
+)
+_OF_DETECTIONS = (_decode_boxes, _multiclass_nms)
+
+
+def of_shape(shape: tuple[int, ...]) -> tuple[Work, ...]:
+    """All works that have inputs of that shape: n boxes, n x m pairs, or images x anchors x
+    classes."""
+    kinds = (_OF_BOXES, _OF_PAIRS, _OF_DETECTIONS)[len(shape) - 1]
+    if len(shape) == 2 and shape[1] < _K:
+        kinds = tuple(kind for kind in kinds if kind is not _box_iou_topk)
+    return tuple(kind.work(*shape, shape=shape) for kind in kinds)
+
 
 WORKS = (
     *(
-        Work(
-            f"box_iou(out=) {size}",
-            "box_iou_out",
-            partial(pairs, *shape),
-            limit="fill",
-            goals={"torchvision": 100, "limit": 1 / 0.6},
-            cuda_goals={"limit": 1 / 0.8},
-            without=("torch",) if shape[1] > 10_000 else (),
-            long=shape[1] > 10_000,
+        _box_iou.work(
+            1_000, m, goals={"torchvision": 100, "limit": 1 / 0.6}, cuda_goals={"limit": 1 / 0.8}
         )
-        for size, shape in _MATRICES.items()
+        for m in (8_400, 100_000)
     ),
-    *(
-        Work(
-            f"box_iou, fresh output, {size}",
-            "box_iou",
-            partial(pairs, *shape, out=False),
-            limit="fill_fresh",
-            goals={"limit": 1.3},
-            without=("torch",) if shape[1] > 10_000 else (),
-            long=shape[1] > 10_000,
-        )
-        for size, shape in _MATRICES.items()
-    ),
-    *(
-        Work(
-            f"{program}(out=) 1,000 x 8,400",
-            f"{program}_out",
-            partial(pairs, 1_000, 8_400),
-            limit="fill",
-            tolerance=1e-5,
-            goals={"torchvision": 80},
-        )
-        for program in ("generalized_box_iou", "complete_box_iou")
-    ),
-    Work(
-        "box_iou_max 100,000 x 500",
-        "box_iou_max",
-        partial(pairs, 100_000, 500, out=False),
-        limit="pairs",
-        goals={"torchvision": 100},
-        without=("torch",),
-        long=True,
-    ),
-    Work(
-        "box_iou_topk 500 x 100,000, k = 9",
-        "box_iou_topk",
-        partial(pairs, 500, 100_000, out=False),
-        limit="pairs",
-        without=("torch",),
-        long=True,
-    ),
-    Work(
-        "box_iou_rotated(out=) 2,000 x 2,000",
-        "box_iou_rotated_out",
-        partial(rotated_pairs, 2_000, 2_000),
-        limit="fill",
-        tolerance=1e-3,  # of torchvision, in float32; ours is held to the reference by the tests
-        goals={"torchvision": 20},
-    ),
-    *(
-        Work(
-            f"{program} 100,000 aligned",
-            program,
-            partial(aligned_pairs, 100_000),
-            limit="read",
-            tolerance=1e-5,
-        )
-        for program in (
-            "generalized_box_iou_loss",
-            "distance_box_iou_loss",
-            "complete_box_iou_loss",
-        )
-    ),
-    Work(
-        "decode_boxes 16 x 8,400, clipped",
-        "decode_boxes",
-        partial(deltas, 16, 8_400),
-        limit="read",
-        tolerance=1e-3,  # of a pixel in 1,000: torchvision's exponential is torch's
-    ),
-    *(
-        Work(
-            f"nms {n:,} sparse",
-            "nms",
-            partial(sparse, n),
-            limit="sort",
-            goals={"torchvision": g},
-            cuda_goals=cuda_goals,
-            without=("torch",) if n >= 10_000 else (),
-        )
-        for n, g, cuda_goals in (
-            (100, 4, {}),
-            (1_000, 20, {"torchvision": 3}),
-            (10_000, 60, {}),
-            (20_000, 100, {"torchvision": 5}),
-        )
-    ),
-    Work(  # torchvision takes 20 s on a CPU
-        "nms 100,000 sparse",
-        "nms",
-        partial(sparse, 100_000),
-        limit="sort",
-        cuda_goals={"torchvision": 10},
-        without=("torch",),
-        long=True,
-    ),
-    Work(
-        "nms 20,000 clustered",
-        "nms",
-        partial(clustered, 20_000),
-        limit="sort",
-        goals={"torchvision": 8},
-    ),
-    Work(
-        "batched_nms 20,000 of 80 classes",
-        "batched_nms",
-        partial(classes, 20_000, 80),
-        limit="sort",
-        goals={"torchvision": 15},
-        cuda_goals={"torchvision": 5},
-    ),
-    Work(
-        "multiclass_nms 16 x 8,400 x 80",
-        "multiclass_nms",
-        partial(raw_detections, 16, 8_400, 80),
-        limit="read",
-        goals={"torchvision": 20},
-        no_sync=True,
-        long=True,
-    ),
-    Work(
-        "nms_padded 20,000 sparse to 300",
-        "nms_padded",
-        partial(sparse, 20_000),
-        limit="sort",
-        no_sync=True,
-    ),
-    *(
-        Work(
-            f"soft_nms 1,000 clustered, {method}",
-            f"soft_nms_{method}",
-            partial(clustered, 1_000),
-            limit="sort",
-        )
-        for method in ("linear", "gaussian")
-    ),
-    Work(
-        "matrix_nms 1,000 clustered",
-        "matrix_nms",
-        partial(clustered, 1_000),
-        limit="sort",
-        tolerance=1e-6,
-    ),
-    Work(
-        "nms_rotated 2,000 sparse",
-        "nms_rotated",
-        partial(rotated, 2_000),
-        limit="sort",
-    ),
-    Work("weighted_boxes_fusion 3 x 1,000", "weighted_boxes_fusion", partial(models, 3, 1_000)),
-    Work("box_iou of one box", "box_iou", partial(pairs, 1, 1, out=False)),
-    Work("nms of one box", "nms", partial(sparse, 1), goals={"torchvision": 2}),
+    *(_fresh_box_iou.work(1_000, m, goals={"limit": 1.3}) for m in (8_400, 100_000)),
+    *(kind.work(1_000, 8_400, goals={"torchvision": 80}) for kind in (_generalized, _complete)),
+    _box_iou_max.work(100_000, 500, goals={"torchvision": 100}),
+    _box_iou_topk.work(500, 100_000),
+    _box_iou_rotated.work(2_000, 2_000, goals={"torchvision": 20}),
+    *(kind.work(100_000) for kind in _losses),
+    _decode_boxes.work(16, 8_400, 80),
+    _nms.work(100, goals={"torchvision": 4}),
+    _nms.work(1_000, goals={"torchvision": 20}, cuda_goals={"torchvision": 3}),
+    _nms.work(10_000, goals={"torchvision": 60}),
+    _nms.work(20_000, goals={"torchvision": 100}, cuda_goals={"torchvision": 5}),
+    _nms.work(100_000, cuda_goals={"torchvision": 10}),  # torchvision takes 20 s on a CPU
+    _clustered_nms.work(20_000, goals={"torchvision": 8}),
+    _batched_nms.work(20_000, goals={"torchvision": 15}, cuda_goals={"torchvision": 5}),
+    _multiclass_nms.work(16, 8_400, 80, goals={"torchvision": 20}, long=True),
+    _nms_padded.work(20_000),
+    *(kind.work(1_000) for kind in _soft_nms),
+    _matrix_nms.work(1_000),
+    _nms_rotated.work(2_000),
+    _fusion.work(1_000),
+    _fresh_box_iou.work(1, 1, name="box_iou of one box", limit=None),
+    _nms.work(1, name="nms of one box", limit=None, goals={"torchvision": 2}),
 )

@@ -68,9 +68,10 @@ def deltas(images: int, anchors: int) -> Arrays:
 
 
 def models(count: int, n: int) -> Arrays:
-    """Boxes [count, n, 4] and scores [count, n] of models that see the same objects."""
+    """Boxes [count, n, 4], scores and labels [count, n] of models that see the same objects."""
     boxes = clustered_boxes(count * n).reshape(count, n, 4)
-    return boxes, np.stack([scores(n, seed=i) for i in range(count)])
+    found = np.stack([scores(n, seed=i) for i in range(count)])
+    return boxes, found, np.zeros((count, n), np.int64)
 
 
 def rotated(n: int) -> Arrays:

@@ -7,35 +7,41 @@ beside the contenders: name -> (run, how many of them make up the work). The fas
 import mmap
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from sightline import _numpy, ops
+
+from .run_program import torch
+
+Array = Any  # a torch.Tensor or a numpy.ndarray
 
 _HUGE_PAGES = hasattr(mmap, "MADV_HUGEPAGE")
 
 Passes = dict[str, tuple[Callable[[], object], float]]
 
 
-def fill(inputs: list[Tensor], result: list[Tensor]) -> Passes:
+def fill(inputs: list[Array], result: list[Array]) -> Passes:
     """Writing an output of that size, which was written before."""
     (out,) = result
-    if out.is_cuda:
+    if _is_cuda(out):
         return {"fill": (lambda: out.fill_(0.5), 1), **_copy(out)}
-    room = aligned(out.numel())
+    room = aligned(out.nbytes // 4)
     return {
         "fill": (lambda: _numpy.fill_memory(room, 0.5, False), 1),
         "streaming fill": (lambda: _numpy.fill_memory(room, 0.5, True), 1),
     }
 
 
-def fill_fresh(inputs: list[Tensor], result: list[Tensor]) -> Passes:
+def fill_fresh(inputs: list[Array], result: list[Array]) -> Passes:
     """Allocating an output of that size and writing it; on a CPU in huge pages, too."""
     (out,) = result
-    passes: Passes = {"fresh fill": (lambda: torch.empty_like(out).fill_(0.5), 1)}
-    if not out.is_cuda and _HUGE_PAGES:
+    if isinstance(out, np.ndarray):
+        passes: Passes = {"fresh fill": (lambda: np.full_like(out, 0.5), 1)}
+    else:
+        passes = {"fresh fill": (lambda: torch.empty_like(out).fill_(0.5), 1)}
+    if not _is_cuda(out) and _HUGE_PAGES:
         for name, streaming in (("huge pages", False), ("huge pages, streaming", True)):
             fill_room = partial(_numpy.fill_memory, value=0.5, streaming=streaming)
             in_pages = partial(_in_huge_pages, _whole_pages(out.nbytes), fill_room)
@@ -64,35 +70,43 @@ def _whole_pages(size: int) -> int:
     return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
-def read(inputs: list[Tensor], result: list[Tensor]) -> Passes:
+def read(inputs: list[Array], result: list[Array]) -> Passes:
     """Reading the inputs."""
-    count = sum(x.numel() * x.element_size() for x in inputs) // 4
-    if inputs[0].is_cuda:
+    count = sum(x.nbytes for x in inputs) // 4
+    if _is_cuda(inputs[0]):
         room = torch.zeros(count, device="cuda")
         return {"read": (lambda: room.sum(), 1)}
     words = aligned(count).view(np.uint32)
     return {"read": (lambda: _numpy.read_memory(words), 1)}
 
 
-def sort(inputs: list[Tensor], result: list[Tensor]) -> Passes:
+def sort(inputs: list[Array], result: list[Array]) -> Passes:
     """Sorting as many keys of 64 bits, score and index."""
     _, scores, *_ = inputs
-    if scores.is_cuda:
+    if _is_cuda(scores):
         return {"sort": (lambda: scores.sort(descending=True), 1)}
     keys = np.random.default_rng(0).integers(0, 2**63, len(scores), dtype=np.uint64)
     return {"sort": (lambda: np.sort(keys), 1)}
 
 
-def pairs(inputs: list[Tensor], result: list[Tensor]) -> Passes:
+def pairs(inputs: list[Array], result: list[Array]) -> Passes:
     """`box_iou` of as many pairs, into an output that stays in the cache."""
     boxes1, boxes2, *_ = inputs
     rows = max(1, min(len(boxes1), 100_000 // len(boxes2)))
-    part = boxes1[:rows].contiguous()
-    out = torch.empty(rows, len(boxes2), device=boxes1.device)
+    part = boxes1[:rows]
+    out: Array
+    if isinstance(part, np.ndarray):
+        out = np.empty((rows, len(boxes2)), np.float32)
+    else:
+        out = torch.empty(rows, len(boxes2), device=part.device)
     return {"pairs": (lambda: ops.box_iou(part, boxes2, out=out), len(boxes1) / rows)}
 
 
-def _copy(out: Tensor) -> Passes:
+def _is_cuda(array: Array) -> bool:
+    return not isinstance(array, np.ndarray) and array.is_cuda
+
+
+def _copy(out: Array) -> Passes:
     """Half the work read and half written: the copy bandwidth, by which GPUs are known."""
     half = out.flatten()[: max(1, out.numel() // 2)]
     other = torch.empty_like(half)

@@ -6,8 +6,8 @@ from sightline._console import say
 
 from . import machine
 from .run import Outcome
+from .text import duration, size, timed
 from .threads import threads_of
-from .timing import Times
 
 
 def announce(device: str, threads: int) -> dict[str, Any]:
@@ -20,8 +20,8 @@ def announce(device: str, threads: int) -> dict[str, Any]:
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     rates = ", ".join(f"{name} {rate:.1f}" for name, rate in found["bandwidths in GB/s"].items())
     say(
-        f"{found['device']}, {found['instruction set']}, {threads} of {found['cores']} threads; "
-        f"{versions}\nGB/s: {rates}"
+        f"{found['device']}, {found['instruction set']}, {threads} of {found['cores']} threads, "
+        f"{found['inputs']}; {versions}\nGB/s: {rates}"
     )
     if device == "cuda":
         found["seconds of an empty launch"] = machine.launch_floor()
@@ -50,27 +50,3 @@ def line(outcome: Outcome) -> str:
     if outcome.noisy:
         parts.append("noisy")
     return f"{outcome.work.name:<34}" + " | ".join(parts)
-
-
-def held_to(value: float, goal: float, what: str, *, at_most: bool = False) -> str:
-    met = value <= goal if at_most else value >= goal
-    return f"  {'met' if met else 'missed'}: {value:.3g} {what}, goal {goal:.3g}"
-
-
-def timed(times: Times) -> str:
-    """The median and half the distance of the quartiles."""
-    return f"{duration(times.median)} ±{times.spread:.0%}"
-
-
-def duration(seconds: float) -> str:
-    return _in_units(seconds, {"s": 1.0, "ms": 1e-3, "us": 1e-6})
-
-
-def size(count: int) -> str:
-    return _in_units(count, {"GB": 1e9, "MB": 1e6, "kB": 1e3, "B": 1})
-
-
-def _in_units(value: float, scales: dict[str, float]) -> str:
-    """In the largest unit of which there is one at least; the last where there is none."""
-    unit = next((u for u, scale in scales.items() if value >= scale), list(scales)[-1])
-    return f"{value / scales[unit]:.3g} {unit}"

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 import sightline
-from sightline import _load, _numpy
+from sightline import _numpy
 
 from .limits import aligned, copies
-from .run_program import sample
+from .run_program import ARRAYS, sample, torch
 
 _FLOATS = 2**25  # 128 MiB an array: several times any cache that one thread may have to itself
 _REPEATS = 5
@@ -25,6 +24,7 @@ def describe(device: str, threads: int) -> dict[str, Any]:
     """Names, counts and versions."""
     found = {
         "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        "inputs": "arrays" if device == ARRAYS else "tensors",
         "instruction set": _numpy.isa(),
         "threads": threads,
         "cores": len(os.sched_getaffinity(0)),
@@ -32,14 +32,33 @@ def describe(device: str, threads: int) -> dict[str, Any]:
         "versions": {
             "sightline": sightline.__version__,
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ("torch", "numpy")},
+            **({"torch": importlib.metadata.version("torch")} if torch else {}),
+            "numpy": importlib.metadata.version("numpy"),
         },
     }
     if device == "cuda":
+        from sightline import _load
+
         found["capability"] = ".".join(map(str, torch.cuda.get_device_capability()))
         found["kernels built for"] = _load.cuda_architectures
         found["versions"]["cuda"] = torch.version.cuda
     return found
+
+
+def require_cuda() -> None:
+    """Raise ValueError, which says why, where there is no CUDA device to time on."""
+    if torch is None:
+        raise ValueError("no CUDA device: torch is not installed; pip install 'sightline[torch]'")
+    if torch.version.cuda is None:
+        raise ValueError(f"no CUDA device: torch {torch.__version__} is a build without CUDA")
+    if not torch.cuda.is_available():
+        raise ValueError("no CUDA device: torch finds no usable GPU; --device cpu times the CPU")
+    from sightline import _load
+
+    if not _load.cuda_architectures:
+        raise ValueError(
+            "no CUDA kernels: sightline was built without; rebuild with SIGHTLINE_CUDA=ON"
+        )
 
 
 def bandwidths(device: str) -> dict[str, float]:

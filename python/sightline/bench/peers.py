@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from .work import Work
+
 # Loads this folder as a package of its own: the other Python has no sightline, and must not see the
 # packages that lie beside ours.
 _BOOT = """
@@ -73,22 +75,38 @@ class WorkerProcess:
         return answer
 
 
-class Peers(WorkerProcess):
-    """The contenders of `worker.py`; `contenders` maps names to versions."""
+# glibc takes no large block from the system anew, and gives none back: what the process allocated
+# once, it has.
+KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 
-    def __init__(self, python: str | os.PathLike, threads: int) -> None:
-        super().__init__(python, "worker")
+
+class Peers(WorkerProcess):
+    """The contenders of `worker.py`; `contenders` maps names to versions.
+
+    With `keeps_memory` malloc keeps what they free, as memory for `out` is kept: such a process
+    takes part in works that write to `out`, on the CPU. `suffix` is what it adds to their names.
+    """
+
+    def __init__(
+        self, python: str | os.PathLike, threads: int, *, keeps_memory: bool = False
+    ) -> None:
+        super().__init__(python, "worker", KEEPS_MEMORY if keeps_memory else None)
         self.threads = threads
+        self.keeps_memory = keeps_memory
+        self.suffix = ", memory kept" if keeps_memory else ""
         try:
             self.contenders: dict[str, str] = self.ask("contenders")["contenders"]
         except BaseException:
             self.close()
             raise
 
-    def open(self, work: str, names: list[str], device: str) -> list[str]:
-        """Make the programs of a work ready; the contenders that have one."""
+    def open(self, work: Work, device: str) -> list[str]:
+        """Make the programs of a work ready; the contenders that have one and take part."""
+        if self.keeps_memory and not (work.writes_out and device == "cpu"):
+            return []
+        names = [name for name in self.contenders if name not in work.without]
         settings = {"names": names, "device": device, "threads": self.threads}
-        return self.ask("open", work=work, **settings)["opened"]
+        return self.ask("open", work=work.name, shape=work.shape, **settings)["opened"]
 
     def result(self, name: str) -> list[np.ndarray]:
         with tempfile.TemporaryDirectory() as folder:

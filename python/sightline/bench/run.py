@@ -6,11 +6,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from . import limits
 from .peers import Peers
-from .run_program import Program, arrays_of, contender, program
+from .run_program import ARRAYS, Program, arrays_of, contender, parts_of, program, torch
 from .threads import sampler, sampler_on_one_thread, threads_of
 from .timing import Sample, Times, take_turns, unsteady
 from .work import Work
@@ -60,13 +59,13 @@ def run(
     *,
     device: str = "cpu",
     threads: int = 1,
-    peers: Peers | None = None,
+    peers: Sequence[Peers] = (),
     seconds: float = 1.0,
 ) -> Iterator[Outcome]:
     """An outcome for each work.
 
-    `seconds` is about how long each contender is sampled. With more than one thread, ours on one
-    takes turns with the others.
+    `device`: cpu or cuda for tensors there, or `ARRAYS`. `seconds` is about how long each contender
+    is sampled. With more than one thread, ours on one takes turns with the others.
     """
     with threads_of(threads):
         for work in works:
@@ -74,7 +73,7 @@ def run(
 
 
 def _run_work(
-    work: Work, device: str, threads: int, peers: Peers | None, seconds: float
+    work: Work, device: str, threads: int, peers: Sequence[Peers], seconds: float
 ) -> Outcome:
     own = contender("sightline")
     ours = program(own, work, device) if own else None
@@ -90,18 +89,17 @@ def _run_work(
     for name, run_peer in _peers_here(work, device):
         check_same(work, name, arrays_of(run_peer()), expected)
         samples[name] = sampler(run_peer, device)
-    if peers:
-        others = [name for name in peers.contenders if name not in work.without]
-        for name in peers.open(work.name, others, device):
-            check_same(work, name, peers.result(name), expected)
-            samples[name] = partial(peers.sample, name)
+    for process in peers:
+        for name in process.open(work, "cpu" if device == ARRAYS else device):
+            shown = f"{name}{process.suffix}"
+            check_same(work, shown, process.result(name), expected)
+            samples[shown] = partial(process.sample, name)
     peer_names = [name for name in samples if name != "sightline"]
     if threads > 1:
         samples["one thread"] = sampler_on_one_thread(ours, device)
 
     inputs = list(ours.args)
-    tensors = [result] if isinstance(result, torch.Tensor) else list(result)
-    passes = getattr(limits, work.limit)(inputs, tensors) if work.limit else {}
+    passes = getattr(limits, work.limit)(inputs, parts_of(result)) if work.limit else {}
     for name, (run_pass, _) in passes.items():
         run_pass()
         samples[name] = sampler(run_pass, device)
@@ -120,7 +118,7 @@ def _run_work(
 
 def _peers_here(work: Work, device: str) -> Iterator[tuple[str, Program]]:
     for name in HERE:
-        if name in work.without:
+        if name in work.without or device == ARRAYS:
             continue
         programs = contender(name)
         run_peer = program(programs, work, device) if programs else None
@@ -128,8 +126,8 @@ def _peers_here(work: Work, device: str) -> Iterator[tuple[str, Program]]:
             yield name, run_peer
 
 
-def _read_inputs(work: Work, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-    return inputs[:-1] if work.program.endswith("_out") else inputs
+def _read_inputs(work: Work, inputs: list[Any]) -> list[Any]:
+    return inputs[:-1] if work.writes_out else inputs
 
 
 def check_same(work: Work, name: str, got: list[np.ndarray], expected: list[np.ndarray]) -> None:

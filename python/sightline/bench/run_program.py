@@ -8,11 +8,18 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 
 from .work import Work
 
+try:
+    import torch
+except ModuleNotFoundError:  # arrays alone, then
+    torch = None  # type: ignore[assignment]
+
 Program = partial[Any]  # a function bound to all it takes
+
+# The `device` of inputs that are NumPy arrays; those on others are tensors.
+ARRAYS = "arrays"
 
 
 def contender(name: str) -> ModuleType | None:
@@ -28,13 +35,19 @@ def program(programs: ModuleType, work: Work, device: str) -> Program | None:
     function = getattr(programs, work.program, None)
     if function is None:
         return None
-    return partial(function, *(torch.from_numpy(array).to(device) for array in work.inputs()))
+    inputs: Any = work.inputs()
+    if device != ARRAYS:
+        inputs = [torch.from_numpy(array).to(device) for array in inputs]
+    return partial(function, *inputs)
 
 
 def arrays_of(result: Any) -> list[np.ndarray]:
     """The tensors of a result, in order, as arrays."""
-    parts = [result] if isinstance(result, torch.Tensor) else result
-    return [part.cpu().numpy() for part in parts]
+    return [p if isinstance(p, np.ndarray) else p.cpu().numpy() for p in parts_of(result)]
+
+
+def parts_of(result: Any) -> list[Any]:
+    return list(result) if isinstance(result, (tuple, list)) else [result]
 
 
 def sample(run: Callable[[], object], calls: int, device: str) -> float:

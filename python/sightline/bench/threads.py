@@ -3,25 +3,24 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch
-
 from sightline import _numpy
 
-from .run_program import sample
+from .run_program import sample, torch
 from .timing import Sample
 
 
 @contextmanager
 def threads_of(count: int) -> Iterator[None]:
     """So many threads inside, and as many as before afterwards."""
-    before = torch.get_num_threads(), _numpy.get_num_threads()
-    torch.set_num_threads(count)
-    _numpy.set_num_threads(count)
+    libraries = [_numpy] if torch is None else [_numpy, torch]
+    before = [library.get_num_threads() for library in libraries]
+    for library in libraries:
+        library.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        _numpy.set_num_threads(before[1])
+        for library, threads in zip(libraries, before):
+            library.set_num_threads(threads)
 
 
 def sampler(run: Callable[[], object], device: str) -> Sample:

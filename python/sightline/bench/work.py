@@ -15,7 +15,7 @@ class Work:
     `tolerance`, 0 for the same bits. `goals` are ratios on the CPU, peer's time over ours, and
     `cuda_goals` those on CUDA. `no_sync`: on CUDA ours must not wait for the device. `long`:
     `--quick` leaves it out. `without` names contenders that have the program but would take
-    minutes.
+    minutes. `shape`: of a work that `boxes.of_shape` makes, so that a worker can make it again.
     """
 
     name: str
@@ -28,6 +28,12 @@ class Work:
     no_sync: bool = False
     long: bool = False
     without: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+
+    @property
+    def writes_out(self) -> bool:
+        """Whether the last input is room for the result."""
+        return self.program.endswith("_out")
 
     def goals_on(self, device: str) -> Mapping[str, float]:
         return self.cuda_goals if device == "cuda" else self.goals

@@ -27,8 +27,8 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; the exit status.
 
-    0 is success, 2 an error (one line on standard error; SIGHTLINE_DEBUG=1 adds the traceback),
-    130 an interruption.
+    0 is success, 1 what `bench --compare` found slower, 2 an error (one line on standard error;
+    SIGHTLINE_DEBUG=1 adds the traceback), 130 an interruption.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("help", "--help", "-h"):

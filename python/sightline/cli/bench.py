@@ -1,86 +1,146 @@
 """sightline bench [boxes] [growth] [--device cpu|cuda] [--peers PYTHON] [--threads N] [--only NAME]
-                [--quick] [--json FILE] [--plot FILE]
+                [--shapes SHAPE,...] [--arrays] [--quick] [--json FILE] [--plot FILE]
+                [--compare FILE] [--tolerance SHARE]
 sightline bench coco ...: COCO evaluation against other evaluators; `sightline bench coco --help`
 sightline bench batch_norm ...: fused batch norm against torch; `sightline bench batch_norm --help`
 
 Times the ops against what people use now and against this machine's own limits, all in turns in one
-run, after a check that they agree. A line a work: the median time and half the distance of its
-quartiles, the bytes that must be moved at least and their rate, the share of the limit that is
-reached, and for each peer how many times ours its time is.
+run, after a check that they agree. Prints one line per benchmark: the median time and half the
+distance of its quartiles, the bytes that must be moved at least and their rate, the share of the
+limit that is reached, and for each peer how many times as long as ours it takes.
 
+boxes are the ops, growth is nms of up to a million boxes; both unless one is named.
 --device cuda times on the GPU; `--device cpu,cuda` on both.
 --peers is the Python of another environment that has torchvision: `make peers` makes build/peers.
+Ops that write into a given output keep its memory, while a peer allocates its result in every call:
+there it is timed a second time, "memory kept", with a malloc that keeps what is freed (glibc's).
 --threads is 1 unless it is given; with more, the gain over one thread is printed.
---only times the works whose name holds that text. --quick takes fewer samples of small works.
---json writes all figures, with machine and versions. --plot draws how nms grows with
-the number of boxes, from the suite growth.
+--only times the benchmarks whose name holds that text. --quick takes fewer samples of the small
+ones.
+--shapes times the ops at shapes of your own, of one size (5000: losses, NMS and fusion of so many
+boxes), two (1000x8400: IoU of all pairs) or three (16x8400x80: decoding and multiclass_nms of
+images, anchors and classes); several as 300,5000,1000x8400.
+--arrays gives our ops NumPy arrays in place of tensors, as is done where torch is not installed.
+--json writes all figures, with machine and versions. --plot draws how nms grows with the number of
+boxes, from the suite growth.
+--compare prints the ratio to the figures that --json wrote earlier, and what else is not the same.
+The exit status is 1 where a benchmark takes longer by more than --tolerance, a share of the earlier
+time; 0.1 unless it is given.
 """
 
-import json
+import re
 from collections.abc import Sequence
-from contextlib import nullcontext
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 from sightline._console import say
 from sightline.cli.arguments import UsageError, parse
+from sightline.cli.bench_files import OPTIONS, take_files
 
 SUBCOMMANDS = ("coco", "batch_norm")  # each in bench_<name>.py
-_OPTIONS = ("--device", "--peers", "--threads", "--only", "--quick", "--json", "--plot")
+_FLAGS = ("quick", "arrays")
+_OPTIONS = ("--device", "--peers", "--threads", "--only", "--shapes", "--plot", *OPTIONS)
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parse(words, flags=("quick",))
+    arguments = parse(words, flags=_FLAGS)
     devices = arguments.take_text("device", "cpu").split(",")
     peers_python = arguments.take("peers")
     threads = arguments.take_count("threads", 1)
-    only = arguments.take_text("only", "")
-    json_file, plot_file = arguments.take("json"), arguments.take("plot")
-    arguments.finish(_OPTIONS)
+    only, shapes = arguments.take_text("only", ""), arguments.take("shapes")
+    files = take_files(arguments)
+    arguments.finish((*_OPTIONS, *(f"--{flag}" for flag in _FLAGS)))
+    files.check()
     if wrong := set(devices) - {"cpu", "cuda"}:
         raise UsageError(f"device must be cpu or cuda, got {', '.join(sorted(wrong))}")
 
-    from sightline.bench.peers import Peers
-    from sightline.bench.suites import SUITES
+    from sightline.bench.machine import require_cuda
+    from sightline.bench.run_program import ARRAYS, torch
 
-    suites = arguments.positional or list(SUITES)
-    if unknown := set(suites) - set(SUITES):
-        raise UsageError(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(SUITES)}")
+    arrays = "arrays" in arguments.flags
+    if "cuda" in devices:
+        if arrays:
+            raise UsageError("--arrays are timed on the CPU; leave out --device cuda")
+        require_cuda()
+    if arrays or torch is None:
+        devices = [ARRAYS]
     quick = "quick" in arguments.flags
     works = [
         work
-        for suite in suites
-        for work in SUITES[suite]
+        for work in _works(arguments.positional, shapes)
         if only in work.name and not (quick and work.long)
     ]
     if not works:
-        raise UsageError(f"no work's name holds {only!r}")
+        raise UsageError(f"no benchmark's name holds {only!r}")
+    if files.plot:
+        _check_plot(works)
     found: list[dict[str, Any]] = []
     outcomes: list[Any] = []
-    with Peers(peers_python, threads) if peers_python else nullcontext() as peers:
+    with ExitStack() as stack:
+        peers = _start_peers(peers_python, threads, works, devices, stack)
         for device in devices:
             summary, outcomes = _run_on(device, works, threads, peers, 0.2 if quick else 1.0)
             found.append(summary)
-    if json_file:
-        Path(json_file).write_text(json.dumps(found, indent=1) + "\n")
-    if plot_file:
-        from sightline.bench.growth import draw
+    from sightline.bench.growth import draw
 
-        draw(outcomes, Path(plot_file))
-    return 0
+    return files.finish(found, lambda path: draw(outcomes, path))
+
+
+def _works(suites: list[str], shapes: str | None) -> list[Any]:
+    from sightline.bench.boxes import of_shape
+    from sightline.bench.suites import SUITES
+
+    if unknown := set(suites) - set(SUITES):
+        raise UsageError(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(SUITES)}")
+    if shapes is None:
+        return [work for suite in suites or SUITES for work in SUITES[suite]]
+    if suites:
+        raise UsageError(f"--shapes are of no suite; leave out {', '.join(suites)}")
+    works: dict[str, Any] = {}
+    for text in shapes.split(","):
+        if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){0,2}", text):
+            raise UsageError(
+                f"shapes must be one, two or three sizes as 5000, 1000x8400 or 16x8400x80, "
+                f"got {text!r}"
+            )
+        shape = tuple(int(size) for size in text.split("x"))
+        works |= {work.name: work for work in of_shape(shape)}
+    return list(works.values())
+
+
+def _check_plot(works: list[Any]) -> None:
+    from sightline.bench import growth
+
+    if len(set(works) & set(growth.WORKS)) < 2:
+        raise UsageError("--plot draws the suite growth: add `growth` and leave out --only")
+
+
+def _start_peers(
+    python: str | None, threads: int, works: list[Any], devices: list[str], stack: ExitStack
+) -> list[Any]:
+    """Their processes: as they are, and one that keeps memory where a work compares that."""
+    from sightline.bench.peers import Peers
+
+    if not python:
+        return []
+    peers = [stack.enter_context(Peers(python, threads))]
+    if devices != ["cuda"] and any(work.writes_out for work in works):
+        peers.append(stack.enter_context(Peers(python, threads, keeps_memory=True)))
+    return peers
 
 
 def _run_on(
-    device: str, works: list, threads: int, peers: Any, seconds: float
-) -> tuple[dict[str, Any], list]:
+    device: str, works: list[Any], threads: int, peers: list[Any], seconds: float
+) -> tuple[dict[str, Any], list[Any]]:
     """The figures as JSON has them, and the outcomes."""
     from sightline.bench import lines
     from sightline.bench.run import run as run_works
 
     found = lines.announce(device, threads)
     if peers:
-        found["versions"] |= peers.contenders
-        say("peers: " + ", ".join(f"{n} {version}" for n, version in peers.contenders.items()))
+        versions = peers[0].contenders
+        found["versions"] |= versions
+        say("peers: " + ", ".join(f"{name} {version}" for name, version in versions.items()))
     outcomes = []
     for outcome in run_works(works, device=device, threads=threads, peers=peers, seconds=seconds):
         say(lines.line(outcome))

@@ -1,22 +1,26 @@
 """sightline bench batch_norm [layers] [resnet50] [--device cpu|cuda] [--threads N] [--quick]
-                           [--only NAME] [--json FILE] [--batch N,...] [--shapes NAME,...]
+                           [--only NAME] [--batch N,...] [--shapes NAME,...]
                            [--layout NAME,...] [--activation NAME,...] [--residual]
                            [--dtype NAME,...] [--program NAME,...] [--save input|output]
+                           [--json FILE] [--compare FILE] [--tolerance SHARE]
 
 Times batch norm with its activation against eager torch (cuDNN on CUDA) and torch.compile, on CUDA
 against apex and inplace_abn, too, where these are installed. Contenders take turns, after a check
-that they compute what eager torch does. A block a work: the bytes that must be moved at least, and
-of each contender the median time, the rate at which those bytes were moved, its share of a copy
-past the caches in the same run, how many times ours its time is, what it keeps for the backward
-pass and the most that it holds.
+that they compute what eager torch does. Prints one block per benchmark: the bytes that must be
+moved at least, and for each contender the median time, the rate at which those bytes were moved,
+its share of a copy past the caches in the same run, how many times as long as ours it takes, what
+it keeps for the backward pass and the most that it holds.
 
 layers are single batch norms, resnet50 is a training step of the network before and after
 convert_batch_norm, of --batch and --layout; both unless one is named.
 --threads is 1 unless it is given; with more, the gain over one thread is printed.
---quick takes fewer samples of few works. --only times the works whose name holds that text.
+--quick takes fewer samples of few benchmarks. --only times those whose name holds that text.
 --json writes all figures, with machine and versions.
+--compare prints the ratio to the figures that --json wrote earlier, and what else is not the same.
+The exit status is 1 where a benchmark takes longer by more than --tolerance, a share of the earlier
+time; 0.1 unless it is given.
 
-A selection of works is timed, unless one of the following is given: then all of their combinations.
+A selection is timed, unless one of the following is given: then all of their combinations.
 --batch 16 (of resnet50, 4); several as 16,32
 --shapes resnet50, neck, or sizes such as 64x112x112; resnet50 unless given
 --layout contiguous, channels_last; both unless given
@@ -27,19 +31,18 @@ A selection of works is timed, unless one of the following is given: then all of
 --save output keeps nothing but the result (leaky_relu or none, without a residual)
 """
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from sightline._console import say
 from sightline.cli.arguments import Arguments, UsageError, parse
+from sightline.cli.bench_files import OPTIONS, take_files
 
 _FLAGS = ("quick", "residual")
 _CHOICES = ("batch", "shapes", "layout", "activation", "dtype", "program", "save")
-_OPTIONS = ("device", "threads", "only", "json", *_CHOICES, *_FLAGS)
+_OPTIONS = (*(f"--{name}" for name in ("device", "threads", "only", *_CHOICES, *_FLAGS)), *OPTIONS)
 _PARTS = ("layers", "resnet50")
 _STEP_SAMPLES = 5  # times as long as single batch norms are sampled
 
@@ -48,9 +51,11 @@ def run(words: Sequence[str]) -> int:
     arguments = parse(words, flags=_FLAGS)
     device = arguments.take_text("device", "cpu")
     threads = arguments.take_count("threads", 1)
-    only, json_file = arguments.take_text("only", ""), arguments.take("json")
+    only = arguments.take_text("only", "")
+    files = take_files(arguments)
     chosen = {name: text for name in _CHOICES if (text := arguments.take(name)) is not None}
-    arguments.finish([f"--{name}" for name in _OPTIONS])
+    arguments.finish(_OPTIONS)
+    files.check()
     if device not in ("cpu", "cuda"):
         raise UsageError(f"device must be cpu or cuda, got {device}")
     if unknown := set(arguments.positional) - set(_PARTS):
@@ -60,13 +65,17 @@ def run(words: Sequence[str]) -> int:
     quick, residual = ("quick" in arguments.flags), ("residual" in arguments.flags)
     parts = arguments.positional or (_PARTS[:1] if quick or chosen or residual else _PARTS)
 
-    import torch
+    from sightline.bench.machine import require_cuda
+    from sightline.bench.run_program import torch
+
+    if device == "cuda":
+        require_cuda()
+    if torch is None:
+        raise ImportError("bench batch_norm needs torch: pip install 'sightline[torch]'")
 
     from sightline.bench.batch_norm import resnet50
     from sightline.bench.batch_norm.work import selection
 
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device cuda: torch finds no GPU")
     if chosen or residual:
         works = _combinations(chosen, residual)
     else:
@@ -75,17 +84,14 @@ def run(words: Sequence[str]) -> int:
     steps = [resnet50.Step(*s) for s in product(_batches(chosen, "4"), _layouts(chosen))]
     steps = [step for step in steps if "resnet50" in parts and only in step.name]
     if not works and not steps:
-        raise UsageError(f"no work's name holds {only!r}")
-    found = _measure(works, steps, device, threads, 0.2 if quick else 1.0)
-    if json_file:
-        Path(json_file).write_text(json.dumps(found, indent=1) + "\n")
-    return 0
+        raise UsageError(f"no benchmark's name holds {only!r}")
+    return files.finish(_measure(works, steps, device, threads, 0.2 if quick else 1.0))
 
 
 def _measure(
     works: list[Any], steps: list[Any], device: str, threads: int, seconds: float
 ) -> dict[str, Any]:
-    """Print a block a work; the figures as JSON has them."""
+    """Print one block per work; the figures as JSON has them."""
     from sightline.bench.batch_norm import lines, resnet50
     from sightline.bench.batch_norm.run import run as run_works
     from sightline.bench.lines import announce

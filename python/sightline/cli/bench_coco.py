@@ -1,10 +1,12 @@
 """sightline bench coco [--peers PYTHON] [--quick] [--threads N] [--only NAME] [--data FOLDER]
-                     [--slow] [--record] [--json FILE] [--plot FILE]
+                     [--slow] [--record] [--json FILE] [--plot FILE] [--compare FILE]
+                     [--tolerance SHARE]
 
 Times COCO evaluation against the evaluators that people use, each in a process of its own: two json
 files to twelve numbers in a running process and as whole processes with their peak memory, loaded
 arrays to twelve numbers, accumulation alone, streaming, masks, keypoints, bootstrap. Contenders
-take turns. Ours must be pycocotools' arrays bit for bit before anything is timed.
+take turns. Our arrays must equal pycocotools' bit for bit before anything is timed. Prints one
+block per benchmark, one line per contender.
 
 --peers is the Python of an environment that has them: `make peers` makes build/peers. One that is
 missing or fails is a line that says why.
@@ -12,12 +14,14 @@ missing or fails is a line that says why.
 --quick takes a tenth of the images, on which pycocotools runs, too. --slow also times those that
 take minutes. Without it ours are held to the recorded digests of pycocotools' arrays; --record
 runs pycocotools and records them.
---only times the works whose name holds that text.
+--only times the benchmarks whose name holds that text.
 --data keeps the data sets, which are drawn from a seed, in a folder; a temporary one without it.
 --json writes all figures. --plot draws time and memory over the number of images, up to 50,000.
+--compare prints the ratio to the figures that --json wrote earlier, and what else is not the same.
+The exit status is 1 where a benchmark takes longer by more than --tolerance, a share of the earlier
+time; 0.1 unless it is given.
 """
 
-import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -27,8 +31,9 @@ from typing import Any
 
 from sightline._console import say
 from sightline.cli.arguments import UsageError, parse
+from sightline.cli.bench_files import OPTIONS, take_files
 
-_OPTIONS = ("--peers", "--threads", "--only", "--data", "--json", "--plot")
+_OPTIONS = ("--peers", "--threads", "--only", "--data", "--plot", *OPTIONS)
 _FLAGS = ("quick", "slow", "record")
 
 
@@ -37,10 +42,11 @@ def run(words: Sequence[str]) -> int:
     peers = arguments.take("peers")
     threads = arguments.take_count("threads", len(os.sched_getaffinity(0)))
     only, data = arguments.take_text("only", ""), arguments.take("data")
-    json_file, plot_file = arguments.take("json"), arguments.take("plot")
+    files = take_files(arguments)
     arguments.finish((*_OPTIONS, *(f"--{name}" for name in _FLAGS)))
+    files.check()
     if arguments.positional:
-        raise UsageError(f"coco has no part {arguments.positional[0]!r}; --only chooses works")
+        raise UsageError(f"coco has no part {arguments.positional[0]!r}; --only chooses benchmarks")
 
     from sightline.bench.coco import growth, lines
     from sightline.bench.coco.run import Settings, record
@@ -54,14 +60,14 @@ def run(words: Sequence[str]) -> int:
     quick = "quick" in arguments.flags
     works = [work.quick() if quick else work for work in WORKS if not (quick and work.long)]
     works = [work for work in works if only in work.name]
-    if plot_file:
+    if files.plot:
         works = list(growth.works(quick=quick))
     if not works:
-        raise UsageError(f"no work's name holds {only!r}")
+        raise UsageError(f"no benchmark's name holds {only!r}")
     folder = nullcontext(data) if data else tempfile.TemporaryDirectory()
     outcomes = []
     with folder as path:
-        slow, seconds = "slow" in arguments.flags, 0.5 if quick or plot_file else 2.0
+        slow, seconds = "slow" in arguments.flags, 0.5 if quick or files.plot else 2.0
         settings = Settings(peers, threads, Path(path), slow, seconds)
         if "record" in arguments.flags:
             return _record(works, settings, record)
@@ -70,11 +76,7 @@ def run(words: Sequence[str]) -> int:
             say(lines.block(outcome))
             outcomes.append(outcome)
     found["works"] = [outcome.as_json() for outcome in outcomes]
-    if json_file:
-        Path(json_file).write_text(json.dumps(found, indent=1) + "\n")
-    if plot_file:
-        growth.draw(outcomes, Path(plot_file))
-    return 0
+    return files.finish(found, lambda path: growth.draw(outcomes, path))
 
 
 def _record(works: Sequence[Any], settings: Any, record: Any) -> int:

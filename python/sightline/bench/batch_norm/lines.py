@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ..lines import held_to, size, timed
+from ..text import held_to, size, timed
 from .contenders import OURS
 from .goals import KEPT, LIMIT, THREADS
 from .run import COPY, NEAR_COPY, NEW_COPY, ONE_THREAD, Outcome
@@ -59,7 +59,7 @@ def summary(outcomes: Iterable[Outcome]) -> str:
         for name, (value, goal) in outcome.reached().items():
             reached.setdefault(f"{goal:.3g} {_what(name)}", []).append((value, goal))
     return "\n".join(
-        f"goal {what}: {sum(value >= goal for value, goal in pairs)} of {len(pairs)} works, "
+        f"goal {what}: {sum(value >= goal for value, goal in pairs)} of {len(pairs)} benchmarks, "
         f"from {min(v for v, _ in pairs):.3g} to {max(v for v, _ in pairs):.3g}"
         for what, pairs in reached.items()
     )

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from sightline.models import convert_batch_norm
 
-from ..lines import held_to, timed
 from ..silent import silent
+from ..text import held_to, timed
 from ..threads import sampler, threads_of
 from ..timing import Times, take_turns
 from .plain_resnet import resnet50

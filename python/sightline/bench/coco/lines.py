@@ -1,6 +1,6 @@
 """Outcomes as text: a block a work, a line a contender."""
 
-from ..lines import held_to, size, timed
+from ..text import held_to, size, timed
 from .run import OURS, Outcome
 
 _UNITS = {"fastest": "of the fastest peer", "memory": "of the leanest peer's memory"}

@@ -1,95 +1,95 @@
-"""Ours."""
+"""Ours, of tensors and of arrays alike."""
 
-import torch
-from torch import Tensor
+from typing import Any
 
 from sightline import ops
 
+Array = Any  # a torch.Tensor or a numpy.ndarray
 
-def box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+
+def box_iou(boxes1: Array, boxes2: Array) -> Array:
     return ops.box_iou(boxes1, boxes2)
 
 
-def box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
+def box_iou_out(boxes1: Array, boxes2: Array, out: Array) -> Array:
     return ops.box_iou(boxes1, boxes2, out=out)
 
 
-def generalized_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
+def generalized_box_iou_out(boxes1: Array, boxes2: Array, out: Array) -> Array:
     return ops.generalized_box_iou(boxes1, boxes2, out=out)
 
 
-def complete_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
+def complete_box_iou_out(boxes1: Array, boxes2: Array, out: Array) -> Array:
     return ops.complete_box_iou(boxes1, boxes2, out=out)
 
 
-def generalized_box_iou_loss(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+def generalized_box_iou_loss(boxes1: Array, boxes2: Array) -> Array:
     return ops.generalized_box_iou_loss(boxes1, boxes2)
 
 
-def distance_box_iou_loss(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+def distance_box_iou_loss(boxes1: Array, boxes2: Array) -> Array:
     return ops.distance_box_iou_loss(boxes1, boxes2)
 
 
-def complete_box_iou_loss(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+def complete_box_iou_loss(boxes1: Array, boxes2: Array) -> Array:
     return ops.complete_box_iou_loss(boxes1, boxes2)
 
 
-def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
+def decode_boxes(deltas: Array, anchors: Array) -> Array:
     return ops.decode_boxes(deltas, anchors, size=(1000, 1000))
 
 
-def box_iou_rotated_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
+def box_iou_rotated_out(boxes1: Array, boxes2: Array, out: Array) -> Array:
     return ops.box_iou_rotated(boxes1, boxes2, out=out)
 
 
-def box_iou_max(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, ...]:
+def box_iou_max(boxes1: Array, boxes2: Array) -> tuple[Array, ...]:
     found = ops.box_iou_max(boxes1, boxes2)
     return found.row_max, found.column_max
 
 
-def box_iou_topk(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+def box_iou_topk(boxes1: Array, boxes2: Array) -> Array:
     return ops.box_iou_topk(boxes1, boxes2, 9).values
 
 
-def nms(boxes: Tensor, scores: Tensor) -> Tensor:
+def nms(boxes: Array, scores: Array) -> Array:
     return ops.nms(boxes, scores, 0.5)
 
 
-def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor) -> Tensor:
+def batched_nms(boxes: Array, scores: Array, idxs: Array) -> Array:
     return ops.batched_nms(boxes, scores, idxs, 0.5)
 
 
-def multiclass_nms(boxes: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
+def multiclass_nms(boxes: Array, scores: Array) -> tuple[Array, ...]:
     found = ops.multiclass_nms(
         boxes, scores, score_threshold=0.001, iou_threshold=0.5, max_detections=300
     )
     return found.boxes, found.scores, found.labels
 
 
-def nms_padded(boxes: Tensor, scores: Tensor) -> Tensor:
+def nms_padded(boxes: Array, scores: Array) -> Array:
     return ops.nms_padded(boxes, scores, 0.5, max_detections=300).indices
 
 
-def soft_nms_linear(boxes: Tensor, scores: Tensor) -> Tensor:
+def soft_nms_linear(boxes: Array, scores: Array) -> Array:
     keep, _ = ops.soft_nms(boxes, scores, method="linear", iou_threshold=0.3)
     return keep
 
 
-def soft_nms_gaussian(boxes: Tensor, scores: Tensor) -> Tensor:
+def soft_nms_gaussian(boxes: Array, scores: Array) -> Array:
     keep, _ = ops.soft_nms(boxes, scores, method="gaussian", sigma=0.5)
     return keep
 
 
-def matrix_nms(boxes: Tensor, scores: Tensor) -> Tensor:
+def matrix_nms(boxes: Array, scores: Array) -> Array:
     return ops.matrix_nms(boxes, scores, method="gaussian", sigma=2.0)
 
 
-def nms_rotated(boxes: Tensor, scores: Tensor) -> Tensor:
+def nms_rotated(boxes: Array, scores: Array) -> Array:
     return ops.nms_rotated(boxes, scores, 0.5)
 
 
-def weighted_boxes_fusion(boxes: Tensor, scores: Tensor) -> Tensor:
-    """Of models, a row of boxes and of scores each; one label."""
-    labels = [torch.zeros(len(own), dtype=torch.int64, device=own.device) for own in boxes]
-    _, fused, _ = ops.weighted_boxes_fusion(list(boxes), list(scores), labels)
+def weighted_boxes_fusion(boxes: Array, scores: Array, labels: Array) -> Array:
+    """Of models, a row of boxes, of scores and of labels each."""
+    _, fused, _ = ops.weighted_boxes_fusion(list(boxes), list(scores), list(labels))
     return fused

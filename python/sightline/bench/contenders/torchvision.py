@@ -71,11 +71,19 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor) -> Tensor:
 
 
 def multiclass_nms(boxes: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
-    """The usual loop over images, as in torchvision's own detectors."""
+    """The usual loop over images, as in torchvision's own detectors; padded as ours."""
     found = []
+    pad = torch.nn.functional.pad
     for own_boxes, own_scores in zip(boxes, scores):
         anchor, label = torch.where(own_scores > 0.001)
         candidates, confidence = own_boxes[anchor], own_scores[anchor, label]
         keep = ops.batched_nms(candidates, confidence, label, 0.5)[:300]
-        found.append((candidates[keep], confidence[keep], label[keep]))
+        missing = 300 - len(keep)
+        found.append(
+            (
+                pad(candidates[keep], (0, 0, 0, missing)),
+                pad(confidence[keep], (0, missing)),
+                pad(label[keep], (0, missing), value=-1),
+            )
+        )
     return tuple(torch.stack(part) for part in zip(*found))
