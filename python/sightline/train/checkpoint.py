@@ -14,8 +14,10 @@ import torch
 
 from sightline.train.files import atomic_write
 from sightline.train.wrappers import load_plain_state, plain_state
+from sightline.train.wrong_weights import check_finite, what_does_not_fit
 
 __all__ = [
+    "load_into",
     "load_state",
     "load_weights",
     "random_state",
@@ -95,8 +97,8 @@ def load_weights(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is not safetensors, or not what was written.
-        RuntimeError: the weights are not those of `model`.
+        ValueError: the file is not safetensors, or not what was written; or the weights are not
+            those of `model`, or not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -110,8 +112,22 @@ def load_weights(
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
     if model is not None:
-        load_plain_state(model, weights)
+        load_into(model, weights, path)
     return weights, json.loads(header.get(_METADATA_KEY, "{}"))
+
+
+def load_into(model: torch.nn.Module, weights: dict[str, torch.Tensor], source: Path) -> None:
+    """Give `model` its weights.
+
+    Raises:
+        ValueError: they are those of another model, or NaN or infinite; one line that names the
+            file `source` and the tensors.
+    """
+    check_finite(model, weights, source)
+    try:
+        load_plain_state(model, weights)
+    except RuntimeError as error:
+        raise ValueError(what_does_not_fit(model, weights, source)) from error
 
 
 def _verify_weights(path: Path) -> None:

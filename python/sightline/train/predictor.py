@@ -13,9 +13,8 @@ from torch import nn
 from sightline.data import DataError, Preprocess, read_image
 from sightline.data.image import Picture, images_in
 from sightline.models import create_model
-from sightline.train.checkpoint import load_weights
+from sightline.train.checkpoint import load_into, load_weights
 from sightline.train.results import SCORE_THRESHOLD, Classification, Detections
-from sightline.train.wrappers import load_plain_state
 
 __all__ = ["Classification", "Detections", "Predictor", "load", "weights_file"]
 
@@ -223,7 +222,8 @@ def load(
 
     Raises:
         FileNotFoundError: no weights there.
-        ValueError: the header lacks something, and it was not given; another `task`.
+        ValueError: the header lacks something, and it was not given; another `task`; weights of
+            another model, or that are NaN or infinite.
     """
     path = weights_file(source, weights)
     tensors, metadata = load_weights(path)
@@ -245,7 +245,7 @@ def load(
     if model is None:
         made_by = metadata["model"]
         model = create_model(made_by["name"], len(names), **made_by["options"])
-    load_plain_state(model, tensors)
+    load_into(model, tensors, path)
     return Predictor(
         model=model.eval().to(device),
         task=metadata["task"],

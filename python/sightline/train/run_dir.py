@@ -32,6 +32,7 @@ from sightline.train.files import (
 from sightline.train.history import History
 from sightline.train.lock import FolderLock
 from sightline.train.wrappers import load_plain_state, plain_state
+from sightline.train.wrong_weights import what_does_not_fit
 
 __all__ = ["RunDir", "new_run_dir"]
 
@@ -240,9 +241,11 @@ class RunDir:
             try:
                 _load_into(part, saved["parts"][name])
             except (RuntimeError, ValueError, KeyError) as error:
-                raise ValueError(
-                    f"{self.state} does not fit this {name}: {str(error).splitlines()[0]}"
-                ) from error
+                if isinstance(part, nn.Module):
+                    said = what_does_not_fit(part, saved["parts"][name], self.state)
+                else:
+                    said = f"{self.state} does not fit this {name}: {str(error).splitlines()[0]}"
+                raise ValueError(said) from error
         set_random_state(saved["random"])
         other = other_conditions(saved.get("conditions", {}), _device_of(parts["model"]))
         if other:
