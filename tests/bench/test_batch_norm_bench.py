@@ -234,7 +234,7 @@ def test_kept_and_peak_memory_are_those_of_the_tensors():
     work = replace(SMALL, shape=(8, 64, 16, 16), activation="silu")
     tensors = Tensors(work, "cpu")
     ours, eager = (Program(work, make(work), tensors) for make in (contenders.ours, Plain))
-    few = 64 * 64  # bytes of vectors of a number a channel
+    few = 64 * 64  # bytes of vectors of one number per channel
     for program, kept, peak in ((ours, 1, 2), (eager, 2, 4)):
         assert kept * work.size <= kept_bytes(program.forward) <= kept * work.size + few
         assert peak * work.size <= peak_bytes(program, "cpu") <= peak * work.size + few

@@ -274,11 +274,13 @@ from sightline.bench import machine
 from sightline.cli import main
 machine._FLOATS = 1 << 16
 assert main(["bench", "--quick", "--only", "of one box"]) == 0
-assert main(["bench", "batch_norm"]) == 2 == main(["bench", "--device", "cuda"])
+for words in (["batch_norm"], ["--device", "cuda"], ["coco", "--only", "nonsense"]):
+    assert main(["bench", *words]) == 2
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "arrays; " in done.stdout and "nms of one box" in done.stdout
-    first, second = done.stderr.splitlines()
+    first, second, third = done.stderr.splitlines()
     assert first.endswith("bench batch_norm needs torch: pip install 'sightline[torch]'")
     assert "no CUDA device: torch is not installed" in second
+    assert "no benchmark's name holds 'nonsense'" in third  # coco itself needs no torch

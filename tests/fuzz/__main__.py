@@ -2,7 +2,7 @@
 [--case I] [names...]
 
 Runs the random cases of the named ops, of all by default: `CASES` of each module or N, for at most
-S seconds an op. With --minutes all ops take turns and end together after M minutes. --every-level
+S seconds per op. With --minutes all ops take turns and end together after M minutes. --every-level
 does so at every instruction set of the machine, one process each, and ends with a table. `--case I`
 runs that case alone. An op ends with its first case that fails, which is printed with the command
 that repeats it; the other ops go on, and the exit status is then 1.

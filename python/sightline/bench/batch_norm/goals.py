@@ -34,7 +34,7 @@ def _on_cuda(work: Work, on_chip: bool) -> dict[str, float]:
 
 
 def _memory(work: Work) -> dict[str, float]:
-    """x in place of x and another tensor of its size; with a residual, x and a bit an element."""
+    """x in place of x and another tensor as large; with a residual, x and one bit per element."""
     if work.activation == "silu" and not work.residual:
         return {KEPT: 2}
     if work.activation == "relu" and work.residual:

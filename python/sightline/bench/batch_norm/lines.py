@@ -1,4 +1,4 @@
-"""Outcomes as text: a block a work, a line a contender."""
+"""Outcomes as text: one block per work, one line per contender."""
 
 from collections.abc import Iterable
 

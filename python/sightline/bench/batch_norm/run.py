@@ -66,7 +66,7 @@ class Outcome:
         if ONE_THREAD in self.times:
             found[THREADS] = self.ratio(ONE_THREAD)
         if {OURS, EAGER} <= set(self.kept):
-            # Vectors of a number a channel do not count: 1 % at 2048x7x7.
+            # Vectors of one number per channel do not count: 1 % at 2048x7x7.
             found[KEPT] = round(self.kept[EAGER] / self.kept[OURS], 1)
         return {name: (found[name], goal) for name, goal in self.goals.items() if name in found}
 

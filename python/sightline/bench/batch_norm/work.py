@@ -82,7 +82,7 @@ class Work:
 
     @property
     def bits(self) -> int:
-        """Bytes of a bit an element: which side of the kink a sum with a residual lies on."""
+        """Bytes of one bit per element: which side of the kink a sum with a residual lies on."""
         marked = self.program in ("step", "forward") and self.residual and self.kinked
         return -(-prod(self.shape) // 8) if marked else 0
 

@@ -1,4 +1,4 @@
-"""Outcomes as text: a block a work, a line a contender."""
+"""Outcomes as text: one block per work, one line per contender."""
 
 from ..text import held_to, size, timed
 from .run import OURS, Outcome
