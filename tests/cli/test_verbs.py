@@ -203,3 +203,58 @@ def test_evaluation_against_another_task_is_refused(trained_copy, tmp_path, caps
     data = WRITE[other](tmp_path / "data")
     assert main(["eval", str(run), f"data={data}"]) == 2
     assert f"the model is for {task}" in capsys.readouterr().err
+
+
+def write_curve(run, scores, precision, recall, *, weights="best", path="evaluation.json"):
+    found = json.loads((run / "evaluation.json").read_text())
+    found |= {"weights": weights}
+    found["score_curve"] = {"scores": scores, "precision": precision, "recall": recall}
+    (run / path).parent.mkdir(exist_ok=True)
+    (run / path).write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize("trained", ["detect"], indirect=True)
+def test_predict_takes_the_threshold_of_a_recall_on_the_validation_split(
+    trained_copy, monkeypatch, capsys
+):
+    _, data, run = trained_copy
+    picture = str(next(data.rglob("*.png")))
+    curve = json.loads((run / "evaluation.json").read_text())["score_curve"]
+    assert curve.keys() == {"scores", "precision", "recall"}
+    write_curve(run, [0.6, 0.02], [1.0, 0.4], [0.5, 0.9])
+    words = ["predict", str(run), picture]
+    thresholds = []
+    predict = Predictor.predict
+
+    def noted(self, *arguments, score_threshold):
+        thresholds.append(score_threshold)
+        return predict(self, *arguments, score_threshold=score_threshold)
+
+    monkeypatch.setattr(Predictor, "predict", noted)
+    assert main([*words, "recall=.9"]) == 0
+    assert "score threshold 0.02: recall 0.900, precision 0.400" in capsys.readouterr().out
+    assert main([*words, "precision=.9"]) == 0
+    assert "score threshold 0.6: recall 0.500, precision 1.000" in capsys.readouterr().out
+    assert thresholds == [0.02, 0.6]
+    for options, message in (
+        (["recall=.95"], "no score threshold reaches a recall of 0.95: the highest is 0.9"),
+        (["recall=.9", "score_threshold=.1"], "give one of score_threshold and recall"),
+        (["recall=90"], "recall must be in [0, 1], got 90"),
+        (["recall=.9", "weights=last"], f"run `sightline eval {run} weights=last`"),
+    ):
+        assert main([*words, *options]) == 2
+        assert message in capsys.readouterr().err
+    write_curve(run, [0.3], [1.0], [1.0], weights="last", path="eval-val/evaluation.json")
+    for source in ([str(run), "weights=last"], [str(run / "weights" / "last.safetensors")]):
+        assert main(["predict", *source, picture, "recall=.9"]) == 0
+        assert "score threshold 0.3" in capsys.readouterr().out
+    assert main(["eval", str(run), "weights=last"]) == 0
+    found = json.loads((run / "eval-val" / "evaluation.json").read_text())
+    assert found["weights"] == "last" and found["score_curve"].keys() == curve.keys()
+
+
+@pytest.mark.parametrize("trained", ["classify"], indirect=True)
+def test_a_recall_is_asked_of_detectors_alone(trained_copy, capsys):
+    _, data, run = trained_copy
+    assert main(["predict", str(run), str(next(data.rglob("*.png"))), "recall=.9"]) == 2
+    assert "only detections have a score threshold" in capsys.readouterr().err

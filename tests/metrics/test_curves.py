@@ -105,3 +105,99 @@ def test_bad_thresholds_and_empty_truth_are_refused():
         result.best_f1(iou_threshold=0)
     with pytest.raises(ValueError, match="no class has ground truth"):
         result.curve(None)
+
+
+def worked_result():
+    # scores .9 found, .8 wrong, .7 found, .6 wrong, .5 wrong, .4 found; of four objects
+    detections = {"boxes": at(0, 500, 50, 600, 700, 100), "scores": [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]}
+    return results_of([(detections, {"boxes": at(0, 50, 100, 150)})])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "threshold"),
+    [
+        ({"recall": 0.2}, 0.9),
+        ({"recall": 0.25}, 0.9),
+        ({"recall": 0.26}, 0.7),
+        ({"recall": 0.75}, 0.4),
+        ({"precision": 1}, 0.9),
+        ({"precision": 0.6}, 0.7),  # though .8, above it, reaches 1/2 only
+        ({"precision": 0.5}, 0.4),
+    ],
+)
+def test_the_threshold_for_a_recall_is_the_highest_and_for_a_precision_the_lowest(
+    wanted, threshold
+):
+    result = worked_result()
+    assert result.threshold_for(**wanted) == result.threshold_for(0, **wanted) == threshold
+    point = result.score_curve().at(**wanted)
+    (name, value), *_ = wanted.items()
+    assert point.threshold == threshold and getattr(point, name) >= value
+    assert point.f1 == pytest.approx(
+        2 * point.precision * point.recall / (point.precision + point.recall)
+    )
+
+
+def test_what_is_out_of_reach_says_what_is_not():
+    result = worked_result()
+    with pytest.raises(
+        ValueError, match=r"reaches a recall of 0\.9: the highest is 0\.75, .* at least 0\.4"
+    ):
+        result.threshold_for(recall=0.9)
+    detections = {"boxes": at(500, 0), "scores": [0.9, 0.5]}
+    wrong_first = results_of([(detections, {"boxes": at(0)})])
+    with pytest.raises(
+        ValueError, match=r"reaches a precision of 0\.9: the highest is 0\.5, .* at least 0\.5"
+    ):
+        wrong_first.threshold_for(precision=0.9)
+    with pytest.raises(ValueError, match=r"class 'dog': .* there are no detections"):
+        result.threshold_for(1, recall=0.5)
+    with pytest.raises(ValueError, match="there is no recall without objects"):
+        results_of([(detections, {"boxes": []})]).threshold_for(recall=0.5)
+
+
+@pytest.mark.parametrize("wanted", [{}, {"recall": 0.5, "precision": 0.5}])
+def test_a_threshold_is_for_either_recall_or_precision(wanted):
+    with pytest.raises(ValueError, match="give either `recall` or `precision`"):
+        worked_result().threshold_for(**wanted)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.1, np.nan])
+def test_a_wanted_recall_is_a_share(value):
+    with pytest.raises(ValueError, match=r"`recall` must be in \(0, 1\], got"):
+        worked_result().threshold_for(recall=value)
+
+
+def test_a_threshold_is_never_nan():
+    scores = [0.5, np.nan]
+    detections = {"boxes": at(500, 0), "scores": scores}
+    result = results_of([(detections, {"boxes": at(0)})], parity="pycocotools")
+    with pytest.raises(ValueError, match=r"the highest is 0, of detections .* at least 0\.5"):
+        result.threshold_for(recall=0.5)
+
+
+@pytest.mark.parametrize("iou_threshold", [0.5, 0.7])
+def test_thresholds_keep_what_counting_finds(iou_threshold):
+    result = results_of(random_images(5, images=60), class_names="abc")
+    for k in (0, 1, 2, None):
+        curve = result.score_curve(k, iou_threshold=iou_threshold)
+        for wanted in (0.05, 0.1, 0.3):
+            if wanted > curve.recall.max():
+                continue
+            found = result.threshold_for(k, recall=wanted, iou_threshold=iou_threshold)
+            kept = curve.recall[curve.scores >= found]
+            assert kept[-1] >= wanted and (kept[:-1] < wanted).all()
+
+
+def test_a_thinned_curve_gives_the_same_thresholds():
+    result = results_of(random_images(2, images=2000, quantum=1e-4), class_names="abc")
+    curve = result.score_curve()
+    thin = curve.thinned(100)
+    assert len(curve.scores) > 2000 and len(thin.scores) <= 203
+    for name in ("recall", "precision"):
+        highest = getattr(curve, name).max()
+        for wanted in np.arange(1, int(100 * highest) + 1) / 100:
+            assert thin.at(**{name: wanted}) == curve.at(**{name: wanted})
+        assert getattr(thin, name).max() == highest
+    nothing = results_of([({"boxes": []}, {"boxes": at(0)})]).score_curve()
+    assert len(nothing.thinned().scores) == 0

@@ -15,11 +15,12 @@ from sightline.metrics import (
     detection_results,
     keypoints,
     masks,
+    weighted_ap,
 )
 
 MODULES = (
     *(classification, coco, confidence, detection),
-    *(detection_confusion, detection_results, keypoints, masks),
+    *(detection_confusion, detection_results, keypoints, masks, weighted_ap),
 )
 
 

@@ -69,6 +69,10 @@ def test_detection_evaluation_counts_misses_and_false_alarms():
     assert found.confusion["rows"] == ["cat", "dog", "background"]
     assert np.array_equal(found.confusion["counts"], [[2, 0, 0], [0, 0, 1], [0, 1, 0]])
     assert [curve["name"] for curve in found.curves] == ["cat", "dog"]
+    curve = found.to_dict()["score_curve"]  # two cats found at .9, a dog that is none at .5
+    assert curve["precision"] == pytest.approx([1, 2 / 3])
+    assert curve["recall"] == pytest.approx([2 / 3, 2 / 3])
+    assert curve["scores"] == pytest.approx([0.9, 0.5])
 
 
 def test_reset_forgets_every_picture():

@@ -7,6 +7,9 @@ the others are done; the exit status is 2 then. Ctrl-C keeps what was found up t
 
   out=               folder for the results; <run>/predict[-k] without it
   score_threshold=   boxes below it are left out, 0 to 1; 0.3 without it
+  recall=            in its place: the share of objects to find, such as 0.9; the threshold is then
+                     the highest that found it on the validation split, at IoU .5
+  precision=         in its place: the share of boxes to be right, by the lowest threshold
   weights=           best (default) or last
   device=            auto, cpu or cuda
 """
@@ -19,15 +22,16 @@ from typing import Any
 
 from sightline._console import say
 from sightline._text import printable
-from sightline.cli.arguments import UsageError, parse
+from sightline.cli.arguments import Arguments, UsageError, parse
 from sightline.data import DataError, read_image
 from sightline.data.image import images_in, is_image
 from sightline.train.files import write_json
 from sightline.train.predictor import Predictor, load
 from sightline.train.prepare import choose_device
 from sightline.train.results import SCORE_THRESHOLD
+from sightline.train.validation_curve import validation_curve
 
-_OPTIONS = ("out", "score_threshold", "weights", "device")
+_OPTIONS = ("out", "score_threshold", "recall", "precision", "weights", "device")
 _SOME_FAILED = 2
 
 
@@ -37,15 +41,14 @@ def run(words: Sequence[str]) -> int:
         raise UsageError("give a run folder (or weights file) and at least one picture")
     source, *pictures = arguments.positional
     out = arguments.take("out")
-    threshold = arguments.take_number("score_threshold", SCORE_THRESHOLD)
-    if not 0 <= threshold <= 1:
-        raise UsageError(f"score_threshold must be in [0, 1], got {threshold:g}")
     weights = arguments.take_text("weights", "best")
+    wanted = _take_wanted(arguments)
     device = choose_device(arguments.take_text("device", "auto"))
     arguments.finish(_OPTIONS)
     if out and (Path(out) / "predictions.json").exists():
         raise UsageError(f"{out} already holds a predictions.json: choose another out=")
     files = picture_files(pictures)
+    threshold = _threshold_for(wanted, source, weights)
     predictor = load(source, weights=weights, device=device)
     folder = _new_folder(Path(out) if out else None, Path(source))
 
@@ -67,6 +70,31 @@ def run(words: Sequence[str]) -> int:
             file=sys.stderr,
         )
     return _SOME_FAILED if failed else 0
+
+
+def _take_wanted(arguments: Arguments) -> dict[str, float]:
+    """What is to decide which boxes are kept: a score threshold, a recall or a precision."""
+    names = ("score_threshold", "recall", "precision")
+    given = [name for name in names if name in arguments.options]
+    if len(given) > 1:
+        raise UsageError(f"give one of {' and '.join(given)}")
+    name = given[0] if given else "score_threshold"
+    value = arguments.take_number(name, SCORE_THRESHOLD)
+    if not 0 <= value <= 1:
+        raise UsageError(f"{name} must be in [0, 1], got {value:g}")
+    return {name: value}
+
+
+def _threshold_for(wanted: dict[str, float], source: str, weights: str) -> float:
+    if "score_threshold" in wanted:
+        return wanted["score_threshold"]
+    curve, path = validation_curve(source, weights=weights)
+    point = curve.at(**wanted)
+    say(
+        f"score threshold {point.threshold:.4g}: recall {point.recall:.3f}, precision "
+        f"{point.precision:.3f} on the validation split ({path})"
+    )
+    return point.threshold
 
 
 def _predict_file(

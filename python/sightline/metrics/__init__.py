@@ -29,7 +29,6 @@ if TYPE_CHECKING:
         STAT_NAMES,
         ClassResult,
         DetectionResults,
-        threshold_weighted_ap,
     )
     from sightline.metrics.error_breakdown import ERROR_KINDS, ErrorBreakdown
     from sightline.metrics.keypoints import COCO_KEYPOINT_SIGMAS, keypoint_similarity
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
         merge_masks,
         polygons_to_masks,
     )
+    from sightline.metrics.weighted_ap import threshold_weighted_ap
 
 # Each name's module is loaded when the name is first used: a command that prints twelve numbers
 # needs half of them.
@@ -82,7 +82,6 @@ _NAMES_OF = {
         "STAT_NAMES",
         "ClassResult",
         "DetectionResults",
-        "threshold_weighted_ap",
     ),
     "error_breakdown": (
         "ERROR_KINDS",
@@ -104,6 +103,7 @@ _NAMES_OF = {
         "merge_masks",
         "polygons_to_masks",
     ),
+    "weighted_ap": ("threshold_weighted_ap",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
 

@@ -29,9 +29,58 @@ class ScoreCurve:
         """The point of the largest F1; of equal ones that of the highest score, so fewest boxes."""
         if not len(self.scores):
             return OperatingPoint(np.nan, np.nan, 0.0, 0.0)
-        i = int(np.argmax(self.f1))
+        return self._point(int(np.argmax(self.f1)))
+
+    def at(
+        self, *, recall: float | None = None, precision: float | None = None
+    ) -> "OperatingPoint":
+        """The highest threshold of at least a recall, or the lowest of at least a precision.
+
+        Raises:
+            ValueError: both or neither are given, or not in (0, 1]; no objects; out of reach.
+        """
+        if (recall is None) == (precision is None):
+            raise ValueError("give either `recall` or `precision`")
+        name, values, wanted = "recall", self.recall, recall
+        if wanted is None:
+            name, values, wanted = "precision", self.precision, precision
+        if wanted is None or not 0 < wanted <= 1:
+            raise ValueError(f"`{name}` must be in (0, 1], got {wanted!r}")
+        values = values[~np.isnan(self.scores)]  # no threshold keeps a score that is NaN
+        if not len(values):
+            raise ValueError(f"no {name} of {wanted:g} is reached: there are no detections")
+        if np.isnan(self.recall).all():
+            raise ValueError(f"there is no {name} without objects")
+        reached = np.flatnonzero(values >= wanted)
+        if not len(reached):
+            best = self._point(int(np.argmax(values)))
+            raise ValueError(
+                f"no score threshold reaches a {name} of {wanted:g}: the highest is "
+                f"{values.max():.4g}, of detections with a score of at least {best.threshold:.4g}"
+            )
+        return self._point(int(reached[0 if name == "recall" else -1]))
+
+    def thinned(self, steps: int = 1000) -> "ScoreCurve":
+        """The points that `at` takes for recalls and precisions that are multiples of 1 / `steps`.
+
+        At most 2 * `steps` + 3 of them, however many detections there are. For values in between,
+        `at` gives what is reached by the next point.
+        """
+        known = int(np.count_nonzero(~np.isnan(self.scores)))
+        if not known:
+            return self
+        targets = np.arange(1, steps + 1) / steps
+        recalls = np.searchsorted(self.recall[:known], targets)
+        # the largest precision from each point on never rises: the last point that reaches a target
+        later = np.maximum.accumulate(self.precision[:known][::-1])
+        precisions = known - 1 - np.searchsorted(later, targets)
+        ends = (0, int(np.argmax(self.precision[:known])), known - 1)
+        rows = np.unique([*ends, *recalls[recalls < known], *precisions[precisions >= 0]])
+        return ScoreCurve(*(x[rows] for x in (self.scores, self.precision, self.recall, self.f1)))
+
+    def _point(self, row: int) -> "OperatingPoint":
         columns = (self.scores, self.precision, self.recall, self.f1)
-        return OperatingPoint(*(float(column[i]) for column in columns))
+        return OperatingPoint(*(float(column[row]) for column in columns))
 
 
 @dataclass(frozen=True)

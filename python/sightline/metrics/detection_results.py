@@ -1,6 +1,5 @@
 """What a detection evaluation found, and how it reads."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,8 @@ import numpy as np
 from sightline._text import shortened
 from sightline.metrics._evidence import Evidence
 from sightline.metrics._ops import mean_of_cells
+from sightline.metrics._results_text import class_table, voc_table
+from sightline.metrics.weighted_ap import threshold_weighted_ap
 
 if TYPE_CHECKING:
     # What looks into a result is loaded when it is asked for: a process that wants twelve numbers
@@ -277,6 +278,51 @@ class DetectionResults:
         curves = self.score_curves(iou_threshold=iou_threshold)
         return BestF1(iou_threshold, curves.pooled().best(), curves.best_of_classes())
 
+    def threshold_for(
+        self,
+        class_index: int | None = None,
+        *,
+        recall: float | None = None,
+        precision: float | None = None,
+        iou_threshold: float = 0.5,
+    ) -> float:
+        """The score threshold that a wanted recall or precision takes.
+
+        `score_curve(class_index).at(recall=...)` says what else is reached there.
+
+        Args:
+            class_index: row of the class; None counts the detections of all classes together.
+            recall: at least it, in (0, 1], by the highest threshold that does, so the fewest boxes.
+            precision: at least it, by the lowest threshold that does, so the most objects found;
+                a threshold above it may reach less.
+            iou_threshold: any in (0, 1].
+
+        Raises:
+            ValueError: both or neither are given, no objects, or out of reach; says what can be
+                reached.
+
+        Example:
+            >>> from sightline.metrics import DetectionEvaluator
+            >>> evaluator = DetectionEvaluator(class_names=["cat"])
+            >>> boxes = [[0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9]]
+            >>> evaluator.update(
+            ...     1,
+            ...     {"boxes": boxes, "scores": [0.9, 0.8, 0.3], "labels": [0, 0, 0]},
+            ...     {"boxes": [boxes[0], boxes[2]], "labels": [0, 0]},
+            ... )
+            >>> result = evaluator.compute()
+            >>> result.threshold_for(recall=0.9), result.threshold_for(precision=0.9)
+            (0.3, 0.9)
+        """
+        curve = self.score_curve(class_index, iou_threshold=iou_threshold)
+        try:
+            return curve.at(recall=recall, precision=precision).threshold
+        except ValueError as error:
+            if class_index is None:
+                raise
+            name = shortened(self.class_names[class_index])
+            raise ValueError(f"class {name!r}: {error}") from None
+
     def confusion_matrix(
         self, *, iou_threshold: float = 0.5, score_threshold: float = 0.25
     ) -> np.ndarray:
@@ -452,35 +498,14 @@ class DetectionResults:
             return "\n".join(
                 self._coco_line(value, *line) for value, line in zip(self.stats, self._lines())
             )
-        rows = [(shortened(row.name), row.ap) for row in self.per_class]
-        rows.append(("mean over classes", self.ap))
-        thresholds = ", ".join(f"{t:.2f}" for t in self.iou_thresholds)
-        method = "11-point" if self.protocol == "voc2007" else "all-point"
-        width = max(len(name) for name, _ in rows)
-        lines = [f"{name:<{width}}  {ap:.4f}" for name, ap in rows]
-        return "\n".join([f"{self.protocol} AP ({method}), IoU {thresholds}", *lines])
+        return voc_table(self)
 
     def per_class_summary(self) -> str:
         """A table of the classes, as text; "-" where a number does not exist.
 
         F1 is the best at IoU .5, "at score" its threshold; without the rows they are not there.
         """
-        columns = ["objects", "detections", "AP", "AP50", "AP75", "AR"]
-        rows = [
-            [row.gt_count, row.dt_count, row.ap, row.ap50, row.ap75, row.ar]
-            for row in self.per_class
-        ]
-        if self._evidence is not None:
-            columns += ["F1", "at score"]
-            points = self.best_f1().per_class
-            rows = [[*row, point.f1, point.threshold] for row, point in zip(rows, points)]
-        names = [shortened(name) for name in self.class_names]
-        width = max([len("class"), *map(len, names)])
-        lines = ["class".ljust(width) + "".join(f"{name:>12}" for name in columns)]
-        for name, row in zip(names, rows):
-            cells = (f"{x:,}" if isinstance(x, int) else f"{x:.4f}" for x in row)
-            lines.append(name.ljust(width) + "".join(f"{c.replace('nan', '-'):>12}" for c in cells))
-        return "\n".join(lines)
+        return class_table(self)
 
     def _lines(self) -> tuple[_Line, ...]:
         return _KEYPOINT_LINES if self.iou_type == "keypoints" else _BOX_LINES
@@ -541,37 +566,6 @@ class DetectionResults:
 
     def _at_threshold(self, iou: float) -> np.ndarray:
         return self.class_ap[self.iou_thresholds == iou]
-
-
-def threshold_weighted_ap(
-    ap: Sequence[float] | np.ndarray, iou_thresholds: Sequence[float] | np.ndarray | None = None
-) -> float:
-    """AP averaged over IoU thresholds with the threshold as the weight.
-
-    sum(t * AP_t) / sum(t), a definition of AP[.5:.05:.95] found in course notes; the plain mean is
-    `DetectionResults.ap`.
-
-    Args:
-        ap: AP at each threshold, [T].
-        iou_thresholds: [T], positive; by default .50, .55 ... .95, whose sum is 7.25.
-
-    Returns:
-        The weighted mean; NaN if an AP is NaN.
-
-    Example:
-        >>> round(threshold_weighted_ap([0.6, 0.3], [0.5, 0.75]), 6)
-        0.42
-    """
-    values = np.asarray(ap, np.float64)
-    weights = np.linspace(0.5, 0.95, 10) if iou_thresholds is None else np.asarray(iou_thresholds)
-    if values.shape != weights.shape or values.ndim != 1 or not len(values):
-        raise ValueError(
-            f"`ap` must have one value for each of {list(weights.shape)} thresholds, "
-            f"got shape {list(values.shape)}"
-        )
-    if not np.all(weights > 0):
-        raise ValueError(f"`iou_thresholds` must be positive, got {weights.tolist()}")
-    return float((weights * values).sum() / weights.sum())
 
 
 def _nan_mean(values: np.ndarray) -> float:

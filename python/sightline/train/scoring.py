@@ -36,6 +36,8 @@ class Evaluation:
         confusion: "rows" and "columns" (names) and "counts" [rows][columns]; rows are the truth.
             Detection has a last row and column "background".
         curves: detection only: one dict a class with "name", "recall" and "precision" at IoU .5.
+        score_curve: detection only: "scores", "precision" and "recall" at IoU .5 of the detections
+            of at least each score, all classes counted together; thinned to steps of .001.
         predictions: detection: COCO results (`image_id, category_id, bbox` xywh, `score`);
             classification: `image_id, label, name, score, truth`.
     """
@@ -46,6 +48,7 @@ class Evaluation:
     per_class: list[dict[str, Any]]
     confusion: dict[str, Any]
     curves: list[dict[str, Any]] = field(default_factory=list)
+    score_curve: dict[str, list[float]] = field(default_factory=dict)
     predictions: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -230,6 +233,10 @@ class DetectionScorer:
                         "precision": curve.precision.tolist(),
                     }
                 )
+        thinned = coco.score_curve(iou_threshold=CONFUSION_IOU).thinned()
+        score_curve = {
+            name: getattr(thinned, name).tolist() for name in ("scores", "precision", "recall")
+        }
         images = sorted(self._detections)
         counts = detection_confusion_matrix(
             [self._detections[index] for index in images],
@@ -246,6 +253,7 @@ class DetectionScorer:
             per_class=per_class,
             confusion={"rows": labels, "columns": labels, "counts": counts.tolist()},
             curves=curves,
+            score_curve=score_curve,
             predictions=self._coco_predictions(),
         )
 

@@ -1,0 +1,54 @@
+"""The score threshold for a wanted recall or precision, from what a run's validation found."""
+
+from pathlib import Path
+
+import numpy as np
+
+from sightline.metrics import ScoreCurve
+from sightline.train.files import read_json
+
+__all__ = ["validation_curve"]
+
+
+def validation_curve(source: str | Path, *, weights: str = "best") -> tuple[ScoreCurve, Path]:
+    """Precision and recall over the score at IoU .5 on a run's validation split.
+
+    All classes are counted together. `curve.at(recall=0.9).threshold` is a score threshold for
+    `Predictor.predict`.
+
+    Args:
+        source: a run folder, or a weights file in it.
+        weights: "best" or "last"; of a weights file its own name says it.
+
+    Returns:
+        The curve, and the `evaluation.json` that it is from: that of training's end, or where it
+        is of other weights that of `sightline eval`.
+
+    Raises:
+        FileNotFoundError: no evaluation of these weights; says how to get one.
+        ValueError: the run is of another task than detection.
+    """
+    folder = Path(source)
+    if folder.is_file():
+        folder, weights = folder.parent.parent, folder.stem
+    for place in (".", "eval-val", f"weights/{weights}-eval-val"):  # of a run and of its weights
+        path = folder / place / "evaluation.json"
+        found = read_json(path) if path.is_file() else {}
+        if found.get("task", "detect") != "detect":
+            raise ValueError(
+                f"{path} is of a run that is to {found['task']}: only detections have "
+                "a score threshold"
+            )
+        if found.get("weights") == weights and found.get("score_curve"):
+            columns = (found["score_curve"][name] for name in ("scores", "precision", "recall"))
+            scores, precision, recall = (
+                np.array([np.nan if x is None else x for x in column]) for column in columns
+            )
+            total = precision + recall
+            f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
+            return ScoreCurve(scores, precision, recall, f1), path
+    option = "" if weights == "best" else f" weights={weights}"
+    raise FileNotFoundError(
+        f"{folder} has no evaluation of its {weights} weights on the validation split with scores: "
+        f"run `sightline eval {folder}{option}`"
+    )
