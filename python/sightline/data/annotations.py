@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline._text import printable
+from sightline._text import listed, printable, quoted, shortened
 
 BAD_LABEL_POLICIES = ("error", "drop-box", "drop-image")
 _LISTED_OFFENDERS = 10
@@ -38,7 +38,7 @@ class Issue:
         return printable(f"{text} ({self.action})" if self.action else text)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Record:
     """One image and its labels.
 
@@ -60,6 +60,14 @@ class Record:
     area: NDArray[np.float64] = None  # type: ignore[assignment]
     boxes_xywh: NDArray[np.float64] | None = None
 
+    def __repr__(self) -> str:
+        """One line, as `Record('a.jpg', 640 x 480, 12 boxes)`."""
+        labels = f"{len(self.boxes)} box{'' if len(self.boxes) == 1 else 'es'}"
+        if not len(self.boxes) and len(self.labels):
+            labels = f"label {self.labels[0]}"
+        name = quoted(self.image_id)
+        return f"Record({name}, {self.width} x {self.height}, {labels})"
+
     def __post_init__(self) -> None:
         boxes = np.asarray(self.boxes, np.float64).reshape(-1, 4)
         set_field = object.__setattr__  # a frozen dataclass has no other way to fill its defaults
@@ -76,7 +84,7 @@ class Record:
             set_field(self, "area", np.asarray(self.area, np.float64))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Annotations:
     """A labelled set of images; `records[i].labels` index `class_names`.
 
@@ -96,6 +104,19 @@ class Annotations:
     split: str | None = None
     split_rule: str = ""
     mirror_safe: bool = True
+
+    def __repr__(self) -> str:
+        """One line: how many pictures and labels, the classes, and where they are from."""
+        counts = zip(self.class_names, self.class_counts().tolist())
+        classes = listed([f"{shortened(name, 24)} {count:,}" for name, count in counts], 5)
+        number = len(self.class_names)
+        source = shortened(f"{self.split or 'all'} of {self.source or 'memory'}")
+        written = f"; {self.format}" if self.format else ""
+        dropped = f"; {len(self.issues):,} bad labels" if self.issues else ""
+        return (
+            f"Annotations({self.task}: {len(self):,} pictures, {number:,} "
+            f"class{'' if number == 1 else 'es'}: {classes}{dropped}{written}; {source})"
+        )
 
     def __post_init__(self) -> None:
         if self.task not in ("detect", "classify"):

@@ -7,7 +7,7 @@ import numpy as np
 from sightline.metrics._evidence import Evidence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reliability:
     """Scores against the share of true positives, by bin of the score; NaN in an empty bin."""
 
@@ -16,6 +16,12 @@ class Reliability:
     mean_score: np.ndarray  # [B]
     precision: np.ndarray  # [B] share of true positives
     mean_overlap: np.ndarray  # [B] overlap of the true positives, summed over them, by detection
+
+    def __repr__(self) -> str:
+        return (
+            f"Reliability({self.count.sum():,} detections in {len(self.count)} bins, expected "
+            f"error {self.expected_error:.4f})"
+        )
 
     @property
     def expected_error(self) -> float:
@@ -40,13 +46,17 @@ class Reliability:
         return float(np.where(self.count > 0, gaps, 0.0) @ self.count / total)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Calibration:
     """Calibration of detections at one IoU threshold."""
 
     iou_threshold: float
     pooled: Reliability
     per_class: tuple[Reliability, ...]
+
+    def __repr__(self) -> str:
+        number = len(self.per_class)
+        return f"Calibration(IoU {self.iou_threshold:g}, pooled={self.pooled}, {number:,} classes)"
 
     @property
     def expected_error(self) -> float:

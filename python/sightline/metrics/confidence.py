@@ -27,7 +27,7 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConfidenceIntervals:
     """Intervals of a result's numbers, from `DetectionResults.confidence_interval`."""
 
@@ -36,6 +36,14 @@ class ConfidenceIntervals:
     num_images: int
     intervals: dict[str, Interval]  # by the names of `DetectionResults.named`
     class_ap: tuple[Interval, ...]  # mean over the IoU thresholds, of each class
+
+    def __repr__(self) -> str:
+        """One line; `summary()` is the table."""
+        name, found = next(iter(self.intervals.items()))
+        return (
+            f"ConfidenceIntervals({100 * self.level:g} %: {name} {found.value:.4f} from "
+            f"{found.low:.4f} to {found.high:.4f}; {self.num_images:,} images)"
+        )
 
     def __getitem__(self, name: str) -> Interval:
         if name not in self.intervals:
@@ -67,7 +75,7 @@ class Difference:
     p_value: float  # two-sided
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """What `compare` found."""
 
@@ -77,6 +85,9 @@ class Comparison:
     replicates: int
     num_images: int
     differences: dict[str, Difference]  # by the names of `DetectionResults.named`
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.verdict})"
 
     def __getitem__(self, name: str) -> Difference:
         if name not in self.differences:

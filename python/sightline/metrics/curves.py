@@ -7,7 +7,7 @@ import numpy as np
 from sightline.metrics._evidence import Evidence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PrecisionRecallCurve:
     """Precision and score at recalls 0, .01 ... 1, for one class and IoU threshold."""
 
@@ -15,8 +15,12 @@ class PrecisionRecallCurve:
     precision: np.ndarray  # [R], 0 beyond the final recall
     scores: np.ndarray  # [R], threshold of the score at that recall, 0 beyond
 
+    def __repr__(self) -> str:
+        mean = float(np.mean(self.precision))
+        return f"PrecisionRecallCurve({len(self.recall)} recalls, mean precision {mean:.4f})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class ScoreCurve:
     """What is reached by the detections of at least a score, for every score there is."""
 
@@ -24,6 +28,10 @@ class ScoreCurve:
     precision: np.ndarray  # [N]
     recall: np.ndarray  # [N]
     f1: np.ndarray  # [N]
+
+    def __repr__(self) -> str:
+        ends = f" from {self.scores[0]:.4g} to {self.scores[-1]:.4g}" if len(self.scores) else ""
+        return f"ScoreCurve({len(self.scores):,} scores{ends})"
 
     def best(self) -> "OperatingPoint":
         """The point of the largest F1; of equal ones that of the highest score, so fewest boxes."""
@@ -97,13 +105,17 @@ class OperatingPoint:
     f1: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BestF1:
     """The best operating points at one IoU threshold."""
 
     iou_threshold: float
     pooled: OperatingPoint  # one threshold for all classes, their detections counted together
     per_class: tuple[OperatingPoint, ...]
+
+    def __repr__(self) -> str:
+        number = len(self.per_class)
+        return f"BestF1(IoU {self.iou_threshold:g}, pooled={self.pooled}, {number:,} classes)"
 
 
 class ScoreCurves:

@@ -81,7 +81,7 @@ class ClassResult:
     dt_count: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DetectionResults:
     """Results of `DetectionEvaluator.compute` and `evaluate_coco`.
 
@@ -110,6 +110,14 @@ class DetectionResults:
     iou_type: str = "bbox"  # or "segm", "keypoints"
     parity: str = "corrected"  # or "pycocotools": its fault in `stats` and `summary`
     _evidence: Evidence | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """One line; `summary()` is the table."""
+        numbers = ", ".join(f"{name} {self.named[name]:.4f}" for name in ("AP", "AP50", "AP75"))
+        return (
+            f"DetectionResults({self.protocol} {self.iou_type}: {numbers}; {len(self.class_ids):,} "
+            f"classes, {self.gt_count.sum():,} objects, {self.dt_count.sum():,} detections)"
+        )
 
     @cached_property
     def stats(self) -> np.ndarray:

@@ -18,7 +18,7 @@ ERROR_KINDS = (
 _CLASSIFICATION, _LOCALISATION, _BOTH, _DUPLICATE, _BACKGROUND, _MISSED = range(6)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ErrorBreakdown:
     """Errors of a detector at one IoU threshold and what each kind costs.
 
@@ -39,6 +39,11 @@ class ErrorBreakdown:
     class_costs: dict[str, np.ndarray]  # by kind, [K]; NaN where there is no object before or after
     kind_of_detection: np.ndarray  # [N] int8, row of ERROR_KINDS or -1, in the order of evaluation
     missed_objects: np.ndarray  # [M] bool, in the order of evaluation
+
+    def __repr__(self) -> str:
+        """One line; `summary()` is the table."""
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in self.counts.items())
+        return f"ErrorBreakdown(AP {self.ap:.4f} at IoU {self.iou_threshold:g}: {counts})"
 
     def summary(self) -> str:
         """A table of kinds, counts and costs."""

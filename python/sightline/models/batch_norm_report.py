@@ -20,7 +20,7 @@ class Unfused:
     reason: str
 
 
-@dataclass
+@dataclass(repr=False)
 class ConversionReport:
     """Every batch norm of a model, once, under its first name.
 
@@ -32,9 +32,15 @@ class ConversionReport:
     alone: list[Unfused] = field(default_factory=list)
     left: list[Unfused] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        """One line; `print(report)` has a line for each batch norm."""
+        return f"ConversionReport({self._counts()})"
+
+    def _counts(self) -> str:
+        return f"{len(self.fused)} fused, {len(self.alone)} alone, {len(self.left)} left"
+
     def __str__(self) -> str:
-        counts = f"{len(self.fused)} fused, {len(self.alone)} alone, {len(self.left)} left"
-        lines = [f"batch norms: {counts}"]
+        lines = [f"batch norms: {self._counts()}"]
         for fusion in self.fused:
             note = "" if fusion.rewritten is None else f", forward of {fusion.rewritten} rewritten"
             lines.append(f"  fused  {fusion.name}: {fusion.pattern}{note}")

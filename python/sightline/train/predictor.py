@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sightline._text import listed
 from sightline.data import DataError, Preprocess, read_image
 from sightline.data.image import Picture, images_in
 from sightline.models import create_model
@@ -28,7 +29,7 @@ _HOW_TO_GIVE = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predictor:
     """A model, its preprocessing and its class names; made by `sightline.load`."""
 
@@ -37,6 +38,15 @@ class Predictor:
     class_names: tuple[str, ...]
     preprocess: Preprocess
     metadata: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """One line: the network, what it does, its input and its classes."""
+        network = self.metadata.get("model", {}).get("name") or type(self.model).__name__
+        height, width = self.preprocess.size
+        return (
+            f"Predictor({network}: {self.task}, {height} x {width} pixels, "
+            f"{len(self.class_names):,} classes: {listed(self.class_names, 5)})"
+        )
 
     def predict(
         self,

@@ -24,7 +24,7 @@ __all__ = ["ClassificationScorer", "DetectionScorer", "Evaluation", "make_scorer
 CONFUSION_IOU = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """All that an evaluation found, as plain values for JSON.
 
@@ -50,6 +50,15 @@ class Evaluation:
     curves: list[dict[str, Any]] = field(default_factory=list)
     score_curve: dict[str, list[float]] = field(default_factory=dict)
     predictions: list[dict[str, Any]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """One line, with the first numbers of `metrics`."""
+        numbers = [(k, v) for k, v in self.metrics.items() if isinstance(v, float)][:3]
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in numbers)
+        return (
+            f"Evaluation({self.task}: {shown}; {len(self.class_names):,} classes, "
+            f"{len(self.predictions):,} predictions)"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the predictions, which have a file of their own."""

@@ -1,0 +1,74 @@
+"""What a console shows of a result is one short line, however large the result is."""
+
+import numpy as np
+import pytest
+
+from sightline.data import Annotations, Record
+from sightline.metrics import compare
+from tests.metrics.cases import random_images, results_of
+
+CLASSES = 80
+
+
+@pytest.fixture(scope="module")
+def result():
+    names = [f"class {k} of a large set\n" for k in range(CLASSES)]
+    return results_of(random_images(0, images=300, classes=CLASSES), class_names=names)
+
+
+RESULTS = {
+    "DetectionResults(coco bbox: AP 0.": lambda r: r,
+    "PrecisionRecallCurve(101 recalls, mean precision 0.": lambda r: r.curve(None),
+    "ScoreCurve(101 scores from 1 to 0)": lambda r: r.score_curve(),
+    "BestF1(IoU 0.5, pooled=OperatingPoint(": lambda r: r.best_f1(),
+    "Calibration(IoU 0.5, pooled=Reliability(": lambda r: r.calibration(),
+    "ErrorBreakdown(AP 0.": lambda r: r.error_breakdown(),
+    "ConfidenceIntervals(95 %: AP 0.": lambda r: r.confidence_interval(replicates=5),
+    "Comparison(no difference in AP that 300 images": lambda r: compare(r, r, replicates=5),
+}
+
+
+@pytest.mark.parametrize("begin", RESULTS)
+def test_a_result_is_one_short_line(begin, result):
+    text = repr(RESULTS[begin](result))
+    assert text.startswith(begin) and "\n" not in text and len(text) < 250
+
+
+def labelled(task, count, classes):
+    boxes = np.tile([[0.0, 0, 9, 9]], (2, 1)) if task == "detect" else np.zeros((0, 4))
+    labels, image = np.zeros(max(1, len(boxes)), int), np.zeros((9, 9), np.uint8)
+    records = tuple(Record(image, f"p{i}.jpg", 9, 9, labels, boxes) for i in range(count))
+    names = tuple(f"name {k}" for k in range(classes))
+    return Annotations(task, names, records, source="folder", format="yolo", split="val")
+
+
+def test_a_data_set_is_one_short_line():
+    few = labelled("detect", 130, 2)
+    assert repr(few) == (
+        "Annotations(detect: 130 pictures, 2 classes: name 0 260, name 1 0; yolo; val of folder)"
+    )
+    assert repr(few.records[0]) == "Record('p0.jpg', 9 x 9, 2 boxes)"
+    many = repr(labelled("classify", 3, 1000))
+    assert "1,000 classes: name 0 3, " in many and "and 995 more" in many and len(many) < 250
+    assert repr(labelled("classify", 1, 2).records[0]) == "Record('p0.jpg', 9 x 9, label 0)"
+
+
+def test_a_run_and_what_it_predicts_with_are_short_lines(trained):
+    import sightline
+
+    task, _, run = trained
+    text = repr(run.evaluation)
+    assert text.startswith(f"Evaluation({task}: ") and len(text) < 200
+    assert len(repr(run)) < 600 and "\n" not in repr(run)
+    network = {"detect": "light_detector", "classify": "resnet20"}[task]
+    text = repr(sightline.load(run.path))
+    assert text.startswith(f"Predictor({network}: {task}, ") and len(text) < 150
+
+
+def test_a_conversion_is_one_short_line():
+    pytest.importorskip("torch")
+    from sightline.models import convert_batch_norm, create_model
+
+    _, report = convert_batch_norm(create_model("resnet20", 2))
+    text = repr(report)
+    assert text.startswith("ConversionReport(") and text.endswith(" left)") and len(text) < 80
