@@ -99,19 +99,22 @@ def draw(rows: list[dict]) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, len(OPS), figsize=(12, 6.5), sharex=True, sharey="row")
+    figure, axes = pyplot.subplots(
+        2, len(OPS), figsize=(12, 6.8), sharex=True, sharey="row", layout="constrained"
+    )
     for column, name in enumerate(OPS):
         for objects in OBJECTS:
             own = [row for row in rows if (row["op"], row["objects"]) == (name, objects)]
-            label = f"{objects:,} objects an image"
+            label = f"{objects:,} objects per image"
             axes[0, column].loglog(IMAGES, [row["seconds"] for row in own], "o-", label=label)
             axes[1, column].plot(IMAGES, [row["megabytes"] for row in own], "o-", label=label)
         axes[0, column].set_title(name)
         axes[1, column].set_xlabel("images of 8,400 anchors")
     axes[0, 0].set_ylabel("seconds, one thread")
     axes[1, 0].set_ylabel("MB above the inputs, result included")
-    axes[0, 0].legend()
-    figure.tight_layout()
+    axes[0, 0].set_xticks(IMAGES, [f"{n}" for n in IMAGES])
+    axes[0, 0].set_xticks([], minor=True)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.savefig(RESULTS / "assignment.png", dpi=110)
 
 

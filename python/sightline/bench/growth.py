@@ -53,6 +53,8 @@ def draw(outcomes: list["Outcome"], path: Path) -> None:
     first = found[sizes[0]].ours.median / (sizes[0] * log10(sizes[0]))
     axes.loglog(sizes, [first * n * log10(n) for n in sizes], "k:", label="N log N")
     axes.set(xlabel="boxes", ylabel="seconds", title="nms of sparse boxes, one density")
+    axes.set_xticks(sizes, [f"{n:,}" for n in sizes])  # what was measured
+    axes.set_xticks([], minor=True)
     axes.grid(which="both", alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper left")
     figure.savefig(path, dpi=120)

@@ -45,7 +45,9 @@ def draw(outcomes: list[Outcome], path: Path) -> None:
             line = [first + slope * (i - images[0]) for i in images]
             axes.loglog(images, line, "k:", label="linear from first to last")
         axes.set(xlabel="images", ylabel=label)
+        axes.set_xticks(images, [f"{n:,}" for n in images])  # what was measured
+        axes.set_xticks([], minor=True)
         axes.grid(which="both", alpha=0.3)
-        axes.legend()
+        axes.legend(loc="upper left")
     figure.suptitle("COCO boxes, two json files to twelve numbers, whole processes")
     figure.savefig(path, dpi=120)
