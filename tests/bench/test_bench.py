@@ -223,6 +223,12 @@ def test_the_command_names_what_is_wrong(capsys):
         assert said in capsys.readouterr().err
 
 
+def test_an_environment_without_peers_is_refused(capsys, monkeypatch):
+    monkeypatch.setattr(Peers, "ask", lambda self, what: {"contenders": {}})
+    assert main(["bench", "--peers", sys.executable]) == 2
+    assert f"--peers {sys.executable} has no torchvision that loads" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("part", [[], ["batch_norm"]])
 @pytest.mark.parametrize("cuda", [None, "13.0"])
 def test_cuda_without_a_device_is_one_line_before_anything_is_timed(

@@ -124,6 +124,8 @@ def _start_peers(
     if not python:
         return []
     peers = [stack.enter_context(Peers(python, threads))]
+    if not peers[0].contenders:
+        raise UsageError(f"--peers {python} has no torchvision that loads: `make peers` makes one")
     if devices != ["cuda"] and any(work.writes_out for work in works):
         peers.append(stack.enter_context(Peers(python, threads, keeps_memory=True)))
     return peers
