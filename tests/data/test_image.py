@@ -1,15 +1,18 @@
 """Every way a picture is stored ends as the same uint8 array, or as one clear error."""
 
 import io
+import re
 import shutil
 import subprocess
 import zlib
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import sightline
 from sightline._text import printable
 from sightline.data import DataError, read_image
 from sightline.data.image import IMAGE_SUFFIXES, image_size, to_channels
@@ -366,3 +369,27 @@ def test_damage_of_any_kind_is_named(tmp_path, read):
         with pytest.raises(DataError) as caught:
             read(path)
         assert printable(path) in str(caught.value)
+
+
+def test_pictures_are_opened_in_one_place():
+    package = Path(sightline.__file__).parent
+    opening = re.compile(r"\bImage\.open\(|pillow\(\)\.open\(|\bmodule\.open\(")
+    found = [
+        (path.relative_to(package).as_posix(), line.strip())
+        for path in package.rglob("*.py")
+        for line in path.read_text().splitlines()
+        if opening.search(line)
+    ]
+    assert found == [("data/image.py", "with module.open(source, formats=_READ) as image:")]
+
+
+def test_photographs_are_the_same_by_every_route(shared_data):
+    turned = ("IMG_5874.JPG", "IMG_5935.JPG", "IMG_5978.JPG")  # those with an orientation
+    paths = sorted((shared_data / "sign_digits").rglob("*.JPG"))
+    chosen = [*paths[::100], *(path for path in paths if path.name in turned)]
+    for path in chosen:
+        with handed_over(path) as routes:
+            if path.name in turned:
+                assert routes["PIL image"].getexif()[0x0112] == 6
+            first, *others = (read_image(route) for route in routes.values())
+        assert all((other == first).all() for other in others), path
