@@ -10,7 +10,7 @@
 # make peers           build/peers, an environment with torchvision and COCO evaluators for `sightline bench --peers`
 # make cuda            build with the CUDA kernels (needs nvcc, no GPU) and load that build
 # make without-torch   build and test the NumPy half in an environment without torch
-# make compat          run torchvision's detectors on our ops, beside a torch without CUDA (downloads torchvision)
+# make compat          torchvision's and timm's models with our ops, in an environment with both beside a torch without CUDA
 # make abi             load and test one build in the oldest and the newest torch (downloads several GB)
 # make sanitize        run the kernels alone, and the NumPy half, under the address and undefined-behaviour sanitizers
 # make gpu             on a machine with a GPU: build for it in the Python at hand, test, benchmark
@@ -24,6 +24,7 @@ PEERS ?= torch==2.15.0 torchvision==0.29.2 numpy
 COCO_PEERS ?= pycocotools==2.0.11 hotcoco==1.3.0 ultrafast-pycocotools==0.1.14 vernier==0.5.4 faster-coco-eval==1.8.0 \
   torchmetrics==1.9.0
 TORCHVISION ?= 0.28.0
+TIMM ?= 1.0.31
 FUZZ_MINUTES ?= 28
 FUZZ_SEED ?= 0
 ABI_VERSIONS ?= 2.10.0 2.15.0
@@ -110,10 +111,16 @@ without-torch:
 	  -Cbuild-dir=build/without-torch/objects .
 	build/without-torch/bin/python -m pytest -q tests/without_torch tests/metrics
 
-# torchvision asks for a CUDA build of torch: it comes alone, into a folder that no other target looks in.
+# All in one site-packages, as users have them. torchvision asks for a CUDA build of torch, so it comes
+# without what it asks for. The wheel takes the objects that are built already.
 compat: $(VENV)/.built
-	PIP_CONSTRAINT= $(BIN)/pip install -q --no-deps --upgrade --target build/compat/site torchvision==$(TORCHVISION)
-	PYTHONPATH=build/compat/site $(BIN)/python -m pytest -q -p no:cacheprovider tests/compat
+	test -x build/compat/bin/python || $(PYTHON) -m venv build/compat
+	build/compat/bin/pip install -q torch numpy pillow safetensors PyYAML huggingface_hub $(TEST_TOOLS)
+	build/compat/bin/pip install -q --no-deps torchvision==$(TORCHVISION) timm==$(TIMM)
+	rm -rf build/compat/wheel
+	$(BIN)/pip wheel -q --no-build-isolation --no-deps -w build/compat/wheel .
+	build/compat/bin/pip install -q --no-deps --force-reinstall build/compat/wheel/*.whl
+	build/compat/bin/python -m pytest -q -p no:cacheprovider tests/compat tests/models/test_convert_torchvision.py
 
 # One build, made here against one torch, in others: these environments take no constraint.
 abi: build/cuda/.built

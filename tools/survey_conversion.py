@@ -1,13 +1,14 @@
 """Converts and folds the networks of torchvision and timm, and compares each with itself before.
 
     python tools/survey_conversion.py                    # all of torchvision, some 90 of timm
+    python tools/survey_conversion.py --quick            # one or two small ones of each family
     python tools/survey_conversion.py resnet18 timm/levit_128s --report --compile
 
 A line a network: how many batch norms were fused, converted alone and left, how many fold, and
 whatever differs or fails. Weights are random, statistics drawn. Outputs and gradients are compared
 in float64, in training, contiguous and channels-last, and in evaluation: in float32 the training
 statistics of so few values lift rounding above any tolerance. Outputs of evaluation are compared in
-float32 too. Needs timm, and torchvision.
+float32 too. Needs timm and torchvision, as the environment of `make compat` has them, build/compat.
 """
 
 import argparse
@@ -55,6 +56,20 @@ TIMM = """
     test_byobnet test_efficientnet test_resnet tf_efficientnetv2_b0 tiny_vit_5m_224 tinynet_e
     tresnet_m vgg11_bn visformer_tiny volo_d1_224 vovnet39a vit_small_resnet50d_s16_224
     wide_resnet50_2 xception41 xception41p xcit_nano_12_p8_224
+"""
+
+QUICK = """
+    mobilenet_v2 mobilenet_v3_small shufflenet_v2_x0_5 mnasnet0_5 resnet18 resnet50 regnet_x_400mf
+    regnet_y_400mf efficientnet_b0 densenet121 googlenet inception_v3
+    ssdlite320_mobilenet_v3_large fasterrcnn_mobilenet_v3_large_320_fpn retinanet_resnet50_fpn
+    fcos_resnet50_fpn lraspp_mobilenet_v3_large deeplabv3_mobilenet_v3_large fcn_resnet50
+    r3d_18 mc3_18 r2plus1d_18
+    timm/test_byobnet timm/test_efficientnet timm/test_resnet timm/resnet18 timm/mobilenetv1_100
+    timm/mobilenetv2_050 timm/mobilenetv3_small_050 timm/mobilenetv4_conv_small timm/lcnet_050
+    timm/mnasnet_050 timm/tinynet_e timm/ghostnet_050 timm/regnetx_002 timm/regnety_002
+    timm/repvgg_a0 timm/mobileone_s0 timm/levit_128s timm/levit_conv_128s timm/starnet_s050
+    timm/fbnetc_100 timm/rexnet_100 timm/cspresnet50 timm/darknet53 timm/seresnext26t_32x4d
+    timm/dla34
 """
 
 
@@ -267,13 +282,14 @@ def check_uses(ours: nn.Module, inputs: tuple[Any, ...], given: argparse.Namespa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", help="resnet18 of torchvision, timm/resnet18 of timm")
+    parser.add_argument("--quick", action="store_true", help="small ones of each family")
     parser.add_argument("--report", action="store_true", help="print each conversion's report")
     parser.add_argument("--compile", action="store_true", help="compile the converted models too")
     parser.add_argument("--fx", action="store_true", help="trace the converted models too")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     total: Counter[str] = Counter()
-    for name in given.names or names():
+    for name in given.names or (QUICK.split() if given.quick else names()):
         try:
             said, counts = check(name, given)
         except Exception as error:  # of whatever kind, and go on

@@ -1,9 +1,10 @@
-"""torchvision's networks, converted and folded, where there is a torchvision."""
+"""Networks of torchvision and timm, converted and folded, where these are installed."""
 
 import importlib.util
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,53 @@ SCRIPT = """
         assert (folded(x) - expected).abs().max() <= 1e-8 * expected.abs().max()
 """
 
+# Conversion alone, of what takes long to compare: the model, and what must be fused, of how many.
+COUNTS = """
+    from sightline.compat.torchvision import install
+    from sightline.models import convert_batch_norm
+
+    install()
+    from torchvision import models
+
+    given = {"weights": None, "weights_backbone": None}
+    for model, of in (
+        (models.resnet50(weights=None), (49, 53)),
+        (models.detection.retinanet_resnet50_fpn(**given), (48, 53)),
+    ):
+        report = convert_batch_norm(model)[1]
+        assert (len(report.fused), len(report.fused) + len(report.alone)) == of, str(report)
+"""
+OF_TIMM = """
+    import copy
+    import torch
+    from sightline.compat.torchvision import install
+    from sightline.models import convert_batch_norm, convert_sync_batch_norm
+
+    install()
+    import timm
+    from timm.layers import convert_sync_batchnorm, freeze_batch_norm_2d
+
+    torch.manual_seed(0)
+    for name, fused, of in (("resnet18", 17, 20), ("mnasnet_050", 45, 52), ("darknet53", 52, 52)):
+        theirs = timm.create_model(name, num_classes=3).double()
+        ours, report = convert_batch_norm(copy.deepcopy(theirs))
+        found = len(report.fused), len(report.fused) + len(report.alone) + len(report.left)
+        assert found == (fused, of), str(report)
+        x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+        for training in (True, False):
+            expected = theirs.train(training)(x)
+            torch.testing.assert_close(ours.train(training)(x), expected, rtol=1e-6, atol=1e-6)
+    for replace in (convert_sync_batchnorm, freeze_batch_norm_2d):
+        try:
+            replace(copy.deepcopy(ours))
+        except TypeError as error:
+            assert f"timm's {replace.__name__} would drop the activation" in str(error)
+        else:
+            raise AssertionError(f"{replace.__name__} dropped activations")
+    convert_sync_batch_norm(ours)
+    torch.testing.assert_close(ours(x), expected, rtol=1e-6, atol=1e-6)
+"""
+
 SAME_NAMES = """
     from sightline.bench.batch_norm import plain_resnet
     from sightline.compat.torchvision import install
@@ -69,6 +117,8 @@ SAME_NAMES = """
         assert list(plain.state_dict()) == list(model.state_dict())
         plain.load_state_dict(model.state_dict())
 """
+
+BESIDE = [n for n in ("torch", "torchvision", "timm") if importlib.util.find_spec(n) is not None]
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("torchvision") is None, reason="no torchvision"
@@ -85,6 +135,21 @@ def run(script, *arguments):
 def test_network_of_torchvision(name):
     number, of = NETWORKS[name]
     run(SCRIPT, name, str(number), str(of), str(FOLDED.get(name, of)))
+
+
+def test_backbones_of_torchvision_and_what_detectors_make_of_them():
+    run(COUNTS)
+
+
+def test_torchvision_lies_beside_torch():
+    """Elsewhere these tests would pass though its files are taken for those of torch."""
+    folders = [Path(importlib.util.find_spec(name).origin).parents[1] for name in BESIDE]
+    assert len(set(folders)) == 1, folders
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="no timm")
+def test_networks_of_timm():
+    run(OF_TIMM)
 
 
 def test_plain_resnets_have_the_names_of_torchvision():

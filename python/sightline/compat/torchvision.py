@@ -15,11 +15,14 @@ leaves undefined or gets wrong:
 - the gradient of `complete_box_iou_loss` goes through the weight alpha too, unless
   `constant_alpha=True` asks for torchvision's.
 
-`install` makes `import torchvision` work where its library cannot be loaded.
+`install` makes `import torchvision` work where its library cannot be loaded; `patched` and `patch`
+put these functions into torchvision's own models.
 """
 
+import contextlib
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from sightline import ops
@@ -34,6 +37,7 @@ from sightline.ops import (
 from sightline.ops._arguments import as_floats, check_choice, is_tensor
 
 from ._shared import as_number, batched_nms
+from ._torchvision_patch import Patch
 
 __all__ = [
     "batched_nms",
@@ -49,9 +53,12 @@ __all__ = [
     "generalized_box_iou_loss",
     "install",
     "nms",
+    "patch",
+    "patched",
     "remove_small_boxes",
     "roi_align",
     "sigmoid_focal_loss",
+    "unpatch",
 ]
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
@@ -243,3 +250,62 @@ def _claim_ops(extension: Any) -> None:
         of_package = name.split(".")[0] == "torchvision"
         if of_package and getattr(module, "_has_ops", None) is of_torchvision:
             module._has_ops = has_ops  # type: ignore[attr-defined]
+
+
+_patch = Patch(
+    {
+        "batched_nms": batched_nms,
+        "box_iou": box_iou,
+        "clip_boxes_to_image": clip_boxes_to_image,
+        "complete_box_iou": complete_box_iou,
+        "distance_box_iou": distance_box_iou,
+        "distance_box_iou_loss": distance_box_iou_loss,
+        "generalized_box_iou": generalized_box_iou,
+        "generalized_box_iou_loss": generalized_box_iou_loss,
+        "nms": nms,
+        "remove_small_boxes": remove_small_boxes,
+    }
+)
+_patched_for_good = False
+
+
+@contextlib.contextmanager
+def patched() -> Iterator[None]:
+    """torchvision's own models run on Sightline's ops in this block, or in a decorated function.
+
+    Replaced are `nms`, `batched_nms`, `box_iou`, `generalized_box_iou`, `distance_box_iou`,
+    `complete_box_iou`, `generalized_box_iou_loss`, `distance_box_iou_loss`, `clip_boxes_to_image`
+    and `remove_small_boxes`, in `torchvision.ops` and in every module of torchvision that holds one
+    of them: the detectors train and predict with ours, those made before the block too. After it
+    all is as before. Functions that a program of yours has imported by name stay torchvision's.
+
+    Blocks nest. What they replace holds for the whole process: other threads see it as well, until
+    the last block of any thread ends. `install` is called first. Do not compile a model with
+    `torch.jit.script` in the block: it would read our functions, which it cannot.
+
+    Raises:
+        ModuleNotFoundError, RuntimeError: as of `install`.
+    """
+    install()
+    _patch.enter()
+    try:
+        yield
+    finally:
+        _patch.leave()
+
+
+def patch() -> None:
+    """`patched` for the rest of the process, or until `unpatch`; again, it does nothing."""
+    global _patched_for_good
+    install()
+    if not _patched_for_good:
+        _patch.enter()
+        _patched_for_good = True
+
+
+def unpatch() -> None:
+    """Takes back `patch`; does nothing where it was not called, nor to blocks of `patched`."""
+    global _patched_for_good
+    if _patched_for_good:
+        _patched_for_good = False
+        _patch.leave()
