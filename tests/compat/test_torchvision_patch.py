@@ -72,8 +72,9 @@ def test_every_name_of_a_function_is_ours_within_the_block(vision):
     theirs = vision.ops.masks_to_boxes
     with patched():
         for name in REPLACED:
-            ours = getattr(compat, name)
+            ours = compat._patch._functions[name]
             assert getattr(vision.ops, name) is getattr(vision.boxes, name) is ours
+            assert getattr(ours, "func", ours) is getattr(compat, name)
         assert vision.utils.giou is compat.generalized_box_iou_loss
         assert vision.ops.masks_to_boxes is theirs
 

@@ -23,6 +23,7 @@ import contextlib
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from sightline import ops
@@ -258,6 +259,8 @@ _patch = Patch(
         "box_iou": box_iou,
         "clip_boxes_to_image": clip_boxes_to_image,
         "complete_box_iou": complete_box_iou,
+        # Training goes on as it would have without.
+        "complete_box_iou_loss": partial(complete_box_iou_loss, constant_alpha=True),
         "distance_box_iou": distance_box_iou,
         "distance_box_iou_loss": distance_box_iou_loss,
         "generalized_box_iou": generalized_box_iou,
@@ -274,10 +277,12 @@ def patched() -> Iterator[None]:
     """torchvision's own models run on Sightline's ops in this block, or in a decorated function.
 
     Replaced are `nms`, `batched_nms`, `box_iou`, `generalized_box_iou`, `distance_box_iou`,
-    `complete_box_iou`, `generalized_box_iou_loss`, `distance_box_iou_loss`, `clip_boxes_to_image`
-    and `remove_small_boxes`, in `torchvision.ops` and in every module of torchvision that holds one
-    of them: the detectors train and predict with ours, those made before the block too. After it
-    all is as before. Functions that a program of yours has imported by name stay torchvision's.
+    `complete_box_iou`, the losses `generalized_box_iou_loss`, `distance_box_iou_loss` and
+    `complete_box_iou_loss` (with `constant_alpha`, so that its gradient is torchvision's),
+    `clip_boxes_to_image` and `remove_small_boxes`, in `torchvision.ops` and in every module of
+    torchvision that holds one of them: the detectors train and predict with ours, those made before
+    the block too. After it all is as before. Functions that a program of yours has imported by name
+    stay torchvision's.
 
     Blocks nest. What they replace holds for the whole process: other threads see it as well, until
     the last block of any thread ends. `install` is called first. Do not compile a model with
