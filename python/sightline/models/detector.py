@@ -191,8 +191,11 @@ class AnchorDetector(nn.Module):
         # Objects of all images in one list; an image's matches start at its first object.
         counts = torch.tensor([0, *[len(b) for b in boxes[:-1]]], device=logits.device)
         objects = (matched + counts.cumsum(0)[:, None])[positive]
+        # With a row behind the last object: torch.compile indexes nothing that may be empty.
+        all_labels = torch.cat([*labels, labels[0].new_zeros(1)])
+        all_boxes = torch.cat([*boxes, boxes[0].new_zeros(1, 4)])
         wanted = torch.zeros_like(logits)
-        wanted[positive] = nn.functional.one_hot(torch.cat(labels)[objects], self.num_classes).to(
+        wanted[positive] = nn.functional.one_hot(all_labels[objects], self.num_classes).to(
             wanted.dtype
         )
         class_loss = sigmoid_focal_loss(
@@ -200,7 +203,7 @@ class AnchorDetector(nn.Module):
         )
         class_loss = (class_loss * (matched != -2)[..., None]).sum()
         predicted = decode_boxes(deltas[positive], anchors.expand(len(logits), -1, -1)[positive])
-        box_loss = _BOX_LOSSES[self.box_loss](predicted, torch.cat(boxes)[objects], reduction="sum")
+        box_loss = _BOX_LOSSES[self.box_loss](predicted, all_boxes[objects], reduction="sum")
         count = positive.sum().clamp(min=1)
         return {"class_loss": class_loss / count, "box_loss": self.box_weight * box_loss / count}
 

@@ -1,7 +1,8 @@
 """Checks of the targets a model is given, so that a bad label is an error in words.
 
 On a GPU an out-of-range label would otherwise surface as a device-side assert that names a kernel.
-Each check reads the labels once, so it costs one synchronisation a batch.
+Each check reads the labels once, so it costs one synchronisation a batch. Within `torch.compile`
+the shapes are checked as they are traced, and values by an assertion in the graph.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,15 @@ def _field(targets: Sequence[dict[str, Tensor]], index: int, name: str) -> Tenso
     if name not in target:
         raise ValueError(f"`targets[{index}]` has no {name!r}; it has {sorted(target)}")
     return target[name]
+
+
+def _assert_in_graph(bad: Tensor, need: str) -> None:
+    """Where torch compiles, Python cannot look at values: the graph raises RuntimeError as it runs.
+
+    It does not know which row it was, and on a GPU waits for nothing.
+    """
+    text = f"`targets` must have {need}; without torch.compile the error names the row"
+    torch._assert_async(~bad.any(), text)
 
 
 def _check_count(targets: Sequence[dict[str, Tensor]], batch: int) -> None:
@@ -57,9 +67,11 @@ def class_labels(
             )
         labels.append(label)
     stacked = torch.stack(labels).to(device, torch.int64)
-    bad = ((stacked < 0) | (stacked >= num_classes)).nonzero()
-    if len(bad):
-        row = int(bad[0])
+    bad = (stacked < 0) | (stacked >= num_classes)
+    if torch.compiler.is_compiling():
+        _assert_in_graph(bad, f"each 'label' in 0..{num_classes - 1}")
+    elif bad.any():
+        row = int(bad.nonzero()[0])
         raise ValueError(
             f"`targets[{row}]['label']` must be in 0..{num_classes - 1} for {num_classes} classes, "
             f"got {int(stacked[row])}"
@@ -93,13 +105,17 @@ def object_targets(
     all_boxes, all_labels = torch.cat(boxes), torch.cat(labels)
     bad_label = (all_labels < 0) | (all_labels >= num_classes)
     bad_box = ~all_boxes.isfinite().all(1) | (all_boxes[:, 2:] < all_boxes[:, :2]).any(1)
-    bad = (bad_label | bad_box).nonzero()
-    if len(bad):
-        image, row = 0, int(bad[0])
+    bad = bad_label | bad_box
+    if torch.compiler.is_compiling():
+        need = f"'labels' in 0..{num_classes - 1}, and finite 'boxes' with x1 <= x2 and y1 <= y2"
+        _assert_in_graph(bad, need)
+    elif bad.any():
+        first = int(bad.nonzero()[0])
+        image, row = 0, first
         while row >= len(boxes[image]):
             row -= len(boxes[image])
             image += 1
-        if bad_label[int(bad[0])]:
+        if bad_label[first]:
             raise ValueError(
                 f"`targets[{image}]['labels'][{row}]` must be in 0..{num_classes - 1} for "
                 f"{num_classes} classes, got {int(labels[image][row])}"

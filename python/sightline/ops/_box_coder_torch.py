@@ -37,7 +37,9 @@ def _register_derivatives(name, composed):
     def backward(ctx, grad):
         rows, anchors = ctx.saved_tensors
         by_rows, by_anchors = backward_op(grad, rows, anchors, *ctx.numbers)
-        by_anchors = by_anchors.reshape(_turns(rows, anchors), *anchors.shape).sum(0)
+        # Not of equal shapes: a size that depends on data cannot be divided by itself.
+        if rows.shape != anchors.shape:
+            by_anchors = by_anchors.reshape(_turns(rows, anchors), *anchors.shape).sum(0)
         return by_rows, by_anchors, *(None for _ in ctx.numbers)
 
     def composed_backward(grad, rows, anchors, *numbers):
