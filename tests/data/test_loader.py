@@ -1,6 +1,8 @@
 """Loaders: what a batch holds, and that it depends on (seed, epoch, index) alone."""
 
+import os
 import pickle
+import resource
 
 import numpy as np
 import pytest
@@ -193,13 +195,71 @@ def test_dataset_can_be_sent_to_another_process(one_file):
     assert torch.equal(pickle.loads(pickle.dumps(dataset))[0][0], first)
 
 
-def test_corrupt_jpeg_is_named_when_its_batch_is_made(tmp_path):
+@pytest.fixture
+def few_files():
+    """This process, and those that it starts, may open a hundred files more and no others."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    in_use = int(max(os.listdir("/proc/self/fd"), key=int))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + 100, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_many_targets_of_worker_processes_need_few_files(scenes, few_files):
+    many = scenes.subset(list(range(13)) * 10)
+    options = {"batch_size": 65, "shuffle": False}
+    loader = make_loader(many, PREPROCESS, workers=2, **options)
+    loader.timeout = 30  # seconds: what cannot be sent is waited for without an end
+    together = list(loader)
+    assert same(together, list(make_loader(many, PREPROCESS, **options)))
+    target = together[0][1][0]
+    assert isinstance(together[0][1], list) and target["labels"].dtype == torch.int64
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_corrupt_jpeg_is_named_when_its_batch_is_made(tmp_path, workers):
     path = tmp_path / "cut.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:900])
     broken = Annotations("classify", ("a",), (Record(path, "a", 64, 64, labels=[0]),))
-    with pytest.raises(DataError, match=r"cut\.jpg: cannot decode the image"):
-        next(iter(make_loader(broken, PREPROCESS, batch_size=1, shuffle=False)))
+    loader = make_loader(broken, PREPROCESS, batch_size=1, shuffle=False, workers=workers)
+    with pytest.raises(DataError, match=r"cut\.jpg: cannot decode the image") as error:
+        next(iter(loader))
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+
+
+class Odd(Exception):
+    """An exception that cannot be made again from what pickle keeps of it."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "said"),
+    [
+        (lambda: KeyError("colour"), KeyError, "'colour'"),
+        (lambda: Odd(1, 2), RuntimeError, "Odd: 1 and 2"),
+    ],
+)
+def test_an_error_in_a_worker_process_is_raised_as_it_is(scenes, make, kind, said):
+    def failing(image, target):
+        raise make()
+
+    loader = make_loader(
+        scenes, PREPROCESS, batch_size=4, shuffle=False, workers=1, augment=failing
+    )
+    with pytest.raises(kind) as raised:
+        list(loader)
+    assert str(raised.value) == said
+    assert "in failing" in raised.value.__notes__[-1]  # the traceback of the process
+
+
+def test_a_loader_of_torch_raises_what_our_data_set_raises(one_file):
+    one_file.records[0].image.unlink()
+    loader = torch.utils.data.DataLoader(Dataset(one_file, PREPROCESS), num_workers=1)
+    with pytest.raises(DataError, match="no such image"):
+        next(iter(loader))
 
 
 def test_loaders_without_a_batch_are_refused(scenes):

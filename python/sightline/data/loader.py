@@ -16,6 +16,7 @@ from sightline.data.annotations import Annotations
 from sightline.data.augment import Augment, apply_augment, clip_boxes, compose_mosaic
 from sightline.data.own_augment import AugmentFunction, call_augment
 from sightline.data.preprocess import Preprocess, load_record_image
+from sightline.data.worker_batches import Failure, Targets, samples_or_failure
 
 DEFAULT_CACHE_BYTES = 2 << 30
 Target = dict[str, Any]
@@ -88,6 +89,7 @@ class Dataset(TorchDataset):
         self.augment = augment
         self.seed = seed
         self.keep_crowd = keep_crowd
+        self._sends_failures = False  # which a `Loader` knows to raise, and no other loader
         shape = (*preprocess.size, preprocess.channels)
         self._cache = ImageCache(len(annotations), shape, cache_bytes)
 
@@ -118,6 +120,10 @@ class Dataset(TorchDataset):
             image, boxes, columns = self._own_augment(epoch, index, image, boxes, columns)
         tensor = torch.from_numpy(self.preprocess.normalise(image))
         return tensor, self._target(index, boxes, columns)
+
+    def __getitems__(self, keys: list[Any]) -> list[Any]:
+        """What torch's loader calls for the samples of a batch."""
+        return samples_or_failure(self.__getitem__, keys, send=self._sends_failures)
 
     def _own_augment(
         self,
@@ -229,11 +235,25 @@ class Loader(DataLoader):
         assert isinstance(self.sampler, EpochSampler)
         self.sampler.epoch = epoch
 
+    def __iter__(self) -> Any:
+        for batch in super().__iter__():
+            if isinstance(batch, Failure):
+                raise batch.error
+            yield batch
+
 
 def collate(samples: list[tuple[torch.Tensor, Target]]) -> Batch:
     """Stack images to [B, C, H, W]; targets stay a list, since images differ in their objects."""
     images, targets = zip(*samples, strict=True)
     return torch.stack(images), list(targets)
+
+
+def collate_to_send(samples: list[Any]) -> Any:
+    """`collate` in a loading process, in a form that can be sent."""
+    if isinstance(samples[0], Failure):
+        return samples[0]
+    images, targets = collate(samples)
+    return images, Targets(targets)
 
 
 def make_loader(
@@ -282,12 +302,13 @@ def make_loader(
         cache_bytes=cache_bytes,
         keep_crowd=keep_crowd,
     )
+    dataset._sends_failures = workers > 0
     return Loader(
         dataset,
         batch_size=batch_size,
         sampler=EpochSampler(count, shuffle=shuffle, seed=seed),
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=collate_to_send if workers else collate,
         drop_last=drop_last,
         persistent_workers=workers > 0,
         generator=torch.Generator().manual_seed(seed),

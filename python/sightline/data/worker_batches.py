@@ -1,0 +1,65 @@
+"""What a process that loads pictures sends to the one that trains: batches, or an error."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from sightline.data.annotations import DataError
+
+__all__ = ["Failure", "Targets", "samples_or_failure"]
+
+
+class Targets(list[dict[str, Any]]):
+    """The targets of a batch, which are pickled as NumPy arrays and arrive as a list of tensors.
+
+    torch would send every tensor as memory that both processes share, at a file descriptor each: a
+    few batches of many small tensors are more than the 1,024 that a process may have open.
+    """
+
+    def __reduce__(self) -> Any:
+        rows = [
+            [(k, v.numpy(), True) if isinstance(v, torch.Tensor) else (k, v, False)
+             for k, v in target.items()]
+            for target in self
+        ]  # fmt: skip
+        return _targets, (rows,)
+
+
+def _targets(rows: list[list[tuple[str, Any, bool]]]) -> list[dict[str, Any]]:
+    return [
+        {name: torch.from_numpy(value) if tensor else value for name, value, tensor in row}
+        for row in rows
+    ]
+
+
+class Failure:
+    """An error that is raised where the batch was asked for.
+
+    torch would raise one whose message is the traceback of the other process.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        if not isinstance(error, DataError):  # which says where it lies
+            error.add_note("in a process that loads pictures:\n" + traceback.format_exc())
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            notes = error.__notes__
+            error = RuntimeError(f"{type(error).__name__}: {error}")
+            error.__notes__ = notes
+        self.error = error
+
+
+def samples_or_failure(get: Callable[[Any], Any], keys: Sequence[Any], *, send: bool) -> list[Any]:
+    """`get(key)` of each key; with `send`, one `Failure` where one of them raises."""
+    try:
+        return [get(key) for key in keys]
+    except Exception as error:
+        if not send:
+            raise
+        return [Failure(error)]
