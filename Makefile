@@ -20,6 +20,7 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 NATIVE := CMakeLists.txt pyproject.toml $(shell find csrc cmake -type f)
+PACKAGES := $(shell find python -name __init__.py)
 PEERS ?= torch==2.15.0 torchvision==0.29.2 numpy
 COCO_PEERS ?= pycocotools==2.0.11 hotcoco==1.3.0 ultrafast-pycocotools==0.1.14 vernier==0.5.4 faster-coco-eval==1.8.0 \
   torchmetrics==1.9.0
@@ -55,8 +56,9 @@ $(VENV)/.deps: pyproject.toml $(CONSTRAINTS)
 	$(BIN)/pip install -q $(BUILD_TOOLS) $(EXTRAS)
 	touch $@
 
-# CMake compiles only what changed; Python files need no build.
-$(VENV)/.built: $(VENV)/.deps $(NATIVE)
+# CMake compiles only what changed. Python files need no build, but packages do: an editable install
+# notes which they are, and a module that became one is not found before.
+$(VENV)/.built: $(VENV)/.deps $(NATIVE) $(PACKAGES)
 	$(BIN)/pip install -q --no-build-isolation --no-deps -e .
 	touch $@
 
@@ -148,7 +150,7 @@ sanitize: $(VENV)/.built
 gpu:
 	SIGHTLINE_CUDA=ON $(PYTHON) -m pip install -q --no-build-isolation --no-deps --target build/gpu/site --upgrade .
 	PYTHONPATH=build/gpu/site SIGHTLINE_TEST_CUDA=1 $(PYTHON) -m pytest -q -p no:cacheprovider tests/ops \
-	  tests/metrics/test_detection_tensors.py
+	  tests/metrics/detection/test_tensors.py
 	PYTHONPATH=build/gpu/site $(PYTHON) -m pytest -q benchmarks --benchmark-enable
 	mkdir -p benchmarks/results
 	set -e; results=benchmarks/results/$$($(PYTHON) -c \

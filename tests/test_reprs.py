@@ -5,7 +5,7 @@ import pytest
 
 from sightline.data import Annotations, Record
 from sightline.metrics import compare
-from tests.metrics.cases import random_images, results_of
+from tests.metrics.detection.cases import random_images, results_of
 
 CLASSES = 80
 

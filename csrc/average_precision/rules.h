@@ -1,6 +1,6 @@
 // The rules of matching, accumulation and averaging, one copy for host and device. Only the choice
 // of an object stands once more, for many thresholds at once as bit masks, in
-// detection_evaluation/cpu_match.cpp; tests/metrics/test_evaluate.py holds the two equal.
+// detection_evaluation/cpu_match.cpp; tests/metrics/detection/test_evaluate.py holds the two equal.
 #pragma once
 
 #include <cstdint>

@@ -7,7 +7,7 @@ import numpy as np
 from sightline import metrics
 from sightline.reference.coco import evaluate_coco
 
-from ..metrics.coco_cases import (
+from ..metrics.coco.cases import (
     STATS,
     draw_case,
     draw_settings,

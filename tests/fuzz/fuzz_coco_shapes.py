@@ -6,7 +6,7 @@ import numpy as np
 
 run = None
 with contextlib.suppress(ImportError):
-    from tests.metrics import test_coco_shapes as run
+    from tests.metrics.coco import test_shapes as run
 
 CASES = 1_500
 SHORT = 4

@@ -3,9 +3,9 @@
 import numpy as np
 
 from sightline.metrics import ERROR_KINDS
-from tests.metrics.cases import random_images, results_of
-from tests.metrics.test_detection_confusion import plain_matrix
-from tests.metrics.test_error_breakdown import plain_kinds
+from tests.metrics.detection.cases import random_images, results_of
+from tests.metrics.detection.test_confusion import plain_matrix
+from tests.metrics.detection.test_error_breakdown import plain_kinds
 
 CASES = 2_000
 SHORT = 15

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 
 from sightline.metrics import DetectionEvaluator
-from sightline.metrics._state import from_arrays, read_state, to_arrays, to_bytes
+from sightline.metrics.detection._state import from_arrays, read_state, to_arrays, to_bytes
 
 CASES = 2_000
 STEPS = ("update", "bad", "merge", "copy", "pickle", "file", "compute", "reset")

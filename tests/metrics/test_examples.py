@@ -6,21 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from sightline.metrics import (
-    classification,
-    coco,
-    confidence,
-    detection,
-    detection_confusion,
-    detection_results,
-    keypoints,
-    masks,
-    weighted_ap,
-)
+from sightline.metrics import classification
+from sightline.metrics.coco import evaluate
+from sightline.metrics.detection import confidence, confusion, evaluator, results, weighted_ap
+from sightline.metrics.shapes import keypoints, masks
 
 MODULES = (
-    *(classification, coco, confidence, detection),
-    *(detection_confusion, detection_results, keypoints, masks, weighted_ap),
+    *(classification, evaluate, confidence, evaluator),
+    *(confusion, results, keypoints, masks, weighted_ap),
 )
 
 

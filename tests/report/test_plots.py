@@ -17,7 +17,7 @@ from sightline.report import (
     draw_reliability,
     write_plots,
 )
-from tests.metrics.cases import at, random_images, results_of
+from tests.metrics.detection.cases import at, random_images, results_of
 
 ALL = ["precision_recall", "f1", "errors", "confusion_matrix", "reliability"]
 

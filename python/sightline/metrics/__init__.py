@@ -4,9 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sightline.metrics._settings import COCO_AREA_RANGES
     from sightline.metrics.accuracy_evaluator import AccuracyEvaluator
-    from sightline.metrics.calibration import Calibration, Reliability
     from sightline.metrics.classification import (
         PrecisionRecallF1,
         accuracy,
@@ -14,25 +12,33 @@ if TYPE_CHECKING:
         precision_recall_f1,
         top_k_accuracy,
     )
-    from sightline.metrics.coco import evaluate_coco
-    from sightline.metrics.confidence import (
+    from sightline.metrics.coco.evaluate import evaluate_coco
+    from sightline.metrics.detection.calibration import Calibration, Reliability
+    from sightline.metrics.detection.confidence import (
         Comparison,
         ConfidenceIntervals,
         Difference,
         Interval,
         compare,
     )
-    from sightline.metrics.curves import BestF1, OperatingPoint, PrecisionRecallCurve, ScoreCurve
-    from sightline.metrics.detection import DetectionEvaluator
-    from sightline.metrics.detection_confusion import detection_confusion_matrix
-    from sightline.metrics.detection_results import (
+    from sightline.metrics.detection.confusion import detection_confusion_matrix
+    from sightline.metrics.detection.curves import (
+        BestF1,
+        OperatingPoint,
+        PrecisionRecallCurve,
+        ScoreCurve,
+    )
+    from sightline.metrics.detection.error_breakdown import ERROR_KINDS, ErrorBreakdown
+    from sightline.metrics.detection.evaluator import DetectionEvaluator
+    from sightline.metrics.detection.results import (
         STAT_NAMES,
         ClassResult,
         DetectionResults,
     )
-    from sightline.metrics.error_breakdown import ERROR_KINDS, ErrorBreakdown
-    from sightline.metrics.keypoints import COCO_KEYPOINT_SIGMAS, keypoint_similarity
-    from sightline.metrics.masks import (
+    from sightline.metrics.detection.settings import COCO_AREA_RANGES
+    from sightline.metrics.detection.weighted_ap import threshold_weighted_ap
+    from sightline.metrics.shapes.keypoints import COCO_KEYPOINT_SIGMAS, keypoint_similarity
+    from sightline.metrics.shapes.masks import (
         boxes_to_masks,
         compress_masks,
         decode_masks,
@@ -44,14 +50,13 @@ if TYPE_CHECKING:
         merge_masks,
         polygons_to_masks,
     )
-    from sightline.metrics.weighted_ap import threshold_weighted_ap
 
 # Each name's module is loaded when the name is first used: a command that prints twelve numbers
 # needs half of them.
 _NAMES_OF = {
-    "_settings": ("COCO_AREA_RANGES",),
+    "detection.settings": ("COCO_AREA_RANGES",),
     "accuracy_evaluator": ("AccuracyEvaluator",),
-    "calibration": (
+    "detection.calibration": (
         "Calibration",
         "Reliability",
     ),
@@ -62,36 +67,36 @@ _NAMES_OF = {
         "precision_recall_f1",
         "top_k_accuracy",
     ),
-    "coco": ("evaluate_coco",),
-    "confidence": (
+    "coco.evaluate": ("evaluate_coco",),
+    "detection.confidence": (
         "Comparison",
         "ConfidenceIntervals",
         "Difference",
         "Interval",
         "compare",
     ),
-    "curves": (
+    "detection.curves": (
         "BestF1",
         "OperatingPoint",
         "PrecisionRecallCurve",
         "ScoreCurve",
     ),
-    "detection": ("DetectionEvaluator",),
-    "detection_confusion": ("detection_confusion_matrix",),
-    "detection_results": (
+    "detection.evaluator": ("DetectionEvaluator",),
+    "detection.confusion": ("detection_confusion_matrix",),
+    "detection.results": (
         "STAT_NAMES",
         "ClassResult",
         "DetectionResults",
     ),
-    "error_breakdown": (
+    "detection.error_breakdown": (
         "ERROR_KINDS",
         "ErrorBreakdown",
     ),
-    "keypoints": (
+    "shapes.keypoints": (
         "COCO_KEYPOINT_SIGMAS",
         "keypoint_similarity",
     ),
-    "masks": (
+    "shapes.masks": (
         "boxes_to_masks",
         "compress_masks",
         "decode_masks",
@@ -103,7 +108,7 @@ _NAMES_OF = {
         "merge_masks",
         "polygons_to_masks",
     ),
-    "weighted_ap": ("threshold_weighted_ap",),
+    "detection.weighted_ap": ("threshold_weighted_ap",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
 

@@ -1,6 +1,6 @@
 """Masks as arrays of pixels, and the rules by which files hold them, in plain NumPy.
 
-This file is the specification of `sightline.metrics.masks`. It checks nothing and is never
+This file is the specification of `sightline.metrics.shapes.masks`. It checks nothing and is never
 optimised. A mask is bool [H, W]; pixels are counted down the columns.
 """
 

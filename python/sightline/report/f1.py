@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from sightline.metrics import DetectionResults
-from sightline.metrics.curves import ScoreCurve
+from sightline.metrics.detection.curves import ScoreCurve
 from sightline.report.class_lines import ClassLine, draw_class_lines
 from sightline.report.figure import label, new_figure
 

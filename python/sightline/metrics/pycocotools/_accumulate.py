@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.metrics._ops import accumulate_sorted
+from sightline.metrics.detection.kernels import accumulate_sorted
 from sightline.metrics.pycocotools._matched import Matched
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.metrics._coco_json import _BIT, _native, lvis_marks
+from sightline.metrics.coco.reader import _BIT, _native, lvis_marks
 
 # What evaluation of boxes needs of every record; a file that lacks some of it is read as dicts.
 _TRUTH_FIELDS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sightline.metrics._evaluate import Overlaps, Rules, lay_out
-from sightline.metrics._ops import (
+from sightline.metrics.detection.evaluate import Overlaps, Rules, lay_out
+from sightline.metrics.detection.kernels import (
     MAX_MASK_THRESHOLDS,
     accumulate_masks,
     match_masks,
     taken_objects,
 )
-from sightline.metrics._pairs import overlap_of_pairs
+from sightline.metrics.detection.pairs import overlap_of_pairs
 from sightline.metrics.pycocotools._columns import Detections, Objects
 
 # Pairs that are overlapped together: about 60 MB of columns.

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sightline.metrics._coco_json import lvis_marks
 from sightline.metrics._warn import warn
+from sightline.metrics.coco.reader import lvis_marks
 
 Record = dict[str, Any]
 _LVIS_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from sightline.metrics._evaluate import Overlaps
-from sightline.metrics._mask_columns import read_masks
-from sightline.metrics._overlaps import keypoint_overlaps_of, mask_overlaps_of
-from sightline.metrics._segmentation import Segmentations
-from sightline.metrics.keypoints import keypoint_similarity
+from sightline.metrics.detection.evaluate import Overlaps
+from sightline.metrics.detection.overlaps import keypoint_overlaps_of, mask_overlaps_of
 from sightline.metrics.pycocotools._columns import Detections, Objects
+from sightline.metrics.shapes.keypoints import keypoint_similarity
+from sightline.metrics.shapes.mask_columns import read_masks
+from sightline.metrics.shapes.segmentations import Segmentations
 
 Record = dict[str, Any]
 

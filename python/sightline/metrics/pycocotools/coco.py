@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sightline.metrics._coco_json import rows_of
 from sightline.metrics._warn import warn
+from sightline.metrics.coco.reader import rows_of
 from sightline.metrics.pycocotools import mask
 from sightline.metrics.pycocotools._download import fetch_missing
 from sightline.metrics.pycocotools._files import (

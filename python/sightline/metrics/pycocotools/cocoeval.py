@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sightline.metrics._ops import MAX_MASK_AREAS
+from sightline.metrics.detection.kernels import MAX_MASK_AREAS
 from sightline.metrics.pycocotools import mask
 from sightline.metrics.pycocotools._accumulate import accumulate_lists, select
 from sightline.metrics.pycocotools._columns import (

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.metrics.masks import (
+from sightline.metrics.shapes.masks import (
     boxes_to_masks,
     compress_masks,
     decode_masks,

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 
 from sightline import _numpy
-from sightline.metrics import DetectionEvaluator, coco, evaluate_coco
-from sightline.metrics._coco_json import read_ground_truth, read_results
-from sightline.metrics._evaluate import FlatDetections, FlatTargets, lay_out
-from sightline.metrics._ops import accumulate_masks
-from sightline.metrics.detection import results_of
+from sightline.metrics import DetectionEvaluator, evaluate_coco
+from sightline.metrics.coco import evaluate as coco
+from sightline.metrics.coco.reader import read_ground_truth, read_results
+from sightline.metrics.detection.evaluate import FlatDetections, FlatTargets, lay_out
+from sightline.metrics.detection.evaluator import results_of
+from sightline.metrics.detection.kernels import accumulate_masks
 
 from ..programs import Arrays, Programs, images_of
 

@@ -1,0 +1,1 @@
+"""COCO's files: read into columns, evaluated by the protocol of COCO."""

@@ -1,0 +1,1 @@
+"""What overlaps other than boxes: masks as run lengths and polygons, and keypoints."""
