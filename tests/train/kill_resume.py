@@ -3,7 +3,8 @@
 The long check of resuming: a detector trains with augmentation and two loader processes, is killed
 (SIGKILL) at a random moment inside training, and goes on from its folder. Every weight, average,
 moment, generator and result must be that of a run that was never stopped. Every kill has a run of
-its own. The exit status is 1 where one run differs.
+its own. The exit status is 1 where one run differs. A loader process whose trainer was killed while
+it sent a batch prints a ConnectionResetError, which means nothing.
 """
 
 import os

@@ -11,6 +11,7 @@ from sightline.train import files
 from sightline.train.files import (
     append_line,
     atomic_write,
+    copy_file,
     read_json,
     remove_temporary,
     write_json,
@@ -107,8 +108,27 @@ def test_an_error_promises_nothing_of_a_file_that_was_not_there(tmp_path, monkey
 def test_temporary_files_of_processes_that_are_gone_are_removed(tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    names = [f".state.{gone.pid}.tmp", ".state.1.tmp", ".mine.tmp", "state"]
+    others = [".state.1.tmp", ".state.mine.tmp", f".mine.{gone.pid}.tmp", "state"]
+    names = [f".state.{gone.pid}.tmp", *others]
     for name in names:
         (tmp_path / name).touch()
-    remove_temporary(tmp_path)
+    remove_temporary(tmp_path / "state")
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names[1:])
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_copy_keeps_what_the_file_was_with_and_without_hard_links(tmp_path, monkeypatch, links):
+    if not links:
+
+        def no_links(*arguments):
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(files.os, "link", no_links)
+    source, target = tmp_path / "last", tmp_path / "previous"
+    for content in (b"one", b"two"):
+        atomic_write(source, content)
+        copy_file(source, target)
+        copy_file(source, target)  # of the same file: nothing is left over
+        atomic_write(source, b"next")
+        assert target.read_bytes() == content
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["last", "previous"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import json
 import os
 from pathlib import Path
@@ -75,13 +76,13 @@ def copy_file(source: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def remove_temporary(*folders: Path) -> None:
-    """Remove what `atomic_write` of killed processes left in the folders, as far as it can be.
+def remove_temporary(*targets: Path) -> None:
+    """Remove what `atomic_write` to these files left in killed processes, as far as it can be.
 
     Files of processes that are alive (on this host) stay.
     """
-    for folder in folders:
-        for path in folder.glob(f".*{_TEMPORARY}"):
+    for target in targets:
+        for path in target.parent.glob(f".{glob.escape(target.name)}.*{_TEMPORARY}"):
             number = path.name.removesuffix(_TEMPORARY).rpartition(".")[2]
             if number.isdecimal() and not _is_alive(int(number)):
                 with contextlib.suppress(OSError):

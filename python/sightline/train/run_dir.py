@@ -118,6 +118,12 @@ class RunDir:
     def plots(self) -> Path:
         return self.path / "plots"
 
+    def _written(self) -> list[Path]:
+        """The files that are written anew as a whole."""
+        weights = [self.best, self.last, self.state, self.previous_state]
+        others = ("env.json", "evaluation.json", "predictions.json", "report.html")
+        return [self.config, self.data, self.results, *weights, *map(self.path.joinpath, others)]
+
     @contextlib.contextmanager
     def opened(self, *, resume: bool | Literal["previous"]) -> Iterator[None]:
         """Make the folder and keep every other process out of it while the block runs.
@@ -144,7 +150,7 @@ class RunDir:
                         f"{self.path} already holds a run: resume it, or choose another folder"
                     )
                 self.state.parent.mkdir(exist_ok=True)
-                remove_temporary(self.path, self.state.parent)
+                remove_temporary(*self._written())
                 yield
             finally:
                 self._lock = None
