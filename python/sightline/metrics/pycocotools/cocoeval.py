@@ -4,7 +4,7 @@ import copy
 import datetime
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -36,9 +36,9 @@ from sightline.metrics.pycocotools._shapes import (
 )
 from sightline.metrics.pycocotools.coco import unread_file
 from sightline.metrics.pycocotools.params import Params
-from sightline.reference.coco import match
 
 Record = dict[str, Any]
+_HIGHEST_THRESHOLD = 1 - 1e-10  # so that a perfect overlap passes a threshold of 1
 _STEPS = ("_prepare", "computeIoU", "computeOks", "evaluateImg")
 
 
@@ -269,10 +269,11 @@ class COCOeval:
         overlaps = self.ious[imgId, catId]
         if len(overlaps):
             overlaps = overlaps[: len(found), order]
-            crowd = np.array([int(g["iscrowd"]) for g in truth], bool)
-            takes = np.array([i > 0 for i in dt_ids], bool)  # the mark 0 means "not taken"
+            crowd = [bool(int(g["iscrowd"])) for g in truth]
+            ignored = [g["_ignore"] == 1 for g in truth]
+            takes = [i > 0 for i in dt_ids]  # the mark 0 means "not taken"
             for t, threshold in enumerate(thresholds):
-                for d, g in enumerate(match(overlaps, gt_ignore == 1, crowd, threshold, takes)):
+                for d, g in enumerate(_take(overlaps, ignored, crowd, takes, threshold)):
                     if g >= 0:
                         dt_ignore[t, d] = gt_ignore[g]
                         dt_matches[t, d] = gt_ids[g]
@@ -388,6 +389,34 @@ def _load_records(coco: Any, p: Params) -> list[Record]:
 def _best_first(found: list[Record]) -> list[Record]:
     """By score; equal scores stay in order, NaN comes last."""
     return [found[i] for i in np.argsort([-d["score"] for d in found], kind="stable")]
+
+
+def _take(
+    overlaps: np.ndarray,  # [D, G], best detection first; objects that count before the others
+    ignored: Sequence[bool],  # [G]
+    crowd: Sequence[bool],  # [G]
+    takes: Sequence[bool],  # [D], whether what the detection takes is then taken
+    threshold: float,
+) -> list[int]:
+    """Place of the object that each detection takes, -1 for none.
+
+    Of the free objects that count the one of the largest overlap, the last of equal ones; where
+    none reaches the threshold, the same of the ignored. A crowd is always free.
+    """
+    free = [True] * len(ignored)
+    found = []
+    for row, keeps in zip(overlaps.tolist(), takes):
+        best, least = -1, min(threshold, _HIGHEST_THRESHOLD)
+        for g, overlap in enumerate(row):
+            if best >= 0 and ignored[g] and not ignored[best]:
+                break
+            # NaN is not less, and so passes, as it does in pycocotools
+            if (free[g] or crowd[g]) and not overlap < least:
+                best, least = g, overlap
+        if best >= 0 and keeps:
+            free[best] = False
+        found.append(best)
+    return found
 
 
 # What is made when it is first read after `evaluate`.

@@ -19,7 +19,6 @@ from sightline.metrics.shapes.masks import (
     merge_masks,
     polygons_to_masks,
 )
-from sightline.reference.coco import box_overlaps
 
 Mask = dict[str, Any]
 
@@ -69,7 +68,22 @@ def iou(dt: Any, gt: Any, pyiscrowd: Sequence[Any]) -> Any:
     if isinstance(dt[0], dict):
         return np.asfortranarray(mask_iou(dt, gt, crowd))
     dt, gt = (np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in (dt, gt))
-    return np.asfortranarray(box_overlaps(dt, gt, crowd))
+    return np.asfortranarray(_box_overlaps(dt, gt, crowd))
+
+
+def _box_overlaps(
+    dt: np.ndarray,  # [D, 4] xywh
+    gt: np.ndarray,  # [G, 4] xywh
+    crowd: np.ndarray,  # [G]
+) -> np.ndarray:
+    """IoU [D, G]. As in pycocotools, sides that are not finite may make it NaN or infinite."""
+    with np.errstate(all="ignore"):
+        first = np.fmax(dt[:, None, :2], gt[:, :2])
+        sides = np.fmin((dt[:, :2] + dt[:, 2:])[:, None], gt[:, :2] + gt[:, 2:]) - first
+        inter = sides[..., 0] * sides[..., 1]
+        dt_area, gt_area = (dt[:, 2] * dt[:, 3])[:, None], gt[:, 2] * gt[:, 3]
+        union = np.where(crowd, dt_area, dt_area + gt_area - inter)
+        return np.where((sides <= 0).any(axis=2), 0.0, inter / union)
 
 
 def frPyObjects(pyobj: Any, h: int, w: int) -> Any:
