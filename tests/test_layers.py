@@ -1,6 +1,7 @@
 """Imports point downwards: a module imports only from lower rows and from its own package."""
 
 import ast
+from collections.abc import Mapping
 from pathlib import Path
 
 import sightline
@@ -18,22 +19,68 @@ ROWS = (
     ("_load", "_suggest", "_console"),
     ("_torch", "_numpy", "_text"),
 )
+# The same within the metrics, where what has no row may be imported by all.
+METRIC_ROWS = (("pycocotools",), ("coco",), ("detection",), ("shapes",))
+# Modules that import each other and are allowed to, as sets of names below `sightline`; none are.
+CIRCLES: set[frozenset[str]] = set()
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 
 
-def rooms_imported_by(path: Path) -> set[str]:
-    """First name below `sightline` of every import in the file, relative imports resolved."""
-    package = ["sightline", *path.relative_to(PACKAGE).parent.parts]
+def names_imported_by(source: str, package: list[str]) -> set[str]:
+    """Dotted name of all that a file of the package imports, lazily and for types too."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
             names |= {f"{module}.{alias.name}" for alias in node.names}
-    parts = (name.split(".") for name in names)
-    return {name[1] for name in parts if name[0] == "sightline" and name[1:] and name[1] in ROW_OF}
+    return names
+
+
+def imports_of_package() -> dict[str, set[str]]:
+    """Names imported by each module, both without the leading `sightline`."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        package = ["sightline", *parts[:-1]]
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if name:  # the lazy top level names all
+            names = names_imported_by(path.read_text(), package)
+            found[name] = {n[10:] for n in names if n.startswith("sightline.")}
+    return found
+
+
+def circles_among(imports: Mapping[str, set[str]]) -> set[frozenset[str]]:
+    """Sets of modules of which each leads to each."""
+
+    def module_of(name: str) -> str | None:
+        while name and name not in imports:
+            name = name.rpartition(".")[0]
+        return name or None
+
+    direct = {
+        module: {m for m in map(module_of, names) if m is not None and m != module}
+        for module, names in imports.items()
+    }
+    reached = {}
+    for module in direct:
+        seen: set[str] = set()
+        ahead = [module]
+        while ahead:
+            new = direct[ahead.pop()] - seen
+            seen |= new
+            ahead += new
+        reached[module] = seen
+    return {
+        frozenset(other for other in seen if module in reached[other])
+        for module, seen in reached.items()
+        if module in seen
+    }
+
+
+IMPORTS = imports_of_package()
 
 
 def test_every_room_has_a_row():
@@ -42,17 +89,65 @@ def test_every_room_has_a_row():
 
 
 def test_imports_point_downwards():
-    wrong = []
-    for path in PACKAGE.rglob("*.py"):
-        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if room == "__init__":  # the lazy top level names every room
-            continue
-        wrong += [
-            f"{path.relative_to(PACKAGE)} imports {other}"
-            for other in rooms_imported_by(path)
-            if other != room and ROW_OF[other] <= ROW_OF[room]
-        ]
+    wrong = [
+        f"{module} imports {name}"
+        for module, names in IMPORTS.items()
+        for name in names
+        if (room := module.split(".")[0]) != (other := name.split(".")[0])
+        and other in ROW_OF
+        and ROW_OF[other] <= ROW_OF[room]
+    ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_imports_within_the_metrics_point_downwards():
+    row_of = {f"metrics.{room}": row for row, rooms in enumerate(METRIC_ROWS) for room in rooms}
+    wrong = []
+    for module, names in IMPORTS.items():
+        room = ".".join(module.split(".")[:2])
+        for name in names if room in row_of else ():
+            other = ".".join(name.split(".")[:2])
+            if other != room and row_of.get(other, len(row_of)) <= row_of[room]:
+                wrong.append(f"{module} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_modules_import_each_other():
+    found = circles_among(IMPORTS)
+    assert found == CIRCLES, [sorted(circle) for circle in found ^ CIRCLES]
+
+
+def test_a_circle_is_found_through_lazy_and_typed_imports():
+    sources = {
+        "a": "from .b import f",
+        "b": "def f():\n    from sightline import c",
+        "c": "if TYPE_CHECKING:\n    import sightline.a.name",
+        "d": "from sightline.a import g",
+    }
+    imports = {
+        name: {n[10:] for n in names_imported_by(source, ["sightline"])}
+        for name, source in sources.items()
+    }
+    assert circles_among(imports) == {frozenset("abc")}
+    assert circles_among(imports | {"c": set()}) == set()
+
+
+def test_nothing_imports_the_reference():
+    # It is what the package is tested against, so it and the package know nothing of each other.
+    users = [
+        module
+        for module, names in IMPORTS.items()
+        if not module.startswith("reference")
+        and any(name.split(".")[0] == "reference" for name in names)
+    ]
+    assert not users
+    used = {
+        name.split(".")[0]
+        for module, names in IMPORTS.items()
+        if module.startswith("reference")
+        for name in names
+    }
+    assert used <= {"reference"}
 
 
 def test_nothing_imports_torchvision():

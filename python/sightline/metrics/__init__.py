@@ -30,11 +30,8 @@ if TYPE_CHECKING:
     )
     from sightline.metrics.detection.error_breakdown import ERROR_KINDS, ErrorBreakdown
     from sightline.metrics.detection.evaluator import DetectionEvaluator
-    from sightline.metrics.detection.results import (
-        STAT_NAMES,
-        ClassResult,
-        DetectionResults,
-    )
+    from sightline.metrics.detection.numbers import STAT_NAMES, ClassResult
+    from sightline.metrics.detection.results import DetectionResults
     from sightline.metrics.detection.settings import COCO_AREA_RANGES
     from sightline.metrics.detection.weighted_ap import threshold_weighted_ap
     from sightline.metrics.shapes.keypoints import COCO_KEYPOINT_SIGMAS, keypoint_similarity
@@ -83,11 +80,11 @@ _NAMES_OF = {
     ),
     "detection.evaluator": ("DetectionEvaluator",),
     "detection.confusion": ("detection_confusion_matrix",),
-    "detection.results": (
+    "detection.numbers": (
         "STAT_NAMES",
         "ClassResult",
-        "DetectionResults",
     ),
+    "detection.results": ("DetectionResults",),
     "detection.error_breakdown": (
         "ERROR_KINDS",
         "ErrorBreakdown",

@@ -4,15 +4,9 @@ import numpy as np
 import pytest
 
 from sightline import _numpy
-from sightline.metrics.detection.evaluate import (
-    EvaluatedArrays,
-    FlatDetections,
-    FlatTargets,
-    Rules,
-    evaluate,
-    lay_out,
-)
+from sightline.metrics.detection.evaluate import EvaluatedArrays, evaluate, lay_out
 from sightline.metrics.detection.kernels import accumulate_sorted, match_sorted, resample
+from sightline.metrics.detection.rows import FlatDetections, FlatTargets, Rules
 
 AREAS = np.array([[0, 1e10], [0, 1024], [1024, 9216], [9216, 1e10]], np.float64)
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from sightline.metrics._warn import warn
 from sightline.metrics.coco.reader import GroundTruth, Results, read_ground_truth, read_results
-from sightline.metrics.detection.evaluate import FlatDetections, FlatTargets, Overlaps
 from sightline.metrics.detection.evaluator import DetectionEvaluator, results_of
 from sightline.metrics.detection.overlaps import (
     UnreadableMaskError,
@@ -18,6 +17,7 @@ from sightline.metrics.detection.overlaps import (
     mask_overlaps_of,
 )
 from sightline.metrics.detection.results import DetectionResults
+from sightline.metrics.detection.rows import FlatDetections, FlatTargets, Overlaps
 from sightline.metrics.shapes.keypoints import keypoint_extent_area
 
 

@@ -14,14 +14,8 @@ from torch import Tensor
 import sightline.ops  # noqa: F401  registers torch.ops.sightline
 from sightline.metrics.detection._device_images import DeviceColumns, DeviceImages
 from sightline.metrics.detection._evidence import Evidence
-from sightline.metrics.detection.evaluate import (
-    FlatDetections,
-    FlatTargets,
-    Matched,
-    Rules,
-    evaluate,
-    exact_class_ap,
-)
+from sightline.metrics.detection.evaluate import evaluate, exact_class_ap
+from sightline.metrics.detection.rows import FlatDetections, FlatTargets, Matched, Rules
 
 _RULES = ("coco", "voc")
 _NO_CAP = 2**63 - 1

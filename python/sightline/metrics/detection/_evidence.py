@@ -4,18 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sightline.metrics.detection.evaluate import (
-    FlatDetections,
-    FlatTargets,
-    Matched,
-    Overlaps,
-    Rules,
-    exact_class_ap,
-    lay_out,
-)
+from sightline.metrics.detection.evaluate import exact_class_ap, lay_out
 from sightline.metrics.detection.kernels import accumulate_sorted, match_masks, taken_objects
 from sightline.metrics.detection.overlaps import given_overlap_of_pairs, given_pairs
 from sightline.metrics.detection.pairs import Pairs, overlap_of_pairs, overlapping_pairs
+from sightline.metrics.detection.rows import FlatDetections, FlatTargets, Matched, Overlaps, Rules
 
 
 @dataclass(frozen=True)

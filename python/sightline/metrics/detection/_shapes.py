@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from sightline.metrics._inputs import on_host, read_numbers
-from sightline.metrics.detection.evaluate import FlatTargets, Overlaps
 from sightline.metrics.detection.overlaps import keypoint_overlaps_of, mask_overlaps_of
+from sightline.metrics.detection.rows import FlatTargets, Overlaps
 from sightline.metrics.shapes.mask_columns import _native, native_table, read_masks
 from sightline.metrics.shapes.segmentations import KIND_RLE_STRING, Segmentations
 

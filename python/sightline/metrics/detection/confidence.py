@@ -3,16 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sightline.metrics.detection._evidence import Evidence
 from sightline.metrics.detection.evaluate import exact_class_ap
 from sightline.metrics.detection.kernels import resample
-
-if TYPE_CHECKING:  # results offer confidence intervals, so this file is imported by theirs
-    from sightline.metrics.detection.results import DetectionResults
+from sightline.metrics.detection.numbers import DetectionNumbers
 
 # Draws held at once: 5 MB for 5,000 images, and enough for many threads.
 _REPLICATES_AT_ONCE = 512
@@ -124,8 +121,8 @@ class Comparison:
 
 
 def compare(
-    result_a: "DetectionResults",
-    result_b: "DetectionResults",
+    result_a: DetectionNumbers,
+    result_b: DetectionNumbers,
     *,
     metric: str = "AP",
     level: float = 0.95,
@@ -190,7 +187,7 @@ def compare(
 
 
 def confidence_intervals(
-    result: "DetectionResults", *, level: float, replicates: int, seed: int
+    result: DetectionNumbers, *, level: float, replicates: int, seed: int
 ) -> ConfidenceIntervals:
     """See `DetectionResults.confidence_interval`."""
     evidence = result.evidence()
@@ -218,7 +215,7 @@ def _check(evidence: Evidence, level: float, replicates: int) -> None:
         raise ValueError("there are no images to draw from")
 
 
-def _check_same(result_a: "DetectionResults", result_b: "DetectionResults") -> None:
+def _check_same(result_a: DetectionNumbers, result_b: DetectionNumbers) -> None:
     a, b = result_a.evidence(), result_b.evidence()
     if list(result_a.named) != list(result_b.named) or any(
         not np.array_equal(getattr(a.rules, name), getattr(b.rules, name)) for name in vars(a.rules)
@@ -240,7 +237,7 @@ def _check_same(result_a: "DetectionResults", result_b: "DetectionResults") -> N
 
 
 def _replicate(
-    result: "DetectionResults", evidence: Evidence, replicates: int, seed: int
+    result: DetectionNumbers, evidence: Evidence, replicates: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numbers [B, N] in the order of `named` and AP [B, K] of each class; NaN: there is none."""
     values, class_ap = [], []
@@ -256,7 +253,7 @@ def _replicate(
 
 
 def _resample(
-    result: "DetectionResults", evidence: Evidence, weights: np.ndarray
+    result: DetectionNumbers, evidence: Evidence, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     wanted, columns = [], []
     for column, (kind, iou, area, cap) in enumerate(result.lines().values()):
@@ -275,7 +272,7 @@ def _resample(
 
 
 def _resample_exact(
-    result: "DetectionResults", evidence: Evidence, weights: np.ndarray
+    result: DetectionNumbers, evidence: Evidence, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same for AP from every point of a curve, where each detection is written out."""
     matched, average = evidence.matched, evidence.rules.average

@@ -8,6 +8,8 @@ import numpy as np
 from sightline.metrics._inputs import read_detections, read_targets
 from sightline.metrics.detection.pairs import Pairs, overlapping_pairs
 
+SCORE_THRESHOLD = 0.25  # of the detections that take part, unless another is asked for
+
 
 def detection_confusion_matrix(
     detections: Sequence[Mapping[str, Any]],
@@ -15,7 +17,7 @@ def detection_confusion_matrix(
     *,
     num_classes: int,
     iou_threshold: float = 0.5,
-    score_threshold: float = 0.25,
+    score_threshold: float = SCORE_THRESHOLD,
 ) -> np.ndarray:
     """Counts of (true class, detected class), with background in the last row and column.
 
@@ -34,7 +36,7 @@ def detection_confusion_matrix(
             and `difficult` [M].
         num_classes: K; labels are 0 ... K - 1.
         iou_threshold: in (0, 1].
-        score_threshold: detections below it take no part.
+        score_threshold: detections below it take no part; .25 without it.
 
     Returns:
         int64 [K + 1, K + 1]; rows are the truth.

@@ -30,15 +30,10 @@ from sightline.metrics.detection._state import (
     to_bytes,
 )
 from sightline.metrics.detection._synchronize import gather_messages, in_one_process
-from sightline.metrics.detection.evaluate import (
-    FlatDetections,
-    FlatTargets,
-    Overlaps,
-    Rules,
-    evaluate,
-)
+from sightline.metrics.detection.evaluate import evaluate
 from sightline.metrics.detection.overlaps import no_overlaps
 from sightline.metrics.detection.results import DetectionResults
+from sightline.metrics.detection.rows import FlatDetections, FlatTargets, Overlaps, Rules
 from sightline.metrics.detection.settings import (
     AVERAGES,
     IOU_TYPES,

@@ -4,28 +4,25 @@
 Arrays are contiguous float64, int64 and bool, as the evaluator makes them.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from sightline import _numpy
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sightline.metrics.detection.evaluate import (
-        FlatDetections,
-        FlatTargets,
-        Layout,
-        Matched,
-        Rules,
-    )
+from sightline.metrics.detection.rows import (
+    MAX_MASK_THRESHOLDS,
+    FlatDetections,
+    FlatTargets,
+    Layout,
+    Matched,
+    Rules,
+)
 
 _native: Any = _numpy  # compiled, without type stubs
 _NO_CAP = 2**63 - 1
 _RULES = ("coco", "voc")
 _METHODS = ("101point", "11point", "all")
-MAX_MASK_THRESHOLDS = 16  # IoU thresholds that one mask of outcomes holds
 MAX_MASK_AREAS = 16  # area ranges that one matching takes
 
 
@@ -58,10 +55,10 @@ def lay_out_detections(
 
 
 def match_masks(
-    dt: "FlatDetections",
-    gt: "FlatTargets",
-    layout: "Layout",
-    rules: "Rules",
+    dt: FlatDetections,
+    gt: FlatTargets,
+    layout: Layout,
+    rules: Rules,
     iou_thresholds: np.ndarray,  # [T], up to 16
     overlaps: np.ndarray | None,
 ) -> np.ndarray:
@@ -90,7 +87,7 @@ def match_masks(
 
 def accumulate_masks(
     outcome: np.ndarray,  # [C, A, 2]
-    layout: "Layout",
+    layout: Layout,
     gt_count: np.ndarray,  # [A, K]
     max_detections: tuple[int, ...],
     recall_thresholds: np.ndarray,  # [R]
@@ -110,9 +107,9 @@ def accumulate_masks(
 
 
 def resample(
-    matched: "Matched",
+    matched: Matched,
     weights: np.ndarray,  # [B, I] how often each replicate drew each image
-    stats: "Sequence[tuple[int, int, int, int, int]]",
+    stats: Sequence[tuple[int, int, int, int, int]],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Means of replicates in which images count as often as they were drawn.
 
@@ -186,10 +183,10 @@ def match_sorted(
 
 
 def taken_objects(
-    dt: "FlatDetections",
-    gt: "FlatTargets",
-    layout: "Layout",
-    rules: "Rules",
+    dt: FlatDetections,
+    gt: FlatTargets,
+    layout: Layout,
+    rules: Rules,
     iou_thresholds: np.ndarray,  # [T]
     overlaps: np.ndarray | None,
 ) -> np.ndarray:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sightline.metrics.detection.evaluate import Overlaps, RowGroups
 from sightline.metrics.detection.pairs import Pairs
+from sightline.metrics.detection.rows import Overlaps, RowGroups
 from sightline.metrics.shapes.keypoints import keypoint_overlaps
 from sightline.metrics.shapes.mask_columns import _native, native_table
 from sightline.metrics.shapes.segmentations import Segmentations

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sightline.metrics.coco.reader import rows_of
-from sightline.metrics.detection.evaluate import FlatDetections, FlatTargets
+from sightline.metrics.detection.rows import FlatDetections, FlatTargets
 from sightline.metrics.pycocotools._files import ResultsFile, TruthFile
 
 Record = dict[str, Any]

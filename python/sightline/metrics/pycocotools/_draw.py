@@ -1,17 +1,22 @@
 """Drawing of annotations, with matplotlib."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from sightline.metrics.pycocotools.coco import COCO
-
+Record = dict[str, Any]
 # A crowd's own colour, so that it is told from the objects.
 _CROWD_COLOUR = np.array([2.0, 166.0, 101.0]) / 255
 
 
-def draw_annotations(coco: "COCO", annotations: list[dict[str, Any]], draw_boxes: bool) -> None:
+def draw_annotations(
+    annotations: list[Record],
+    *,
+    draw_boxes: bool,
+    mask_of: Callable[[Record], np.ndarray],  # [H, W] of an annotation
+    skeleton_of: Callable[[Record], Sequence[Sequence[int]]],  # pairs of keypoints, from 1
+) -> None:
     """Draw polygons, masks, keypoints and boxes over the current axes."""
     try:
         import matplotlib.pyplot as plt
@@ -32,9 +37,9 @@ def draw_annotations(coco: "COCO", annotations: list[dict[str, Any]], draw_boxes
                     shapes.append(Polygon(np.array(ring).reshape(-1, 2)))
                     colours.append(colour)
             else:
-                _draw_mask(axes, coco, annotation, colour)
+                _draw_mask(axes, mask_of(annotation), annotation, colour)
         if isinstance(annotation.get("keypoints"), list):
-            _draw_keypoints(axes, coco, annotation, colour)
+            _draw_keypoints(axes, annotation, skeleton_of(annotation), colour)
         if draw_boxes:
             x, y, w, h = annotation["bbox"]
             shapes.append(Polygon(np.array([[x, y], [x, y + h], [x + w, y + h], [x + w, y]])))
@@ -43,19 +48,17 @@ def draw_annotations(coco: "COCO", annotations: list[dict[str, Any]], draw_boxes
     axes.add_collection(PatchCollection(shapes, facecolor="none", edgecolors=colours, linewidths=2))
 
 
-def _draw_mask(axes: Any, coco: "COCO", annotation: dict[str, Any], colour: list[float]) -> None:
-    mask = coco.annToMask(annotation)
+def _draw_mask(axes: Any, mask: np.ndarray, annotation: Record, colour: list[float]) -> None:
     shown = _CROWD_COLOUR if annotation.get("iscrowd") == 1 else colour
     picture = np.broadcast_to(shown, (*mask.shape, 3))
     axes.imshow(np.dstack((picture, mask * 0.5)))
 
 
 def _draw_keypoints(
-    axes: Any, coco: "COCO", annotation: dict[str, Any], colour: list[float]
+    axes: Any, annotation: Record, skeleton: Sequence[Sequence[int]], colour: list[float]
 ) -> None:
     x, y, visible = np.array(annotation["keypoints"]).reshape(-1, 3).T
-    skeleton = np.array(coco.loadCats(annotation["category_id"])[0]["skeleton"]) - 1  # from 1
-    for bone in skeleton:
+    for bone in np.array(skeleton) - 1:
         if np.all(visible[bone] > 0):
             axes.plot(x[bone], y[bone], linewidth=3, color=colour)
     # labelled points have a dark rim, and among them visible ones have it in colour

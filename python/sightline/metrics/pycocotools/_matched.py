@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sightline.metrics.detection.evaluate import Overlaps, Rules, lay_out
+from sightline.metrics.detection.evaluate import lay_out
 from sightline.metrics.detection.kernels import (
-    MAX_MASK_THRESHOLDS,
     accumulate_masks,
     match_masks,
     taken_objects,
 )
 from sightline.metrics.detection.pairs import overlap_of_pairs
+from sightline.metrics.detection.rows import MAX_MASK_THRESHOLDS, Overlaps, Rules
 from sightline.metrics.pycocotools._columns import Detections, Objects
 
 # Pairs that are overlapped together: about 60 MB of columns.

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from sightline.metrics.detection.evaluate import Overlaps
 from sightline.metrics.detection.overlaps import keypoint_overlaps_of, mask_overlaps_of
+from sightline.metrics.detection.rows import Overlaps
 from sightline.metrics.pycocotools._columns import Detections, Objects
 from sightline.metrics.shapes.keypoints import keypoint_similarity
 from sightline.metrics.shapes.mask_columns import read_masks

@@ -229,7 +229,12 @@ class COCO:
         if not len(anns):
             return 0
         if "segmentation" in anns[0] or "keypoints" in anns[0]:
-            return draw_annotations(self, anns, draw_bbox)
+            return draw_annotations(
+                anns,
+                draw_boxes=draw_bbox,
+                mask_of=self.annToMask,
+                skeleton_of=lambda ann: self.loadCats(ann["category_id"])[0]["skeleton"],
+            )
         if "caption" not in anns[0]:
             raise Exception("datasetType not supported")
         for annotation in anns:

@@ -8,9 +8,10 @@ from sightline import _numpy
 from sightline.metrics import DetectionEvaluator, evaluate_coco
 from sightline.metrics.coco import evaluate as coco
 from sightline.metrics.coco.reader import read_ground_truth, read_results
-from sightline.metrics.detection.evaluate import FlatDetections, FlatTargets, lay_out
+from sightline.metrics.detection.evaluate import lay_out
 from sightline.metrics.detection.evaluator import results_of
 from sightline.metrics.detection.kernels import accumulate_masks
+from sightline.metrics.detection.rows import FlatDetections, FlatTargets
 
 from ..programs import Arrays, Programs, images_of
 
