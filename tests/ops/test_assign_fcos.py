@@ -127,9 +127,9 @@ def test_errors_name_the_argument_and_what_it_needs():
 
     with pytest.raises(ValueError, match="`strides` must have one entry for each of the 2 levels"):
         assign(strides=[8])
-    with pytest.raises(ValueError, match="`strides` must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"`strides\[1\]` must be positive, got 0"):
         assign(strides=[8, 0])
-    with pytest.raises(ValueError, match=r"`size_ranges` must be pairs .* got \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"`size_ranges.1.` must be a pair .* got \(4, 2\)"):
         assign(size_ranges=[(0, 4), (4, 2)])
     with pytest.raises(ValueError, match="`center_radius` must be positive, got nan"):
         assign(center_radius=float("nan"))

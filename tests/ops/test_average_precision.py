@@ -411,7 +411,7 @@ BOX, ONE, OFFSETS = np.array([[0.0, 0, 5, 5]]), np.array([0.5]), np.array([0, 1]
         ({"iou_thresholds": [1.5]}, ValueError, r"`iou_thresholds` must be one or more numbers"),
         ({"area_ranges": [(5, 1)]}, ValueError, "`area_ranges` must be one or more pairs"),
         ({"max_detections": 0}, ValueError, "`max_detections` must be at least 1, got 0"),
-        ({"max_detections": 1.5}, TypeError, "must hold integers, got 1.5"),
+        ({"max_detections": 1.5}, TypeError, "must be an integer, got float"),
         ({"rule": "lvis"}, ValueError, "`rule` must be one of 'coco', 'voc', got 'lvis'"),
     ],
 )

@@ -77,7 +77,7 @@ def test_wrong_arguments_of_multiclass_nms_are_named():
         ({"max_detections": 2.5}, TypeError, "`max_detections` must be an integer, got float"),
         ({"pre_top_k": 0}, ValueError, "`pre_top_k` must be at least 1, got 0"),
         ({"score_threshold": np.nan}, ValueError, "`score_threshold` must not be NaN"),
-        ({"score_threshold": None}, TypeError, "`score_threshold` must be a number, got NoneType"),
+        ({"score_threshold": None}, TypeError, "`score_threshold` must be a number, got None"),
         ({"iou_threshold": 2}, ValueError, r"`iou_threshold` must lie in \[0, 1\], got 2"),
     ):
         with pytest.raises(error, match=message):

@@ -201,7 +201,7 @@ def test_wrong_arguments_are_named():
         (lists, {"weights": [1]}, ValueError, "`weights` must have one entry for each of the 2"),
         (lists, {"weights": [1, -1]}, ValueError, "`weights` must be finite, at least 0"),
         (lists, {"weights": [0, 0]}, ValueError, "`weights` must be finite, at least 0"),
-        (lists, {"weights": [1, "a"]}, TypeError, "`weights` must be a number, got str"),
+        (lists, {"weights": [1, "a"]}, TypeError, r"`weights\[1\]` must be a number, got str"),
         (lists, {"iou_threshold": 2}, ValueError, r"`iou_threshold` must lie in \[0, 1\], got 2"),
         (lists, {"score_threshold": -1}, ValueError, "`score_threshold` must be at least 0"),
         (lists, {"conf_type": "mean"}, ValueError, "`conf_type` must be one of 'avg', 'max'"),

@@ -24,6 +24,7 @@ if torch is not None:
         _torch_missing = str(error)
 
 
+MAX_COUNT = 2**63 - 1  # of what native code counts in
 _FLOAT32 = {torch.float32} if torch is not None else set()
 
 
@@ -36,24 +37,28 @@ def is_tensor(value: Any) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def backend(**arguments: Any) -> Any:
+def backend(*, optional: tuple[str, ...] = (), **arguments: Any) -> Any:
     """The native functions for these arguments: `torch.ops.sightline` or `sightline._numpy`.
 
     Raises TypeError for a mixture of tensors and arrays or any other type, ValueError for tensors
-    on several devices or on one without kernels. An argument that is None, which the first is not,
-    is passed over.
+    on several devices or on one without kernels. Those named in `optional`, which the first is not,
+    may be None.
     """
     given = iter(arguments.items())
     first_name, first = next(given)
     if is_tensor(first):
         device = first.device
         for name, value in given:
-            if value is None:
+            if value is None and name in optional:
                 continue
             if not is_tensor(value):
                 raise TypeError(
-                    f"`{name}` must be a torch.Tensor as `{first_name}` is, got {_kind(value)}: "
-                    "convert one of them, tensors and arrays do not mix"
+                    f"`{name}` must be a torch.Tensor as `{first_name}` is, got {_kind(value)}"
+                    + (
+                        ""
+                        if value is None
+                        else ": convert one of them, tensors and arrays do not mix"
+                    )
                 )
             if value.device != device:
                 raise ValueError(
@@ -62,7 +67,7 @@ def backend(**arguments: Any) -> Any:
                 )
         return _backend_of_tensors(first_name, first)
     for name, value in arguments.items():
-        if value is None:
+        if value is None and name in optional:
             continue
         if is_tensor(value):
             raise TypeError(
@@ -94,6 +99,8 @@ def _backend_of_tensors(name: str, tensor: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
+    if value is None:
+        return "None"
     kind = type(value)
     module = "" if kind.__module__ == "builtins" else kind.__module__.split(".")[0] + "."
     return f"{module}{kind.__qualname__}"
@@ -113,11 +120,47 @@ def check_length(name: str, value: Any, length: int, of: str) -> None:
         )
 
 
+def check_out(out: Any, shape: tuple[int, ...], boxes1: Any, boxes2: Any) -> None:
+    """Raises ValueError unless a result of `shape` can be written to `out`.
+
+    That it overlaps no input in memory is for the native code to say, which knows where they lie.
+    """
+    contiguous = out.flags.c_contiguous if hasattr(out, "flags") else out.is_contiguous()
+    if tuple(out.shape) != shape or out.dtype != boxes1.dtype or not contiguous:
+        raise ValueError(
+            f"`out` must be a contiguous {boxes1.dtype} of shape {list(shape)}, "
+            f"got {'' if contiguous else 'non-contiguous '}{out.dtype} of shape {list(out.shape)}"
+        )
+    if hasattr(out, "flags") and not out.flags.writeable:
+        raise ValueError("`out` must be writeable, got a read-only array: give it a copy")
+    if is_tensor(out):
+        from ._derivatives_torch import has_tangent
+
+        values = (out, boxes1, boxes2)
+        if any(value.requires_grad for value in values) or has_tangent(values):
+            raise ValueError("`out` takes no gradients: leave it out, or detach the boxes")
+
+
 def check_number(name: str, value: Any) -> float:
     """`value` as a float; raises TypeError unless it is a real number."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"`{name}` must be a number, got {_kind(value)}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"`{name}` must be a number that float64 can hold, got {value}") from None
+
+
+def check_numbers(name: str, values: Any) -> list[float]:
+    """`values` as a list of floats; raises TypeError unless it is a sequence of real numbers."""
+    return [check_number(f"{name}[{i}]", value) for i, value in enumerate(sequence(name, values))]
+
+
+def sequence(name: str, values: Any, of: str = "numbers") -> list[Any]:
+    """`values` as a list; raises TypeError unless it is a sequence or an array."""
+    if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
+        raise TypeError(f"`{name}` must be a sequence of {of}, got {_kind(values)}")
+    return list(values)
 
 
 def check_fraction(name: str, value: Any) -> float:
@@ -134,6 +177,8 @@ def check_count(name: str, value: Any, *, at_least: int) -> int:
         raise TypeError(f"`{name}` must be an integer, got {_kind(value)}")
     if value < at_least:
         raise ValueError(f"`{name}` must be at least {at_least}, got {value}")
+    if value > MAX_COUNT:
+        raise ValueError(f"`{name}` must be below 2^63, got {value}")
     return int(value)
 
 
@@ -176,16 +221,6 @@ def joined(values: list[Any]) -> Any:
     if len(values) == 1:
         return values[0]
     return torch.cat(values) if is_tensor(values[0]) else np.concatenate(values)
-
-
-def check_out_is_constant(out: Any, *inputs: Any) -> None:
-    """Raises ValueError where a derivative is asked for of what is written into `out`."""
-    if is_tensor(out):
-        from ._derivatives_torch import has_tangent
-
-        values = (out, *inputs)
-        if any(value.requires_grad for value in values) or has_tangent(values):
-            raise ValueError("`out` takes no gradients: leave it out, or detach the boxes")
 
 
 def detached(value: Any) -> Any:

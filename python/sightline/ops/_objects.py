@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import as_floats, as_indices, check_mask, is_tensor, torch
+from ._arguments import as_floats, as_indices, check_mask, is_tensor, sequence, torch
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 Objects = Array | Sequence[Array]  # [G, 4], a list of B such, or [B, G, 4]
@@ -24,7 +24,7 @@ def named(name: str, value: Objects) -> dict[str, Array]:
     """The arrays of a value by the names that errors use: `gt_boxes`, or `gt_boxes[0]` and on."""
     if _is_array(value):
         return {name: value}
-    return {f"{name}[{i}]": part for i, part in enumerate(value)}
+    return {f"{name}[{i}]": part for i, part in enumerate(sequence(name, value, "arrays"))}
 
 
 def is_single(gt_boxes: Objects) -> bool:

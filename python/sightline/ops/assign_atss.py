@@ -64,7 +64,7 @@ def assign_atss(
         raise ValueError(
             f"`anchors` must hold one array for each of 1 to {MAX_LEVELS} levels, got {len(levels)}"
         )
-    native = backend(**levels, **named("gt_boxes", gt_boxes), mask=mask)
+    native = backend(**levels, **named("gt_boxes", gt_boxes), mask=mask, optional=("mask",))
     for name, boxes in levels.items():
         check_boxes(name, boxes)
     top_k = check_count("top_k", top_k, at_least=1)

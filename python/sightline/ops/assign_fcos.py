@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import as_floats, backend, check_number, has_torch_ops, is_tensor, torch
+from ._arguments import (
+    as_floats,
+    backend,
+    check_number,
+    check_numbers,
+    has_torch_ops,
+    is_tensor,
+    sequence,
+    torch,
+)
 from ._objects import Objects, is_single, named, padded_boxes
 
 if has_torch_ops():
@@ -61,34 +70,45 @@ def assign_fcos(
     >>> assign_fcos(points, np.array([[0, 0, 16, 8]]), strides=[8, 16])
     array([ 0,  0, -1])
     """
-    points = list(points)
+    points = sequence("points", points, "arrays, one for each level")
     if not points:
         raise ValueError("`points` must hold at least one level, got none")
     levels = {f"points[{i}]": level for i, level in enumerate(points)}
-    native = backend(**levels, **named("gt_boxes", gt_boxes), mask=mask)
+    native = backend(**levels, **named("gt_boxes", gt_boxes), mask=mask, optional=("mask",))
     for name, level in levels.items():
         if len(level.shape) != 2 or level.shape[1] != 2:
             raise ValueError(f"`{name}` must have shape [A, 2], got {list(level.shape)}")
-    strides = [_check_positive("strides", stride) for stride in strides]
-    ranges = _default_ranges(strides) if size_ranges is None else list(size_ranges)
+    strides = [
+        _check_positive(f"strides[{i}]", stride)
+        for i, stride in enumerate(sequence("strides", strides))
+    ]
+    if size_ranges is None:
+        ranges = _default_ranges(strides)
+    else:
+        given = enumerate(sequence("size_ranges", size_ranges, "pairs (least, greatest)"))
+        ranges = [_pair(f"size_ranges[{i}]", pair) for i, pair in given]
     for name, values in (("strides", strides), ("size_ranges", ranges)):
         if len(values) != len(points):
             raise ValueError(
                 f"`{name}` must have one entry for each of the {len(points)} levels of `points`, "
                 f"got {len(values)}"
             )
-    for low, high in ranges:
-        if not low <= high:
-            raise ValueError(f"`size_ranges` must be pairs (least, greatest), got {(low, high)}")
     radius = _check_positive("center_radius", center_radius)
     wide = as_floats(**levels, **named("gt_boxes", gt_boxes))[: len(points)]
     objects = padded_boxes(gt_boxes, mask, wide[0])
     parts = [
-        native.assign_fcos(level, objects, radius * stride, float(low), float(high))
+        native.assign_fcos(level, objects, radius * stride, low, high)
         for level, stride, (low, high) in zip(wide, strides, ranges)
     ]
     index = torch.cat(parts, 1) if is_tensor(parts[0]) else np.concatenate(parts, 1)
     return index[0] if is_single(gt_boxes) else index
+
+
+def _pair(name: str, value: Any) -> tuple[float, float]:
+    pair = check_numbers(name, value)
+    if len(pair) != 2 or not pair[0] <= pair[1]:
+        raise ValueError(f"`{name}` must be a pair (least, greatest), got {value}")
+    return pair[0], pair[1]
 
 
 def _check_positive(name: str, value: Any) -> float:

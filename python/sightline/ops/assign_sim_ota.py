@@ -84,7 +84,7 @@ def assign_sim_ota(
     """
     arrays = {"scores": scores, "boxes": boxes, "points": points, "strides": strides}
     objects_and_labels = {**named("gt_boxes", gt_boxes), **named("gt_labels", gt_labels)}
-    native = backend(**arrays, **objects_and_labels, mask=mask)
+    native = backend(**arrays, **objects_and_labels, mask=mask, optional=("mask",))
     check_predictions(scores, boxes, points, gt_boxes)
     if tuple(strides.shape) != (scores.shape[-2],):
         raise ValueError(

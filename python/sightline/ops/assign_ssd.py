@@ -64,7 +64,7 @@ def assign_ssd(
     >>> assign_ssd(anchors, gt_boxes)
     array([ 1,  0, -1])
     """
-    native = backend(anchors=anchors, **named("gt_boxes", gt_boxes), mask=mask)
+    native = backend(anchors=anchors, **named("gt_boxes", gt_boxes), mask=mask, optional=("mask",))
     check_boxes("anchors", anchors)
     threshold = check_fraction("threshold", threshold)
     check_choice("rule", rule, SSD_RULES)

@@ -89,7 +89,7 @@ def assign_task_aligned(
     """
     arrays = {"scores": scores, "boxes": boxes, "points": points}
     objects_and_labels = {**named("gt_boxes", gt_boxes), **named("gt_labels", gt_labels)}
-    native = backend(**arrays, **objects_and_labels, mask=mask)
+    native = backend(**arrays, **objects_and_labels, mask=mask, optional=("mask",))
     check_predictions(scores, boxes, points, gt_boxes)
     top_k = check_top_k(top_k)
     kept = top_k

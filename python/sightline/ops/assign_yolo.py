@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._arguments import (
+    MAX_COUNT,
     as_floats,
     backend,
     check_choice,
@@ -12,6 +13,7 @@ from ._arguments import (
     check_number,
     has_torch_ops,
     joined,
+    sequence,
 )
 from ._objects import Objects, is_single, named, padded_boxes
 
@@ -87,10 +89,12 @@ def assign_yolo(
             f"levels, got {'an array' if hasattr(anchor_sizes, 'shape') else count}"
         )
     boxes = named("gt_boxes", gt_boxes)
-    native = backend(**shapes, **boxes, mask=mask)
+    native = backend(**shapes, **boxes, mask=mask, optional=("mask",))
     for name, sizes in shapes.items():
         if len(sizes.shape) != 2 or sizes.shape[1] != 2:
             raise ValueError(f"`{name}` must have shape [K, 2], got {list(sizes.shape)}")
+    feature_sizes = sequence("feature_sizes", feature_sizes, "(height, width)")
+    strides = sequence("strides", strides)
     for name, value in (("feature_sizes", feature_sizes), ("strides", strides)):
         if len(value) != count:
             raise ValueError(
@@ -98,6 +102,11 @@ def assign_yolo(
                 f"got {len(value)}"
             )
     heights, widths = _cells(feature_sizes)
+    anchors = sum(h * w * sizes.shape[0] for h, w, sizes in zip(heights, widths, shapes.values()))
+    if anchors > MAX_COUNT:
+        raise ValueError(
+            f"`feature_sizes` must hold fewer than 2^63 anchors, got {feature_sizes}: {anchors}"
+        )
     pixels = [_above(f"strides[{i}]", stride, 0) for i, stride in enumerate(strides)]
     check_choice("rule", rule, YOLO_RULES)
     ratio = _above("ratio_threshold", ratio_threshold, 1)
@@ -118,7 +127,7 @@ def assign_yolo(
 
 def _cells(feature_sizes: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
     for i, size in enumerate(feature_sizes):
-        if len(size) != 2:
+        if len(sequence(f"feature_sizes[{i}]", size, "(height, width)")) != 2:
             raise ValueError(f"`feature_sizes[{i}]` must be (height, width), got {size}")
     heights, widths = (
         [

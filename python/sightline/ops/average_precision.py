@@ -10,7 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import as_indices, backend, check_boxes, check_choice, check_length, has_torch_ops
+from ._arguments import (
+    MAX_COUNT,
+    as_indices,
+    backend,
+    check_boxes,
+    check_choice,
+    check_count,
+    check_length,
+    check_numbers,
+    has_torch_ops,
+    sequence,
+)
 from ._average_precision_order import (
     as_float64,
     as_parameter,
@@ -34,7 +45,6 @@ COCO_RECALL_THRESHOLDS = tuple(np.linspace(0.0, 1.0, 101).tolist())
 
 _RULES = ("coco", "voc")
 _METHODS = ("101point", "11point", "all")
-_NO_CAP = 2**63 - 1
 
 
 def match_detections(
@@ -109,6 +119,7 @@ def match_detections(
         gt_area=gt_area,
         gt_crowd=gt_crowd,
         gt_ignore=gt_ignore,
+        optional=("gt_area", "gt_crowd", "gt_ignore"),
     )
     check_boxes("dt_boxes_xywh", dt_boxes_xywh)
     check_boxes("gt_boxes_xywh", gt_boxes_xywh)
@@ -125,7 +136,9 @@ def match_detections(
     check_choice("rule", rule, _RULES)
     thresholds = _checked_thresholds("iou_thresholds", iou_thresholds, COCO_IOU_THRESHOLDS)
     ranges = _checked_ranges(area_ranges)
-    cap = _NO_CAP if max_detections is None else _checked_cap(max_detections)
+    cap = MAX_COUNT
+    if max_detections is not None:
+        cap = check_count("max_detections", max_detections, at_least=1)
     gt_boxes = as_float64("gt_boxes_xywh", gt_boxes_xywh)
     area = box_areas(gt_boxes) if gt_area is None else as_float64("gt_area", gt_area)
     check_length("gt_area", area, num_gt, "gt_boxes_xywh")
@@ -219,7 +232,10 @@ def accumulate_precision(
             f"`gt_count` must have shape [{outcome.shape[0]}, {num_groups}], areas by groups, "
             f"got {list(gt_count.shape)}"
         )
-    caps = [_checked_cap(cap) for cap in max_detections]
+    caps = [
+        check_count(f"max_detections[{i}]", cap, at_least=1)
+        for i, cap in enumerate(sequence("max_detections", max_detections, "integers"))
+    ]
     grid = _checked_thresholds("recall_thresholds", recall_thresholds, COCO_RECALL_THRESHOLDS)
     if grid != sorted(grid):
         raise ValueError("`recall_thresholds` must ascend")
@@ -282,7 +298,7 @@ def _checked_thresholds(
 ) -> list[float]:
     if values is None:
         return list(default)
-    numbers = [float(value) for value in values]
+    numbers = check_numbers(name, values)
     if not numbers or not all(0 <= value <= 1 for value in numbers):
         raise ValueError(f"`{name}` must be one or more numbers in [0, 1], got {numbers}")
     return numbers
@@ -291,18 +307,11 @@ def _checked_thresholds(
 def _checked_ranges(ranges: Sequence[Sequence[float]] | None) -> list[list[float]]:
     if ranges is None:
         return [[-float("inf"), float("inf")]]
-    pairs = [[float(low), float(high)] for low, high in ranges]
-    if not pairs or not all(low <= high for low, high in pairs):
+    given = enumerate(sequence("area_ranges", ranges, "pairs (low, high)"))
+    pairs = [check_numbers(f"area_ranges[{i}]", pair) for i, pair in given]
+    if not pairs or not all(len(pair) == 2 and pair[0] <= pair[1] for pair in pairs):
         raise ValueError(f"`area_ranges` must be one or more pairs low <= high, got {pairs}")
     return pairs
-
-
-def _checked_cap(cap: int) -> int:
-    if isinstance(cap, bool) or int(cap) != cap:
-        raise TypeError(f"`max_detections` must hold integers, got {cap!r}")
-    if cap < 1:
-        raise ValueError(f"`max_detections` must be at least 1, got {cap}")
-    return int(cap)
 
 
 def _flags(name: str, flags: Array | None, boxes: Array) -> Array:

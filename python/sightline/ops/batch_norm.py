@@ -13,6 +13,7 @@ from ._arguments import (
     check_choice,
     check_count,
     check_fraction,
+    check_number,
     has_torch_ops,
     is_tensor,
     torch,
@@ -25,7 +26,9 @@ Array = Any  # a torch.Tensor or a numpy.ndarray
 
 _FLOATS = () if torch is None else (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 ACTIVATIONS = (None, "relu", "leaky_relu", "silu")  # in the order of csrc/batch_norm/activation.h
-_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
+_OPTIONAL = (
+    "weight", "bias", "running_mean", "running_var", "residual", "num_batches_tracked",
+)  # fmt: skip
 
 
 def batch_norm_act(
@@ -111,7 +114,11 @@ def batch_norm_act(
     array([[0.],
            [1.]])
     """
-    plain = is_tensor(x) and _is_plain(x, weight, bias, running_mean, running_var, residual)
+    plain = (
+        is_tensor(x)
+        and (num_batches_tracked is None or is_tensor(num_batches_tracked))
+        and _is_plain(x, weight, bias, running_mean, running_var, residual)
+    )
     if not plain:
         backend(
             x=x,
@@ -121,6 +128,7 @@ def batch_norm_act(
             running_var=running_var,
             residual=residual,
             num_batches_tracked=num_batches_tracked,
+            optional=_OPTIONAL,
         )
     code = _check_settings(activation, negative_slope, eps, save, residual, training)
     if not plain:
@@ -245,9 +253,11 @@ def _track_arrays(mean, var, count, momentum, running_mean, running_var, tracked
 
 def _check_settings(activation, negative_slope, eps, save, residual, training):
     """The code of the activation."""
-    code = _CODES.get(activation)
-    if code is None:
-        check_choice("activation", activation, ACTIVATIONS)
+    check_choice("activation", activation, ACTIVATIONS)
+    code = ACTIVATIONS.index(activation)
+    for name, value in (("eps", eps), ("negative_slope", negative_slope)):
+        if type(value) is not float:  # nearly always it is
+            check_number(name, value)
     if not eps >= 0:
         raise ValueError(f"`eps` must be >= 0, got {eps}")
     if save == "input":

@@ -14,6 +14,7 @@ from ._arguments import (
     backend,
     check_choice,
     check_number,
+    check_numbers,
     has_torch_ops,
     is_tensor,
     torch,
@@ -323,7 +324,7 @@ def _check_size(size: Any) -> tuple[float, float]:
 
 
 def _check_weights(weights: Any) -> tuple[float, ...]:
-    numbers = tuple(check_number("weights", weight) for weight in weights)
+    numbers = tuple(check_numbers("weights", weights))
     if len(numbers) != 4 or not all(math.isfinite(w) and w != 0 for w in numbers):
         raise ValueError(f"`weights` must be four finite numbers other than 0, got {weights!r}")
     return numbers

@@ -15,7 +15,8 @@ from ._arguments import (
     backend,
     check_boxes,
     check_choice,
-    check_out_is_constant,
+    check_number,
+    check_out,
     has_torch_ops,
     is_tensor,
 )
@@ -184,7 +185,9 @@ def _overlap(
     out: Array | None,
     *eps: float,
 ) -> Array:
-    native = backend(boxes1=boxes1, boxes2=boxes2, out=out)
+    native = backend(boxes1=boxes1, boxes2=boxes2, out=out, optional=("out",))
+    for number in eps:
+        check_number("eps", number)
     plain = len(boxes1.shape) == len(boxes2.shape) == 2
     if plain:
         check_boxes("boxes1", boxes1)
@@ -205,7 +208,7 @@ def _overlap(
         lead = _broadcast_lead(boxes1, boxes2)
         boxes1, boxes2 = _one_batch(boxes1, lead), _one_batch(boxes2, lead)
     if out is not None:
-        _check_out(out, boxes1, boxes2, lead)
+        check_out(out, (*lead, boxes1.shape[-2], boxes2.shape[-2]), boxes1, boxes2)
         flat = out if plain else out.reshape(math.prod(lead), *out.shape[-2:])
         getattr(native, f"{name}_out")(boxes1, boxes2, *eps, flat)
         return out
@@ -261,19 +264,9 @@ def _aligned(op: Any, boxes1: Array, boxes2: Array, eps: tuple[float, ...]) -> A
     return op(boxes1, boxes2, *eps).reshape(shape[:-1])
 
 
-def _check_out(out: Array, boxes1: Array, boxes2: Array, lead: tuple[int, ...]) -> None:
-    shape = (*lead, boxes1.shape[-2], boxes2.shape[-2])
-    contiguous = out.flags.c_contiguous if hasattr(out, "flags") else out.is_contiguous()
-    if tuple(out.shape) != shape or out.dtype != boxes1.dtype or not contiguous:
-        raise ValueError(
-            f"`out` must be a contiguous {boxes1.dtype} of shape {list(shape)}, "
-            f"got {'' if contiguous else 'non-contiguous '}{out.dtype} of shape {list(out.shape)}"
-        )
-    check_out_is_constant(out, boxes1, boxes2)
-
-
 def _loss(name: str, boxes1: Array, boxes2: Array, reduction: str, eps: float) -> Array:
     native = backend(boxes1=boxes1, boxes2=boxes2)
+    eps = check_number("eps", eps)
     check_choice("reduction", reduction, ("none", "mean", "sum"))
     shape = boxes1.shape
     if shape != boxes2.shape:

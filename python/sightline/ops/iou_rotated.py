@@ -11,7 +11,7 @@ none leaves [0, 1].
 
 from typing import Any
 
-from ._arguments import as_floats, backend, check_choice, check_out_is_constant, has_torch_ops
+from ._arguments import as_floats, backend, check_choice, check_out, has_torch_ops
 
 if has_torch_ops():
     from . import _iou_rotated_torch  # noqa: F401  registers the rules
@@ -61,7 +61,7 @@ def box_iou_rotated(
     >>> box_iou_rotated(square, diamond).round(4)
     array([[0.7071]], dtype=float32)
     """
-    native = backend(boxes1=boxes1, boxes2=boxes2, out=out)
+    native = backend(boxes1=boxes1, boxes2=boxes2, out=out, optional=("out",))
     check_rotated_boxes("boxes1", boxes1)
     check_rotated_boxes("boxes2", boxes2)
     check_choice("unit", unit, UNITS)
@@ -75,7 +75,7 @@ def box_iou_rotated(
     if out is None:
         return getattr(native, name)(boxes1, boxes2, unit == "degrees")
     shape = boxes1.shape[:1] if aligned else (boxes1.shape[0], boxes2.shape[0])
-    _check_out(out, tuple(shape), boxes1, boxes2)
+    check_out(out, tuple(shape), boxes1, boxes2)
     getattr(native, f"{name}_out")(boxes1, boxes2, unit == "degrees", out)
     return out
 
@@ -86,13 +86,3 @@ def check_rotated_boxes(name: str, boxes: Array) -> None:
         raise ValueError(
             f"`{name}` must have shape [N, 5], of cx, cy, w, h and angle, got {list(boxes.shape)}"
         )
-
-
-def _check_out(out: Array, shape: tuple[int, ...], boxes1: Array, boxes2: Array) -> None:
-    contiguous = out.flags.c_contiguous if hasattr(out, "flags") else out.is_contiguous()
-    if tuple(out.shape) != shape or out.dtype != boxes1.dtype or not contiguous:
-        raise ValueError(
-            f"`out` must be a contiguous {boxes1.dtype} of shape {list(shape)}, "
-            f"got {'' if contiguous else 'non-contiguous '}{out.dtype} of shape {list(out.shape)}"
-        )
-    check_out_is_constant(out, boxes1, boxes2)

@@ -44,7 +44,7 @@ def linear_assignment(cost: Array, *, mask: Array | None = None, maximize: bool 
     >>> linear_assignment(np.array([[4.0, 1.0], [2.0, 8.0], [3.0, 2.0]]))
     array([ 1,  0, -1])
     """
-    native = backend(cost=cost, mask=mask)
+    native = backend(cost=cost, mask=mask, optional=("mask",))
     shape = tuple(cost.shape)
     if len(shape) < 2:
         raise ValueError(f"`cost` must have shape [..., N, M], got {list(shape)}")

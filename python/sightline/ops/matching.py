@@ -98,7 +98,7 @@ def match_anchors(
     """
     given = named("gt_boxes", gt_boxes)
     regions = {} if ignore_boxes is None else named("ignore_boxes", ignore_boxes)
-    native = backend(anchors=anchors, **given, **regions, mask=mask)
+    native = backend(anchors=anchors, **given, **regions, mask=mask, optional=("mask",))
     check_boxes("anchors", anchors)
     high = check_fraction("high_threshold", high_threshold)
     low = check_fraction("low_threshold", low_threshold)

@@ -69,7 +69,7 @@ def matrix_nms(
     >>> candidates[lowered > 0.5]
     array([0, 2])
     """
-    native = backend(boxes=boxes, scores=scores, idxs=idxs)
+    native = backend(boxes=boxes, scores=scores, idxs=idxs, optional=("idxs",))
     check_boxes("boxes", boxes)
     check_length("scores", scores, boxes.shape[0], "boxes")
     check_choice("method", method, ("linear", "gaussian"))

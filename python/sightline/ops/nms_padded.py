@@ -69,7 +69,7 @@ def nms_padded(
     >>> nms_padded(boxes, np.array([0.8, 0.9, 0.7]), 0.5, max_detections=4)
     NmsPadded(indices=array([ 1,  2, -1, -1]), count=array(2))
     """
-    native = backend(boxes=boxes, scores=scores, idxs=idxs)
+    native = backend(boxes=boxes, scores=scores, idxs=idxs, optional=("idxs",))
     shape = tuple(boxes.shape)
     if len(shape) not in (2, 3) or shape[-1] != 4:
         raise ValueError(f"`boxes` must have shape [B, N, 4] or [N, 4], got {list(shape)}")

@@ -60,7 +60,7 @@ def nms_rotated(
     >>> nms_rotated(boxes, np.array([0.8, 0.9, 0.7]), 0.5)
     array([1, 2])
     """
-    native = backend(boxes=boxes, scores=scores, idxs=idxs)
+    native = backend(boxes=boxes, scores=scores, idxs=idxs, optional=("idxs",))
     check_rotated_boxes("boxes", boxes)
     check_length("scores", scores, boxes.shape[0], "boxes")
     iou_threshold = check_fraction("iou_threshold", iou_threshold)

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from ._arguments import (
+    MAX_COUNT,
     as_floats,
     as_indices,
     backend,
@@ -21,8 +22,6 @@ if has_torch_ops():
     from . import _soft_nms_torch  # noqa: F401  registers the rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
-
-_NO_LIMIT = 2**63 - 1
 
 
 def soft_nms(
@@ -78,7 +77,7 @@ def soft_nms(
     >>> keep, scores
     (array([0, 2, 1]), array([0.9, 0.7, 0.4]))
     """
-    native = backend(boxes=boxes, scores=scores, idxs=idxs)
+    native = backend(boxes=boxes, scores=scores, idxs=idxs, optional=("idxs",))
     check_boxes("boxes", boxes)
     check_length("scores", scores, boxes.shape[0], "boxes")
     check_choice("method", method, ("linear", "gaussian"))
@@ -92,7 +91,7 @@ def soft_nms(
             f"`score_threshold` must be at least 0, got {score_threshold}: "
             "decay would raise negative scores"
         )
-    limit = _NO_LIMIT
+    limit = MAX_COUNT
     if max_detections is not None:
         limit = check_count("max_detections", max_detections, at_least=0)
     if idxs is not None:

@@ -15,9 +15,11 @@ from ._arguments import (
     check_fraction,
     check_length,
     check_number,
+    check_numbers,
     detached,
     has_torch_ops,
     is_tensor,
+    sequence,
 )
 
 if has_torch_ops():
@@ -90,11 +92,16 @@ def weighted_boxes_fusion(
     (array([[ 0. ,  0. , 10. ,  9.5],
            [20. , 20. , 30. , 30. ]]), array([0.4 , 0.25]))
     """
+    boxes, scores, labels = (
+        sequence(name, value, "arrays, one for each model")
+        for name, value in (("boxes", boxes), ("scores", scores), ("labels", labels))
+    )
     models = len(boxes)
     if models == 0:
         raise ValueError("`boxes` must hold the boxes of at least one model, got none")
-    for name, value in (("scores", scores), ("labels", labels), ("weights", weights)):
-        if value is not None and len(value) != models:
+    numbers = [1.0] * models if weights is None else check_numbers("weights", weights)
+    for name, value in (("scores", scores), ("labels", labels), ("weights", numbers)):
+        if len(value) != models:
             raise ValueError(
                 f"`{name}` must have one entry for each of the {models} models, got {len(value)}"
             )
@@ -108,7 +115,6 @@ def weighted_boxes_fusion(
         check_boxes(f"boxes[{m}]", boxes[m])
         check_length(f"scores[{m}]", scores[m], boxes[m].shape[0], f"boxes[{m}]")
         check_length(f"labels[{m}]", labels[m], boxes[m].shape[0], f"boxes[{m}]")
-    numbers = [1.0] * models if weights is None else [check_number("weights", w) for w in weights]
     if not all(0 <= w < math.inf for w in numbers) or max(numbers) == 0:
         raise ValueError(f"`weights` must be finite, at least 0 and not all 0, got {numbers}")
     iou_threshold = check_fraction("iou_threshold", iou_threshold)
