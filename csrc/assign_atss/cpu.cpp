@@ -4,6 +4,7 @@
 #include "assign_atss/assign_atss.h"
 #include "common/box_tiles.h"
 #include "common/isa.h"
+#include "common/working_memory.h"
 
 namespace sightline {
 namespace {
@@ -27,7 +28,7 @@ struct Centres {
       tiles += (levels.end[l] - levels.begin(l) + kTileLanes - 1) / kTileLanes;
     }
     first_tile[levels.count] = tiles;
-    memory = std::make_unique_for_overwrite<T[]>((2 * kTileLanes + 4) * tiles);
+    memory = working_memory<T>((2 * kTileLanes + 4) * tiles);
     x = memory.get(), y = x + kTileLanes * tiles;
     low_x = y + kTileLanes * tiles, low_y = low_x + tiles;
     high_x = low_y + tiles, high_y = high_x + tiles;
@@ -107,9 +108,12 @@ struct AssignImage {
   template <class T>
   SIGHTLINE_INLINE static void run(const Centres<T>* centres, const T* anchors,
                                    const T* gt_boxes,  // [objects, 4]
-                                   int64_t objects, int64_t top_k, Room<T> room, int64_t* out) {
+                                   int64_t objects, int64_t top_k, Room<T> room, int64_t* out,
+                                   ParallelFor parallel_for) {
+    constexpr int64_t kBetweenLooks = 16;
     for (int64_t a = 0; a < centres->levels.anchors(); ++a) out[a] = -1;
     for (int64_t g = 0; g < objects; ++g) {
+      if (g % kBetweenLooks == kBetweenLooks - 1 && parallel_for.should_stop()) return;
       const Box<T> object = load_box(gt_boxes + 4 * g);
       if (!(object.area > T(0))) continue;  // it overlaps nothing
       int64_t count = 0;
@@ -197,12 +201,12 @@ void assign_atss_cpu(const T* anchors, const T* gt_boxes, int64_t* out, AtssLeve
   }
   const int64_t grain = kPairsPerTask / (levels.anchors() * (objects + 1) + 1) + 1;
   parallel_for(images, grain, [&](int64_t first, int64_t last) {
-    const auto numbers = std::make_unique_for_overwrite<T[]>(tiles + candidates);
-    const auto found = std::make_unique_for_overwrite<Candidate<T>[]>(candidates);
+    const auto numbers = working_memory<T>(tiles + candidates);
+    const auto found = working_memory<Candidate<T>>(candidates);
     const Room<T> room{numbers.get(), found.get(), numbers.get() + tiles};
     for (int64_t b = first; b < last; ++b)
       run_for_isa<AssignImage>(&centres, anchors, gt_boxes + 4 * b * objects, objects, top_k, room,
-                               out + b * levels.anchors());
+                               out + b * levels.anchors(), parallel_for);
   });
 }
 

@@ -18,17 +18,15 @@ Array<int64_t> assign_atss(const Array<T>& anchors, const std::vector<int64_t>& 
   require(top_k >= 1, "top_k must be at least 1");
   AtssLevels levels{0, {}};
   int64_t n = 0;
-  for (const int64_t size : level_sizes) {
-    require(size >= 0, "level_sizes must not be negative");
-    levels.end[levels.count++] = n += size;
-  }
+  for (const int64_t size : level_sizes)
+    levels.end[levels.count++] = n = checked_sum(n, size, "level_sizes");
   require(n == anchors.shape(0), "level_sizes must sum to the number of anchors");
   const int64_t images = gt_boxes.shape(0), objects = gt_boxes.shape(1);
   Array<int64_t> index({images, n});
   const T *p = anchors.data(), *q = gt_boxes.data();
   int64_t* const out = index.mutable_data();
   const py::gil_scoped_release release;
-  assign_atss_cpu(p, q, out, levels, images, objects, top_k, threads_parallel_for);
+  assign_atss_cpu(p, q, out, levels, images, objects, top_k, OwnThreads());
   return index;
 }
 

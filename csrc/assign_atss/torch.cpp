@@ -7,8 +7,8 @@
 namespace sightline {
 namespace {
 
-Tensor assign_atss(const Tensor& anchors, const std::vector<int64_t> level_sizes,
-                   const Tensor& gt_boxes, int64_t top_k) {
+Tensor assign_atss(const Tensor& anchors, std::vector<int64_t> level_sizes, const Tensor& gt_boxes,
+                   int64_t top_k) {
   check_boxes(anchors, "anchors");
   STD_TORCH_CHECK(gt_boxes.dim() == 3 && gt_boxes.size(2) == 4,
                   "gt_boxes must have shape [B, G, 4]");
@@ -17,10 +17,8 @@ Tensor assign_atss(const Tensor& anchors, const std::vector<int64_t> level_sizes
   check_alike(anchors, gt_boxes, "anchors and gt_boxes");
   AtssLevels levels{0, {}};
   int64_t n = 0;
-  for (const int64_t size : level_sizes) {
-    STD_TORCH_CHECK(size >= 0, "level_sizes must not be negative");
-    levels.end[levels.count++] = n += size;
-  }
+  for (const int64_t size : level_sizes)
+    levels.end[levels.count++] = n = checked_sum(n, size, "level_sizes");
   STD_TORCH_CHECK(n == anchors.size(0), "level_sizes must sum to the number of anchors");
   const DeviceScope scope(anchors);
   const Tensor a = as_contiguous(anchors), g = as_contiguous(gt_boxes);
@@ -31,13 +29,13 @@ Tensor assign_atss(const Tensor& anchors, const std::vector<int64_t> level_sizes
     const T *p = a.const_data_ptr<T>(), *q = g.const_data_ptr<T>();
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) {
-        Tensor workspace = allocate(a, {assign_atss_workspace_bytes<T>(levels, images, objects)},
-                                    ScalarType::Byte);
+        Tensor workspace =
+            allocate_workspace(a, assign_atss_workspace_bytes<T>(levels, images, objects));
         return assign_atss_cuda(p, q, out, levels, images, objects, top_k,
                                 workspace.mutable_data_ptr(), scope.stream());
       }
     }
-    assign_atss_cpu(p, q, out, levels, images, objects, top_k, torch_parallel_for);
+    assign_atss_cpu(p, q, out, levels, images, objects, top_k, TorchThreads());
   });
   return index;
 }

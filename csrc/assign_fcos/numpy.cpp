@@ -16,7 +16,7 @@ Array<int64_t> assign_fcos(const Array<T>& points, const Array<T>& gt_boxes, dou
   int64_t* const out = index.mutable_data();
   const FcosLevel<T> level{T(radius), T(low), T(high)};
   const py::gil_scoped_release release;
-  assign_fcos_cpu(xy, boxes, out, n, images, objects, level, threads_parallel_for);
+  assign_fcos_cpu(xy, boxes, out, n, images, objects, level, OwnThreads());
   return index;
 }
 

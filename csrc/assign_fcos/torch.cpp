@@ -23,7 +23,7 @@ Tensor assign_fcos(const Tensor& points, const Tensor& gt_boxes, double radius, 
       if (scope.on_cuda())
         return assign_fcos_cuda(xy, boxes, out, n, images, objects, level, scope.stream());
     }
-    assign_fcos_cpu(xy, boxes, out, n, images, objects, level, torch_parallel_for);
+    assign_fcos_cpu(xy, boxes, out, n, images, objects, level, TorchThreads());
   });
   return index;
 }

@@ -3,6 +3,7 @@
 
 #include "assign_sim_ota/assign_sim_ota.h"
 #include "common/isa.h"
+#include "common/working_memory.h"
 
 namespace sightline {
 namespace {
@@ -64,7 +65,8 @@ struct Points {
 struct PrepareAnchors {
   template <class T>
   SIGHTLINE_INLINE static void run(const SimOtaInputs<T>* in, const SimOtaRule<T>* rule,
-                                   const Points<T>* points, const Anchors<T>* out, int64_t image) {
+                                   const Points<T>* points, const Anchors<T>* out, int64_t image,
+                                   ParallelFor parallel_for) {
     constexpr T kNaN = std::numeric_limits<T>::quiet_NaN();
     const T* const boxes = in->boxes + 4 * image * in->anchors;
     const int64_t size = out->tiles * kTileLanes;
@@ -84,6 +86,7 @@ struct PrepareAnchors {
     }
     for (int64_t g = image * in->objects; g < (image + 1) * in->objects; ++g) {
       if (!in->has_object(g)) continue;
+      if (parallel_for.should_stop()) return;
       const SimOtaObject<T> object(in->gt_boxes + 4 * g, rule->center_radius);
       for (int64_t tile = 0; tile < out->tiles; ++tile) {
         if (!points->may_hold(tile, object) && !points->may_be_near(tile, object)) continue;
@@ -252,11 +255,10 @@ void assign_sim_ota_cpu(const SimOtaInputs<T>& in, const SimOtaRule<T>& rule, in
   const int64_t bytes =
       in.objects * rule.top_k * int64_t{sizeof(SimOtaPick<T>)} + fields * int64_t{sizeof(T)};
   const int64_t group = std::clamp<int64_t>(kGroupBytes / bytes, 1, in.images);
-  const auto memory = std::make_unique_for_overwrite<T[]>(group * fields);
+  const auto memory = working_memory<T>(group * fields);
   const auto hulls = std::make_unique<Hull<T>[]>(group * tiles);
-  const auto picks =
-      std::make_unique_for_overwrite<SimOtaPick<T>[]>(group * in.objects * rule.top_k);
-  const auto counts = std::make_unique_for_overwrite<int64_t[]>(group * in.objects);
+  const auto picks = working_memory<SimOtaPick<T>>(group * in.objects * rule.top_k);
+  const auto counts = working_memory<int64_t>(group * in.objects);
   const auto anchors_of = [&](int64_t b) {
     return Anchors<T>(memory.get() + b * fields, hulls.get() + b * tiles, tiles);
   };
@@ -266,14 +268,14 @@ void assign_sim_ota_cpu(const SimOtaInputs<T>& in, const SimOtaRule<T>& rule, in
   for (int64_t first = 0; first < in.images; first += group) {
     const int64_t images = std::min(group, in.images - first);
     const int64_t grain = kPairsPerTask / size + 1;
-    parallel_for(images, grain / (in.objects + in.classes + 1) + 1,
-                 [&](int64_t begin, int64_t end) {
-                   for (int64_t b = begin; b < end; ++b) {
-                     const Anchors<T> anchors = anchors_of(b);
-                     const Anchors<T>* const own = &anchors;
-                     run_for_isa<PrepareAnchors>(inputs, settings, of_points, own, first + b);
-                   }
-                 });
+    parallel_for(
+        images, grain / (in.objects + in.classes + 1) + 1, [&](int64_t begin, int64_t end) {
+          for (int64_t b = begin; b < end; ++b) {
+            const Anchors<T> anchors = anchors_of(b);
+            const Anchors<T>* const own = &anchors;
+            run_for_isa<PrepareAnchors>(inputs, settings, of_points, own, first + b, parallel_for);
+          }
+        });
     parallel_for(images * in.objects, grain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         FirstPicks<T> of_object{picks.get() + i * rule.top_k, 0, 0};
@@ -286,7 +288,7 @@ void assign_sim_ota_cpu(const SimOtaInputs<T>& in, const SimOtaRule<T>& rule, in
       }
     });
     parallel_for(images, grain / 8 + 1, [&](int64_t begin, int64_t end) {
-      const auto best = std::make_unique_for_overwrite<SimOtaPick<T>[]>(in.anchors);
+      const auto best = working_memory<SimOtaPick<T>>(in.anchors);
       for (int64_t b = begin; b < end; ++b)
         resolve_image(picks.get() + b * in.objects * rule.top_k, counts.get() + b * in.objects,
                       in.objects, in.anchors, rule.top_k, index + (first + b) * in.anchors,

@@ -25,7 +25,7 @@ py::tuple assign_sim_ota(const Array<T>& scores, const Array<T>& boxes, const Ar
   T* const overlaps = overlap.mutable_data();
   {
     const py::gil_scoped_release release;
-    assign_sim_ota_cpu(in, rule, out, overlaps, threads_parallel_for);
+    assign_sim_ota_cpu(in, rule, out, overlaps, OwnThreads());
   }
   return py::make_tuple(index, overlap);
 }

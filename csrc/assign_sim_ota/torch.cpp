@@ -40,14 +40,13 @@ std::tuple<Tensor, Tensor> assign_sim_ota(const Tensor& scores, const Tensor& bo
     T* const overlaps = overlap.mutable_data_ptr<T>();
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) {
-        Tensor workspace =
-            allocate(s, {assign_sim_ota_workspace_bytes<T>(images, anchors, objects, top_k)},
-                     ScalarType::Byte);
+        Tensor workspace = allocate_workspace(
+            s, assign_sim_ota_workspace_bytes<T>(images, anchors, objects, top_k));
         return assign_sim_ota_cuda(in, rule, out, overlaps, workspace.mutable_data_ptr(),
                                    scope.stream());
       }
     }
-    assign_sim_ota_cpu(in, rule, out, overlaps, torch_parallel_for);
+    assign_sim_ota_cpu(in, rule, out, overlaps, TorchThreads());
   });
   return {index, overlap};
 }

@@ -4,6 +4,7 @@
 
 #include "assign_ssd/assign_ssd.h"
 #include "common/isa.h"
+#include "common/working_memory.h"
 #include "iou_max/iou_max.h"
 
 namespace sightline {
@@ -24,7 +25,7 @@ struct AnchorColumns {
 
   AnchorColumns(const T* anchors, int64_t n)
       : size((n + kTile - 1) / kTile * kTile),
-        memory(std::make_unique_for_overwrite<T[]>(5 * size)),
+        memory(working_memory<T>(5 * size)),
         x1(memory.get()),
         y1(x1 + size),
         x2(y1 + size),
@@ -57,7 +58,7 @@ class Image {
   Image(const AnchorColumns<T>& anchors, const T* objects, int64_t num_objects, int64_t* out)
       : anchors_(anchors), objects_(objects), num_objects_(num_objects), out_(out) {}
 
-  void pair_bipartite(const T* best, const int64_t* best_anchor) {
+  void pair_bipartite(const T* best, const int64_t* best_anchor, ParallelFor parallel_for) {
     std::vector<SsdPair<T>> heap;
     for (int64_t g = 0; g < num_objects_; ++g)
       if (best_anchor[g] >= 0) heap.push_back({best[g], best_anchor[g], g});
@@ -75,6 +76,7 @@ class Image {
         continue;
       }
       // What is left to this object comes later than what it wanted: the heap stays in order.
+      parallel_for.throw_if_stopped();
       const SsdPair<T> next = next_of(pair.object);
       if (next.anchor < 0) continue;
       heap.push_back(next);
@@ -128,20 +130,20 @@ void assign_ssd_cpu(const T* anchors, const T* gt_boxes, int64_t* out, int64_t n
   const AnchorColumns<T> columns(anchors, num_anchors);
   const int64_t grain = kPairsPerTask / (num_anchors * (objects + 1)) + 1;
   parallel_for(images, grain, [&](int64_t first, int64_t last) {
-    const auto values = std::make_unique_for_overwrite<T[]>(num_anchors + objects);
-    const auto indices = std::make_unique_for_overwrite<int64_t[]>(num_anchors + objects);
+    const auto values = working_memory<T>(num_anchors + objects);
+    const auto indices = working_memory<int64_t>(num_anchors + objects);
     T *const best = values.get(), *const object_best = best + num_anchors;
     int64_t *const best_object = indices.get(), *const best_anchor = best_object + num_anchors;
     for (int64_t b = first; b < last; ++b) {
       const T* const of_image = gt_boxes + 4 * b * objects;
       int64_t* const index = out + b * num_anchors;
       box_iou_max_cpu(anchors, of_image, IouMaxima<T>{best, best_object, object_best, best_anchor},
-                      num_anchors, objects, images == 1 ? parallel_for : ParallelFor(serial_for));
+                      num_anchors, objects, images == 1 ? parallel_for : parallel_for.serial());
       for (int64_t a = 0; a < num_anchors; ++a)
         index[a] = ssd_outcome(best[a], best_object[a], threshold, rule, of_image, objects);
       Image<T> image(columns, of_image, objects, index);
       if (rule == SsdRule::kBipartite)
-        image.pair_bipartite(object_best, best_anchor);
+        image.pair_bipartite(object_best, best_anchor, parallel_for);
       else
         image.pair_overwriting(best_anchor);
     }

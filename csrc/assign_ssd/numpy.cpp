@@ -16,7 +16,7 @@ Array<int64_t> assign_ssd(const Array<T>& anchors, const Array<T>& gt_boxes, dou
   int64_t* const out = index.mutable_data();
   const py::gil_scoped_release release;
   assign_ssd_cpu(p, q, out, n, images, objects, T(threshold),
-                 overwrite ? SsdRule::kOverwrite : SsdRule::kBipartite, threads_parallel_for);
+                 overwrite ? SsdRule::kOverwrite : SsdRule::kBipartite, OwnThreads());
   return index;
 }
 

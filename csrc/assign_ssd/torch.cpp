@@ -20,13 +20,12 @@ Tensor assign_ssd(const Tensor& anchors, const Tensor& gt_boxes, double threshol
     const T *p = a.const_data_ptr<T>(), *q = g.const_data_ptr<T>();
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) {
-        Tensor workspace =
-            allocate(a, {assign_ssd_workspace_bytes<T>(n, images, objects)}, ScalarType::Byte);
+        Tensor workspace = allocate_workspace(a, assign_ssd_workspace_bytes<T>(n, images, objects));
         return assign_ssd_cuda(p, q, out, n, images, objects, T(threshold), rule,
                                workspace.mutable_data_ptr(), scope.stream());
       }
     }
-    assign_ssd_cpu(p, q, out, n, images, objects, T(threshold), rule, torch_parallel_for);
+    assign_ssd_cpu(p, q, out, n, images, objects, T(threshold), rule, TorchThreads());
   });
   return index;
 }

@@ -4,6 +4,7 @@
 #include "assign_task_aligned/assign_task_aligned.h"
 #include "common/isa.h"
 #include "common/point_tiles.h"
+#include "common/working_memory.h"
 #include "iou/forms.h"
 
 namespace sightline {
@@ -139,10 +140,9 @@ void assign(const TaskAlignedInputs<T>& in, const TaskAlignedRule<T>& rule,
   const int64_t bytes = in.objects * rule.top_k * int64_t{sizeof(TaskAlignedPick<T>)} +
                         fields * size * int64_t{sizeof(T)};
   const int64_t group = std::clamp<int64_t>(kGroupBytes / bytes, 1, in.images);
-  const auto fields_of = std::make_unique_for_overwrite<T[]>(group * fields * size);
-  const auto picks =
-      std::make_unique_for_overwrite<TaskAlignedPick<T>[]>(group * in.objects * rule.top_k);
-  const auto counts = std::make_unique_for_overwrite<int64_t[]>(group * in.objects);
+  const auto fields_of = working_memory<T>(group * fields * size);
+  const auto picks = working_memory<TaskAlignedPick<T>>(group * in.objects * rule.top_k);
+  const auto counts = working_memory<int64_t>(group * in.objects);
   const auto boxes_of = [&](int64_t b) {
     return PredictedBoxes<T>(fields_of.get() + b * fields * size, size);
   };

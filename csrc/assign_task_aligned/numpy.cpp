@@ -25,7 +25,7 @@ py::tuple assign_task_aligned(const Array<T>& scores, const Array<T>& boxes, con
                                 complete};
   {
     const py::gil_scoped_release release;
-    assign_task_aligned_cpu(in, rule, out, threads_parallel_for);
+    assign_task_aligned_cpu(in, rule, out, OwnThreads());
   }
   return py::make_tuple(index, metric, overlap, target);
 }

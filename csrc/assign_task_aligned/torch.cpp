@@ -38,14 +38,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> assign_task_aligned(
                                   complete};
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) {
-        Tensor workspace =
-            allocate(s, {assign_task_aligned_workspace_bytes<T>(images, anchors, objects, top_k)},
-                     ScalarType::Byte);
+        Tensor workspace = allocate_workspace(
+            s, assign_task_aligned_workspace_bytes<T>(images, anchors, objects, top_k));
         return assign_task_aligned_cuda(in, rule, out, workspace.mutable_data_ptr(),
                                         scope.stream());
       }
     }
-    assign_task_aligned_cpu(in, rule, out, torch_parallel_for);
+    assign_task_aligned_cpu(in, rule, out, TorchThreads());
   });
   return {index, metric, overlap, target};
 }

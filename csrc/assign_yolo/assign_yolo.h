@@ -13,10 +13,12 @@
 #pragma once
 
 #include <cstdint>
+#include <stdexcept>
 
 #include "common/box.h"
 #include "common/cuda_stream.h"
 #include "common/parallel.h"
+#include "common/sizes.h"
 
 namespace sightline {
 
@@ -26,6 +28,8 @@ enum class YoloRule { kV2, kV3, kV5 };
 
 // Of its version: 2, 3 or 5.
 inline YoloRule yolo_rule(int64_t version) {
+  if (version != 2 && version != 3 && version != 5)
+    throw std::invalid_argument("rule must be 2, 3 or 5");
   return version == 5 ? YoloRule::kV5 : version == 3 ? YoloRule::kV3 : YoloRule::kV2;
 }
 
@@ -38,8 +42,10 @@ struct YoloLevels {
   double stride[kMaxYoloLevels];                          // pixels of a cell
 
   void add(int64_t shapes, int64_t rows, int64_t columns, double pixels) {
-    shapes_end[count] = shapes_begin(count) + shapes;
-    anchors_end[count] = anchors_begin(count) + shapes * rows * columns;
+    constexpr const char* kAnchors = "the anchors of height * width * shapes";
+    shapes_end[count] = checked_sum(shapes_begin(count), shapes, "level_shapes");
+    anchors_end[count] = checked_sum(anchors_begin(count),
+                                     checked_product({shapes, rows, columns}, kAnchors), kAnchors);
     height[count] = rows, width[count] = columns, stride[count] = pixels;
     ++count;
   }

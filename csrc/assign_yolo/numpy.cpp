@@ -23,20 +23,17 @@ Array<int64_t> assign_yolo(const Array<T>& gt_boxes, const Array<T>& shapes,
   require(count <= size_t{kMaxYoloLevels} && heights.size() == count && widths.size() == count &&
               strides.size() == count,
           "level_shapes, heights, widths and strides must have one entry a level");
+  const YoloRule version = yolo_rule(rule);
   YoloLevels levels{};
-  for (size_t l = 0; l < count; ++l) {
-    require(level_shapes[l] >= 0 && heights[l] >= 0 && widths[l] >= 0,
-            "level_shapes, heights and widths must not be negative");
-    levels.add(level_shapes[l], heights[l], widths[l], strides[l]);
-  }
+  for (size_t l = 0; l < count; ++l) levels.add(level_shapes[l], heights[l], widths[l], strides[l]);
   require(levels.shapes() == shapes.shape(0), "level_shapes must sum to those of shapes");
   const int64_t images = gt_boxes.shape(0), objects = gt_boxes.shape(1);
   Array<int64_t> index({images, levels.anchors()});
-  const YoloAssigner<T> assigner{levels, shapes.data(), yolo_rule(rule), T(ratio)};
+  const YoloAssigner<T> assigner{levels, shapes.data(), version, T(ratio)};
   const T* const boxes = gt_boxes.data();
   int64_t* const out = index.mutable_data();
   const py::gil_scoped_release release;
-  assign_yolo_cpu(boxes, out, images, objects, assigner, threads_parallel_for);
+  assign_yolo_cpu(boxes, out, images, objects, assigner, OwnThreads());
   return index;
 }
 

@@ -21,12 +21,9 @@ Tensor assign_yolo(const Tensor& gt_boxes, const Tensor& shapes, Integers level_
   STD_TORCH_CHECK(count <= size_t{kMaxYoloLevels} && heights.size() == count &&
                       widths.size() == count && strides.size() == count,
                   "level_shapes, heights, widths and strides must have one entry a level");
+  const YoloRule version = yolo_rule(rule);
   YoloLevels levels{};
-  for (size_t l = 0; l < count; ++l) {
-    STD_TORCH_CHECK(level_shapes[l] >= 0 && heights[l] >= 0 && widths[l] >= 0,
-                    "level_shapes, heights and widths must not be negative");
-    levels.add(level_shapes[l], heights[l], widths[l], strides[l]);
-  }
+  for (size_t l = 0; l < count; ++l) levels.add(level_shapes[l], heights[l], widths[l], strides[l]);
   STD_TORCH_CHECK(levels.shapes() == shapes.size(0), "level_shapes must sum to those of shapes");
   const DeviceScope scope(gt_boxes);
   const Tensor g = as_contiguous(gt_boxes), s = as_contiguous(shapes);
@@ -34,13 +31,13 @@ Tensor assign_yolo(const Tensor& gt_boxes, const Tensor& shapes, Integers level_
   Tensor index = allocate(g, {images, levels.anchors()}, ScalarType::Long);
   int64_t* const out = index.mutable_data_ptr<int64_t>();
   dispatch_float(g, [&]<class T>(T) {
-    const YoloAssigner<T> assigner{levels, s.const_data_ptr<T>(), yolo_rule(rule), T(ratio)};
+    const YoloAssigner<T> assigner{levels, s.const_data_ptr<T>(), version, T(ratio)};
     const T* const boxes = g.const_data_ptr<T>();
     if constexpr (kHasCuda) {
       if (scope.on_cuda())
         return assign_yolo_cuda(boxes, out, images, objects, assigner, scope.stream());
     }
-    assign_yolo_cpu(boxes, out, images, objects, assigner, torch_parallel_for);
+    assign_yolo_cpu(boxes, out, images, objects, assigner, TorchThreads());
   });
   return index;
 }

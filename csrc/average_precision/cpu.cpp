@@ -12,7 +12,8 @@ constexpr int64_t kStepsPerTask = 1 << 17;
 // Matches all detections of group s; boxes and scratch are the group's parts of them. `given` are
 // its overlaps, or null.
 void match_group(const MatchInput& in, const MatchOutput& out, int64_t s, Box<double>* boxes,
-                 double* scratch, const double* given) {
+                 double* scratch, const double* given, ParallelFor parallel_for) {
+  constexpr int64_t kBetweenLooks = 64;
   const double pixel = in.inclusive ? 1 : 0;
   const bool crowd_is_region = in.rule == MatchRule::kCoco;
   const int64_t first_gt = clamped(in.gt_offsets[s], in.num_gt);
@@ -39,6 +40,7 @@ void match_group(const MatchInput& in, const MatchOutput& out, int64_t s, Box<do
   const int64_t begin = clamped(in.dt_offsets[s], in.num_dt);
   const int64_t end = clamped(in.dt_offsets[s + 1], in.num_dt);
   for (int64_t i = begin; i < end && i - begin < in.max_detections; ++i) {
+    if ((i - begin) % kBetweenLooks == kBetweenLooks - 1) parallel_for.throw_if_stopped();
     const int64_t d = in.dt_order[i];
     if (!inside(d, in.num_dt)) continue;
     const double* const xywh = in.dt_boxes + 4 * d;
@@ -82,7 +84,7 @@ void match_detections_cpu(const MatchInput& in, const MatchOutput& out, Parallel
     for (int64_t s = begin; s < end; ++s) {
       const int64_t first_gt = clamped(in.gt_offsets[s], in.num_gt);
       match_group(in, out, s, boxes.data() + first_gt, scratch.data() + first_gt,
-                  in.overlaps != nullptr ? in.overlaps + cells[s] : nullptr);
+                  in.overlaps != nullptr ? in.overlaps + cells[s] : nullptr, parallel_for);
     }
   });
 }

@@ -79,7 +79,7 @@ py::tuple match_detections(const Doubles& dt_boxes, const Longs& dt_order, const
                       .num_thresholds = num_t,
                       .num_areas = num_a,
                       .max_detections = max_detections,
-                      .rule = static_cast<MatchRule>(rule),
+                      .rule = checked_enum(rule, MatchRule::kVoc, "rule"),
                       .inclusive = inclusive,
                       .dt_area = dt_area ? dt_area->data() : nullptr,
                       .overlaps = overlaps ? overlaps->data() : nullptr};
@@ -91,7 +91,7 @@ py::tuple match_detections(const Doubles& dt_boxes, const Longs& dt_order, const
     const py::gil_scoped_release release;
     std::vector<uint8_t> taken(num_a * num_t * num_gt);
     out.taken = taken.data();
-    match_detections_cpu(in, out, threads_parallel_for);
+    match_detections_cpu(in, out, OwnThreads());
   }
   return py::make_tuple(outcome, gt_count, gt_index);
 }
@@ -135,7 +135,7 @@ py::tuple accumulate_precision(const Chars& outcome, const Doubles& dt_scores,
                              .scores = scores.mutable_data()};
   {
     const py::gil_scoped_release release;
-    accumulate_precision_cpu(in, out, threads_parallel_for);
+    accumulate_precision_cpu(in, out, OwnThreads());
   }
   return py::make_tuple(precision, recall, scores);
 }
@@ -144,12 +144,12 @@ Doubles average_precision(const Doubles& recall, const Doubles& precision, int64
   require(recall.ndim() == 2, "recall must have shape [B, N]");
   const int64_t curves = recall.shape(0), points = recall.shape(1);
   check_shape(precision, {curves, points}, "precision");
+  const ApMethod kind = checked_enum(method, ApMethod::kAll, "method");
   Doubles out(curves);
   const double *x = recall.data(), *y = precision.data();
   double* o = out.mutable_data();
   const py::gil_scoped_release release;
-  average_precision_cpu(x, y, o, curves, points, static_cast<ApMethod>(method),
-                        threads_parallel_for);
+  average_precision_cpu(x, y, o, curves, points, kind, OwnThreads());
   return out;
 }
 

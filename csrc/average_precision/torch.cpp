@@ -13,7 +13,7 @@ Tensor checked(const Tensor& t, ScalarType type, int64_t dim, const Tensor& like
   STD_TORCH_CHECK(t.scalar_type() == type && t.dim() == dim, name, " has a wrong dtype or shape");
   STD_TORCH_CHECK(t.get_device_index() == like.get_device_index() && t.is_cuda() == like.is_cuda(),
                   name, " is on another device");
-  return torch::stable::contiguous(t);
+  return as_contiguous(t);
 }
 Tensor checked_length(const Tensor& t, ScalarType type, int64_t length, const Tensor& like,
                       const char* name) {
@@ -48,11 +48,11 @@ std::tuple<Tensor, Tensor, Tensor> match_detections(
   const Tensor ranges = checked(area_ranges, kDouble, 2, db, "area_ranges");
   const int64_t groups = dto.size(0) - 1, num_t = thresholds.size(0), num_a = ranges.size(0);
 
-  Tensor outcome = torch::stable::new_empty(db, {num_a, num_t, num_dt}, ScalarType::Char);
-  Tensor gt_count = torch::stable::new_empty(db, {num_a, groups}, kLong);
-  Tensor gt_index =
-      torch::stable::new_empty(db, {num_a, num_t, return_index ? num_dt : int64_t(0)}, kLong);
-  Tensor taken = torch::stable::new_zeros(db, {num_a, num_t, num_gt}, ScalarType::Byte);
+  Tensor outcome = allocate(db, {num_a, num_t, num_dt}, ScalarType::Char);
+  Tensor gt_count = allocate(db, {num_a, groups}, kLong);
+  Tensor gt_index = allocate(db, {num_a, num_t, return_index ? num_dt : int64_t(0)}, kLong);
+  Tensor taken = torch::stable::fill_(
+      allocate(db, {num_a, num_t, num_gt}, ScalarType::Byte, kWorkingMemory), 0);
   const MatchInput in{.dt_boxes = db.const_data_ptr<double>(),
                       .dt_order = order.const_data_ptr<int64_t>(),
                       .dt_offsets = dto.const_data_ptr<int64_t>(),
@@ -69,7 +69,7 @@ std::tuple<Tensor, Tensor, Tensor> match_detections(
                       .num_thresholds = num_t,
                       .num_areas = num_a,
                       .max_detections = max_detections,
-                      .rule = static_cast<MatchRule>(rule),
+                      .rule = checked_enum(rule, MatchRule::kVoc, "rule"),
                       .inclusive = inclusive};
   const MatchOutput out{.outcome = outcome.mutable_data_ptr<int8_t>(),
                         .gt_count = gt_count.mutable_data_ptr<int64_t>(),
@@ -81,7 +81,7 @@ std::tuple<Tensor, Tensor, Tensor> match_detections(
       return {outcome, gt_count, gt_index};
     }
   }
-  match_detections_cpu(in, out, torch_parallel_for);
+  match_detections_cpu(in, out, TorchThreads());
   return {outcome, gt_count, gt_index};
 }
 
@@ -105,9 +105,9 @@ std::tuple<Tensor, Tensor, Tensor> accumulate_precision(
   const Tensor grid = checked(recall_thresholds, kDouble, 1, oc, "recall_thresholds");
   const int64_t num_m = caps.size(0), num_r = grid.size(0);
 
-  Tensor precision = torch::stable::new_empty(scores, {num_t, num_r, num_k, num_a, num_m}, kDouble);
-  Tensor recall = torch::stable::new_empty(scores, {num_t, num_k, num_a, num_m}, kDouble);
-  Tensor score_at = torch::stable::new_empty(scores, {num_t, num_r, num_k, num_a, num_m}, kDouble);
+  Tensor precision = allocate(scores, {num_t, num_r, num_k, num_a, num_m}, kDouble);
+  Tensor recall = allocate(scores, {num_t, num_k, num_a, num_m}, kDouble);
+  Tensor score_at = allocate(scores, {num_t, num_r, num_k, num_a, num_m}, kDouble);
   const AccumulateInput in{.outcome = oc.const_data_ptr<int8_t>(),
                            .dt_scores = scores.const_data_ptr<double>(),
                            .dt_order = order.const_data_ptr<int64_t>(),
@@ -131,7 +131,7 @@ std::tuple<Tensor, Tensor, Tensor> accumulate_precision(
       return {precision, recall, score_at};
     }
   }
-  accumulate_precision_cpu(in, out, torch_parallel_for);
+  accumulate_precision_cpu(in, out, TorchThreads());
   return {precision, recall, score_at};
 }
 
@@ -142,17 +142,17 @@ Tensor average_precision(const Tensor& recall, const Tensor& precision, int64_t 
   const int64_t curves = r.size(0), points = r.size(1);
   STD_TORCH_CHECK(p.size(0) == curves && p.size(1) == points,
                   "recall and precision must have the same shape");
-  Tensor out = torch::stable::new_empty(r, {curves});
+  Tensor out = allocate(r, {curves}, r.scalar_type());
   const double *x = r.const_data_ptr<double>(), *y = p.const_data_ptr<double>();
   double* o = out.mutable_data_ptr<double>();
-  const auto kind = static_cast<ApMethod>(method);
+  const auto kind = checked_enum(method, ApMethod::kAll, "method");
   if constexpr (kHasCuda) {
     if (scope.on_cuda()) {
       average_precision_cuda(x, y, o, curves, points, kind, scope.stream());
       return out;
     }
   }
-  average_precision_cpu(x, y, o, curves, points, kind, torch_parallel_for);
+  average_precision_cpu(x, y, o, curves, points, kind, TorchThreads());
   return out;
 }
 

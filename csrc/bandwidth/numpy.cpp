@@ -19,7 +19,7 @@ const AddToModule add([](py::module_& m) {
         const int64_t n = check_lines(in);
         const uint32_t* from = in.data();
         const py::gil_scoped_release release;
-        return read_cpu(from, n, threads_parallel_for);
+        return read_cpu(from, n, OwnThreads());
       },
       py::arg("in").noconvert());
   m.def(
@@ -28,7 +28,7 @@ const AddToModule add([](py::module_& m) {
         const int64_t n = check_lines(out);
         float* to = out.mutable_data();
         const py::gil_scoped_release release;
-        fill_cpu(to, n, value, streaming, threads_parallel_for);
+        fill_cpu(to, n, value, streaming, OwnThreads());
       },
       py::arg("out").noconvert(), py::arg("value"), py::arg("streaming"));
   m.def(
@@ -39,7 +39,7 @@ const AddToModule add([](py::module_& m) {
         const float* from = in.data();
         float* to = out.mutable_data();
         const py::gil_scoped_release release;
-        copy_cpu(from, to, n, streaming, threads_parallel_for);
+        copy_cpu(from, to, n, streaming, OwnThreads());
       },
       py::arg("in").noconvert(), py::arg("out").noconvert(), py::arg("streaming"));
 });

@@ -63,7 +63,7 @@ void for_each_ghost_batch(int64_t runs, const BatchNormShape& one, int64_t threa
   }
   const int64_t grain = std::max<int64_t>(kSmallRun / elements, 1);
   parallel_for(runs, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t run = begin; run < end; ++run) f(run, ParallelFor(serial_for));
+    for (int64_t run = begin; run < end; ++run) f(run, parallel_for.serial());
   });
 }
 

@@ -68,7 +68,7 @@ py::tuple batch_norm_act(const Array<Stored<T>>& x, const std::optional<Array<Co
                                  training};
   {
     const py::gil_scoped_release release;
-    for_each_ghost_batch(ghost_batches, shape, most_threads(), threads_parallel_for,
+    for_each_ghost_batch(ghost_batches, shape, most_threads(), OwnThreads(),
                          [&](int64_t run, ParallelFor parallel_for) {
                            batch_norm_act_cpu(ghost_batch(arrays, shape, run), shape, options,
                                               parallel_for);

@@ -47,7 +47,7 @@ bool is_channels_last(const Tensor& x) {
 
 // x as it lies where one of the two layouts fits it, otherwise a contiguous copy.
 Tensor as_either_layout(const Tensor& x) {
-  return x.is_contiguous() || is_channels_last(x) ? x : torch::stable::contiguous(x);
+  return x.is_contiguous() || is_channels_last(x) ? x : as_contiguous(x);
 }
 
 // t in the layout of x, which is one of the two.
@@ -204,7 +204,7 @@ std::tuple<Tensor, Tensor> forward(const Tensor& input, const OptionalTensor& we
       }
     }
     if (keep == Keep::kOutput) check_invertible<T>(tensors.weight, tensors.bias, shape.channels);
-    for_each_ghost_batch(ghost_batches, shape, torch::stable::get_num_threads(), torch_parallel_for,
+    for_each_ghost_batch(ghost_batches, shape, torch::stable::get_num_threads(), TorchThreads(),
                          [&](int64_t run, ParallelFor parallel_for) {
                            batch_norm_act_cpu(ghost_batch(tensors, shape, run), shape, options,
                                               parallel_for);
@@ -277,7 +277,7 @@ Tensor batch_norm_moments(const Tensor& input) {
                                        mutable_data_of<double>(workspace), scope.stream());
       }
     }
-    batch_norm_moments_cpu(data_of<T>(x), shape, mean, m2, torch_parallel_for);
+    batch_norm_moments_cpu(data_of<T>(x), shape, mean, m2, TorchThreads());
   });
   return moments;
 }
@@ -379,7 +379,7 @@ Gradients backward(const Given& given, const OptionalTensor& sums, const BatchNo
         return;
       }
     }
-    for_each_ghost_batch(ghost_batches, shape, torch::stable::get_num_threads(), torch_parallel_for,
+    for_each_ghost_batch(ghost_batches, shape, torch::stable::get_num_threads(), TorchThreads(),
                          [&](int64_t run, ParallelFor parallel_for) {
                            batch_norm_act_backward_cpu(ghost_batch(tensors, shape, run), shape,
                                                        options, passes, parallel_for);

@@ -35,7 +35,7 @@ Array<T> encode_boxes(const Array<T>& boxes, const Array<T>& anchors, double wx,
   const T *p = boxes.data(), *q = anchors.data();
   T* o = out.mutable_data();
   const py::gil_scoped_release release;
-  encode_boxes_cpu(p, q, o, n, m, coding, threads_parallel_for);
+  encode_boxes_cpu(p, q, o, n, m, coding, OwnThreads());
   return out;
 }
 
@@ -48,7 +48,7 @@ Array<T> decode_boxes(const Array<T>& deltas, const Array<T>& anchors, double wx
   const T *p = deltas.data(), *q = anchors.data();
   T* o = out.mutable_data();
   const py::gil_scoped_release release;
-  decode_boxes_cpu(p, q, o, n, m, coding, threads_parallel_for);
+  decode_boxes_cpu(p, q, o, n, m, coding, OwnThreads());
   return out;
 }
 

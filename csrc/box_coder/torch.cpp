@@ -31,7 +31,7 @@ Tensor encode_boxes(const Tensor& boxes, const Tensor& anchors, double wx, doubl
   const int64_t m = anchors_of(boxes, anchors), n = boxes.numel() / 4;
   const DeviceScope scope(boxes);
   const Tensor b = as_contiguous(boxes), a = as_contiguous(anchors);
-  Tensor out = torch::stable::new_empty(b, b.sizes());
+  Tensor out = allocate_as(b);
   dispatch_float(b, [&]<class T>(T) {
     const BoxCoding<T> coding = coding_of<T>(wx, wy, ww, wh, false, 0, 0);
     const T *p = b.const_data_ptr<T>(), *q = a.const_data_ptr<T>();
@@ -39,7 +39,7 @@ Tensor encode_boxes(const Tensor& boxes, const Tensor& anchors, double wx, doubl
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) return encode_boxes_cuda(p, q, o, n, m, coding, scope.stream());
     }
-    encode_boxes_cpu(p, q, o, n, m, coding, torch_parallel_for);
+    encode_boxes_cpu(p, q, o, n, m, coding, TorchThreads());
   });
   return out;
 }
@@ -49,7 +49,7 @@ Tensor decode_boxes(const Tensor& deltas, const Tensor& anchors, double wx, doub
   const int64_t m = anchors_of(deltas, anchors), n = deltas.numel() / 4;
   const DeviceScope scope(deltas);
   const Tensor d = as_contiguous(deltas), a = as_contiguous(anchors);
-  Tensor out = torch::stable::new_empty(d, d.sizes());
+  Tensor out = allocate_as(d);
   dispatch_float(d, [&]<class T>(T) {
     const BoxCoding<T> coding = coding_of<T>(wx, wy, ww, wh, clip, height, width);
     const T *p = d.const_data_ptr<T>(), *q = a.const_data_ptr<T>();
@@ -57,7 +57,7 @@ Tensor decode_boxes(const Tensor& deltas, const Tensor& anchors, double wx, doub
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) return decode_boxes_cuda(p, q, o, n, m, coding, scope.stream());
     }
-    decode_boxes_cpu(p, q, o, n, m, coding, torch_parallel_for);
+    decode_boxes_cpu(p, q, o, n, m, coding, TorchThreads());
   });
   return out;
 }
@@ -71,8 +71,8 @@ std::tuple<Tensor, Tensor> encode_boxes_backward(const Tensor& grad, const Tenso
   const DeviceScope scope(boxes);
   const Tensor g = as_contiguous(grad);
   const Tensor b = as_contiguous(boxes), a = as_contiguous(anchors);
-  Tensor grad_boxes = torch::stable::new_empty(b, b.sizes());
-  Tensor grad_anchors = torch::stable::new_empty(b, b.sizes());
+  Tensor grad_boxes = allocate_as(b);
+  Tensor grad_anchors = allocate_as(b);
   dispatch_float(b, [&]<class T>(T) {
     const BoxCoding<T> coding = coding_of<T>(wx, wy, ww, wh, false, 0, 0);
     const T *r = g.const_data_ptr<T>(), *p = b.const_data_ptr<T>(), *q = a.const_data_ptr<T>();
@@ -81,7 +81,7 @@ std::tuple<Tensor, Tensor> encode_boxes_backward(const Tensor& grad, const Tenso
       if (scope.on_cuda())
         return encode_boxes_backward_cuda(r, p, q, gb, ga, n, m, coding, scope.stream());
     }
-    encode_boxes_backward_cpu(r, p, q, gb, ga, n, m, coding, torch_parallel_for);
+    encode_boxes_backward_cpu(r, p, q, gb, ga, n, m, coding, TorchThreads());
   });
   return {grad_boxes, grad_anchors};
 }
@@ -96,8 +96,8 @@ std::tuple<Tensor, Tensor> decode_boxes_backward(const Tensor& grad, const Tenso
   const DeviceScope scope(deltas);
   const Tensor g = as_contiguous(grad);
   const Tensor d = as_contiguous(deltas), a = as_contiguous(anchors);
-  Tensor grad_deltas = torch::stable::new_empty(d, d.sizes());
-  Tensor grad_anchors = torch::stable::new_empty(d, d.sizes());
+  Tensor grad_deltas = allocate_as(d);
+  Tensor grad_anchors = allocate_as(d);
   dispatch_float(d, [&]<class T>(T) {
     const BoxCoding<T> coding = coding_of<T>(wx, wy, ww, wh, clip, height, width);
     const T *r = g.const_data_ptr<T>(), *p = d.const_data_ptr<T>(), *q = a.const_data_ptr<T>();
@@ -107,7 +107,7 @@ std::tuple<Tensor, Tensor> decode_boxes_backward(const Tensor& grad, const Tenso
       if (scope.on_cuda())
         return decode_boxes_backward_cuda(r, p, q, gd, ga, n, m, coding, scope.stream());
     }
-    decode_boxes_backward_cpu(r, p, q, gd, ga, n, m, coding, torch_parallel_for);
+    decode_boxes_backward_cpu(r, p, q, gd, ga, n, m, coding, TorchThreads());
   });
   return {grad_deltas, grad_anchors};
 }

@@ -320,8 +320,9 @@ std::optional<Piece> read_piece(const Source& source, int64_t begin, int64_t end
                   ": " + failure.problem);
 }
 
-GroundTruth read_file(const Source& source, std::string_view name, uint32_t wanted, bool results,
+GroundTruth read_file(Source source, std::string_view name, uint32_t wanted, bool results,
                       ParallelFor parallel_for) {
+  source.parallel_for = &parallel_for;
   constexpr int64_t kPage = 4096, kGrain = 256;  // a megabyte a thread at least
   GroundTruth truth{{}, {}, Rows(wanted)};
   Document document(source, truth, results);
@@ -330,7 +331,7 @@ GroundTruth read_file(const Source& source, std::string_view name, uint32_t want
   std::optional<Failure> failure;
   std::exception_ptr error;
   const int64_t pages = std::max<int64_t>(1, (source.size + kPage - 1) / kPage);
-  parallel_for(pages, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for.uncut()(pages, kGrain, [&](int64_t begin, int64_t end) {
     const int64_t stop = end == pages ? kNever : end * kPage;
     try {
       if (begin == 0) return document.run(stop, none);

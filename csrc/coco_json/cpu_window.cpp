@@ -10,6 +10,7 @@
 namespace sightline::coco_json {
 
 int64_t Source::read(int64_t offset, char* to, int64_t n) const {
+  if (parallel_for != nullptr) parallel_for->throw_if_stopped();
   n = std::max<int64_t>(std::min(n, size - offset), 0);
   if (text != nullptr) {
     if (n > 0) std::memcpy(to, text + offset, n);

@@ -105,8 +105,7 @@ const AddToModule add([](py::module_& m) {
          bool has_places, const py::sequence& fields) {
         const Source source = source_of(descriptor, size, text, has_places);
         const uint32_t wanted = bits_of(fields);
-        Rows rows =
-            without_gil([&] { return read_results(source, name, wanted, threads_parallel_for); });
+        Rows rows = without_gil([&] { return read_results(source, name, wanted, OwnThreads()); });
         return take_rows(rows);
       },
       py::arg("descriptor"), py::arg("size"), py::arg("text"), py::arg("name"),
@@ -117,8 +116,8 @@ const AddToModule add([](py::module_& m) {
          bool has_places, const py::sequence& fields) {
         const Source source = source_of(descriptor, size, text, has_places);
         const uint32_t wanted = bits_of(fields);
-        GroundTruth truth = without_gil(
-            [&] { return read_ground_truth(source, name, wanted, threads_parallel_for); });
+        GroundTruth truth =
+            without_gil([&] { return read_ground_truth(source, name, wanted, OwnThreads()); });
         const int64_t images = truth.images.size;
         py::dict image_columns, category_columns;
         image_columns["id"] = take_ids(truth.images.id, images);

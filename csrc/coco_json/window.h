@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "coco_json/malformed.h"
+#include "common/parallel.h"
 
 namespace sightline::coco_json {
 
@@ -14,6 +15,7 @@ struct Source {
   const char* text;  // [size] or null
   int64_t size;
   bool has_places = true;  // whether bytes and lines of it mean something to a reader of errors
+  const ParallelFor* parallel_for = nullptr;  // asked before each read whether to go on
 
   // Copies up to n bytes; how many, fewer only at the end. Throws std::system_error.
   int64_t read(int64_t offset, char* to, int64_t n) const;

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "common/box_tiles.h"
+#include "common/working_memory.h"
 
 namespace sightline {
 
@@ -61,7 +62,7 @@ std::unique_ptr<int32_t[]> spatial_order(const T* boxes, int64_t n, const Hull<T
   const auto cell = [](T v) {
     return static_cast<int>(larger(smaller(v, T(kCells - 1)), T(0)));  // a NaN gives the last
   };
-  const auto keys = std::make_unique_for_overwrite<uint16_t[]>(n);
+  const auto keys = working_memory<uint16_t>(n);
   const auto starts = std::make_unique<int32_t[]>(kKeys + 1);
   for (int64_t i = 0; i < n; ++i) {
     const T* const p = boxes + 4 * i;
@@ -79,7 +80,7 @@ std::unique_ptr<int32_t[]> spatial_order(const T* boxes, int64_t n, const Hull<T
     ++starts[key + 1];
   }
   for (int k = 0; k < kKeys; ++k) starts[k + 1] += starts[k];
-  auto order = std::make_unique_for_overwrite<int32_t[]>(n);
+  auto order = working_memory<int32_t>(n);
   for (int64_t i = 0; i < n; ++i) order[starts[keys[i]]++] = static_cast<int32_t>(i);
   return order;
 }

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "common/box.h"
+#include "common/parallel.h"
 
 namespace sightline {
 
@@ -138,15 +139,16 @@ SIGHTLINE_INLINE void visit_overlaps(BoxBlock<T>& block, ObjectList<T> objects,
   }
 }
 
-// The same for the boxes begin <= position < end.
+// The same for the boxes begin <= position < end, unless parallel_for is to stop.
 template <class T, class Visitor>
 SIGHTLINE_INLINE void visit_overlaps(const T* boxes,        // [n, 4]
                                      const int32_t* order,  // [n], or null: as they come
                                      int64_t begin, int64_t end, ObjectList<T> objects,
                                      int32_t* nearby,  // [objects.count], scratch
-                                     Visitor& visitor) {
+                                     Visitor& visitor, ParallelFor parallel_for) {
   BoxBlock<T> block;
   for (int64_t start = begin; start < end; start += kBlockLanes) {
+    if (start > begin && parallel_for.should_stop()) return;
     block.load(boxes, order, start, std::min(start + kBlockLanes, end));
     visit_overlaps(block, objects, nearby, visitor);
   }

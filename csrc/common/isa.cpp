@@ -1,6 +1,8 @@
 #include "common/isa.h"
 
 #include <cstdlib>
+#include <stdexcept>
+#include <string>
 #include <string_view>
 
 namespace sightline {
@@ -18,15 +20,21 @@ Isa widest_of_machine() {
   return Isa::kBaseline;
 }
 
-// A level that the machine lacks, or an unknown word, gives the widest it has.
+constexpr const char* kNames[] = {"baseline", "avx2", "avx512"};
+
 Isa choose() {
   const Isa widest = widest_of_machine();
-  const char* forced = std::getenv("SIGHTLINE_ISA");
-  if (forced == nullptr) return widest;
-  const std::string_view name(forced);
-  if (name == "baseline") return Isa::kBaseline;
-  if (name == "avx2" && widest != Isa::kBaseline) return Isa::kAvx2;
-  return widest;
+  const char* const forced = std::getenv("SIGHTLINE_ISA");
+  if (forced == nullptr || *forced == '\0') return widest;
+  for (const Isa level : {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512}) {
+    if (std::string_view(forced) != kNames[static_cast<int>(level)]) continue;
+    if (level <= widest) return level;
+    throw std::invalid_argument(std::string("SIGHTLINE_ISA=") + forced +
+                                ": this CPU has no more than " + kNames[static_cast<int>(widest)] +
+                                ": unset it");
+  }
+  throw std::invalid_argument(std::string("SIGHTLINE_ISA must be baseline, avx2 or avx512, got '") +
+                              forced + "'");
 }
 
 }  // namespace
@@ -36,9 +44,6 @@ Isa isa() {
   return chosen;
 }
 
-const char* isa_name() {
-  static constexpr const char* kNames[] = {"baseline", "avx2", "avx512"};
-  return kNames[static_cast<int>(isa())];
-}
+const char* isa_name() { return kNames[static_cast<int>(isa())]; }
 
 }  // namespace sightline

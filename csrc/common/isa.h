@@ -7,7 +7,9 @@ namespace sightline {
 
 enum class Isa { kBaseline, kAvx2, kAvx512 };
 
-Isa isa();  // the widest this machine has, or what SIGHTLINE_ISA=baseline|avx2|avx512 asks for
+// The widest this machine has, or what SIGHTLINE_ISA=baseline|avx2|avx512 asks for. Throws
+// invalid_argument for another word, and for a level that the machine lacks.
+Isa isa();
 const char* isa_name();
 
 #if defined(__x86_64__)

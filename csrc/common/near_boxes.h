@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "common/box.h"
+#include "common/working_memory.h"
 
 namespace sightline {
 
@@ -115,8 +116,8 @@ class NearBoxes {
     view_.num_tiles = (n + kLanes - 1) / kLanes;
     view_.num_chunks = (view_.num_tiles + kLanes - 1) / kLanes;
     const int64_t slots = view_.num_tiles * kLanes, tiles = view_.num_chunks * kLanes;
-    numbers_ = std::make_unique_for_overwrite<T[]>(5 * slots + 4 * tiles + 4 * view_.num_chunks);
-    places_ = std::make_unique_for_overwrite<int64_t[]>(slots + n);
+    numbers_ = working_memory<T>(5 * slots + 4 * tiles + 4 * view_.num_chunks);
+    places_ = working_memory<int64_t>(slots + n);
     T* memory = numbers_.get();
     const auto take = [&memory](int64_t count) {
       T* const start = memory;

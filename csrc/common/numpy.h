@@ -7,7 +7,9 @@
 #include <stdexcept>
 #include <string>
 
+#include "common/call.h"
 #include "common/parallel.h"
+#include "common/sizes.h"
 
 namespace sightline {
 
@@ -17,12 +19,17 @@ namespace py = pybind11;
 template <class T>
 using Array = py::array_t<T, py::array::c_style>;
 
-// Threads live for one call: nothing is lost in a fork, and several Python threads may call at
-// once.
-void run_on_threads(int64_t n, int64_t grain, Range body);
 int64_t most_threads();
-inline constexpr auto threads_parallel_for = [](int64_t n, int64_t grain, Range body) {
-  run_on_threads(n, grain, body);
+
+// The ParallelFor of one call, passed as `OwnThreads()`. Its threads live as long: nothing is lost
+// in a fork, and several Python threads may call at once.
+class OwnThreads {
+ public:
+  void run(ParallelFor::How how, int64_t n, int64_t grain, Range body);
+  bool should_stop() { return call_.should_stop(); }
+
+ private:
+  Call call_;
 };
 
 // Backstop of memory safety; the public functions check first, with better words.

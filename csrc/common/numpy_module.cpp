@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <atomic>
-#include <exception>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -23,26 +25,37 @@ AddToModule::AddToModule(void (*add)(py::module_&)) { adders().push_back(add); }
 
 int64_t most_threads() { return num_threads; }
 
-void run_on_threads(int64_t n, int64_t grain, Range body) {
+void OwnThreads::run(ParallelFor::How how, int64_t n, int64_t grain, Range body) {
   if (n <= 0) return;
-  const int64_t tasks = std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, num_threads);
+  const int64_t most = how.serial ? 1 : num_threads.load();
+  const int64_t tasks = std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, most);
+  if (tasks == 1) {
+    call_.run(0, n, grain, how.uncut, body);
+    return call_.rethrow();
+  }
   const auto part = [&](int64_t k) { return n / tasks * k + std::min(k, n % tasks); };
-  std::vector<std::exception_ptr> errors(tasks);
-  const auto run = [&](int64_t k) {
-    try {
-      body(part(k), part(k + 1));
-    } catch (...) {
-      errors[k] = std::current_exception();
-    }
-  };
+  std::mutex mutex;
+  std::condition_variable ended;
+  int64_t running = tasks - 1;
   {
     std::vector<std::jthread> threads;
     threads.reserve(tasks - 1);
-    for (int64_t k = 1; k < tasks; ++k) threads.emplace_back(run, k);
-    run(0);
+    for (int64_t k = 1; k < tasks; ++k)
+      threads.emplace_back([&, k] {
+        call_.run(part(k), part(k + 1), grain, how.uncut, body);
+        const std::lock_guard lock(mutex);
+        if (--running == 0) ended.notify_one();
+      });
+    call_.run(0, part(1), grain, how.uncut, body);
+    // The others may have more to do than this one, which alone can look for signals.
+    std::unique_lock lock(mutex);
+    while (!ended.wait_for(lock, std::chrono::milliseconds(50), [&] { return running == 0; })) {
+      lock.unlock();
+      call_.should_stop();
+      lock.lock();
+    }
   }
-  for (const auto& error : errors)
-    if (error) std::rethrow_exception(error);
+  call_.rethrow();
 }
 
 }  // namespace sightline

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "common/box_tiles.h"
+#include "common/working_memory.h"
 
 namespace sightline {
 
@@ -18,7 +19,7 @@ struct PointTiles {
 
   PointTiles(const T* points, int64_t n)
       : tiles((n + kTileLanes - 1) / kTileLanes),
-        memory(std::make_unique_for_overwrite<T[]>(2 * tiles * kTileLanes)),
+        memory(working_memory<T>(2 * tiles * kTileLanes)),
         hulls(std::make_unique<Hull<T>[]>(tiles)),
         x(memory.get()),
         y(x + tiles * kTileLanes) {

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "common/rotated.h"
+#include "common/working_memory.h"
 
 namespace sightline {
 
@@ -52,8 +53,7 @@ struct RotatedArray {
   RotatedColumns<T> columns;
 
   explicit RotatedArray(int64_t n)
-      : memory(std::make_unique_for_overwrite<T[]>(RotatedColumns<T>::kFields * n)),
-        columns(memory.get(), n) {}
+      : memory(working_memory<T>(RotatedColumns<T>::kFields * n)), columns(memory.get(), n) {}
 };
 
 // Which of `count` columns have hulls that overlap a's: found[k] is 1 or 0, and 0 from count to the

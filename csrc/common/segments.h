@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/sort.h"
+#include "common/working_memory.h"
 
 namespace sightline {
 
@@ -15,7 +16,7 @@ using KeyedItems = std::unique_ptr<Keyed<Key>[]>;
 
 template <class Key>
 KeyedItems<Key> keyed_items(int64_t n) {
-  return std::make_unique_for_overwrite<Keyed<Key>[]>(n);
+  return working_memory<Keyed<Key>>(n);
 }
 
 // The items of segment s are items[starts[s]] to items[starts[s + 1] - 1].

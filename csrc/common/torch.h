@@ -8,21 +8,27 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
-#include <array>
 #include <optional>
+#include <utility>
 
+#include "common/call.h"
 #include "common/cuda_stream.h"
 #include "common/parallel.h"
+#include "common/sizes.h"
 
 namespace sightline {
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// torch's own threads. An exception in a body would lose its message on the way: bodies do not
-// throw.
-inline constexpr auto torch_parallel_for = [](int64_t n, int64_t grain, Range body) {
-  if (n > 0) torch::stable::parallel_for(0, n, grain, body);
+// The ParallelFor of one call on torch's own threads, passed as `TorchThreads()`.
+class TorchThreads {
+ public:
+  void run(ParallelFor::How how, int64_t n, int64_t grain, Range body);
+  bool should_stop() { return call_.should_stop(); }
+
+ private:
+  Call call_;
 };
 
 CudaStream current_cuda_stream(int32_t device);
@@ -43,30 +49,24 @@ class DeviceScope {
   CudaStream stream_;
 };
 
-// torch::stable::contiguous, new_empty and empty_like go through the boxed dispatcher, 1 us each:
-// as much as everything else in a call on a few boxes.
-inline Tensor as_contiguous(const Tensor& t) {
-  return t.is_contiguous() ? t : torch::stable::contiguous(t);
-}
+// What memory is for, in the words of an error.
+inline constexpr const char* kResult = "the result";
+inline constexpr const char* kWorkingMemory = "working memory";
 
-// sizes, strides: [dims].
-inline Tensor allocate_strided(const Tensor& like, int64_t dims, const int64_t* sizes,
-                               const int64_t* strides, ScalarType dtype) {
-  int32_t device = 0;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
-  AtenTensorHandle out;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(
-      dims, sizes, strides, torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype)),
-      device, like.get_device_index(), &out));
-  return Tensor(out);
-}
+// torch::stable::contiguous, new_empty and empty_like go through the boxed dispatcher, 1 us each:
+// as much as everything else in a call on a few boxes. And where there is no memory, they do not
+// say so: this throws what Python sees as torch's own exception, with the bytes and what they were
+// for. sizes, strides: [dims].
+Tensor allocate_strided(const Tensor& like, int64_t dims, const int64_t* sizes,
+                        const int64_t* strides, ScalarType dtype, const char* what = kResult);
+// Throws length_error where the sizes wrap around.
+Tensor allocate_contiguous(const Tensor& like, int64_t dims, const int64_t* sizes, ScalarType dtype,
+                           const char* what = kResult);
 
 template <size_t kDims>
-Tensor allocate(const Tensor& like, const int64_t (&sizes)[kDims], ScalarType dtype) {
-  std::array<int64_t, kDims> strides;
-  int64_t stride = 1;
-  for (size_t d = kDims; d-- > 0; stride *= sizes[d]) strides[d] = stride;
-  return allocate_strided(like, kDims, sizes, strides.data(), dtype);
+Tensor allocate(const Tensor& like, const int64_t (&sizes)[kDims], ScalarType dtype,
+                const char* what = kResult) {
+  return allocate_contiguous(like, kDims, sizes, dtype, what);
 }
 
 // As t, which has an element at every place from its first to its last, and each at one place.
@@ -74,9 +74,32 @@ inline Tensor allocate_as(const Tensor& t) {
   return allocate_strided(t, t.dim(), t.sizes().data(), t.strides().data(), t.scalar_type());
 }
 
+// So many bytes on the device of `like`.
+inline Tensor allocate_workspace(const Tensor& like, int64_t bytes) {
+  return allocate(like, {bytes}, ScalarType::Byte, kWorkingMemory);
+}
+
+inline Tensor as_contiguous(const Tensor& t) {
+  if (t.is_contiguous()) return t;
+  Tensor copy = allocate_contiguous(t, t.dim(), t.sizes().data(), t.scalar_type(),
+                                    "a contiguous copy of an argument");
+  torch::stable::copy_(copy, t);
+  return copy;
+}
+
 // Backstops of memory safety; the public functions check first, with better words.
 inline void check_boxes(const Tensor& t, const char* name) {
   STD_TORCH_CHECK(t.dim() == 2 && t.size(1) == 4, name, " must have shape [N, 4]");
+}
+// An output that the caller gives must lie in one piece, and apart from what is read meanwhile.
+inline void check_out(const Tensor& out, const Tensor& boxes1, const Tensor& boxes2) {
+  STD_TORCH_CHECK(out.is_contiguous(), "out must be contiguous");
+  const auto bytes = [](const Tensor& t) {
+    return t.numel() * int64_t(aoti_torch_dtype_element_size(torch::stable::detail::to<int32_t>(
+                           torch::stable::detail::from(t.scalar_type()))));
+  };
+  for (const auto& [boxes, name] : {std::pair{&boxes1, "boxes1"}, std::pair{&boxes2, "boxes2"}})
+    check_apart(out.const_data_ptr(), bytes(out), boxes->const_data_ptr(), bytes(*boxes), name);
 }
 inline void check_alike(const Tensor& a, const Tensor& b, const char* names) {
   STD_TORCH_CHECK(

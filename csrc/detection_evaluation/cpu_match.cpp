@@ -65,8 +65,9 @@ struct Candidate {
 // for all thresholds at once. Its vectors keep their memory from group to group.
 class Matcher {
  public:
-  Matcher(const MaskMatchInput& in, const uint16_t* outside, OutcomeMasks* outcome)
-      : in_(in), outside_(outside), outcome_(outcome) {
+  Matcher(const MaskMatchInput& in, const uint16_t* outside, OutcomeMasks* outcome,
+          ParallelFor parallel_for)
+      : in_(in), outside_(outside), outcome_(outcome), parallel_for_(parallel_for) {
     all_ = all_thresholds(in.num_thresholds);
     for (int64_t t = 0; t < in.num_thresholds; ++t) {
       thresholds_[t] = in.rule == MatchRule::kCoco
@@ -83,6 +84,7 @@ class Matcher {
     size_ = in_.gt_offsets[s + 1] - in_.gt_offsets[s];
     load_objects();
     for (int64_t first = begin; first < end; first += kWidth) {
+      if (first > begin) parallel_for_.throw_if_stopped();
       const int64_t n = std::min(kWidth, end - first);
       const double* block = overlaps ? overlaps + (first - begin) * size_ : box_overlaps(first, n);
       for (int64_t i = 0; i < n; ++i) match_detection(first + i, block + i * size_);
@@ -192,6 +194,7 @@ class Matcher {
   const MaskMatchInput& in_;
   const uint16_t* outside_;  // [D]
   OutcomeMasks* outcome_;
+  ParallelFor parallel_for_;
   std::array<double, kMaxThresholds> thresholds_{};
   double lowest_ = std::numeric_limits<double>::infinity();
   Mask all_;
@@ -286,7 +289,7 @@ void match_masks_cpu(const MaskMatchInput& in, OutcomeMasks* outcome, ParallelFo
   fill_unmatched(in, outside, outcome, parallel_for);
   const std::vector<Group> groups = groups_to_match(in);
   dynamic_for(parallel_for, groups.size() / kGroupsPerTask + 1, [&](int64_t i) {
-    Matcher matcher(in, outside.data(), outcome);
+    Matcher matcher(in, outside.data(), outcome, parallel_for);
     const auto tasks = std::span(groups).subspan(i * kGroupsPerTask);
     for (const Group& group : tasks.first(std::min(tasks.size(), kGroupsPerTask)))
       matcher.match_group(group.index,

@@ -23,7 +23,7 @@ namespace sightline {
 // Few detections are done before threads have started.
 inline ParallelFor worth_threads(int64_t num_detections, ParallelFor given) {
   constexpr int64_t kFew = 1 << 14;
-  return num_detections < kFew ? ParallelFor(serial_for) : given;
+  return num_detections < kFew ? given.serial() : given;
 }
 
 // D detections, G objects, I images, K classes.

@@ -86,7 +86,7 @@ py::tuple lay_out_detections(const Longs& dt_image, const Longs& dt_class,
   Layout out;
   {
     const py::gil_scoped_release release;
-    out = lay_out(in, threads_parallel_for);
+    out = lay_out(in, OwnThreads());
   }
   return py::make_tuple(as_array(std::move(out.dt_rows)), as_array(std::move(out.dt_places)),
                         as_array(std::move(out.dt_offsets)), as_array(std::move(out.gt_rows)),
@@ -155,11 +155,11 @@ Array<uint16_t> match_masks(const Doubles& dt_boxes, const std::optional<Doubles
                           .num_groups = num_groups,
                           .num_thresholds = num_t,
                           .num_areas = num_a,
-                          .rule = static_cast<MatchRule>(rule),
+                          .rule = checked_enum(rule, MatchRule::kVoc, "rule"),
                           .inclusive = inclusive};
   auto* const out = reinterpret_cast<OutcomeMasks*>(outcome.mutable_data());
   const py::gil_scoped_release release;
-  match_masks_cpu(in, out, threads_parallel_for);
+  match_masks_cpu(in, out, OwnThreads());
   return outcome;
 }
 
@@ -207,7 +207,7 @@ py::tuple accumulate_masks(const Array<uint16_t>& outcome, const Doubles& class_
                                  .scores = scores.mutable_data()};
   {
     const py::gil_scoped_release release;
-    accumulate_masks_cpu(in, out, threads_parallel_for);
+    accumulate_masks_cpu(in, out, OwnThreads());
   }
   return py::make_tuple(precision, recall, scores);
 }
@@ -267,7 +267,7 @@ py::tuple resample_stats(const Array<uint16_t>& outcome, const Ints& class_ranks
   const ResampleOutput out{.stats = values.mutable_data(), .class_ap = class_ap.mutable_data()};
   {
     const py::gil_scoped_release release;
-    resample_stats_cpu(in, out, threads_parallel_for);
+    resample_stats_cpu(in, out, OwnThreads());
   }
   return py::make_tuple(values, class_ap);
 }

@@ -33,9 +33,13 @@ void fill(const Array<T>& boxes1, const Array<T>& boxes2, double eps, Array<T>& 
           "out must have shape [N, M] or [B, N, M]");
   const T *p = boxes1.data(), *q = boxes2.data();
   T* o = out.mutable_data();
+  if (!fresh) {
+    check_apart(o, out.nbytes(), p, boxes1.nbytes(), "boxes1");
+    check_apart(o, out.nbytes(), q, boxes2.nbytes(), "boxes2");
+  }
   const py::gil_scoped_release release;
   if (fresh) advise_huge_pages(o, shape.batch * shape.n * shape.m * int64_t(sizeof(T)));
-  pairwise_cpu<Form>(p, q, o, shape, T(eps), fresh, threads_parallel_for);
+  pairwise_cpu<Form>(p, q, o, shape, T(eps), fresh, OwnThreads());
 }
 
 template <class Form, class T>
@@ -58,7 +62,7 @@ Array<T> aligned_eps(const Array<T>& boxes1, const Array<T>& boxes2, double eps)
   const T *p = boxes1.data(), *q = boxes2.data();
   T* o = out.mutable_data();
   const py::gil_scoped_release release;
-  aligned_cpu<Form>(p, q, o, n, T(eps), threads_parallel_for);
+  aligned_cpu<Form>(p, q, o, n, T(eps), OwnThreads());
   return out;
 }
 

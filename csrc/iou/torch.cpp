@@ -54,7 +54,7 @@ void fill(const PairBoxes& pair, double eps, Tensor& out, bool fresh) {
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) return pairwise_cuda<Form>(p, q, o, pair.shape, T(eps), scope.stream());
     }
-    pairwise_cpu<Form>(p, q, o, pair.shape, T(eps), fresh, torch_parallel_for);
+    pairwise_cpu<Form>(p, q, o, pair.shape, T(eps), fresh, TorchThreads());
   });
 }
 
@@ -74,7 +74,7 @@ template <class Form>
 void pairwise_eps_out(const Tensor& boxes1, const Tensor& boxes2, double eps, Tensor out) {
   const PairBoxes pair(boxes1, boxes2);
   pair.check_matrix(out, "out");
-  STD_TORCH_CHECK(out.is_contiguous(), "out must be contiguous");
+  check_out(out, pair.boxes1, pair.boxes2);
   fill<Form>(pair, eps, out, false);
 }
 template <class Form>
@@ -104,7 +104,7 @@ std::tuple<Tensor, Tensor> pairwise_eps_backward(const Tensor& grad, const Tenso
       if (scope.on_cuda())
         return pairwise_backward_cuda<Form>(r, p, q, ga, gb, pair.shape, T(eps), scope.stream());
     }
-    pairwise_backward_cpu<Form>(r, p, q, ga, gb, pair.shape, T(eps), torch_parallel_for);
+    pairwise_backward_cpu<Form>(r, p, q, ga, gb, pair.shape, T(eps), TorchThreads());
   });
   return {grad1, grad2};
 }
@@ -134,7 +134,7 @@ Tensor aligned_eps(const Tensor& boxes1, const Tensor& boxes2, double eps) {
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) return aligned_cuda<Form>(p, q, o, n, T(eps), scope.stream());
     }
-    aligned_cpu<Form>(p, q, o, n, T(eps), torch_parallel_for);
+    aligned_cpu<Form>(p, q, o, n, T(eps), TorchThreads());
   });
   return out;
 }
@@ -162,7 +162,7 @@ std::tuple<Tensor, Tensor> aligned_eps_backward(const Tensor& grad, const Tensor
       if (scope.on_cuda())
         return aligned_backward_cuda<Form>(r, p, q, ga, gb, n, T(eps), scope.stream());
     }
-    aligned_backward_cpu<Form>(r, p, q, ga, gb, n, T(eps), torch_parallel_for);
+    aligned_backward_cpu<Form>(r, p, q, ga, gb, n, T(eps), TorchThreads());
   });
   return {grad1, grad2};
 }

@@ -4,6 +4,7 @@
 #include "common/box_order.h"
 #include "common/iou_maxima.h"
 #include "common/isa.h"
+#include "common/working_memory.h"
 #include "iou/gradient.h"
 #include "iou_max/sides.h"
 
@@ -19,7 +20,8 @@ struct ReduceLanes {
   template <class T>
   SIGHTLINE_INLINE static void run(const Sides<T>& sides, const int32_t* order,
                                    const Box<T>* objects, ObjectMaxima<T> of_object,
-                                   int32_t* nearby, int64_t begin, int64_t end) {
+                                   int32_t* nearby, int64_t begin, int64_t end,
+                                   ParallelFor parallel_for) {
     T* const values = sides.lane_max;
     int64_t* const indices = sides.lane_argmax;
     const auto store = [=](int64_t i, T value, int64_t object) SIGHTLINE_LAMBDA {
@@ -28,7 +30,7 @@ struct ReduceLanes {
     };
     MaximaVisitor<T, kOrdered, decltype(store)> visitor{of_object, store, {}, {}, {}};
     visit_overlaps<T>(sides.lanes, order, begin, end, {objects, nullptr, sides.num_objects}, nearby,
-                      visitor);
+                      visitor, parallel_for);
   }
 };
 
@@ -40,7 +42,7 @@ void box_iou_max_cpu(const T* boxes1, const T* boxes2, IouMaxima<T> out, int64_t
   const Sides<T> sides = sides_of(boxes1, boxes2, out, n, m);
   const int64_t l = sides.num_lanes, s = sides.num_objects;
   if (l == 0) return;
-  const auto objects = std::make_unique_for_overwrite<Box<T>[]>(s);
+  const auto objects = working_memory<Box<T>>(s);
   for (int64_t g = 0; g < s; ++g) objects[g] = load_box(sides.objects + 4 * g);
   const auto order = order_for<T>(sides.lanes, l, objects.get(), s);
 
@@ -49,7 +51,7 @@ void box_iou_max_cpu(const T* boxes1, const T* boxes2, IouMaxima<T> out, int64_t
   const int64_t blocks_of_part = (blocks + parts - 1) / parts;
   const auto values = std::make_unique<T[]>(parts * s);            // [parts, s]
   const auto indices = std::make_unique<LaneInt<T>[]>(parts * s);  // [parts, s]
-  const auto nearby = std::make_unique_for_overwrite<int32_t[]>(parts * s);
+  const auto nearby = working_memory<int32_t>(parts * s);
   const int64_t grain = kPairsPerTask / (blocks_of_part * kBlockLanes * (s + 1)) + 1;
   parallel_for(parts, grain, [&](int64_t first, int64_t last) {
     for (int64_t part = first; part < last; ++part) {
@@ -60,10 +62,10 @@ void box_iou_max_cpu(const T* boxes1, const T* boxes2, IouMaxima<T> out, int64_t
       const auto* const boxes = static_cast<const Box<T>*>(objects.get());
       if (box_order == nullptr)
         run_for_isa<ReduceLanes<false>>(sides, box_order, boxes, of_object, nearby.get() + part * s,
-                                        begin, end);
+                                        begin, end, parallel_for);
       else
         run_for_isa<ReduceLanes<true>>(sides, box_order, boxes, of_object, nearby.get() + part * s,
-                                       begin, end);
+                                       begin, end, parallel_for);
     }
   });
   for (int64_t g = 0; g < s; ++g) {

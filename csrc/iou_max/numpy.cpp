@@ -19,8 +19,9 @@ py::tuple box_iou_max(const Array<T>& boxes1, const Array<T>& boxes2) {
                          column_max.mutable_data(), column_argmax.mutable_data()};
   {
     const py::gil_scoped_release release;
+    OwnThreads threads;
     for (int64_t i = 0; i < batch; ++i)
-      box_iou_max_cpu(p + 4 * n * i, q + 4 * m * i, out.at(i, n, m), n, m, threads_parallel_for);
+      box_iou_max_cpu(p + 4 * n * i, q + 4 * m * i, out.at(i, n, m), n, m, threads);
   }
   return py::make_tuple(row_max, row_argmax, column_max, column_argmax);
 }

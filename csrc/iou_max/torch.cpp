@@ -29,6 +29,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> box_iou_max(const Tensor& boxes1, con
     const IouMaxima<T> out{row_max.mutable_data_ptr<T>(), row_argmax.mutable_data_ptr<int64_t>(),
                            column_max.mutable_data_ptr<T>(),
                            column_argmax.mutable_data_ptr<int64_t>()};
+    TorchThreads threads;
     for (int64_t i = 0; i < batch; ++i) {
       const IouMaxima<T> of_image = out.at(i, n, m);
       const T *const p_i = p + 4 * n * i, *const q_i = q + 4 * m * i;
@@ -38,7 +39,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> box_iou_max(const Tensor& boxes1, con
           continue;
         }
       }
-      box_iou_max_cpu(p_i, q_i, of_image, n, m, torch_parallel_for);
+      box_iou_max_cpu(p_i, q_i, of_image, n, m, threads);
     }
   });
   return {row_max, row_argmax, column_max, column_argmax};
@@ -79,6 +80,7 @@ std::tuple<Tensor, Tensor> box_iou_max_backward(const Tensor& grad_row, const Te
   Tensor grad1 = allocate(a, {batch, n, 4}, a.scalar_type());
   Tensor grad2 = allocate(b, {batch, m, 4}, b.scalar_type());
   dispatch_float(a, [&]<class T>(T) {
+    TorchThreads threads;
     for (int64_t i = 0; i < batch; ++i) {
       const T *p = a.const_data_ptr<T>() + 4 * n * i, *q = b.const_data_ptr<T>() + 4 * m * i;
       const T *r = gr.const_data_ptr<T>() + n * i, *c = gc.const_data_ptr<T>() + m * i;

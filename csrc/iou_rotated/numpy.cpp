@@ -20,8 +20,10 @@ void fill(const Array<T>& boxes1, const Array<T>& boxes2, bool degrees, Array<T>
   require(out.ndim() == 2 && out.shape(0) == n && out.shape(1) == m, "out must have shape [N, M]");
   const T *p = boxes1.data(), *q = boxes2.data();
   T* o = out.mutable_data();
+  check_apart(o, out.nbytes(), p, boxes1.nbytes(), "boxes1");
+  check_apart(o, out.nbytes(), q, boxes2.nbytes(), "boxes2");
   const py::gil_scoped_release release;
-  box_iou_rotated_cpu(p, q, o, n, m, unit_of(degrees), threads_parallel_for);
+  box_iou_rotated_cpu(p, q, o, n, m, unit_of(degrees), OwnThreads());
 }
 
 template <class T>
@@ -32,8 +34,10 @@ void fill_aligned(const Array<T>& boxes1, const Array<T>& boxes2, bool degrees, 
   require(out.ndim() == 1 && out.shape(0) == n, "out must have shape [N]");
   const T *p = boxes1.data(), *q = boxes2.data();
   T* o = out.mutable_data();
+  check_apart(o, out.nbytes(), p, boxes1.nbytes(), "boxes1");
+  check_apart(o, out.nbytes(), q, boxes2.nbytes(), "boxes2");
   const py::gil_scoped_release release;
-  aligned_box_iou_rotated_cpu(p, q, o, n, unit_of(degrees), threads_parallel_for);
+  aligned_box_iou_rotated_cpu(p, q, o, n, unit_of(degrees), OwnThreads());
 }
 
 template <class T>

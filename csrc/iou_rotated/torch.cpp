@@ -42,9 +42,8 @@ void fill(const Tensor& boxes1, const Tensor& boxes2, bool degrees, Tensor& out)
         return box_iou_rotated_cuda(p, q, o, n, m, unit, scope.stream());
       }
     }
-    if constexpr (kAligned)
-      return aligned_box_iou_rotated_cpu(p, q, o, n, unit, torch_parallel_for);
-    box_iou_rotated_cpu(p, q, o, n, m, unit, torch_parallel_for);
+    if constexpr (kAligned) return aligned_box_iou_rotated_cpu(p, q, o, n, unit, TorchThreads());
+    box_iou_rotated_cpu(p, q, o, n, m, unit, TorchThreads());
   });
 }
 
@@ -66,7 +65,7 @@ template <bool kAligned>
 void write(const Tensor& boxes1, const Tensor& boxes2, bool degrees, Tensor out) {
   check_pair(boxes1, boxes2, kAligned);
   check_result(out, boxes1, boxes2, kAligned, "out");
-  STD_TORCH_CHECK(out.is_contiguous(), "out must be contiguous");
+  check_out(out, boxes1, boxes2);
   fill<kAligned>(boxes1, boxes2, degrees, out);
 }
 
@@ -93,8 +92,8 @@ std::tuple<Tensor, Tensor> backward(const Tensor& grad, const Tensor& boxes1, co
       }
     }
     if constexpr (kAligned)
-      return aligned_box_iou_rotated_backward_cpu(r, p, q, ga, gb, n, unit, torch_parallel_for);
-    box_iou_rotated_backward_cpu(r, p, q, ga, gb, n, m, unit, torch_parallel_for);
+      return aligned_box_iou_rotated_backward_cpu(r, p, q, ga, gb, n, unit, TorchThreads());
+    box_iou_rotated_backward_cpu(r, p, q, ga, gb, n, m, unit, TorchThreads());
   });
   return {grad1, grad2};
 }

@@ -4,6 +4,7 @@
 #include "common/box_order.h"
 #include "common/box_tiles.h"
 #include "common/isa.h"
+#include "common/working_memory.h"
 #include "iou_topk/iou_topk.h"
 
 namespace sightline {
@@ -99,16 +100,17 @@ template <class Visitor>
 struct Visit {
   template <class T>
   SIGHTLINE_INLINE static void run(const T* boxes, const int32_t* order, ObjectList<T> objects,
-                                   int32_t* nearby, RowHeaps<T> heaps, int64_t begin, int64_t end) {
+                                   int32_t* nearby, RowHeaps<T> heaps, int64_t begin, int64_t end,
+                                   ParallelFor parallel_for) {
     Visitor visitor;
     visitor.heaps = heaps;
-    visit_overlaps(boxes, order, begin, end, objects, nearby, visitor);
+    visit_overlaps(boxes, order, begin, end, objects, nearby, visitor, parallel_for);
   }
 };
 
 template <class T>
 std::unique_ptr<Box<T>[]> load_boxes(const T* boxes, int64_t n) {
-  auto loaded = std::make_unique_for_overwrite<Box<T>[]>(n);
+  auto loaded = working_memory<Box<T>>(n);
   for (int64_t i = 0; i < n; ++i) loaded[i] = load_box(boxes + 4 * i);
   return loaded;
 }
@@ -119,16 +121,18 @@ void few_rows(const T* boxes1, const T* boxes2, RowHeaps<T> heaps, int64_t n, in
               ParallelFor parallel_for) {
   const auto objects = load_boxes(boxes1, n);
   const auto order = order_for<T>(boxes2, m, objects.get(), n);
-  const auto nearby = std::make_unique_for_overwrite<int32_t[]>(n);
+  const auto nearby = working_memory<int32_t>(n);
   const int32_t* const o = order.get();
   parallel_for(n, kPairsPerTask / (m + 1) + 1, [&](int64_t begin, int64_t end) {
     const RowHeaps<T> of_rows{heaps.entries + begin * heaps.k, heaps.sizes + begin, heaps.k};
     const ObjectList<T> list{objects.get() + begin, nullptr, end - begin};
     int32_t* const scratch = nearby.get() + begin;
     if (o == nullptr)
-      run_for_isa<Visit<ObjectRows<T, false>>>(boxes2, o, list, scratch, of_rows, int64_t{0}, m);
+      run_for_isa<Visit<ObjectRows<T, false>>>(boxes2, o, list, scratch, of_rows, int64_t{0}, m,
+                                               parallel_for);
     else
-      run_for_isa<Visit<ObjectRows<T, true>>>(boxes2, o, list, scratch, of_rows, int64_t{0}, m);
+      run_for_isa<Visit<ObjectRows<T, true>>>(boxes2, o, list, scratch, of_rows, int64_t{0}, m,
+                                              parallel_for);
   });
 }
 
@@ -142,12 +146,12 @@ void few_columns(const T* boxes1, const T* boxes2, RowHeaps<T> heaps, int64_t n,
   const int64_t blocks = (n + kBlockLanes - 1) / kBlockLanes;
   const int64_t parts = std::min(blocks, kMaxParts);
   const int64_t per_part = (blocks + parts - 1) / parts * kBlockLanes;
-  const auto nearby = std::make_unique_for_overwrite<int32_t[]>(parts * m);
+  const auto nearby = working_memory<int32_t>(parts * m);
   parallel_for(parts, kPairsPerTask / (per_part * (m + 1)) + 1, [&](int64_t first, int64_t last) {
     for (int64_t part = first; part < last; ++part) {
       const int64_t begin = std::min(part * per_part, n), end = std::min(begin + per_part, n);
       run_for_isa<Visit<LaneRows<T>>>(boxes1, o, ObjectList<T>{objects.get(), nullptr, m},
-                                      nearby.get() + part * m, heaps, begin, end);
+                                      nearby.get() + part * m, heaps, begin, end, parallel_for);
     }
   });
 }
@@ -159,7 +163,7 @@ void box_iou_topk_cpu(const T* boxes1, const T* boxes2, T* values, int64_t* indi
                       int64_t m, int64_t k, ParallelFor parallel_for) {
   if (n == 0 || k == 0) return;
   const int64_t depth = std::min(k, m);  // a row has no more entries
-  const auto entries = std::make_unique_for_overwrite<Entry<T>[]>(n * depth);
+  const auto entries = working_memory<Entry<T>>(n * depth);
   const auto sizes = std::make_unique<int32_t[]>(n);
   const RowHeaps<T> heaps{entries.get(), sizes.get(), depth};
   if (m > n) {

@@ -20,9 +20,10 @@ py::tuple box_iou_topk(const Array<T>& boxes1, const Array<T>& boxes2, int64_t k
   int64_t* const j = indices.mutable_data();
   {
     const py::gil_scoped_release release;
+    OwnThreads threads;
     for (int64_t i = 0; i < batch; ++i)
       box_iou_topk_cpu(p + 4 * n * i, q + 4 * m * i, v + n * k * i, j + n * k * i, n, m, k,
-                       threads_parallel_for);
+                       threads);
   }
   return py::make_tuple(values, indices);
 }

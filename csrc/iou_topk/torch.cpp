@@ -14,11 +14,12 @@ std::tuple<Tensor, Tensor> box_iou_topk(const Tensor& boxes1, const Tensor& boxe
   STD_TORCH_CHECK(k >= 0, "k must be at least 0");
   check_alike(boxes1, boxes2, "boxes1 and boxes2");
   const DeviceScope scope(boxes1);
-  const Tensor a = torch::stable::contiguous(boxes1), b = torch::stable::contiguous(boxes2);
+  const Tensor a = as_contiguous(boxes1), b = as_contiguous(boxes2);
   const int64_t batch = a.size(0), n = a.size(1), m = b.size(1);
-  Tensor values = torch::stable::new_empty(a, {batch, n, k});
-  Tensor indices = torch::stable::new_empty(a, {batch, n, k}, ScalarType::Long);
+  Tensor values = allocate(a, {batch, n, k}, a.scalar_type());
+  Tensor indices = allocate(a, {batch, n, k}, ScalarType::Long);
   dispatch_float(a, [&]<class T>(T) {
+    TorchThreads threads;
     for (int64_t i = 0; i < batch; ++i) {
       const T *p = a.const_data_ptr<T>() + 4 * n * i, *q = b.const_data_ptr<T>() + 4 * m * i;
       T* const v = values.mutable_data_ptr<T>() + n * k * i;
@@ -29,7 +30,7 @@ std::tuple<Tensor, Tensor> box_iou_topk(const Tensor& boxes1, const Tensor& boxe
           continue;
         }
       }
-      box_iou_topk_cpu(p, q, v, j, n, m, k, torch_parallel_for);
+      box_iou_topk_cpu(p, q, v, j, n, m, k, threads);
     }
   });
   return {values, indices};

@@ -147,6 +147,7 @@ void keypoint_terms_cpu(const KeypointGroups& in, const int64_t* counts, double*
       const int64_t num_dt = in.dt_offsets[s + 1] - in.dt_offsets[s];
       double* to = terms + places.terms[s];
       for (int64_t k = in.gt_offsets[s]; num_dt > 0 && k < in.gt_offsets[s + 1]; ++k) {
+        parallel_for.throw_if_stopped();
         object.read(in, vars, in.gt_rows[k]);
         run_for_isa<ObjectTerms>(&in, static_cast<const Object*>(&object),
                                  in.dt_rows + in.dt_offsets[s], num_dt, to);
@@ -166,6 +167,7 @@ void keypoint_means_cpu(const KeypointGroups& in, const int64_t* counts, const d
       const double* from = exponentials + places.terms[s];
       double* const to = overlaps + places.cells[s];
       for (int64_t g = 0; g < num_gt; ++g) {
+        parallel_for.throw_if_stopped();
         const int64_t n = counts[first_gt + g];
         for (int64_t d = 0; d < num_dt; ++d, from += n)
           to[d * num_gt + g] = pairwise_sum(from, n) / static_cast<double>(n);

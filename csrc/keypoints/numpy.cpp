@@ -43,12 +43,12 @@ Doubles keypoint_overlaps(const Doubles& dt_keypoints, const Doubles& gt_keypoin
   double *const term = terms.mutable_data(), *const out = overlaps.mutable_data();
   {
     const py::gil_scoped_release release;
-    keypoint_terms_cpu(in, count, term, threads_parallel_for);
+    keypoint_terms_cpu(in, count, term, OwnThreads());
   }
   exponential(terms, py::arg("out") = terms);
   {
     const py::gil_scoped_release release;
-    keypoint_means_cpu(in, count, term, out, threads_parallel_for);
+    keypoint_means_cpu(in, count, term, out, OwnThreads());
   }
   return overlaps;
 }

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "common/isa.h"
+#include "common/working_memory.h"
 #include "linear_assignment/linear_assignment.h"
 #include "linear_assignment/path.h"
 
@@ -12,11 +13,13 @@ namespace {
 constexpr int kLanes = 8;
 // At least this many costs a task; fewer take less time than starting a thread.
 constexpr int64_t kCostsPerTask = 1 << 16;
+// A path looks at all costs of its rows: so many take some 50 us.
+constexpr int64_t kCostsBetweenLooks = 1 << 16;
 
 // What one problem needs; partners are padded to whole vectors with costs that are infinite.
 struct Solver {
   int64_t entering, partners, padded;
-  std::vector<double> cost;                // [entering, padded]
+  std::unique_ptr<double[]> cost;          // [entering, padded]
   std::vector<double> potential;           // [padded], of partners
   std::vector<double> limit;               // [padded]: length of the best path, -inf once visited
   std::vector<int64_t> previous;           // [padded]: the entering node before it on that path
@@ -28,19 +31,22 @@ struct Solver {
     double length;
   };
   std::vector<Visit> visited;
+  int64_t costs_since_look = 0;
 
   explicit Solver(const AssignmentShape& shape)
       : entering(shape.entering()),
         partners(shape.partners()),
         padded((partners + kLanes - 1) / kLanes * kLanes),
-        cost(entering * padded, kInfinity),
+        cost(working_memory<double>(entering * padded)),
         potential(padded),
         limit(padded),
         previous(padded),
         rank(padded),
         entering_potential(entering),
         partner_of(entering),
-        owner_of(padded) {}
+        owner_of(padded) {
+    std::fill_n(cost.get(), entering * padded, kInfinity);
+  }
 };
 
 // Offers every partner the path through entering node i at `distance`; the nearest unvisited one
@@ -74,14 +80,19 @@ struct Relax {
 };
 
 // Finds the shortest path from entering node `first` to a free partner, and goes over to it.
-void enter(Solver& s, int64_t first) {
+void enter(Solver& s, int64_t first, ParallelFor parallel_for) {
   std::fill(s.limit.begin(), s.limit.end(), kInfinity);
   s.visited.clear();
   double distance = 0;
   int64_t end = -1;
   for (int64_t i = first; end < 0;) {
+    s.costs_since_look += s.padded;
+    if (s.costs_since_look > kCostsBetweenLooks) {
+      s.costs_since_look = 0;
+      parallel_for.throw_if_stopped();
+    }
     Candidate nearest;
-    run_for_isa<Relax>(static_cast<const double*>(s.cost.data()) + i * s.padded,
+    run_for_isa<Relax>(static_cast<const double*>(s.cost.get()) + i * s.padded,
                        static_cast<const double*>(s.potential.data()), s.limit.data(),
                        s.previous.data(), static_cast<const int64_t*>(s.rank.data()), s.padded, i,
                        distance, s.entering_potential[i], &nearest);
@@ -107,7 +118,8 @@ void enter(Solver& s, int64_t first) {
 }
 
 template <class T>
-void solve(Solver& s, const AssignmentShape& shape, const T* cost, int64_t* out) {
+void solve(Solver& s, const AssignmentShape& shape, const T* cost, int64_t* out,
+           ParallelFor parallel_for) {
   for (int64_t i = 0; i < s.entering; ++i)
     for (int64_t j = 0; j < s.partners; ++j)
       s.cost[i * s.padded + j] =
@@ -117,7 +129,7 @@ void solve(Solver& s, const AssignmentShape& shape, const T* cost, int64_t* out)
   std::fill(s.partner_of.begin(), s.partner_of.end(), -1);
   std::fill(s.owner_of.begin(), s.owner_of.end(), -1);
   for (int64_t j = 0; j < s.padded; ++j) s.rank[j] = j;
-  for (int64_t i = 0; i < s.entering; ++i) enter(s, i);
+  for (int64_t i = 0; i < s.entering; ++i) enter(s, i, parallel_for);
   std::copy_n((shape.rows_enter() ? s.partner_of : s.owner_of).data(), shape.rows, out);
 }
 
@@ -130,7 +142,7 @@ void linear_assignment_cpu(const T* cost, int64_t* out, AssignmentShape shape,
   parallel_for(shape.problems, kCostsPerTask / (costs + 1) + 1, [&](int64_t begin, int64_t end) {
     Solver solver(shape);
     for (int64_t p = begin; p < end; ++p)
-      solve(solver, shape, cost + p * costs, out + p * shape.rows);
+      solve(solver, shape, cost + p * costs, out + p * shape.rows, parallel_for);
   });
 }
 

@@ -13,7 +13,7 @@ Array<int64_t> linear_assignment(const Array<T>& cost) {
   const T* const costs = cost.data();
   int64_t* const out = columns.mutable_data();
   const py::gil_scoped_release release;
-  linear_assignment_cpu(costs, out, shape, threads_parallel_for);
+  linear_assignment_cpu(costs, out, shape, OwnThreads());
   return columns;
 }
 

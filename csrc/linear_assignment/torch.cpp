@@ -16,13 +16,12 @@ Tensor linear_assignment(const Tensor& cost) {
     const T* const costs = c.const_data_ptr<T>();
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) {
-        Tensor workspace =
-            allocate(c, {linear_assignment_workspace_bytes(shape)}, ScalarType::Byte);
+        Tensor workspace = allocate_workspace(c, linear_assignment_workspace_bytes(shape));
         return linear_assignment_cuda(costs, out, shape, workspace.mutable_data_ptr(),
                                       scope.stream());
       }
     }
-    linear_assignment_cpu(costs, out, shape, torch_parallel_for);
+    linear_assignment_cpu(costs, out, shape, TorchThreads());
   });
   return columns;
 }

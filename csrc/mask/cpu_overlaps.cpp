@@ -163,7 +163,8 @@ SIGHTLINE_INLINE double overlap(const Toggles& dt, int64_t dt_area, int64_t heig
 
 struct OverlapsOfGroups {
   SIGHTLINE_INLINE static void run(const MaskOverlapsInput* in, const MaskOverlapsOutput* out,
-                                   const int64_t* cells /* [S + 1] */, int64_t begin, int64_t end) {
+                                   const int64_t* cells /* [S + 1] */, int64_t begin, int64_t end,
+                                   ParallelFor parallel_for) {
     GroupScratch scratch;
     for (int64_t s = begin; s < end; ++s) {
       if (in->dt_offsets[s] == in->dt_offsets[s + 1]) continue;
@@ -171,6 +172,7 @@ struct OverlapsOfGroups {
       const int64_t num_gt = in->gt_offsets[s + 1] - in->gt_offsets[s];
       double* values = out->overlaps + cells[s];
       for (int64_t k = in->dt_offsets[s]; k < in->dt_offsets[s + 1]; ++k, values += num_gt) {
+        if (parallel_for.should_stop()) return;
         const int64_t row = in->dt_rows[k];
         Toggles dt;
         const MaskFault fault = scratch.reader.read(in->dt, row, dt);
@@ -223,7 +225,7 @@ void mask_overlaps_cpu(const MaskOverlapsInput& in, const MaskOverlapsOutput& ou
       return std::lower_bound(work.begin(), work.end() - 1, amount) - work.begin();
     };
     run_for_isa<OverlapsOfGroups>(&in, &out, cells.data(), int64_t(group_at(begin)),
-                                  int64_t(group_at(end)));
+                                  int64_t(group_at(end)), parallel_for);
   });
 }
 

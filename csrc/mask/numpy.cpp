@@ -128,7 +128,7 @@ py::tuple runs_or_strings(const Runs<uint32_t>& counts, bool compressed) {
   Runs<uint8_t> strings;
   {
     const py::gil_scoped_release release;
-    strings = compress_counts_cpu(counts, threads_parallel_for);
+    strings = compress_counts_cpu(counts, OwnThreads());
   }
   return to_tuple(strings);
 }
@@ -142,9 +142,8 @@ py::tuple encode_masks(const py::array& masks, bool compressed) {
   Runs<uint32_t> counts;
   {
     const py::gil_scoped_release release;
-    counts =
-        encode_masks_cpu(pixels, masks.shape(0), masks.shape(1), masks.shape(2), masks.strides(0),
-                         masks.strides(1), masks.strides(2), threads_parallel_for);
+    counts = encode_masks_cpu(pixels, masks.shape(0), masks.shape(1), masks.shape(2),
+                              masks.strides(0), masks.strides(1), masks.strides(2), OwnThreads());
   }
   return runs_or_strings(counts, compressed);
 }
@@ -161,7 +160,7 @@ Array<uint8_t> decode_masks(const MaskTable& masks) {
   uint8_t* const to = out.mutable_data();
   {
     const py::gil_scoped_release release;
-    decode_masks_cpu(columns, to, fault, threads_parallel_for);
+    decode_masks_cpu(columns, to, fault, OwnThreads());
   }
   raise_fault(masks, fault);
   return out;
@@ -176,7 +175,7 @@ py::tuple measure_masks(const MaskTable& masks) {
   FirstFault fault;
   {
     const py::gil_scoped_release release;
-    measure_masks_cpu(columns, a, b, fault, threads_parallel_for);
+    measure_masks_cpu(columns, a, b, fault, OwnThreads());
   }
   raise_fault(masks, fault);
   return py::make_tuple(area, boxes);
@@ -188,7 +187,7 @@ py::tuple mask_counts(const MaskTable& masks, bool compressed) {
   Runs<uint32_t> counts;
   {
     const py::gil_scoped_release release;
-    counts = mask_counts_cpu(columns, fault, threads_parallel_for);
+    counts = mask_counts_cpu(columns, fault, OwnThreads());
   }
   raise_fault(masks, fault);
   return runs_or_strings(counts, compressed);
@@ -206,7 +205,7 @@ py::tuple merge_masks(const MaskTable& masks, const Array<int64_t>& offsets, boo
   Runs<uint32_t> counts;
   {
     const py::gil_scoped_release release;
-    counts = merge_masks_cpu(columns, o, sets, intersect, fault, threads_parallel_for);
+    counts = merge_masks_cpu(columns, o, sets, intersect, fault, OwnThreads());
   }
   raise_fault(masks, fault);
   return runs_or_strings(counts, compressed);
@@ -238,7 +237,7 @@ py::tuple mask_overlaps(const MaskTable& dt, const MaskTable& gt, const Array<in
                                .gt_fault = &gt_fault};
   {
     const py::gil_scoped_release release;
-    mask_overlaps_cpu(in, out, threads_parallel_for);
+    mask_overlaps_cpu(in, out, OwnThreads());
   }
   raise_fault(dt, dt_fault);
   raise_fault(gt, gt_fault);

@@ -4,6 +4,7 @@
 #include "common/box_order.h"
 #include "common/iou_maxima.h"
 #include "common/isa.h"
+#include "common/working_memory.h"
 #include "matching/matching.h"
 
 namespace sightline {
@@ -24,7 +25,7 @@ struct Compact {
   std::unique_ptr<int64_t[]> offsets;  // [images + 1]
 
   Compact(const T* padded, int64_t images, int64_t n)
-      : boxes(std::make_unique_for_overwrite<Box<T>[]>(images * n)),
+      : boxes(working_memory<Box<T>>(images * n)),
         rows(std::make_unique<int32_t[]>(images * n + 1)),
         offsets(std::make_unique<int64_t[]>(images + 1)) {
     int64_t total = 0;
@@ -147,11 +148,12 @@ struct BestObjects {
   template <class T>
   SIGHTLINE_INLINE static void run(const MatchTask<T>* tasks, int64_t count, MatchRule<T> rule,
                                    Hull<T>* hulls,  // of each tile of all anchors, or null
-                                   int64_t begin, int64_t end) {
+                                   int64_t begin, int64_t end, ParallelFor parallel_for) {
     const T* const anchors = tasks[0].image.anchors;
     const int32_t* const order = tasks[0].image.order;
     BoxBlock<T> block;
     for (int64_t start = begin; start < end; start += kBlockLanes) {
+      if (start > begin && parallel_for.should_stop()) return;
       const int64_t last = std::min(start + kBlockLanes, end);
       block.load(anchors, order, start, last);
       for (int64_t t = 0; hulls != nullptr && t < block.count; ++t)
@@ -272,11 +274,11 @@ void match_anchors_cpu(MatchInput<T> in, MatchOutput<T> out, MatchShape shape, M
   const int64_t blocks = (num_anchors + kBlockLanes - 1) / kBlockLanes;
   const int64_t parts = std::min(blocks, std::max(kMaxParts / images, kMinPartsOfImage));
   const int64_t per_part = (blocks + parts - 1) / parts * kBlockLanes;
-  const auto best_object = std::make_unique_for_overwrite<int32_t[]>(images * num_anchors);
+  const auto best_object = working_memory<int32_t>(images * num_anchors);
   const auto part_highest = std::make_unique<T[]>(parts * total);  // [parts, total]
   const auto part_index = std::make_unique<LaneInt<T>[]>(parts * total);
-  const auto nearby = std::make_unique_for_overwrite<int32_t[]>(parts * total);
-  const auto nearby_regions = std::make_unique_for_overwrite<int32_t[]>(parts * total_regions);
+  const auto nearby = working_memory<int32_t>(parts * total);
+  const auto nearby_regions = working_memory<int32_t>(parts * total_regions);
   const int64_t grain = kPairsPerTask / (per_part * kImagesPerTask * (total / images + 1)) + 1;
 
   const auto image_of = [&](int64_t image) {
@@ -306,7 +308,7 @@ void match_anchors_cpu(MatchInput<T> in, MatchOutput<T> out, MatchShape shape, M
   const bool one_anchor = rule.allow_low_quality && rule.first_anchor_only;
   const bool needs_anchors = out.best_anchor != nullptr || one_anchor;
   const bool ordered = order != nullptr && needs_anchors;  // else ties need no care
-  const auto hulls = std::make_unique_for_overwrite<Hull<T>[]>(blocks * kTilesOfBlock);
+  const auto hulls = working_memory<Hull<T>>(blocks * kTilesOfBlock);
   for_each_part([&](int64_t first, int64_t last, int64_t part, int64_t begin, int64_t end) {
     MatchTask<T> tasks[kImagesPerTask];
     for (int64_t image = first; image < last; ++image) {
@@ -320,9 +322,9 @@ void match_anchors_cpu(MatchInput<T> in, MatchOutput<T> out, MatchShape shape, M
     Hull<T>* const to = first == 0 ? hulls.get() : nullptr;  // they are the same for all images
     const auto* const own = static_cast<const MatchTask<T>*>(tasks);
     if (ordered)
-      run_for_isa<BestObjects<true>>(own, last - first, rule, to, begin, end);
+      run_for_isa<BestObjects<true>>(own, last - first, rule, to, begin, end, parallel_for);
     else
-      run_for_isa<BestObjects<false>>(own, last - first, rule, to, begin, end);
+      run_for_isa<BestObjects<false>>(own, last - first, rule, to, begin, end, parallel_for);
   });
   if (!rule.allow_low_quality && out.best_anchor == nullptr) return;
 
@@ -350,7 +352,7 @@ void match_anchors_cpu(MatchInput<T> in, MatchOutput<T> out, MatchShape shape, M
   if (!rule.allow_low_quality || rule.first_anchor_only) return;
   // Only where an object's highest IoU over the anchors of a part is the highest of all can one of
   // them be restored.
-  const auto chosen = std::make_unique_for_overwrite<int32_t[]>(parts * total);
+  const auto chosen = working_memory<int32_t>(parts * total);
   const auto restore = [&](int64_t image, int64_t part, int64_t begin, int64_t end) {
     const int64_t at = part * total + objects.offsets[image];
     const T* const highest_of_image = highest.get() + objects.offsets[image];

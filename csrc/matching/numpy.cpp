@@ -32,7 +32,7 @@ py::tuple match_anchors(const Array<T>& anchors, const Array<T>& gt_boxes,
                           zero_matches,        takes_that_object};
   {
     const py::gil_scoped_release release;
-    match_anchors_cpu(in, out, shape, rule, threads_parallel_for);
+    match_anchors_cpu(in, out, shape, rule, OwnThreads());
   }
   return py::make_tuple(index, iou, best_anchor);
 }

@@ -42,12 +42,12 @@ std::tuple<Tensor, Tensor, Tensor> match_anchors(const Tensor& anchors, const Te
                             zero_matches,        takes_that_object};
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) {
-        Tensor workspace = allocate(a, {match_anchors_workspace_bytes<T>(shape)}, ScalarType::Byte);
+        Tensor workspace = allocate_workspace(a, match_anchors_workspace_bytes<T>(shape));
         return match_anchors_cuda(in, out, shape, rule, workspace.mutable_data_ptr(),
                                   scope.stream());
       }
     }
-    match_anchors_cpu(in, out, shape, rule, torch_parallel_for);
+    match_anchors_cpu(in, out, shape, rule, TorchThreads());
   });
   return {index, iou, best_anchor};
 }

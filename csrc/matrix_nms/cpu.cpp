@@ -48,11 +48,11 @@ template <class Pass>
 struct LargestOverBetter {
   template <class T>
   SIGHTLINE_INLINE static void run(NearBoxesView<T> boxes, Lanes<T> lanes, int64_t begin,
-                                   int64_t end) {
+                                   int64_t end, ParallelFor parallel_for) {
     int32_t hits[kLanes];
     T largest[kLanes][kLanes];  // of each box of the tile, lane by lane of those it is held to
     T* const out = Pass::out(lanes);
-    for (int64_t tile = begin; tile < end; ++tile) {
+    for (int64_t tile = begin; tile < end && !parallel_for.should_stop(); ++tile) {
       const int64_t first = tile * kLanes;
       const Box<T> bounds = boxes.tiles[tile];
       for (int64_t q = 0; q < kLanes; ++q)
@@ -131,13 +131,13 @@ void decay_segment(const T* boxes, const T* scores, const int64_t* items /* [n],
   const auto memory = std::make_unique<T[]>(2 * slots);
   const Lanes<T> lanes{memory.get(), memory.get() + slots};
   parallel_for(view.num_tiles, grain, [&](int64_t begin, int64_t end) {
-    run_for_isa<LargestOverBetter<MostOverlap>>(view, lanes, begin, end);
+    run_for_isa<LargestOverBetter<MostOverlap>>(view, lanes, begin, end, parallel_for);
   });
   parallel_for(view.num_tiles, grain, [&](int64_t begin, int64_t end) {
     if (settings.gaussian)
-      run_for_isa<LargestOverBetter<MostSaid<true>>>(view, lanes, begin, end);
+      run_for_isa<LargestOverBetter<MostSaid<true>>>(view, lanes, begin, end, parallel_for);
     else
-      run_for_isa<LargestOverBetter<MostSaid<false>>>(view, lanes, begin, end);
+      run_for_isa<LargestOverBetter<MostSaid<false>>>(view, lanes, begin, end, parallel_for);
     run_for_isa<Decay>(lanes, settings, begin, end);
     for (int64_t slot = begin * kLanes; slot < end * kLanes; ++slot) {
       if (view.places[slot] == INT64_MAX) continue;
@@ -162,7 +162,7 @@ void matrix_nms_cpu(const T* boxes, const T* scores, const int64_t* idxs, T* dec
   };
   parallel_for(count, kBoxesPerTask * count / n + 1, [&](int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; ++s)
-      if (segments.size(s) < kLargeSegment) decay(s, serial_for);
+      if (segments.size(s) < kLargeSegment) decay(s, parallel_for.serial());
   });
   for (int64_t s = 0; s < count; ++s)
     if (segments.size(s) >= kLargeSegment) decay(s, parallel_for);

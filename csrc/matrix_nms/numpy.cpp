@@ -23,7 +23,7 @@ Array<T> matrix_nms(const Array<T>& boxes, const Array<T>& scores,
   const int64_t* const i = idxs ? idxs->data() : nullptr;
   T* const out = decayed.mutable_data();
   const py::gil_scoped_release release;
-  matrix_nms_cpu(b, s, i, out, n, MatrixNmsSettings<T>{gaussian, T(sigma)}, threads_parallel_for);
+  matrix_nms_cpu(b, s, i, out, n, MatrixNmsSettings<T>{gaussian, T(sigma)}, OwnThreads());
   return decayed;
 }
 

@@ -17,23 +17,22 @@ Tensor matrix_nms(const Tensor& boxes, const Tensor& scores, std::optional<Tenso
                   "idxs must have one int64 for each of boxes, on their device");
   const DeviceScope scope(boxes);
   const int64_t n = boxes.size(0);
-  const Tensor b = torch::stable::contiguous(boxes), s = torch::stable::contiguous(scores);
-  if (idxs) idxs = torch::stable::contiguous(*idxs);
+  const Tensor b = as_contiguous(boxes), s = as_contiguous(scores);
+  if (idxs) idxs = as_contiguous(*idxs);
   const int64_t* const i = idxs ? idxs->const_data_ptr<int64_t>() : nullptr;
-  Tensor decayed = torch::stable::new_empty(s, {n});
+  Tensor decayed = allocate(s, {n}, s.scalar_type());
   dispatch_float(b, [&]<class T>(T) {
     const MatrixNmsSettings<T> settings{gaussian, T(sigma)};
     const T *const p = b.const_data_ptr<T>(), *const q = s.const_data_ptr<T>();
     T* const out = decayed.mutable_data_ptr<T>();
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) {
-        Tensor workspace =
-            torch::stable::new_empty(b, {matrix_nms_workspace_bytes<T>(n)}, ScalarType::Byte);
+        Tensor workspace = allocate_workspace(b, matrix_nms_workspace_bytes<T>(n));
         return matrix_nms_cuda(p, q, i, out, n, settings, workspace.mutable_data_ptr(),
                                scope.stream());
       }
     }
-    matrix_nms_cpu(p, q, i, out, n, settings, torch_parallel_for);
+    matrix_nms_cpu(p, q, i, out, n, settings, TorchThreads());
   });
   return decayed;
 }

@@ -13,6 +13,7 @@
 
 #include "common/isa.h"
 #include "common/sort.h"
+#include "common/working_memory.h"
 
 namespace sightline {
 namespace {
@@ -113,8 +114,8 @@ class BestScores {
     const int64_t room = std::min(n_, 2 * wanted) + CollectScores::kStride;
     if (room > room_) {
       room_ = room;
-      items_ = std::make_unique_for_overwrite<Item[]>(room);
-      scratch_ = std::make_unique_for_overwrite<Item[]>(room);
+      items_ = working_memory<Item>(room);
+      scratch_ = working_memory<Item>(room);
     }
     count_ = 0;
     complete_ = above == above_;

@@ -1,6 +1,7 @@
 #include <limits>
 #include <vector>
 
+#include "common/working_memory.h"
 #include "multiclass_nms/best_scores.h"
 #include "multiclass_nms/multiclass_nms.h"
 #include "nms/kept_boxes.h"
@@ -21,9 +22,11 @@ struct KeepCandidates {
                                    const MulticlassShape* shape,
                                    KeptBoxes<T>* kept_boxes,  // [segments]
                                    int64_t* kept,             // [max_detections]
-                                   int64_t* count) {
+                                   int64_t* count, ParallelFor parallel_for) {
+    constexpr int64_t kBetweenLooks = 1024;
     int64_t found = *count;
     for (int64_t i = 0; i < n && found < shape->max_detections; ++i) {
+      if (i % kBetweenLooks == kBetweenLooks - 1) parallel_for.throw_if_stopped();
       const int64_t flat = candidates[i].index;
       const Box<T> box = load_box(boxes + shape->box_offset(image, flat));
       if (box.area > T(0)) {  // others overlap nothing
@@ -40,7 +43,8 @@ struct KeepCandidates {
 // The flat indices of an image's detections, best first; returns how many.
 template <class T, class S>
 int64_t detect(const T* boxes, const S* scores, int64_t image, const MulticlassShape& shape,
-               S score_threshold, T iou_threshold, int64_t* kept /* [max_detections] */) {
+               S score_threshold, T iou_threshold, int64_t* kept /* [max_detections] */,
+               ParallelFor parallel_for) {
   const int64_t n = shape.scores_per_image();
   if (n == 0) return 0;
   BestScores<S> best(scores + image * n, n, score_threshold);
@@ -53,7 +57,7 @@ int64_t detect(const T* boxes, const S* scores, int64_t image, const MulticlassS
   while (count < shape.max_detections && left > 0 && best.next(std::min(left, batch))) {
     const int64_t size = best.end() - best.begin();
     run_for_isa<KeepCandidates>(best.begin(), size, boxes, image, &shape, kept_boxes.data(), kept,
-                                &count);
+                                &count, parallel_for);
     left -= size;
     batch = std::min(n, batch * kBatchGrowth);
   }
@@ -68,10 +72,10 @@ void multiclass_nms_cpu(const T* boxes, const S* scores, T* out_boxes, S* out_sc
                         S score_threshold, T iou_threshold, ParallelFor parallel_for) {
   const int64_t grain = kScoresPerTask / (shape.scores_per_image() + 1) + 1;
   parallel_for(shape.images, grain, [&](int64_t begin, int64_t end) {
-    const auto kept = std::make_unique_for_overwrite<int64_t[]>(shape.max_detections);
+    const auto kept = working_memory<int64_t>(shape.max_detections);
     for (int64_t image = begin; image < end; ++image) {
-      const int64_t count =
-          detect(boxes, scores, image, shape, score_threshold, iou_threshold, kept.get());
+      const int64_t count = detect(boxes, scores, image, shape, score_threshold, iou_threshold,
+                                   kept.get(), parallel_for);
       out_counts[image] = count;
       for (int64_t d = 0; d < shape.max_detections; ++d) {
         const int64_t row = image * shape.max_detections + d;

@@ -37,7 +37,7 @@ auto multiclass_nms(const Array<T>& boxes, const Array<S>& scores, double score_
   {
     const py::gil_scoped_release release;
     multiclass_nms_cpu(b, s, ob, os, l, c, shape, S(score_threshold), T(iou_threshold),
-                       threads_parallel_for);
+                       OwnThreads());
   }
   return std::make_tuple(out_boxes, out_scores, labels, counts);
 }

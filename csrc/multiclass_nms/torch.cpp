@@ -46,13 +46,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> multiclass_nms(const Tensor& boxes, c
       const T overlap(iou_threshold);
       if constexpr (kHasCuda) {
         if (scope.on_cuda()) {
-          Tensor workspace = torch::stable::new_empty(b, {multiclass_nms_workspace_bytes<S>(shape)},
-                                                      ScalarType::Byte);
+          Tensor workspace = allocate_workspace(b, multiclass_nms_workspace_bytes<S>(shape));
           return multiclass_nms_cuda(p, q, ob, os, l, c, shape, above, overlap,
                                      workspace.mutable_data_ptr(), scope.stream());
         }
       }
-      multiclass_nms_cpu(p, q, ob, os, l, c, shape, above, overlap, torch_parallel_for);
+      multiclass_nms_cpu(p, q, ob, os, l, c, shape, above, overlap, TorchThreads());
     });
   });
   return {out_boxes, out_scores, labels, counts};

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "common/sort.h"
+#include "common/working_memory.h"
 #include "nms/suppress.h"
 
 namespace sightline {
@@ -12,15 +13,10 @@ constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
 constexpr int64_t kLargeSegment = 4096;
 constexpr int64_t kBoxesPerTask = 4096;
 
-template <class T>
-std::unique_ptr<T[]> uninitialized(int64_t n) {
-  return std::make_unique_for_overwrite<T[]>(n);
-}
-
 template <class Index, class S>
 void order_by_score(const S* scores, int64_t n, int64_t* order /* [n] */) {
   using Item = Keyed<ScoreKey<S>, Index>;
-  const auto memory = uninitialized<Item>(2 * n);
+  const auto memory = working_memory<Item>(2 * n);
   Item* const items = memory.get();
   for (int64_t i = 0; i < n; ++i) items[i] = {score_key(scores[i]), static_cast<Index>(i)};
   sort_keyed(items, items + n, n);
@@ -44,7 +40,7 @@ std::vector<int64_t> group_by_segment(const int64_t* idxs, const int64_t* order,
     return starts;
   }
   using Item = Keyed<uint64_t>;
-  const auto memory = uninitialized<Item>(2 * n);
+  const auto memory = working_memory<Item>(2 * n);
   Item* const items = memory.get();
   for (int64_t r = 0; r < n; ++r) items[r] = {integer_key(idxs[order[r]]), r};
   sort_keyed(items, items + n, n);
@@ -62,8 +58,8 @@ struct SortedBoxes {
   template <class S>
   SortedBoxes(const T* boxes, const S* scores, const int64_t* idxs, int64_t n,
               ParallelFor parallel_for)
-      : order(uninitialized<int64_t>(n)),
-        columns_memory(uninitialized<T>(5 * n)),
+      : order(working_memory<int64_t>(n)),
+        columns_memory(working_memory<T>(5 * n)),
         columns(columns_memory.get(), n) {
     if (n <= std::numeric_limits<int32_t>::max()) {
       order_by_score<int32_t>(scores, n, order.get());
@@ -73,7 +69,7 @@ struct SortedBoxes {
     if (idxs == nullptr) {
       starts = {0, n};
     } else {
-      ranks = uninitialized<int64_t>(n);
+      ranks = working_memory<int64_t>(n);
       starts = group_by_segment(idxs, order.get(), n, ranks.get());
     }
     parallel_for(n, kBoxesPerTask, [&](int64_t begin, int64_t end) {
@@ -93,14 +89,14 @@ struct SortedBoxes {
       const int64_t grain = kBoxesPerTask * count / (starts[count] + 1) + 1;
       parallel_for(count, grain, [&](int64_t begin, int64_t end) {
         for (int64_t s = begin; s < end; ++s)
-          if (size(s) < kLargeSegment) resolve(s, serial_for);
+          if (size(s) < kLargeSegment) resolve(s, parallel_for.serial());
       });
     }
     for (int64_t s = 0; s < count; ++s) {
       if (size(s) >= kLargeSegment) {
         resolve(s, parallel_for);
       } else if (count == 1) {
-        resolve(s, serial_for);
+        resolve(s, parallel_for.serial());
       }
     }
   }
@@ -141,7 +137,7 @@ template <class T, class S>
 std::vector<int64_t> nms_cpu(const T* boxes, const S* scores, const int64_t* idxs, int64_t n,
                              T threshold, ParallelFor parallel_for) {
   const SortedBoxes<T> sorted(boxes, scores, idxs, n, parallel_for);
-  const auto positions = uninitialized<int64_t>(n);  // those of a segment from its start
+  const auto positions = working_memory<int64_t>(n);  // those of a segment from its start
   std::vector<int64_t> kept(sorted.segments());
   sorted.for_each_segment(parallel_for, [&](int64_t s, ParallelFor within) {
     const int64_t start = sorted.starts[s];
@@ -156,7 +152,7 @@ std::vector<int64_t> nms_suppressed_by_cpu(const T* boxes, const S* scores, cons
                                            int64_t* suppressed_by, int64_t n, T threshold,
                                            ParallelFor parallel_for) {
   const SortedBoxes<T> sorted(boxes, scores, idxs, n, parallel_for);
-  const auto positions = uninitialized<int64_t>(n), suppressors = uninitialized<int64_t>(n);
+  const auto positions = working_memory<int64_t>(n), suppressors = working_memory<int64_t>(n);
   std::vector<int64_t> kept(sorted.segments());
   sorted.for_each_segment(parallel_for, [&](int64_t s, ParallelFor within) {
     const int64_t start = sorted.starts[s], end = sorted.starts[s + 1];

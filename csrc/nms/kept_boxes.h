@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/working_memory.h"
 #include "nms/nms.h"
 
 namespace sightline {
@@ -136,8 +137,8 @@ class KeptBoxes {
   }
 
   void allocate(int64_t blocks) {
-    blocks_ = std::make_unique_for_overwrite<BoxBlock<T>[]>(blocks);
-    if (with_positions_) positions_ = std::make_unique_for_overwrite<int64_t[]>(blocks * kLanes);
+    blocks_ = working_memory<BoxBlock<T>>(blocks);
+    if (with_positions_) positions_ = working_memory<int64_t>(blocks * kLanes);
   }
   void open_block(int32_t next) {
     constexpr T kInf = std::numeric_limits<T>::infinity();
@@ -250,7 +251,7 @@ class KeptBoxes {
     const auto flat_blocks = std::move(blocks_);
     const auto flat_positions = std::move(positions_);
     while (buckets_ * kBoxesPerBucket < most_) buckets_ *= 2;
-    heads_ = std::make_unique_for_overwrite<int32_t[]>(buckets_);
+    heads_ = working_memory<int32_t>(buckets_);
     std::fill_n(heads_.get(), buckets_, -1);
     allocate((most_ + kLanes - 1) / kLanes + buckets_);  // a bucket has one block that is not full
     blocks_in_use_ = 0;

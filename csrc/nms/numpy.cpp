@@ -40,7 +40,7 @@ Array<int64_t> suppress_segments(const Array<T>& boxes, const Array<S>& scores, 
   std::vector<int64_t> keep;
   {
     const py::gil_scoped_release release;
-    keep = nms_cpu(b, s, idxs, n, T(iou_threshold), threads_parallel_for);
+    keep = nms_cpu(b, s, idxs, n, T(iou_threshold), OwnThreads());
   }
   return array_of(keep);
 }
@@ -74,7 +74,7 @@ std::tuple<Array<int64_t>, Array<int64_t>> nms_suppressed_by(
   std::vector<int64_t> keep;
   {
     const py::gil_scoped_release release;
-    keep = nms_suppressed_by_cpu(b, s, i, by, n, T(iou_threshold), threads_parallel_for);
+    keep = nms_suppressed_by_cpu(b, s, i, by, n, T(iou_threshold), OwnThreads());
   }
   return {array_of(keep), suppressed_by};
 }

@@ -87,6 +87,7 @@ int64_t resolve(BoxColumns<T> boxes, int64_t* suppressors, int64_t* kept, int64_
   int64_t found_in_tile[kTile];
   int64_t count = 0, kept_of_last_tile = n;
   for (int64_t begin = 0; begin < n && count < max_kept; begin += kTile) {
+    if (begin > 0) parallel_for.throw_if_stopped();
     const int64_t end = std::min(begin + kTile, n), before = count;
     int64_t* const found = kFirst ? suppressors + begin : found_in_tile;
     const auto finish = [&](bool tested) {
@@ -97,7 +98,7 @@ int64_t resolve(BoxColumns<T> boxes, int64_t* suppressors, int64_t* kept, int64_
     if (done) {
       finish(false);
     } else {
-      parallel_for(end - begin, kTestsPerTask, [&](int64_t first, int64_t last) {
+      parallel_for.uncut()(end - begin, kTestsPerTask, [&](int64_t first, int64_t last) {
         if (last - first == end - begin) {  // no other thread has a part in it: one pass does both
           finish(false);
           done = true;

@@ -31,9 +31,9 @@ Tensor suppress_on_cpu(const Tensor& boxes, const Tensor& scores, const int64_t*
   const T* const b = boxes.const_data_ptr<T>();
   const S* const s = scores.const_data_ptr<S>();
   const int64_t n = boxes.size(0);
-  return tensor_of(suppressed_by == nullptr ? nms_cpu(b, s, idxs, n, threshold, torch_parallel_for)
+  return tensor_of(suppressed_by == nullptr ? nms_cpu(b, s, idxs, n, threshold, TorchThreads())
                                             : nms_suppressed_by_cpu(b, s, idxs, suppressed_by, n,
-                                                                    threshold, torch_parallel_for),
+                                                                    threshold, TorchThreads()),
                    boxes);
 }
 
@@ -41,9 +41,8 @@ template <class T, class S>
 Tensor suppress_on_cuda(const Tensor& boxes, const Tensor& scores, const int64_t* idxs,
                         int64_t* suppressed_by, T threshold, CudaStream stream) {
   const int64_t n = boxes.size(0);
-  Tensor keep = torch::stable::new_empty(boxes, {n}, ScalarType::Long);
-  Tensor workspace =
-      torch::stable::new_empty(boxes, {nms_workspace_bytes<T, S>(n)}, ScalarType::Byte);
+  Tensor keep = allocate(boxes, {n}, ScalarType::Long);
+  Tensor workspace = allocate_workspace(boxes, nms_workspace_bytes<T, S>(n));
   const T* const b = boxes.const_data_ptr<T>();
   const S* const s = scores.const_data_ptr<S>();
   int64_t* const k = keep.mutable_data_ptr<int64_t>();

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "common/sort.h"
+#include "common/working_memory.h"
 #include "nms/suppress.h"
 #include "nms_padded/nms_padded.h"
 
@@ -49,7 +50,7 @@ std::vector<int64_t> kept_ranks(const T* boxes, const int64_t* idxs,
                                 T threshold, ParallelFor parallel_for) {
   const int64_t n = order.size();
   const Items<uint64_t> grouped = group_by_segment(idxs, order);
-  const auto memory = std::make_unique_for_overwrite<T[]>(5 * n);
+  const auto memory = working_memory<T>(5 * n);
   const BoxColumns<T> columns(memory.get(), n);
   for (int64_t p = 0; p < n; ++p) columns.set(p, load_box(boxes + 4 * order[grouped[p].index]));
   std::vector<int64_t> positions(n), ranks;
@@ -83,7 +84,8 @@ void nms_padded_cpu(const T* boxes, const S* scores, const int64_t* idxs, int64_
   if (shape.images == 1) return resolve(0, parallel_for);
   parallel_for(shape.images, kBoxesPerTask / (shape.boxes + 1) + 1,
                [&](int64_t begin, int64_t end) {
-                 for (int64_t image = begin; image < end; ++image) resolve(image, serial_for);
+                 for (int64_t image = begin; image < end; ++image)
+                   resolve(image, parallel_for.serial());
                });
 }
 

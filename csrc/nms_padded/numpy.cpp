@@ -32,7 +32,7 @@ auto nms_padded(const Array<T>& boxes, const Array<S>& scores,
     const py::gil_scoped_release release;
     nms_padded_cpu(b, s, i, out, c, shape, T(iou_threshold),
                    score_threshold ? std::optional(S(*score_threshold)) : std::nullopt,
-                   threads_parallel_for);
+                   OwnThreads());
   }
   return std::make_tuple(indices, counts);
 }

@@ -46,13 +46,12 @@ std::tuple<Tensor, Tensor> nms_padded(const Tensor& boxes, const Tensor& scores,
           score_threshold ? std::optional(S(*score_threshold)) : std::nullopt;
       if constexpr (kHasCuda) {
         if (scope.on_cuda()) {
-          Tensor workspace =
-              torch::stable::new_empty(b, {nms_padded_workspace_bytes<S>(shape)}, ScalarType::Byte);
+          Tensor workspace = allocate_workspace(b, nms_padded_workspace_bytes<S>(shape));
           return nms_padded_cuda(p, q, segments, out, c, shape, overlap, above,
                                  workspace.mutable_data_ptr(), scope.stream());
         }
       }
-      nms_padded_cpu(p, q, segments, out, c, shape, overlap, above, torch_parallel_for);
+      nms_padded_cpu(p, q, segments, out, c, shape, overlap, above, TorchThreads());
     });
   });
   return {indices, counts};

@@ -1,4 +1,5 @@
 #include "common/segments.h"
+#include "common/working_memory.h"
 #include "nms_rotated/nms_rotated.h"
 #include "nms_rotated/suppress.h"
 
@@ -19,7 +20,7 @@ std::vector<int64_t> nms_rotated_cpu(const T* boxes, const S* scores, const int6
   for (int64_t i = 0; i < n; ++i) all[i] = i;
   const std::vector<int64_t> order = best_first(all, scores);
   const Segments segments = group_by_segment(order, idxs);
-  const auto is_kept = std::make_unique_for_overwrite<uint8_t[]>(n);  // by box
+  const auto is_kept = working_memory<uint8_t>(n);  // by box
   const auto resolve = [&](int64_t s, ParallelFor within) {
     const int64_t size = segments.size(s);
     const int64_t* const members = segments.begin(s);
@@ -28,14 +29,14 @@ std::vector<int64_t> nms_rotated_cpu(const T* boxes, const S* scores, const int6
       for (int64_t i = begin; i < end; ++i)
         sorted[i] = load_rotated_box(boxes + 5 * members[i], unit);
     });
-    const auto kept = std::make_unique_for_overwrite<uint8_t[]>(size);
+    const auto kept = working_memory<uint8_t>(size);
     suppress_rotated(sorted, kept.get(), threshold, within);
     for (int64_t i = 0; i < size; ++i) is_kept[members[i]] = kept[i];
   };
   const int64_t count = segments.count();
   parallel_for(count, kBoxesPerTask * count / (n + 1) + 1, [&](int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; ++s)
-      if (segments.size(s) < kLargeSegment) resolve(s, serial_for);
+      if (segments.size(s) < kLargeSegment) resolve(s, parallel_for.serial());
   });
   for (int64_t s = 0; s < count; ++s)
     if (segments.size(s) >= kLargeSegment) resolve(s, parallel_for);

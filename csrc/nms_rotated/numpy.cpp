@@ -28,7 +28,7 @@ Array<int64_t> nms_rotated(const Array<T>& boxes, const Array<S>& scores,
   std::vector<int64_t> keep;
   {
     const py::gil_scoped_release release;
-    keep = nms_rotated_cpu(b, s, i, n, T(iou_threshold), unit, threads_parallel_for);
+    keep = nms_rotated_cpu(b, s, i, n, T(iou_threshold), unit, OwnThreads());
   }
   Array<int64_t> out(static_cast<py::ssize_t>(keep.size()));
   std::copy(keep.begin(), keep.end(), out.mutable_data());

@@ -19,6 +19,7 @@
 #include "common/parallel.h"
 #include "common/rotated_pairs.h"
 #include "common/sort.h"
+#include "common/working_memory.h"
 
 namespace sightline {
 namespace {
@@ -109,7 +110,7 @@ std::vector<int64_t> neighbours_together(const std::vector<RotatedBox<T>>& boxes
     const T share = (x * T(0.5) - low * T(0.5)) / (high * T(0.5) - low * T(0.5));
     return share > T(0) ? static_cast<uint32_t>(std::min(share, T(1)) * T(65535)) : 0u;
   };
-  const auto items = std::make_unique_for_overwrite<Keyed<uint32_t>[]>(2 * n);
+  const auto items = working_memory<Keyed<uint32_t>>(2 * n);
   for (int64_t i = 0; i < n; ++i) {
     const uint32_t x = cell(boxes[i].cx, low_x, high_x), y = cell(boxes[i].cy, low_y, high_y);
     items[i] = {spread_bits(x) | spread_bits(y) << 1, i};
@@ -181,6 +182,7 @@ void suppress_rotated(const std::vector<RotatedBox<T>>& boxes,  // [n], best fir
   TileColumns<T> survivor_memory;
   const RotatedColumns<T> survivors = survivor_memory.columns();
   for (int64_t start = 0; start < n; start += kRotatedTile) {
+    parallel_for.throw_if_stopped();
     const int64_t count = std::min(kRotatedTile, n - start);
     uint8_t* const kept = is_kept + start;
     for (int64_t i = 0; i < count; ++i) {

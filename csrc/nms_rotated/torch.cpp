@@ -14,7 +14,7 @@ Tensor suppress_on_cpu(const Tensor& boxes, const Tensor& scores, const int64_t*
                        AngleUnit unit) {
   const std::vector<int64_t> keep =
       nms_rotated_cpu(boxes.const_data_ptr<T>(), scores.const_data_ptr<S>(), idxs, boxes.size(0),
-                      threshold, unit, torch_parallel_for);
+                      threshold, unit, TorchThreads());
   Tensor out = allocate(boxes, {static_cast<int64_t>(keep.size())}, ScalarType::Long);
   std::copy(keep.begin(), keep.end(), out.mutable_data_ptr<int64_t>());
   return out;
@@ -25,7 +25,7 @@ Tensor suppress_on_cuda(const Tensor& boxes, const Tensor& scores, const int64_t
                         AngleUnit unit, CudaStream stream) {
   const int64_t n = boxes.size(0);
   Tensor keep = allocate(boxes, {n}, ScalarType::Long);
-  Tensor workspace = allocate(boxes, {nms_rotated_workspace_bytes<T, S>(n)}, ScalarType::Byte);
+  Tensor workspace = allocate_workspace(boxes, nms_rotated_workspace_bytes<T, S>(n));
   const int64_t kept = nms_rotated_cuda(boxes.const_data_ptr<T>(), scores.const_data_ptr<S>(), idxs,
                                         keep.mutable_data_ptr<int64_t>(), n, threshold, unit,
                                         workspace.mutable_data_ptr(), stream);

@@ -3,6 +3,7 @@
 #include "common/isa.h"
 #include "common/near_boxes.h"
 #include "common/segments.h"
+#include "common/working_memory.h"
 #include "soft_nms/soft_nms.h"
 
 namespace sightline {
@@ -62,11 +63,13 @@ struct KeepBest {
   template <class T>
   SIGHTLINE_INLINE static void run(NearBoxesView<T> boxes, Best<T> best,
                                    SoftNmsSettings<T> settings, int64_t* kept_places,
-                                   T* kept_scores, int64_t* num_kept) {
+                                   T* kept_scores, int64_t* num_kept, ParallelFor parallel_for) {
+    constexpr int64_t kBetweenLooks = 64;
     for (int64_t tile = 0; tile < boxes.num_tiles; ++tile) find_best_of_tile(boxes, best, tile);
     for (int64_t chunk = 0; chunk < boxes.num_chunks; ++chunk) find_best_of_chunk(best, chunk);
     int64_t kept = 0;
     for (; kept < settings.max_detections; ++kept) {
+      if (kept % kBetweenLooks == kBetweenLooks - 1 && parallel_for.should_stop()) break;
       int64_t top = 0;
       for (int64_t c = 1; c < boxes.num_chunks; ++c)
         if (best.chunk_bits[c] > best.chunk_bits[top] ||
@@ -126,11 +129,11 @@ struct KeepBest {
 template <class T>
 int64_t keep_segment(const T* boxes, const T* scores, const int64_t* items /* [n] */, int64_t n,
                      const SoftNmsSettings<T>& settings, int64_t* keep /* [n] */,
-                     T* kept_scores /* [n] */) {
+                     T* kept_scores /* [n] */, ParallelFor parallel_for) {
   const NearBoxes<T> tiles(boxes, items, n);
   const NearBoxesView<T>& view = tiles.view();
   const int64_t slots = view.num_tiles * kLanes, lanes = view.num_chunks * kLanes;
-  const std::unique_ptr<T[]> current = std::make_unique_for_overwrite<T[]>(slots);
+  const std::unique_ptr<T[]> current = working_memory<T>(slots);
   std::vector<ScoreBits<T>> bits(lanes + view.num_chunks, -1);
   std::vector<int64_t> places(lanes + view.num_chunks, INT64_MAX);
   std::fill_n(current.get(), slots, T(kGone));
@@ -140,9 +143,9 @@ int64_t keep_segment(const T* boxes, const T* scores, const int64_t* items /* [n
                      places.data() + lanes};
   int64_t kept = 0;
   if (settings.gaussian)
-    run_for_isa<KeepBest<true>>(view, best, settings, keep, kept_scores, &kept);
+    run_for_isa<KeepBest<true>>(view, best, settings, keep, kept_scores, &kept, parallel_for);
   else
-    run_for_isa<KeepBest<false>>(view, best, settings, keep, kept_scores, &kept);
+    run_for_isa<KeepBest<false>>(view, best, settings, keep, kept_scores, &kept, parallel_for);
   for (int64_t k = 0; k < kept; ++k) keep[k] = items[keep[k]];
   return kept;
 }
@@ -165,7 +168,7 @@ SoftNmsResult<T> soft_nms_cpu(const T* boxes, const T* scores, const int64_t* id
     for (int64_t s = begin; s < end; ++s)
       kept[s] = keep_segment(boxes, scores, segments.begin(s), segments.size(s), settings,
                              out.keep.data() + segments.starts[s],
-                             out.scores.data() + segments.starts[s]);
+                             out.scores.data() + segments.starts[s], parallel_for);
   });
   if (count == 1) {
     out.keep.resize(kept[0]);

@@ -28,7 +28,7 @@ py::tuple soft_nms(const Array<T>& boxes, const Array<T>& scores,
   SoftNmsResult<T> result;
   {
     const py::gil_scoped_release release;
-    result = soft_nms_cpu(b, s, i, n, settings, threads_parallel_for);
+    result = soft_nms_cpu(b, s, i, n, settings, OwnThreads());
   }
   const py::ssize_t count = result.keep.size();
   Array<int64_t> keep(count);

@@ -15,10 +15,10 @@ KeptBoxes keep_on_cpu(const Tensor& boxes, const Tensor& scores, const int64_t* 
                       const SoftNmsSettings<T>& settings) {
   const SoftNmsResult<T> result =
       soft_nms_cpu(boxes.const_data_ptr<T>(), scores.const_data_ptr<T>(), idxs, boxes.size(0),
-                   settings, torch_parallel_for);
+                   settings, TorchThreads());
   const int64_t count = result.keep.size();
-  Tensor keep = torch::stable::new_empty(boxes, {count}, ScalarType::Long);
-  Tensor kept_scores = torch::stable::new_empty(boxes, {count});
+  Tensor keep = allocate(boxes, {count}, ScalarType::Long);
+  Tensor kept_scores = allocate(boxes, {count}, boxes.scalar_type());
   std::copy(result.keep.begin(), result.keep.end(), keep.mutable_data_ptr<int64_t>());
   std::copy(result.scores.begin(), result.scores.end(), kept_scores.mutable_data_ptr<T>());
   return {keep, kept_scores};
@@ -28,10 +28,9 @@ template <class T>
 KeptBoxes keep_on_cuda(const Tensor& boxes, const Tensor& scores, const int64_t* idxs,
                        const SoftNmsSettings<T>& settings, CudaStream stream) {
   const int64_t n = boxes.size(0);
-  Tensor keep = torch::stable::new_empty(boxes, {n}, ScalarType::Long);
-  Tensor kept_scores = torch::stable::new_empty(boxes, {n});
-  Tensor workspace =
-      torch::stable::new_empty(boxes, {soft_nms_workspace_bytes<T>(n)}, ScalarType::Byte);
+  Tensor keep = allocate(boxes, {n}, ScalarType::Long);
+  Tensor kept_scores = allocate(boxes, {n}, boxes.scalar_type());
+  Tensor workspace = allocate_workspace(boxes, soft_nms_workspace_bytes<T>(n));
   const int64_t count = soft_nms_cuda(
       boxes.const_data_ptr<T>(), scores.const_data_ptr<T>(), idxs, keep.mutable_data_ptr<int64_t>(),
       kept_scores.mutable_data_ptr<T>(), n, settings, workspace.mutable_data_ptr(), stream);
@@ -52,8 +51,8 @@ KeptBoxes soft_nms(const Tensor& boxes, const Tensor& scores, std::optional<Tens
                   "idxs must have one int64 for each of boxes, on their device");
   STD_TORCH_CHECK(score_threshold >= 0, "score_threshold must be at least 0");
   const DeviceScope scope(boxes);
-  const Tensor b = torch::stable::contiguous(boxes), s = torch::stable::contiguous(scores);
-  if (idxs) idxs = torch::stable::contiguous(*idxs);
+  const Tensor b = as_contiguous(boxes), s = as_contiguous(scores);
+  if (idxs) idxs = as_contiguous(*idxs);
   const int64_t* const i = idxs ? idxs->const_data_ptr<int64_t>() : nullptr;
   KeptBoxes kept;
   dispatch_float(b, [&]<class T>(T) {

@@ -23,8 +23,10 @@ struct Fuse {
   // clusters[place] is that of the founder at `place`; those of other places have no member.
   template <class T>
   SIGHTLINE_INLINE static void run(NearBoxesView<T> means, Members<T> members, Cluster* clusters,
-                                   uint64_t* models, T iou_threshold) {
+                                   uint64_t* models, T iou_threshold, ParallelFor parallel_for) {
+    constexpr int64_t kBetweenLooks = 64;
     for (int64_t place = 0; place < members.n; ++place) {
+      if (place % kBetweenLooks == kBetweenLooks - 1 && parallel_for.should_stop()) return;
       const int64_t i = members.items[place], model = members.models[i];
       const Box<T> box = load_box(members.boxes + 4 * i);
       const int64_t found = nearest_cluster(means, box, iou_threshold);
@@ -81,11 +83,13 @@ struct Fused {
 };
 
 template <class T>
-std::vector<Fused<T>> fuse_label(const Members<T>& members, const FusionSettings<T>& settings) {
+std::vector<Fused<T>> fuse_label(const Members<T>& members, const FusionSettings<T>& settings,
+                                 ParallelFor parallel_for) {
   const NearBoxes<T> means(members.boxes, members.items, members.n, false);
   std::vector<Cluster> clusters(members.n, Cluster{});
   std::vector<uint64_t> models(members.n * members.words, 0);
-  run_for_isa<Fuse>(means.view(), members, clusters.data(), models.data(), settings.iou_threshold);
+  run_for_isa<Fuse>(means.view(), members, clusters.data(), models.data(), settings.iou_threshold,
+                    parallel_for);
   std::vector<Fused<T>> out;
   for (int64_t place = 0; place < members.n; ++place) {
     if (clusters[place].count == 0) continue;
@@ -123,7 +127,7 @@ FusedBoxes<T> weighted_boxes_fusion_cpu(const T* boxes, const T* scores, const i
       fused[s] =
           fuse_label(Members<T>{boxes, segments.begin(s), weighted_scores.data(), models, weights,
                                 segments.size(s), words_of_models(settings.num_models)},
-                     settings);
+                     settings, parallel_for);
   });
 
   std::vector<const Fused<T>*> of_founder(n, nullptr);

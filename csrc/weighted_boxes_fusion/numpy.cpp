@@ -26,7 +26,7 @@ py::tuple weighted_boxes_fusion(const Array<T>& boxes, const Array<T>& scores,
           "models must index weights");
   const FusionSettings<T> settings{T(iou_threshold),
                                    T(score_threshold),
-                                   static_cast<FusedScore>(score),
+                                   checked_enum(score, FusedScore::kAbsentModelAwareMean, "score"),
                                    allows_overflow,
                                    num_models,
                                    std::accumulate(weights.begin(), weights.end(), 0.0),
@@ -36,8 +36,7 @@ py::tuple weighted_boxes_fusion(const Array<T>& boxes, const Array<T>& scores,
   FusedBoxes<T> fused;
   {
     const py::gil_scoped_release release;
-    fused =
-        weighted_boxes_fusion_cpu(b, s, l, m, weights.data(), n, settings, threads_parallel_for);
+    fused = weighted_boxes_fusion_cpu(b, s, l, m, weights.data(), n, settings, OwnThreads());
   }
   const py::ssize_t count = fused.scores.size();
   Array<T> out_boxes({count, py::ssize_t{4}}), out_scores(count);

@@ -29,11 +29,11 @@ Fused fuse_on_cpu(const Tensor& boxes, const Tensor& scores, const Tensor& label
       "models must index weights");
   const FusedBoxes<T> fused = weighted_boxes_fusion_cpu(
       boxes.const_data_ptr<T>(), scores.const_data_ptr<T>(), labels.const_data_ptr<int64_t>(), m,
-      weights.data(), n, settings, torch_parallel_for);
+      weights.data(), n, settings, TorchThreads());
   const int64_t count = fused.scores.size();
-  Tensor out_boxes = torch::stable::new_empty(boxes, {count, 4});
-  Tensor out_scores = torch::stable::new_empty(scores, {count});
-  Tensor out_labels = torch::stable::new_empty(labels, {count});
+  Tensor out_boxes = allocate(boxes, {count, 4}, boxes.scalar_type());
+  Tensor out_scores = allocate(scores, {count}, scores.scalar_type());
+  Tensor out_labels = allocate(labels, {count}, labels.scalar_type());
   std::copy(fused.boxes.begin(), fused.boxes.end(), out_boxes.mutable_data_ptr<T>());
   std::copy(fused.scores.begin(), fused.scores.end(), out_scores.mutable_data_ptr<T>());
   std::copy(fused.labels.begin(), fused.labels.end(), out_labels.mutable_data_ptr<int64_t>());
@@ -46,11 +46,11 @@ Fused fuse_on_cuda(const Tensor& boxes, const Tensor& scores, const Tensor& labe
                    const Tensor& models, const std::vector<double>& weights,
                    const FusionSettings<T>& settings, CudaStream stream) {
   const int64_t n = boxes.size(0);
-  Tensor out_boxes = torch::stable::new_empty(boxes, {n, 4});
-  Tensor out_scores = torch::stable::new_empty(scores, {n});
-  Tensor out_labels = torch::stable::new_empty(labels, {n});
-  Tensor workspace = torch::stable::new_empty(
-      boxes, {weighted_boxes_fusion_workspace_bytes<T>(n, settings.num_models)}, ScalarType::Byte);
+  Tensor out_boxes = allocate(boxes, {n, 4}, boxes.scalar_type());
+  Tensor out_scores = allocate(scores, {n}, scores.scalar_type());
+  Tensor out_labels = allocate(labels, {n}, labels.scalar_type());
+  Tensor workspace =
+      allocate_workspace(boxes, weighted_boxes_fusion_workspace_bytes<T>(n, settings.num_models));
   const int64_t count = weighted_boxes_fusion_cuda(
       boxes.const_data_ptr<T>(), scores.const_data_ptr<T>(), labels.const_data_ptr<int64_t>(),
       models.const_data_ptr<int64_t>(), weights.data(), out_boxes.mutable_data_ptr<T>(),
@@ -72,17 +72,18 @@ Fused weighted_boxes_fusion(const Tensor& boxes, const Tensor& scores, const Ten
   STD_TORCH_CHECK(labels.scalar_type() == ScalarType::Long, "labels and models must be int64");
   STD_TORCH_CHECK(!weights.empty(), "weights must not be empty");
   const DeviceScope scope(boxes);
-  const Tensor b = torch::stable::contiguous(boxes), s = torch::stable::contiguous(scores);
-  const Tensor l = torch::stable::contiguous(labels), m = torch::stable::contiguous(models);
+  const Tensor b = as_contiguous(boxes), s = as_contiguous(scores);
+  const Tensor l = as_contiguous(labels), m = as_contiguous(models);
   Fused fused;
   dispatch_float(b, [&]<class T>(T) {
-    const FusionSettings<T> settings{T(iou_threshold),
-                                     T(score_threshold),
-                                     static_cast<FusedScore>(score),
-                                     allows_overflow,
-                                     static_cast<int64_t>(weights.size()),
-                                     std::accumulate(weights.begin(), weights.end(), 0.0),
-                                     *std::max_element(weights.begin(), weights.end())};
+    const FusionSettings<T> settings{
+        T(iou_threshold),
+        T(score_threshold),
+        checked_enum(score, FusedScore::kAbsentModelAwareMean, "score"),
+        allows_overflow,
+        static_cast<int64_t>(weights.size()),
+        std::accumulate(weights.begin(), weights.end(), 0.0),
+        *std::max_element(weights.begin(), weights.end())};
     if constexpr (kHasCuda) {
       if (scope.on_cuda()) {
         fused = fuse_on_cuda<T>(b, s, l, m, weights, settings, scope.stream());

@@ -19,7 +19,11 @@ import contextlib, io, json, sys, traceback
 import torch
 from sightline import _numpy
 threads = torch.get_num_threads(), _numpy.get_num_threads()
-print(json.dumps(_numpy.isa()), flush=True)
+try:
+    level = _numpy.isa()
+except ValueError:  # this machine lacks it
+    level = None
+print(json.dumps(level), flush=True)
 for line in sys.stdin:
     printed, error = io.StringIO(), None
     with contextlib.redirect_stdout(printed):
@@ -62,7 +66,6 @@ class _Level:
 @functools.cache
 def _levels() -> dict[str, _Level]:
     started = {name: _Level(name) for name in LEVELS}
-    # A machine without a level falls back to what it has.
     return {name: level for name, level in started.items() if level.isa == name}
 
 

@@ -71,8 +71,12 @@ def _array_rows() -> list[tuple[str, str]]:
         return [("ops on arrays", f"no: {_reason(error)}; reinstall sightline")]
     forced = os.environ.get("SIGHTLINE_ISA")
     how = f"SIGHTLINE_ISA={forced}" if forced else "chosen for this CPU"
+    try:
+        instructions = f"{native.isa()} ({how})"
+    except ValueError as error:  # every op raises it, too
+        instructions = f"no: {_reason(error)}"
     return [
-        ("instructions", f"{native.isa()} ({how})"),
+        ("instructions", instructions),
         ("threads (arrays)", str(native.get_num_threads())),
         ("ops on arrays", "yes"),
     ]

@@ -181,17 +181,19 @@ def test_every_instruction_set_gives_the_same_bits():
         "masks = blocks_of_noise();"
         "print(hash(mask_iou(masks, masks[:9], [1, 0] * 4 + [0]).tobytes()))"
     )
-    printed = {
+    ended = {
         isa: subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "SIGHTLINE_ISA": isa, "PYTHONHASHSEED": "0"},
             capture_output=True,
             text=True,
-            check=True,
-        ).stdout
+        )
         for isa in ("baseline", "avx2", "avx512")
     }
-    assert len(set(printed.values())) == 1, printed
+    printed = {
+        isa: run.stdout for isa, run in ended.items() if "this CPU has no more" not in run.stderr
+    }
+    assert "baseline" in printed and len(set(printed.values())) == 1, ended
 
 
 def test_threads_do_not_change_a_bit():

@@ -148,8 +148,11 @@ const Check check("coco_json", 1000, [](Random& random) {
   const Buffer<char> exact{int64_t(text.size())};
   std::copy(text.begin(), text.end(), exact.data());
   const uint32_t wanted = random.chance(0.5) ? kAll : uint32_t(random.below(kAll + 1));
+  const auto serially = [](int64_t n, int64_t, Range body) {
+    if (n > 0) body(0, n);
+  };
   std::string error, other_error;
-  const auto serial = read(exact, results, wanted, serial_for, &error);
+  const auto serial = read(exact, results, wanted, serially, &error);
   const auto parallel = read(exact, results, wanted, in_pieces, &other_error);
   require(serial.has_value() == parallel.has_value(), "in pieces: '", error, "', '", other_error,
           "'");
