@@ -4,13 +4,14 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sightline.metrics._warn import warn
 from sightline.metrics.coco.reader import GroundTruth, Results, read_ground_truth, read_results
-from sightline.metrics.detection.evaluator import DetectionEvaluator, results_of
+from sightline.metrics.detection.compute import compute_results
 from sightline.metrics.detection.overlaps import (
     UnreadableMaskError,
     keypoint_overlaps_of,
@@ -18,6 +19,7 @@ from sightline.metrics.detection.overlaps import (
 )
 from sightline.metrics.detection.results import DetectionResults
 from sightline.metrics.detection.rows import FlatDetections, FlatTargets, Overlaps
+from sightline.metrics.detection.settings import Settings, resolve_settings
 from sightline.metrics.shapes.keypoints import keypoint_extent_area
 
 
@@ -84,29 +86,35 @@ def evaluate_coco(
     """
     if protocol not in (None, "coco"):
         raise ValueError(f"`protocol` must be None or 'coco', got {protocol!r}")
-
-    def evaluator_of(parity: str) -> DetectionEvaluator:
-        return DetectionEvaluator(
-            "coco",
-            iou_type=iou_type,
-            parity=parity,
-            use_classes=use_classes,
-            max_detections=max_detections,
-            area_ranges=area_ranges,
-            iou_thresholds=iou_thresholds,
-            keypoint_sigmas=keypoint_sigmas,
-        )
-
-    evaluator = evaluator_of(parity)
+    settings = resolve_settings(
+        "coco",
+        iou_type=iou_type,
+        parity=parity,
+        use_classes=use_classes,
+        max_detections=max_detections,
+        area_ranges=area_ranges,
+        iou_thresholds=iou_thresholds,
+        keypoint_sigmas=keypoint_sigmas,
+    )
     truth = read_ground_truth(gt, iou_type=iou_type, parity=parity, protocol=protocol)
     found = read_results(dt, truth, iou_type=iou_type, parity=parity)
+    return evaluate_columns(truth, found, settings)
+
+
+def evaluate_columns(truth: GroundTruth, found: Results, settings: Settings) -> DetectionResults:
+    """Evaluate what was read of the files."""
     # pycocotools lines up the classes of an image one after another before it sorts by score
-    dt_order = slice(None) if use_classes else np.argsort(found.label, kind="stable")
-    gt_order = slice(None) if use_classes else np.argsort(truth.label, kind="stable")
+    dt_order, gt_order = (
+        slice(None) if settings.use_classes else np.argsort(side.label, kind="stable")
+        for side in (found, truth)
+    )
     detections = _detections(found, dt_order)
-    targets = _targets(truth, gt_order, parity)
+    targets = _targets(truth, gt_order, settings.parity)
     overlaps = None
-    if iou_type == "segm":
+    if settings.keypoint_sigmas is not None:
+        sigmas = np.array(settings.keypoint_sigmas)
+        overlaps = _keypoint_overlaps(truth, found, dt_order, gt_order, sigmas)
+    elif settings.iou_type == "segm":
         assert truth.segmentation is not None and found.segmentation is not None
         overlaps = mask_overlaps_of(
             found.segmentation.take(dt_order),
@@ -114,26 +122,18 @@ def evaluate_coco(
             targets.crowd,
             dt_area=detections.area,
         )
-    elif evaluator.keypoint_sigmas is not None:
-        sigmas = np.array(evaluator.keypoint_sigmas)
-        overlaps = _keypoint_overlaps(truth, found, dt_order, gt_order, sigmas)
-
-    def results_by(evaluator: DetectionEvaluator, targets: FlatTargets) -> DetectionResults:
-        return results_of(
-            evaluator,
-            detections,
-            targets,
-            num_images=len(truth.image_ids),
-            class_ids=tuple(truth.category_ids.tolist()),
-            class_names=truth.category_names,
-            iou_type=iou_type,
-            overlaps=overlaps,
-        )
-
+    compute = partial(
+        compute_results,
+        num_images=len(truth.image_ids),
+        class_ids=tuple(truth.category_ids.tolist()),
+        class_names=truth.category_names,
+        overlaps=overlaps,
+    )
     try:
-        results = results_by(evaluator, targets)
+        results = compute(settings, detections, targets)
         if targets.void is not None:
-            corrected = results_by(evaluator_of("corrected"), replace(targets, void=None))
+            mended = replace(settings, parity="corrected"), replace(targets, void=None)
+            corrected = compute(mended[0], detections, mended[1])
             _warn_of_id_zero(truth, results, corrected)
         return results
     except UnreadableMaskError as error:

@@ -16,7 +16,6 @@ from sightline.metrics._inputs import (
     check_image,
     check_image_id,
 )
-from sightline.metrics.detection._evidence import Evidence
 from sightline.metrics.detection._shapes import PRIVATE, overlaps_of, with_keypoints, with_masks
 from sightline.metrics.detection._state import (
     CROWD,
@@ -30,20 +29,10 @@ from sightline.metrics.detection._state import (
     to_bytes,
 )
 from sightline.metrics.detection._synchronize import gather_messages, in_one_process
-from sightline.metrics.detection.evaluate import evaluate
-from sightline.metrics.detection.overlaps import no_overlaps
+from sightline.metrics.detection.compute import compute_results, results_from
 from sightline.metrics.detection.results import DetectionResults
-from sightline.metrics.detection.rows import FlatDetections, FlatTargets, Overlaps, Rules
-from sightline.metrics.detection.settings import (
-    AVERAGES,
-    IOU_TYPES,
-    PARITIES,
-    resolve_area_ranges,
-    resolve_inclusive,
-    resolve_iou_thresholds,
-    resolve_keypoint_sigmas,
-    resolve_max_detections,
-)
+from sightline.metrics.detection.rows import FlatDetections, FlatTargets
+from sightline.metrics.detection.settings import resolve_settings
 
 if TYPE_CHECKING:
     from sightline.metrics.detection._device_images import DeviceImages
@@ -108,40 +97,23 @@ class DetectionEvaluator:
         use_classes: bool = True,
         inclusive_pixels: bool | None = None,
     ) -> None:
-        if protocol not in AVERAGES:
-            raise ValueError(f"`protocol` must be one of {sorted(AVERAGES)}, got {protocol!r}")
-        if iou_type not in IOU_TYPES:
-            raise ValueError(f"`iou_type` must be one of {IOU_TYPES}, got {iou_type!r}")
-        if protocol != "coco" and iou_type != "bbox":
-            raise ValueError(f"`iou_type` {iou_type!r} is of the coco protocol, not of {protocol}")
-        if parity not in PARITIES:
-            raise ValueError(f"`parity` must be one of {PARITIES}, got {parity!r}")
-        self.protocol, self.iou_type, self.parity = protocol, iou_type, parity
-        self.keypoint_sigmas = resolve_keypoint_sigmas(iou_type, keypoint_sigmas)
-        self.class_names = None if class_names is None else tuple(class_names)
-        self.use_classes = use_classes
-        self.area_ranges = resolve_area_ranges(protocol, iou_type, area_ranges)
-        self.rules = Rules(
-            matching="coco" if protocol == "coco" else "voc",
-            iou_thresholds=resolve_iou_thresholds(protocol, iou_thresholds),
-            recall_thresholds=np.linspace(0.0, 1.0, 101),
-            area_ranges=np.array(list(self.area_ranges.values()), np.float64),
-            max_detections=resolve_max_detections(protocol, iou_type, max_detections),
-            inclusive=resolve_inclusive(protocol, inclusive_pixels),
-            average=AVERAGES[protocol],
+        settings = resolve_settings(
+            protocol,
+            iou_type=iou_type,
+            parity=parity,
+            keypoint_sigmas=keypoint_sigmas,
+            class_names=class_names,
+            iou_thresholds=iou_thresholds,
+            max_detections=max_detections,
+            area_ranges=area_ranges,
+            use_classes=use_classes,
+            inclusive_pixels=inclusive_pixels,
         )
-        self._settings = {
-            "protocol": protocol,
-            "iou_type": iou_type,
-            "parity": parity,
-            "keypoint_sigmas": self.keypoint_sigmas and list(self.keypoint_sigmas),
-            "class_names": None if class_names is None else list(self.class_names or ()),
-            "iou_thresholds": self.rules.iou_thresholds.tolist(),
-            "max_detections": self.rules.max_detections and list(self.rules.max_detections),
-            "area_ranges": {name: list(bounds) for name, bounds in self.area_ranges.items()},
-            "use_classes": use_classes,
-            "inclusive_pixels": self.rules.inclusive,
-        }
+        self.protocol, self.iou_type, self.parity = protocol, iou_type, parity
+        self.keypoint_sigmas, self.class_names = settings.keypoint_sigmas, settings.class_names
+        self.use_classes, self.area_ranges = use_classes, settings.area_ranges
+        self.rules = settings.rules
+        self._resolved, self._settings = settings, settings.to_dict()
         self._on_device: DeviceImages | None = None  # images whose tensors are not on the host
         self.reset()
 
@@ -447,12 +419,11 @@ class DetectionEvaluator:
         )
         if self.iou_type == "keypoints":
             targets.ignore[gt["num_keypoints"] == 0] = True
-        return results_of(
-            self,
+        return compute_results(
+            self._resolved,
             detections,
             targets,
             num_images=len(self),
-            iou_type=self.iou_type,
             overlaps=overlaps_of(dt, gt, targets, self.keypoint_sigmas),
             class_ids=tuple(class_ids.tolist()),
             class_names=class_names,
@@ -467,68 +438,7 @@ class DetectionEvaluator:
             self._on_device, self.rules, num_classes, use_classes=self.use_classes
         )
         class_names = self.class_names or tuple(str(c) for c in class_ids)
-        return _results(self, arrays, evidence, class_ids, class_names)
-
-
-def results_of(
-    evaluator: DetectionEvaluator,
-    dt: FlatDetections,
-    gt: FlatTargets,
-    *,
-    num_images: int,
-    class_ids: tuple[int, ...],
-    class_names: tuple[str, ...],
-    iou_type: str = "bbox",
-    overlaps: Overlaps | None = None,
-) -> DetectionResults:
-    """Evaluate flat arrays by an evaluator's settings; `image` is in 0 ... num_images - 1.
-
-    `overlaps` takes the place of the IoU of boxes, and `iou_type` says of what they are.
-    """
-    use_classes = evaluator.use_classes
-    num_classes = len(class_ids) if use_classes else 1
-    if iou_type == "keypoints" and not use_classes and evaluator.parity == "pycocotools":
-        overlaps = no_overlaps
-    arrays = evaluate(
-        dt,
-        gt,
-        num_classes,
-        evaluator.rules,
-        num_images=num_images,
-        use_classes=use_classes,
-        overlaps=overlaps,
-    )
-    evidence = Evidence(arrays.matched, num_classes, use_classes, overlaps)
-    return _results(evaluator, arrays, evidence, class_ids, class_names, iou_type)
-
-
-def _results(
-    evaluator: DetectionEvaluator,
-    arrays: Any,  # EvaluatedArrays, or those of tensors
-    evidence: Evidence,
-    class_ids: tuple[int, ...],
-    class_names: tuple[str, ...],
-    iou_type: str = "bbox",
-) -> DetectionResults:
-    rules, use_classes = evaluator.rules, evaluator.use_classes
-    return DetectionResults(
-        protocol=evaluator.protocol,
-        class_ids=class_ids if use_classes else (-1,),
-        class_names=class_names if use_classes else ("all classes",),
-        iou_thresholds=rules.iou_thresholds,
-        recall_thresholds=rules.recall_thresholds,
-        area_names=tuple(evaluator.area_ranges),
-        max_detections=rules.max_detections,
-        precision=arrays.precision,
-        recall=arrays.recall,
-        scores=arrays.scores,
-        class_ap=arrays.class_ap,
-        gt_count=arrays.gt_count,
-        dt_count=arrays.dt_count,
-        iou_type=iou_type,
-        parity=evaluator.parity,
-        _evidence=evidence,
-    )
+        return results_from(self._resolved, arrays, evidence, class_ids, class_names)
 
 
 def _restored(kind: type, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:

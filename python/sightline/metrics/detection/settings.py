@@ -1,11 +1,14 @@
 """What an evaluator's arguments mean: the protocols' own values, and checks of others."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sightline._text import quoted
 from sightline.metrics.detection.kernels import MAX_MASK_AREAS
+from sightline.metrics.detection.rows import Rules
 from sightline.metrics.shapes.keypoints import COCO_KEYPOINT_SIGMAS
 
 # COCO's areas in pixels: sides of 32 and 96 bound "medium", 1e5 stands for no bound.
@@ -19,6 +22,84 @@ IOU_TYPES = ("bbox", "segm", "keypoints")
 PARITIES = ("corrected", "pycocotools")
 # method of `average_precision` by protocol; None takes the mean of COCO's 101 samples
 AVERAGES = {"coco": None, "voc2007": "11point", "voc2010": "all"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an evaluation was told, checked, with the protocol's own values where it was not."""
+
+    protocol: str
+    iou_type: str
+    parity: str
+    keypoint_sigmas: tuple[float, ...] | None
+    class_names: tuple[str, ...] | None
+    use_classes: bool
+    area_ranges: dict[str, tuple[float, float]]
+    rules: Rules
+
+    def to_dict(self) -> dict[str, Any]:
+        """The arguments of `resolve_settings`, for JSON."""
+        caps, sigmas, names = self.rules.max_detections, self.keypoint_sigmas, self.class_names
+        return {
+            "protocol": self.protocol,
+            "iou_type": self.iou_type,
+            "parity": self.parity,
+            "keypoint_sigmas": None if sigmas is None else list(sigmas),
+            "class_names": None if names is None else list(names),
+            "iou_thresholds": self.rules.iou_thresholds.tolist(),
+            "max_detections": None if caps is None else list(caps),
+            "area_ranges": {name: list(bounds) for name, bounds in self.area_ranges.items()},
+            "use_classes": self.use_classes,
+            "inclusive_pixels": self.rules.inclusive,
+        }
+
+
+def resolve_settings(
+    protocol: str = "coco",
+    *,
+    iou_type: str = "bbox",
+    parity: str = "corrected",
+    keypoint_sigmas: Sequence[float] | None = None,
+    class_names: Sequence[str] | None = None,
+    iou_thresholds: Sequence[float] | None = None,
+    max_detections: Sequence[int] | None = None,
+    area_ranges: Mapping[str, tuple[float, float]] | None = None,
+    use_classes: bool = True,
+    inclusive_pixels: bool | None = None,
+) -> Settings:
+    """The settings of an evaluation; the arguments are those of `DetectionEvaluator`.
+
+    Raises:
+        ValueError: an argument that the protocol does not have, or outside its range.
+    """
+    if protocol not in AVERAGES:
+        raise ValueError(f"`protocol` must be one of {sorted(AVERAGES)}, got {protocol!r}")
+    if iou_type not in IOU_TYPES:
+        raise ValueError(f"`iou_type` must be one of {IOU_TYPES}, got {iou_type!r}")
+    if protocol != "coco" and iou_type != "bbox":
+        raise ValueError(f"`iou_type` {iou_type!r} is of the coco protocol, not of {protocol}")
+    if parity not in PARITIES:
+        raise ValueError(f"`parity` must be one of {PARITIES}, got {parity!r}")
+    sigmas = resolve_keypoint_sigmas(iou_type, keypoint_sigmas)
+    ranges = resolve_area_ranges(protocol, iou_type, area_ranges)
+    return Settings(
+        protocol=protocol,
+        iou_type=iou_type,
+        parity=parity,
+        keypoint_sigmas=sigmas,
+        class_names=None if class_names is None else tuple(class_names),
+        use_classes=use_classes,
+        area_ranges=ranges,
+        rules=Rules(
+            matching="coco" if protocol == "coco" else "voc",
+            iou_thresholds=resolve_iou_thresholds(protocol, iou_thresholds),
+            recall_thresholds=np.linspace(0.0, 1.0, 101),
+            area_ranges=np.array(list(ranges.values()), np.float64),
+            max_detections=resolve_max_detections(protocol, iou_type, max_detections),
+            inclusive=resolve_inclusive(protocol, inclusive_pixels),
+            average=AVERAGES[protocol],
+        ),
+    )
 
 
 def resolve_iou_thresholds(protocol: str, thresholds: Sequence[float] | None) -> np.ndarray:

@@ -6,12 +6,13 @@ import numpy as np
 
 from sightline import _numpy
 from sightline.metrics import DetectionEvaluator, evaluate_coco
-from sightline.metrics.coco import evaluate as coco
+from sightline.metrics.coco.evaluate import evaluate_columns
 from sightline.metrics.coco.reader import read_ground_truth, read_results
+from sightline.metrics.detection.compute import compute_results
 from sightline.metrics.detection.evaluate import lay_out
-from sightline.metrics.detection.evaluator import results_of
 from sightline.metrics.detection.kernels import accumulate_masks
 from sightline.metrics.detection.rows import FlatDetections, FlatTargets
+from sightline.metrics.detection.settings import resolve_settings
 
 from ..programs import Arrays, Programs, images_of
 
@@ -49,34 +50,18 @@ class Sightline(Programs):
 
     def evaluate(self, loaded: Any, kind: str) -> Any:
         if kind == "segm":
-            return self._evaluate_masks(*loaded)
+            read, found = loaded
+            results = evaluate_columns(read, found, resolve_settings("coco", iou_type=kind))
+            results.stats  # noqa: B018
+            return results
         found, truth, images, categories = loaded
-        results = results_of(
-            DetectionEvaluator("coco"),
+        results = compute_results(
+            resolve_settings("coco"),
             found,
             truth,
             num_images=images,
             class_ids=categories,
             class_names=tuple(map(str, categories)),
-        )
-        results.stats  # noqa: B018
-        return results
-
-    def _evaluate_masks(self, truth: Any, found: Any) -> Any:
-        """As `evaluate_coco` does it once it has read the files."""
-        whole = slice(None)
-        detections = coco._detections(found, whole)
-        targets = coco._targets(truth, whole, "corrected")
-        masks = found.segmentation, truth.segmentation
-        results = results_of(
-            DetectionEvaluator("coco"),
-            detections,
-            targets,
-            num_images=len(truth.image_ids),
-            class_ids=tuple(truth.category_ids.tolist()),
-            class_names=truth.category_names,
-            iou_type="segm",
-            overlaps=coco.mask_overlaps_of(*masks, targets.crowd, dt_area=detections.area),
         )
         results.stats  # noqa: B018
         return results
