@@ -106,3 +106,14 @@ def test_a_label_at_the_border_stays_inside():
     drawn = np.asarray(draw_detections(image, box, [0], names, scores=[0.5], width=400))
     row = (drawn[4:20] != 255).any(2)
     assert row[:, 150:].any() and drawn.shape == (400, 400, 3)
+
+
+def test_letters_beyond_ascii_are_drawn():
+    pytest.importorskip("matplotlib")
+    image = np.full((100, 100, 3), 255, np.uint8)
+    box = np.array([[10.0, 40.0, 80.0, 80.0]])
+    boxes = [np.asarray(draw_detections(image, box, [0], [name], width=400)) for name in "ßжλ"]
+    lines = [np.asarray(draw_classification(image, name, width=400)) for name in "ßжλ"]
+    # A letter that the font lacks is an empty frame, the same for each.
+    for one, two, three in (boxes, lines):
+        assert (one != two).any() and (one != three).any() and (two != three).any()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,7 +58,7 @@ def draw_detections(
     canvas, scale = _canvas(image, width)
     pen = _pen(canvas)
     line = max(1, round(min(canvas.size) * _LINE))
-    font = _font(canvas)
+    font = _font(canvas, [class_names[int(label)] for label in labels])
     order = range(len(boxes)) if scores is None else np.argsort(np.asarray(scores), kind="stable")
     for i in order:
         x1, y1, x2, y2 = (float(side) * scale for side in boxes[i])
@@ -83,7 +85,7 @@ def draw_classification(
             where it is narrower than the text.
     """
     picture, _ = _canvas(image, width)
-    font = _font(picture)
+    font = _font(picture, [text])
     letter = font.size * 0.6
     lines = text.split("\n")
     room = picture.width
@@ -124,10 +126,18 @@ def _pen(canvas: Any) -> Any:
     return ImageDraw.Draw(canvas)
 
 
-def _font(canvas: Any) -> Any:
+def _font(canvas: Any, texts: Iterable[str]) -> Any:
+    """Pillow's font, which draws hardly a letter beyond ASCII; for such texts matplotlib's."""
     from PIL import ImageFont
 
-    return ImageFont.load_default(size=max(_LEAST_FONT, round(min(canvas.size) * _FONT)))
+    size = max(_LEAST_FONT, round(min(canvas.size) * _FONT))
+    if not all(text.isascii() for text in texts):
+        found = find_spec("matplotlib")
+        for folder in (found and found.submodule_search_locations) or ():
+            path = Path(folder, "mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
+            if path.is_file():
+                return ImageFont.truetype(path, size)
+    return ImageFont.load_default(size=size)
 
 
 def _tag(
