@@ -419,3 +419,26 @@ def test_a_history_says_on_one_line_what_happened():
     assert "and 29 more)" in repr(history) and len(repr(history)) < 200
     history.rows.clear()
     assert repr(history) == "History(no finished epoch)"
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    other = torch.optim.SGD(plain_model().parameters(), lr=0.1)
+    with pytest.raises(
+        ValueError, match=r"`optimizer` holds no parameter of `model`.*model\.param"
+    ):
+        fit(**plain_run(optimizer=other))
+
+
+def test_an_optimizer_may_hold_a_part_of_the_model_or_the_loss_alone():
+    model, loss = plain_model(), LossWithWeights()
+    fit(**plain_run(1, model=model, optimizer=torch.optim.SGD(model[3].parameters(), lr=0.1)))
+    fit(**plain_run(1, loss=loss, optimizer=torch.optim.SGD(loss.parameters(), lr=0.1)))
+
+
+class LossWithWeights(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, outputs, targets):
+        return nn.functional.cross_entropy(self.scale * outputs, targets)

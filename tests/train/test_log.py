@@ -32,6 +32,15 @@ def test_epoch_line_has_losses_metrics_rate_and_speed():
     )
 
 
+@pytest.mark.parametrize(
+    ("speed", "text"),
+    [(0.074, "0.074 img/s"), (3.21, "3.2 img/s"), (9.96, "10 img/s"), (0, "0 img/s")],
+)
+def test_slow_training_shows_its_speed(speed, text):
+    row = {"epoch": 1, "lr": 0.1, "images_per_second": speed, "data_fraction": 0.0}
+    assert f"  {text}  " in epoch_line(row, epochs=1, best=False)
+
+
 def test_names_out_of_data_make_no_line_of_their_own():
     stream = io.StringIO()
     log = Log(stream)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 __all__ = [
     "LossMeter",
@@ -14,6 +15,7 @@ __all__ = [
     "batch_size",
     "check_loader",
     "check_losses",
+    "check_optimizer",
     "move_batch",
     "set_epoch",
     "split_batch",
@@ -30,6 +32,17 @@ def check_loader(loader: Any, name: str) -> None:
         raise ValueError(
             f"`{name}` has no batch: the data set is empty, or smaller than one batch with "
             "drop_last=True"
+        )
+
+
+def check_optimizer(optimizer: Optimizer, model: nn.Module, loss: nn.Module | None) -> None:
+    """ValueError for an optimizer that would leave model and loss as they are."""
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    parts = (model,) if loss is None else (model, loss)
+    if not any(id(parameter) in trained for part in parts for parameter in part.parameters()):
+        raise ValueError(
+            "`optimizer` holds no parameter of `model`, so nothing would be trained; make it from "
+            "model.parameters(), after the model was made, copied or loaded"
         )
 
 

@@ -17,6 +17,7 @@ from sightline.train.batches import (
     batch_size,
     check_loader,
     check_losses,
+    check_optimizer,
     move_batch,
     set_epoch,
     split_batch,
@@ -112,8 +113,8 @@ def fit(
         were finished are saved, and resuming repeats the unfinished one.
 
     Raises:
-        ValueError: an argument outside its range, an empty loader, an unknown `monitor`; `resume`
-            in several processes.
+        ValueError: an argument outside its range, an empty loader, an unknown `monitor`, an
+            optimizer of another model; `resume` in several processes.
         TypeError: a batch, a loss or an evaluator of another form; metadata that is not JSON.
         FloatingPointError: a loss term is NaN or infinite; names the term, the epoch and the step.
         FileExistsError: `out` already holds a run and `resume` is False.
@@ -134,6 +135,7 @@ def fit(
     precision = Precision(amp, device)
     log = log or Log()
     stateful_loss = prepare_loss(loss, model)
+    check_optimizer(optimizer, model, stateful_loss)
     evaluator = as_evaluator(evaluator)
     if schedule is not None and not isinstance(schedule, Schedule):
         schedule = Schedule(schedule, every="epoch")

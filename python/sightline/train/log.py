@@ -117,9 +117,16 @@ def epoch_line(row: dict[str, float], *, epochs: int, best: bool = False) -> str
         metrics = [f"{k} {_number(v)}" for k, v in columns.items() if not k.endswith("loss")]
         parts += metrics[:_MOST_METRICS]
     parts.append(f"lr {row['lr']:.2g}")
-    parts.append(f"{row['images_per_second']:.0f} img/s")
+    parts.append(f"{_speed(row['images_per_second'])} img/s")
     parts.append(f"data {100 * row['data_fraction']:.0f} %")
     return "  ".join(parts)
+
+
+def _speed(images_per_second: float) -> str:
+    """Two digits at least: a large detector on a CPU takes seconds for an image."""
+    if images_per_second == 0 or images_per_second >= 9.95:
+        return f"{images_per_second:.0f}"
+    return f"{images_per_second:.2g}"
 
 
 def _number(value: float) -> str:
