@@ -1,9 +1,11 @@
+import json
+import math
 import shutil
 
 import pytest
 from PIL import Image
 
-from sightline.report import write_report
+from sightline.report import write, write_report
 
 
 def test_a_report_holds_curves_matrix_table_and_examples(trained_copy):
@@ -41,3 +43,34 @@ def test_a_report_without_its_data_says_so_and_leaves_out_the_examples(trained_c
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="is no run with finished epochs"):
         write_report(tmp_path)
+
+
+def test_a_class_of_which_nothing_is_found_has_an_area_of_0_and_one_without_objects_none(
+    trained_copy, monkeypatch
+):
+    task, _, run = trained_copy
+    if task != "detect":
+        pytest.skip("curves are of detectors")
+    found = json.loads((run / "evaluation.json").read_text())
+    for row, ap in zip(found["per_class"], (0.0, None)):
+        row["AP50"] = ap
+    (run / "evaluation.json").write_text(json.dumps(found))
+    drawn, draw = [], write.draw_precision_recall
+    monkeypatch.setattr(write, "draw_precision_recall", lambda x: drawn.extend(x) or draw(x))
+    write_report(run)
+    area = {curve["name"]: curve["AP50"] for curve in drawn}
+    nothing, absent = (row["name"] for row in found["per_class"][:2])
+    assert area[nothing] == 0 and math.isnan(area.get(absent, math.nan))
+
+
+def test_an_evaluation_of_the_same_weights_and_split_stands_once_in_the_report(trained_copy):
+    _, _, run = trained_copy
+    again = run / "eval-val"
+    again.mkdir()
+    for name in ("evaluation.json", "predictions.json"):
+        shutil.copy(run / name, again / name)
+    assert write_report(run).read_text().count("On the val split, with the best weights") == 1
+    found = json.loads((run / "evaluation.json").read_text())
+    (again / "evaluation.json").write_text(json.dumps({**found, "weights": "last"}))
+    text = write_report(run).read_text()
+    assert "with the best weights" in text and "with the last weights" in text

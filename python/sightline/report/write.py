@@ -96,7 +96,12 @@ def _run_section(page: Page, folder: Path, warn: Callable[[str], None]) -> None:
     task = {"detect": "Detector", "classify": "Classifier"}[str(settings.train.task)]
     page.heading(f"{task}: {settings.model.name} on {settings.data.path}")
     page.text(_story(rows, settings, best))
+    # `eval` on the split that training watched says again what training said.
+    latest = {}
     for path in evaluations:
+        found = read_json(path)
+        latest[found["split"], found["weights"], found["data"]] = path
+    for path in latest.values():
         _evaluation_section(page, path, settings, warn)
     _training_section(page, folder, rows, best)
 
@@ -176,7 +181,8 @@ def _evaluation_section(
     _show(page, plots / "confusion_matrix.png", figure, "confusion matrix")
     if found["curves"]:
         values = {row["name"]: row["AP50"] for row in found["per_class"]}
-        curves = [{**curve, "AP50": values[curve["name"]] or math.nan} for curve in found["curves"]]
+        values = {name: math.nan if ap is None else ap for name, ap in values.items()}
+        curves = [{**curve, "AP50": values[curve["name"]]} for curve in found["curves"]]
         page.heading("Precision and recall", level=3)
         _show(page, plots / "precision_recall.png", draw_precision_recall(curves), "PR curves")
     try:
