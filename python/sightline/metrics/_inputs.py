@@ -4,6 +4,7 @@ The store checks the same natively and says only which image it refuses; the wor
 """
 
 from collections.abc import Mapping, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -78,8 +79,12 @@ def check_image_id(image_id: Any) -> None:
         return
     if isinstance(image_id, bool | np.bool_) or not hasattr(image_id, "__index__"):
         raise TypeError(f"`image_id` must be an int or a str, got {type(image_id).__name__}")
-    if not -(2**63) <= int(image_id) < 2**63:
-        raise ValueError(f"`image_id` must be an integer of 64 bits, got {int(image_id)}")
+    try:
+        number = index(image_id)
+    except TypeError as error:  # an array has `__index__` whatever its shape
+        raise TypeError(f"`image_id` must be an int or a str, got {image_id!r}") from error
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"`image_id` must be an integer of 64 bits, got {number}")
 
 
 def as_list(values: Sequence[Any], name: str) -> list[Any]:
@@ -151,7 +156,12 @@ def check_label_range(labels: np.ndarray, num_classes: int | None, name: str) ->
     if bad.any():
         row = int(np.argmax(bad))
         limit = "at least 0" if num_classes is None else f"in 0 ... {num_classes - 1}"
-        raise ValueError(f"{name} must be {limit}, got {labels[row]} in row {row}")
+        hint = ""
+        if labels[row] == num_classes and not (labels == 0).any():
+            hint = (
+                "; labels count from 0: where yours count from 1, add a background class in front"
+            )
+        raise ValueError(f"{name} must be {limit}, got {labels[row]} in row {row}{hint}")
 
 
 def _check_keys(values: Mapping[str, Any], known: set[str], name: str, place: str) -> None:

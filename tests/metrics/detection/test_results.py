@@ -91,3 +91,33 @@ def test_a_result_keeps_its_rows_when_the_evaluator_goes_on():
     assert evaluator.compute().error_breakdown().counts != errors
     np.testing.assert_array_equal(first.confusion_matrix(), confusion)
     assert first.error_breakdown().counts == errors
+
+
+def test_a_class_that_is_no_row_is_refused_in_words(result):
+    for curve in (result.curve, result.score_curve):
+        with pytest.raises(
+            TypeError, match=r"`class_index` must be.* got 'a'; .*class_names\.index"
+        ):
+            curve("a")
+        for row in (3, -1):
+            with pytest.raises(
+                ValueError, match=rf"`class_index` must be in 0 \.\.\. 2, got {row}"
+            ):
+                curve(row)
+
+
+def test_labels_that_count_from_1_get_a_hint():
+    evaluator = DetectionEvaluator(class_names=["cat", "dog"])
+    detections = {"boxes": [[0, 0, 1, 1]] * 2, "scores": [0.5, 0.5], "labels": [1, 2]}
+    hint = r"in 0 \.\.\. 1, got 2 in row 1; .* add a background class in front"
+    with pytest.raises(ValueError, match=hint):
+        evaluator.update(1, detections, {"boxes": [], "labels": []})
+    with pytest.raises(ValueError, match=r"got 7 in row 0$"):
+        evaluator.update(1, {**detections, "labels": [7, 0]}, {"boxes": [], "labels": []})
+
+
+@pytest.mark.parametrize("image_id", [np.array([3]), np.array([3, 4])])
+def test_an_array_as_image_id_is_refused_in_words(image_id):
+    nothing = {"boxes": [], "labels": []}
+    with pytest.raises(TypeError, match=r"`image_id` must be an int or a str, got array\(\[3"):
+        DetectionEvaluator().update([image_id], [{**nothing, "scores": []}], [nothing])

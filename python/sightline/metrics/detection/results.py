@@ -81,7 +81,9 @@ class DetectionResults(DetectionNumbers):
             iou_threshold: one of `iou_thresholds`.
 
         Raises:
-            ValueError: a threshold that was not evaluated, or no ground truth.
+            ValueError: a threshold that was not evaluated, a row that there is not, or no ground
+                truth.
+            TypeError: a class that is no row, such as its name.
         """
         from sightline.metrics.detection.curves import PrecisionRecallCurve
 
@@ -98,6 +100,7 @@ class DetectionResults(DetectionNumbers):
                 raise ValueError("no class has ground truth")
             mean = precision[:, present].mean(axis=1)
             return PrecisionRecallCurve(self.recall_thresholds, mean, np.full(len(mean), np.nan))
+        self._check_class(class_index)
         if self.gt_count[class_index] == 0:
             raise ValueError(f"class {self.class_names[class_index]!r} has no ground truth")
         at = (slice(None), class_index)
@@ -111,9 +114,26 @@ class DetectionResults(DetectionNumbers):
         Args:
             class_index: row of the class; None counts the detections of all classes together.
             iou_threshold: any in (0, 1].
+
+        Raises:
+            ValueError: a row that there is not.
+            TypeError: a class that is no row, such as its name.
         """
+        if class_index is not None:
+            self._check_class(class_index)
         curves = self.score_curves(iou_threshold=iou_threshold)
         return curves.pooled() if class_index is None else curves.of_class(class_index)
+
+    def _check_class(self, row: int) -> None:
+        if not isinstance(row, int | np.integer) or isinstance(row, bool):
+            raise TypeError(
+                f"`class_index` must be a class's row in `class_names` or None, got {row!r}; "
+                "of a name pass class_names.index(name)"
+            )
+        if not 0 <= row < len(self.class_names):
+            raise ValueError(
+                f"`class_index` must be in 0 ... {len(self.class_names) - 1}, got {row}"
+            )
 
     def score_curves(self, *, iou_threshold: float = 0.5) -> "ScoreCurves":
         """What `score_curve` draws on, for the curves of many classes: matched once."""
