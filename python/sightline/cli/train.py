@@ -6,8 +6,10 @@ Trains on the train split and watches the val split. What is not given is found 
   data=<path>          folder or file of the data set; also digits and digit-scenes
   config=<file|run>    settings of an earlier run; key=value words win over it
   resume=<run>         go on with a run that was stopped, to the same bits
-  epochs= batch_size= lr= size=240x320 model= optimizer= schedule= seed= device= name= patience=
+  epochs= batch_size= lr= size=240x320 model= optimizer= schedule= seed= device= patience=
                        the settings most often given; config.yaml of any run lists them all
+  name=<word> out=<folder>
+                       the run folder is <out>/<task>/<name>, runs/<task>/train without them
   train_split=trainval val_split=none
                        train on everything but the test split
   test_share=0.1       put a tenth of the pictures aside as the test split, where there is none

@@ -200,7 +200,9 @@ def _opened(picture: Picture) -> Iterator[Any]:
     except (DataError, MemoryError):
         raise
     except FileNotFoundError as error:
-        raise DataError(f"{name}: no such image; check the path and the split list") from error
+        raise DataError(
+            f"{name}: no such image; check the path, or the list that names it"
+        ) from error
     except Exception as error:  # a damaged file makes Pillow's readers raise nearly anything
         if isinstance(error, module.UnidentifiedImageError):
             what = f"not a readable image of {', '.join(_READ[:-1])} or {_READ[-1]}"
@@ -234,7 +236,7 @@ def _name_of(picture: Picture) -> str:
 
 def _fix(picture: Picture) -> str:
     if isinstance(picture, (str, os.PathLike)):
-        return "replace the file, or remove it and its label"
+        return "replace the file, or leave it out (with its label, in a data set)"
     return "pass a whole and undamaged image"
 
 
