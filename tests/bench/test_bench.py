@@ -212,6 +212,7 @@ def test_the_command_names_what_is_wrong(capsys):
     for words, said in (
         (["--only", "nonsense"], "no benchmark's name holds 'nonsense'"),
         (["heads"], "no suite heads; there are boxes, growth"),
+        (["--quick", "coco"], "coco comes first: sightline bench coco"),
         (["--device", "tpu"], "device must be cpu or cuda, got tpu"),
         (["--threads", "0"], "threads must be at least 1"),
         (["--shapes", "3x"], "shapes must be one, two or three sizes as 5000, 1000x8400"),

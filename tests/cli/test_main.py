@@ -29,11 +29,22 @@ def test_flags_and_positional_words_are_told_apart(tmp_path, monkeypatch):
         (["--out"], "--out needs a value"),
         (["--out", "--json"], "--out needs a value"),
         (["--9"], "'--9' is no option"),
+        (["--quiet=1"], "--quiet takes no value, got '1'"),
     ],
 )
 def test_words_that_mean_nothing_are_named(words, message):
     with pytest.raises(UsageError, match=message):
-        parse(words)
+        parse(words, flags=("quiet",))
+
+
+@pytest.mark.parametrize(
+    "command", ["bench", "bench coco", "bench batch_norm", "eval", "predict a b", "info"]
+)
+@pytest.mark.parametrize("word", ["--list", "--jsn"])
+def test_an_unknown_option_without_a_value_is_called_unknown(command, word, capsys):
+    assert main([*command.split(), word]) == 2
+    said = capsys.readouterr().err
+    assert f"unknown option '{word}'" in said and "needs a value" not in said
 
 
 def test_no_command_prints_the_commands(capsys):

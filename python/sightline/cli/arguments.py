@@ -56,22 +56,32 @@ class Arguments:
             raise UsageError(unknown("option", name, known))
 
 
-def parse(words: Sequence[str], *, flags: Collection[str] = ()) -> Arguments:
+def parse(
+    words: Sequence[str], *, flags: Collection[str] = (), known: Collection[str] = ()
+) -> Arguments:
     """Sort words into positional ones, options and flags.
 
     `--key value`, `--key=value` and `key=value` mean the same. A word that is the name of an
     existing file is positional, whatever it looks like.
 
+    Args:
+        flags: names of options that take no value.
+        known: the other options, where all are known before; `finish` tells what is left over.
+
     Raises:
-        UsageError: an option twice, or one without a value.
+        UsageError: an option twice, one without a value, or a flag with one.
     """
     parsed = Arguments()
+    names = [f"--{name.removeprefix('--').replace('_', '-')}" for name in known]
+    flag_names = [f"--{name.replace('_', '-')}" for name in flags]
     rest = list(words)
     while rest:
         word = rest.pop(0)
         dashed = word.startswith("--")
         key, equals, value = word.removeprefix("--").partition("=")
-        if key.replace("-", "_") in flags and dashed and not equals:
+        if key.replace("-", "_") in flags and dashed:
+            if equals:
+                raise UsageError(f"--{key} takes no value, got {value!r}")
             parsed.flags.add(key.replace("-", "_"))
             continue
         is_option = bool(_KEY.fullmatch(key)) and (dashed or (equals and not Path(word).exists()))
@@ -81,8 +91,11 @@ def parse(words: Sequence[str], *, flags: Collection[str] = ()) -> Arguments:
             parsed.positional.append(word)
             continue
         if not equals:
+            if names and f"--{key.replace('_', '-')}" not in names:
+                every = dict.fromkeys((*names, *flag_names))
+                raise UsageError(unknown("option", f"--{key}", every))
             if not rest or rest[0].startswith("--"):
-                hint = did_you_mean(key, [f"--{flag.replace('_', '-')}" for flag in flags])
+                hint = did_you_mean(key, flag_names)
                 raise UsageError(f"--{key} needs a value{hint}")
             value = rest.pop(0)
         key = key.replace("-", "_")

@@ -43,7 +43,7 @@ _OPTIONS = ("--device", "--peers", "--threads", "--only", "--shapes", "--plot", 
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parse(words, flags=_FLAGS)
+    arguments = parse(words, flags=_FLAGS, known=_OPTIONS)
     devices = arguments.take_text("device", "cpu").split(",")
     peers_python = arguments.take("peers")
     threads = arguments.take_count("threads", 1)
@@ -91,6 +91,8 @@ def _works(suites: list[str], shapes: str | None) -> list[Any]:
     from sightline.bench.suites import SUITES
 
     if unknown := set(suites) - set(SUITES):
+        for name in unknown & set(SUBCOMMANDS):
+            raise UsageError(f"{name} comes first: sightline bench {name} ...")
         raise UsageError(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(SUITES)}")
     if shapes is None:
         return [work for suite in suites or SUITES for work in SUITES[suite]]

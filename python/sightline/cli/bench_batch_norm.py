@@ -48,7 +48,7 @@ _STEP_SAMPLES = 5  # times as long as single batch norms are sampled
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parse(words, flags=_FLAGS)
+    arguments = parse(words, flags=_FLAGS, known=_OPTIONS)
     device = arguments.take_text("device", "cpu")
     threads = arguments.take_count("threads", 1)
     only = arguments.take_text("only", "")

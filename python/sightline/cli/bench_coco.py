@@ -38,7 +38,7 @@ _FLAGS = ("quick", "slow", "record")
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parse(words, flags=_FLAGS)
+    arguments = parse(words, flags=_FLAGS, known=_OPTIONS)
     peers = arguments.take("peers")
     threads = arguments.take_count("threads", len(os.sched_getaffinity(0)))
     only, data = arguments.take_text("only", ""), arguments.take("data")

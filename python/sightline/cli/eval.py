@@ -56,7 +56,7 @@ _OPTIONS = (
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parse(words, flags=("json", "per_class", "corrected"))
+    arguments = parse(words, flags=("json", "per_class", "corrected"), known=_OPTIONS)
     gt, dt = arguments.take("gt"), arguments.take("dt")
     if gt is None and dt is None:
         return _evaluate_run(arguments)

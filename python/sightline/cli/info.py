@@ -33,7 +33,7 @@ _EXTRAS = {
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parse(words, flags=("json",))
+    arguments = parse(words, flags=("json",), known=("--json",))
     arguments.finish(("--json",))
     if arguments.positional:
         raise UsageError(f"info takes no words, got {arguments.positional[0]!r}")

@@ -36,7 +36,7 @@ _SOME_FAILED = 2
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parse(words)
+    arguments = parse(words, known=_OPTIONS)
     if len(arguments.positional) < 2:
         raise UsageError("give a run folder (or weights file) and at least one picture")
     source, *pictures = arguments.positional
