@@ -32,6 +32,8 @@ def as_evaluator(evaluator: Any) -> Evaluator | None:
     """The evaluator, and a `DetectionEvaluator` in the form that `fit` asks for."""
     if isinstance(evaluator, DetectionEvaluator):
         return _Detection(evaluator)
+    if isinstance(evaluator, type):
+        raise TypeError(f"`evaluator` must be an instance: evaluator={evaluator.__name__}()")
     for method in ("reset", "update", "compute") if evaluator is not None else ():
         if not callable(getattr(evaluator, method, None)):
             raise TypeError(

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sightline.metrics import DetectionEvaluator
+from sightline.train.arguments import as_functions, as_schedule, check_epochs, check_instance
 from sightline.train.batches import (
     LossMeter,
     Stopwatch,
@@ -38,6 +39,8 @@ from sightline.train.terms import Loss, compute_terms, prepare_loss
 
 __all__ = ["fit"]
 
+EpochCall = Callable[[dict[str, float], nn.Module], None]
+
 
 def fit(
     model: nn.Module,
@@ -59,7 +62,7 @@ def fit(
     mode: str | None = None,
     restore_best: bool = False,
     metadata: Mapping[str, Any] | None = None,
-    on_epoch_end: Sequence[Callable[[dict[str, float], nn.Module], None]] = (),
+    on_epoch_end: EpochCall | Sequence[EpochCall] = (),
     log: Log | None = None,
 ) -> History:
     """Train `model` for `epochs` epochs.
@@ -81,7 +84,8 @@ def fit(
             `torch.nn.CrossEntropyLoss()`. A module is moved to the model's device and its state is
             saved; parameters that it has belong into the optimizer. Targets of a classification
             loader of `sightline.data` reach it as labels [B].
-        schedule: a `Schedule`, or a scheduler of torch that is stepped once an epoch.
+        schedule: a `Schedule`, or a scheduler of torch that is stepped once an epoch, both over
+            `optimizer`. `ReduceLROnPlateau` is given the column `monitor`.
         epochs: number of passes over `train_loader`, >= 1.
         evaluator: metrics over `val_loader`: `AccuracyEvaluator` or `DetectionEvaluator` of
             `sightline.metrics`, or any object with the methods of `Evaluator`.
@@ -105,7 +109,8 @@ def fit(
         metadata: stored in every weights file, beside what `train_loader` and `model` tell of
             themselves. `sightline.load` reads "task" ("classify" or "detect"), "class_names" and
             "preprocess" (a `Preprocess`).
-        on_epoch_end: functions called with the epoch's row and the model, before it is saved.
+        on_epoch_end: a function, or several, called with the epoch's row and the model, before the
+            epoch is saved.
         log: where progress is printed; None prints to standard output.
 
     Returns:
@@ -114,15 +119,21 @@ def fit(
 
     Raises:
         ValueError: an argument outside its range, an empty loader, an unknown `monitor`, an
-            optimizer of another model; `resume` in several processes.
-        TypeError: a batch, a loss or an evaluator of another form; metadata that is not JSON.
+            optimizer of another model, a schedule of another optimizer or of the opposite `mode`;
+            `resume` in several processes.
+        TypeError: a batch, or an argument, of another form; metadata that is not JSON.
         FloatingPointError: a loss term is NaN or infinite; names the term, the epoch and the step.
         FileExistsError: `out` already holds a run and `resume` is False.
         BlockingIOError: another process trains into `out`.
         OSError: a file could not be written; what was saved before is intact.
     """
-    if epochs < 1:
-        raise ValueError(f"`epochs` must be >= 1, got {epochs}")
+    check_epochs(epochs)
+    check_instance(optimizer, "optimizer", "param_groups", "torch.optim.AdamW(model.parameters())")
+    if ema is not None:
+        check_instance(ema, "ema", "model", "EMA(model)")
+    if early_stopping is not None:
+        check_instance(early_stopping, "early_stopping", "step", "EarlyStopping(patience=5)")
+    epoch_calls = as_functions(on_epoch_end, "on_epoch_end")
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"`clip_norm` must be > 0, got {clip_norm}")
     if resume and out is None:
@@ -137,10 +148,11 @@ def fit(
     stateful_loss = prepare_loss(loss, model)
     check_optimizer(optimizer, model, stateful_loss)
     evaluator = as_evaluator(evaluator)
-    if schedule is not None and not isinstance(schedule, Schedule):
-        schedule = Schedule(schedule, every="epoch")
     monitor = monitor or monitor_of(evaluator, validated=val_loader is not None)
     best = Best(monitored_mode(monitor, mode, evaluator))
+    schedule = as_schedule(
+        schedule, optimizer, epochs=epochs, monitor=monitor, mode=best.mode, log=log
+    )
     history = History(monitor)
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "precision": precision}
     optional = {"loss": stateful_loss, "schedule": schedule, "ema": ema}
@@ -225,7 +237,7 @@ def fit(
                     log.line(
                         f"no better {early_stopping.monitor} in {early_stopping.waited} epochs"
                     )
-                for call in on_epoch_end:
+                for call in epoch_calls:
                     call(row, model)
                 if run is not None:
                     run.save_epoch(epoch, parts, history, predicting, improved=improved)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline._text import from_cell, to_cell
+from sightline.train.files import atomic_write
 
 __all__ = ["TIMING_COLUMNS", "History", "read_results"]
 
@@ -54,9 +55,16 @@ class History:
         """One column over the epochs; NaN where an epoch lacks it."""
         return [row.get(name, float("nan")) for row in self.rows]
 
-    def to_csv(self) -> str:
-        """The rows as CSV, columns in the order in which they first appear."""
-        return rows_to_csv(self.rows)
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """The rows as CSV, columns in the order in which they first appear.
+
+        Args:
+            path: a file to write it to as well; one that exists is replaced.
+        """
+        text = rows_to_csv(self.rows)
+        if path is not None:
+            atomic_write(path, text)
+        return text
 
     def state_dict(self) -> dict[str, Any]:
         return {
