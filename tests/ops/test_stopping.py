@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sightline import _numpy, ops
-from sightline.metrics import masks
+from sightline.metrics.shapes import masks
 
 DELAY, LATE = 0.1, 1.0  # seconds
 rng = np.random.default_rng(0)
