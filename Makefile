@@ -122,7 +122,7 @@ compat: $(VENV)/.built
 	rm -rf build/compat/wheel
 	$(BIN)/pip wheel -q --no-build-isolation --no-deps -w build/compat/wheel .
 	build/compat/bin/pip install -q --no-deps --force-reinstall build/compat/wheel/*.whl
-	build/compat/bin/python -m pytest -q -p no:cacheprovider tests/compat tests/models/test_convert_torchvision.py
+	build/compat/bin/python -m pytest -q -p no:cacheprovider tests/compat tests/nn/batch_norm/test_convert_torchvision.py
 	build/compat/bin/python -m pytest -q -p no:cacheprovider tests/test_docs.py -k "test_an_example_runs and docs/compat"
 
 # One build, made here against one torch, in others: these environments take no constraint.

@@ -14,9 +14,11 @@ ROWS = (
     ("cli",),
     ("serve", "report", "bench", "compat"),
     ("train",),
-    ("models", "data", "metrics"),
+    ("settings",),
+    ("models", "data", "metrics", "optim"),
+    ("nn", "losses"),
     ("ops", "reference"),
-    ("_load", "_suggest", "_console"),
+    ("_load", "_suggest", "_console", "_files"),
     ("_torch", "_numpy", "_text"),
 )
 # The same within the metrics, where what has no row may be imported by all.

@@ -8,7 +8,7 @@ import pytest
 import sightline
 from sightline._suggest import did_you_mean, nearest, unknown
 from sightline.cli import VERBS
-from sightline.train.settings import GROUP_VALUES, setting_names
+from sightline.settings.groups import GROUP_VALUES, setting_names
 
 FULL = setting_names()
 SHORT = [*(name.split(".", 1)[1] for name in FULL), *GROUP_VALUES]

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from sightline.settings.read import override_layer
 from sightline.train.log import Log
 from sightline.train.session import Run, train_from_settings
-from sightline.train.settings_io import override_layer
 
 from .tiny import write_colours, write_squares
 

@@ -11,16 +11,35 @@ _SUBMODULES = (
     "cli",
     "compat",
     "data",
+    "losses",
     "metrics",
     "models",
+    "nn",
     "ops",
+    "optim",
     "reference",
     "report",
+    "settings",
     "train",
 )
 
 if TYPE_CHECKING:
-    from sightline import bench, cli, compat, data, metrics, models, ops, reference, report, train
+    from sightline import (
+        bench,
+        cli,
+        compat,
+        data,
+        losses,
+        metrics,
+        models,
+        nn,
+        ops,
+        optim,
+        reference,
+        report,
+        settings,
+        train,
+    )
     from sightline.train.predictor import load
 
 
@@ -45,10 +64,14 @@ __all__ = [
     "compat",
     "data",
     "load",
+    "losses",
     "metrics",
     "models",
+    "nn",
     "ops",
+    "optim",
     "reference",
     "report",
+    "settings",
     "train",
 ]

@@ -3,7 +3,7 @@
 import pytest
 
 from sightline.cli import arguments, demo, train
-from sightline.train.settings_io import resolve
+from sightline.settings.read import resolve
 
 
 class Taken(Exception):

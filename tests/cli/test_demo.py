@@ -2,7 +2,7 @@ import json
 
 from sightline.cli import main
 from sightline.data import digit_scenes, read
-from sightline.train.presets import PRESETS
+from sightline.settings.presets import PRESETS
 
 
 def test_demo_trains_both_evaluates_and_prints_where_the_report_lies(tmp_path, monkeypatch, capsys):

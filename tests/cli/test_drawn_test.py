@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
+from sightline._files import read_json
 from sightline.cli import main
 from sightline.data import read_dataset
-from sightline.train.files import read_json
 
 from ..tiny import write_colours
 from ..trained import train_quickly

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sightline.train import files, fit, load_state, load_weights, save_state, save_weights
+from sightline import _files as files
+from sightline.train import fit, load_state, load_weights, save_state, save_weights
 from sightline.train.checkpoint import random_state, set_random_state
 
 from .test_files import full_disk_open

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sightline._files import read_json, write_json
 from sightline.data import read_dataset
 from sightline.train import data_record as module
 from sightline.train.data_record import (
@@ -14,7 +15,6 @@ from sightline.train.data_record import (
     data_record,
     files_not_compared,
 )
-from sightline.train.files import read_json, write_json
 
 from ..tiny import write_squares
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import distributed, nn
 
+from sightline.settings.groups import SettingsError
+from sightline.settings.read import override_layer
 from sightline.train import fit, resume_run, train_from_settings
-from sightline.train.settings import SettingsError
-from sightline.train.settings_io import override_layer
 
 from ..tiny import write_colours
 from .toy import toy_run

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from sightline.train import files
-from sightline.train.files import (
+from sightline import _files as files
+from sightline._files import (
     append_line,
     atomic_write,
     copy_file,
@@ -55,7 +55,7 @@ def test_a_real_write_that_runs_out_of_room_keeps_the_old_file(tmp_path):
     path = tmp_path / "state"
     atomic_write(path, b"old")
     program = (
-        "import sys; from sightline.train.files import atomic_write\n"
+        "import sys; from sightline._files import atomic_write\n"
         "try: atomic_write(sys.argv[1], b'x' * 100_000)\n"
         "except OSError as error: print(error); sys.exit(7)"
     )

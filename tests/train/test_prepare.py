@@ -2,10 +2,10 @@ import io
 
 import pytest
 
+from sightline.settings.presets import PRESETS, preset_for
+from sightline.settings.read import override_layer, resolve
 from sightline.train.log import Log
 from sightline.train.prepare import prepare
-from sightline.train.presets import PRESETS, preset_for
-from sightline.train.settings_io import override_layer, resolve
 
 from ..tiny import write_squares
 

@@ -10,14 +10,14 @@ from PIL import Image
 
 import sightline
 from sightline.cli import main
+from sightline.settings.groups import SettingsError
+from sightline.settings.read import config_layer, override_layer
 from sightline.train.checkpoint import load_weights
 from sightline.train.header import print_header
 from sightline.train.log import Log
 from sightline.train.prepare import prepare
 from sightline.train.run_dir import RunDir
 from sightline.train.session import resume_run, train_from_settings
-from sightline.train.settings import SettingsError
-from sightline.train.settings_io import config_layer, override_layer
 
 from ..tiny import write_colours, write_squares
 from ..trained import QUICK, train_quickly

@@ -10,9 +10,9 @@ from torch import nn
 import sightline
 from sightline.data import Preprocess
 from sightline.models import create_model
+from sightline.nn.wrappers import load_plain_state, plain_state, unwrapped
 from sightline.train import EMA, fit, load_weights, save_weights
 from sightline.train.metadata import run_metadata
-from sightline.train.wrappers import load_plain_state, plain_state, unwrapped
 
 from .run_bits import bits
 from .toy import ToyClassifier, toy_run

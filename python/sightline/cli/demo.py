@@ -12,11 +12,11 @@ from pathlib import Path
 from sightline._console import say
 from sightline.cli.arguments import UsageError, parse
 from sightline.report import write_report
+from sightline.settings.read import config_layer, override_layer, resolve
 from sightline.train.log import Log, duration
 from sightline.train.predictor import load
 from sightline.train.prepare import read_split
 from sightline.train.session import evaluate_predictor, train_from_settings, write_evaluation
-from sightline.train.settings_io import config_layer, override_layer, resolve
 
 
 def run(words: Sequence[str]) -> int:

@@ -85,7 +85,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _evaluate_run(arguments: Arguments) -> int:
-    from sightline.train.files import to_json
+    from sightline._files import to_json
     from sightline.train.log import Log
     from sightline.train.predictor import load
     from sightline.train.prepare import choose_device, warn_of_issues
@@ -137,11 +137,11 @@ def read_annotations(
     source: Path, split: str, *, data: str | None, class_names: Sequence[str]
 ) -> "Annotations":
     """The split of the run's own data set, or of `data`, read as the run read it."""
-    from sightline.train.files import read_json
+    from sightline._files import read_json
+    from sightline.settings.read import config_layer, override_layer, resolve
     from sightline.train.prepare import read_split
     from sightline.train.resume_checks import check_test_split
     from sightline.train.run_dir import RunDir
-    from sightline.train.settings_io import config_layer, override_layer, resolve
 
     layers = []
     if (source / "config.yaml").is_file():

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from sightline._console import say
+from sightline._files import write_json
 from sightline._text import printable
 from sightline.cli.arguments import Arguments, UsageError, parse
 from sightline.data import DataError, read_image
 from sightline.data.image import images_in, is_image
-from sightline.train.files import write_json
 from sightline.train.predictor import Predictor, load
 from sightline.train.prepare import choose_device
 from sightline.train.results import SCORE_THRESHOLD

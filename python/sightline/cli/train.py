@@ -22,9 +22,9 @@ from pathlib import Path
 from sightline._console import say
 from sightline.cli.arguments import UsageError, parse
 from sightline.report import write_report
+from sightline.settings.read import Layer, config_layer, override_layer
 from sightline.train.log import Log
 from sightline.train.session import Run, resume_run, train_from_settings
-from sightline.train.settings_io import Layer, config_layer, override_layer
 
 
 def run(words: Sequence[str]) -> int:

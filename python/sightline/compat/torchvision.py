@@ -153,7 +153,7 @@ def sigmoid_focal_loss(
     A negative `alpha` weighs neither kind of target. Targets other than 0 and 1 are for torchvision
     alone: here a target counts as 1 above 0.5 when it chooses its alpha.
     """
-    from sightline.models.losses import sigmoid_focal_loss as unreduced
+    from sightline.losses.classification import sigmoid_focal_loss as unreduced
 
     check_choice("reduction", reduction, ("none", "mean", "sum"))
     loss = unreduced(inputs, targets, alpha=alpha, gamma=gamma)

@@ -6,6 +6,7 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError("sightline.models needs torch: pip install 'sightline[torch]'") from error
 
+from sightline.losses.classification import sigmoid_focal_loss
 from sightline.models.anchors import (
     best_possible_recall,
     default_anchors,
@@ -14,22 +15,21 @@ from sightline.models.anchors import (
     grid_points,
     kmeans_anchors,
 )
-from sightline.models.batch_norm import (
+from sightline.models.classifiers.resnet import ResNet, resnet18, resnet20
+from sightline.models.create import create_model, list_models
+from sightline.models.detectors.anchor import AnchorDetector
+from sightline.models.necks.fpn import FPN
+from sightline.models.trunk import LightTrunk
+from sightline.nn.batch_norm.convert import convert_batch_norm
+from sightline.nn.batch_norm.fold import fold_batch_norm
+from sightline.nn.batch_norm.modules import (
     BatchNormAct1d,
     BatchNormAct2d,
     BatchNormAct3d,
     FrozenBatchNormAct2d,
 )
-from sightline.models.batch_norm_convert import convert_batch_norm
-from sightline.models.batch_norm_fold import fold_batch_norm
-from sightline.models.batch_norm_report import ConversionReport
-from sightline.models.create import create_model, list_models
-from sightline.models.detector import AnchorDetector
-from sightline.models.fpn import FPN
-from sightline.models.losses import sigmoid_focal_loss
-from sightline.models.resnet import ResNet, resnet18, resnet20
-from sightline.models.sync_batch_norm import SyncBatchNormAct, convert_sync_batch_norm
-from sightline.models.trunk import LightTrunk
+from sightline.nn.batch_norm.report import ConversionReport
+from sightline.nn.batch_norm.sync import SyncBatchNormAct, convert_sync_batch_norm
 
 __all__ = [
     "FPN",

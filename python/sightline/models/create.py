@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sightline._suggest import unknown
-from sightline.models.detector import AnchorDetector
-from sightline.models.resnet import ResNet, resnet18, resnet20
+from sightline.models.classifiers.resnet import ResNet, resnet18, resnet20
+from sightline.models.detectors.anchor import AnchorDetector
 from sightline.models.trunk import LightTrunk
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from sightline.models.layers import ConvNormAct
-from sightline.models.resnet import BasicBlock
+from sightline.models.classifiers.resnet import BasicBlock
+from sightline.nn.conv import ConvNormAct
 
 
 class LightTrunk(nn.Module):

@@ -7,18 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sightline._files import atomic_write, read_json
 from sightline.report.confusion import draw_confusion
 from sightline.report.curves import draw_losses, draw_metrics, draw_rate
 from sightline.report.figure import png
 from sightline.report.page import Page
 from sightline.report.pictures import draw_examples
 from sightline.report.precision_recall import draw_precision_recall
-from sightline.train.files import atomic_write, read_json
+from sightline.settings.groups import Settings
+from sightline.settings.read import config_layer, resolve
 from sightline.train.history import read_results
 from sightline.train.prepare import read_split
 from sightline.train.results import SCORE_THRESHOLD
-from sightline.train.settings import Settings
-from sightline.train.settings_io import config_layer, resolve
 
 __all__ = ["write_report"]
 

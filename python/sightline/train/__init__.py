@@ -8,17 +8,17 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError("sightline.train needs torch: pip install 'sightline[train]'") from error
 
+from sightline.optim.ema import EMA
+from sightline.optim.make import OPTIMIZERS, make_optimizer
+from sightline.optim.schedule import SCHEDULES, Schedule, make_schedule
 from sightline.train.checkpoint import load_state, load_weights, save_state, save_weights
 from sightline.train.early_stopping import EarlyStopping
-from sightline.train.ema import EMA
 from sightline.train.evaluate import evaluate
 from sightline.train.evaluators import Evaluator
 from sightline.train.fit import fit
 from sightline.train.history import History, read_results
 from sightline.train.log import Log
-from sightline.train.optimizer import OPTIMIZERS, make_optimizer
 from sightline.train.run_dir import RunDir, new_run_dir
-from sightline.train.schedule import SCHEDULES, Schedule, make_schedule
 
 if TYPE_CHECKING:
     from sightline.train.predictor import load

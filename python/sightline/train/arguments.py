@@ -7,8 +7,8 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
+from sightline.optim.schedule import SCHEDULES, Schedule
 from sightline.train.log import Log
-from sightline.train.schedule import SCHEDULES, Schedule
 
 __all__ = ["as_functions", "as_schedule", "check_epochs", "check_instance"]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from sightline.nn.wrappers import load_plain_state, plain_state
 from sightline.train.checkpoint import load_weights
-from sightline.train.wrappers import load_plain_state, plain_state
 
 __all__ = ["BestWeights"]
 

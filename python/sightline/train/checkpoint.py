@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sightline.train.files import atomic_write
-from sightline.train.wrappers import load_plain_state, plain_state
+from sightline._files import atomic_write
+from sightline.nn.wrappers import load_plain_state, plain_state
 from sightline.train.wrong_weights import check_finite, what_does_not_fit
 
 __all__ = [

@@ -11,6 +11,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sightline.metrics import DetectionEvaluator
+from sightline.optim.ema import EMA
+from sightline.optim.schedule import Schedule
 from sightline.train.arguments import as_functions, as_schedule, check_epochs, check_instance
 from sightline.train.batches import (
     LossMeter,
@@ -26,7 +28,6 @@ from sightline.train.batches import (
 from sightline.train.best_weights import BestWeights
 from sightline.train.distributed import group_rank, group_size
 from sightline.train.early_stopping import Best, EarlyStopping, read_monitor
-from sightline.train.ema import EMA
 from sightline.train.evaluate import evaluate
 from sightline.train.evaluators import Evaluator, as_evaluator, monitor_of, monitored_mode
 from sightline.train.history import History
@@ -34,7 +35,6 @@ from sightline.train.log import Log
 from sightline.train.metadata import run_metadata
 from sightline.train.precision import Precision
 from sightline.train.run_dir import RunDir
-from sightline.train.schedule import Schedule
 from sightline.train.terms import Loss, compute_terms, prepare_loss
 
 __all__ = ["fit"]

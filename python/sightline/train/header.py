@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from sightline._text import listed, printable, shortened
+from sightline.settings.read import resolve, settings_values
 from sightline.train.log import Log
 from sightline.train.prepare import Prepared
-from sightline.train.settings_io import resolve, settings_values
 
 __all__ = ["print_header"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sightline._files import atomic_write
 from sightline._text import from_cell, to_cell
-from sightline.train.files import atomic_write
 
 __all__ = ["TIMING_COLUMNS", "History", "read_results"]
 

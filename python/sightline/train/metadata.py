@@ -8,7 +8,7 @@ from torch import nn
 
 import sightline
 from sightline.data import Annotations, Preprocess
-from sightline.train.wrappers import unwrapped
+from sightline.nn.wrappers import unwrapped
 
 __all__ = ["run_metadata"]
 

@@ -4,10 +4,10 @@ from typing import Literal
 
 from sightline._suggest import did_you_mean
 from sightline.data import Annotations, Preprocess
+from sightline.settings.groups import SettingsError, TrainSettings
 from sightline.train.early_stopping import monitor_mode
 from sightline.train.log import Log
 from sightline.train.scoring import make_scorer
-from sightline.train.settings import SettingsError, TrainSettings
 
 __all__ = ["choose_monitor"]
 

@@ -13,11 +13,11 @@ import sightline
 from sightline._suggest import did_you_mean
 from sightline.data import Annotations, Preprocess, default_augment, fit_preprocess, open_source
 from sightline.models import create_model, fit_anchors
+from sightline.settings.groups import Settings, SettingsError
+from sightline.settings.presets import PRESETS, preset_for
+from sightline.settings.read import Layer, resolve
 from sightline.train.log import Log
 from sightline.train.precision import Precision
-from sightline.train.presets import PRESETS, preset_for
-from sightline.train.settings import Settings, SettingsError
-from sightline.train.settings_io import Layer, resolve
 
 __all__ = ["Prepared", "prepare", "read_split", "seed_everything"]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from sightline.data import Annotations
+from sightline.settings.groups import Settings
+from sightline.settings.read import settings_values
 from sightline.train.data_record import data_changes, files_not_compared
 from sightline.train.log import Log
-from sightline.train.settings import Settings
-from sightline.train.settings_io import settings_values
 
 __all__ = ["check_data", "check_settings", "check_test_split"]
 

@@ -13,7 +13,15 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from sightline._files import (
+    append_line,
+    atomic_write,
+    copy_file,
+    remove_temporary,
+    to_json,
+)
 from sightline._text import quoted
+from sightline.nn.wrappers import load_plain_state, plain_state
 from sightline.train.checkpoint import (
     load_state,
     random_state,
@@ -22,16 +30,8 @@ from sightline.train.checkpoint import (
     set_random_state,
 )
 from sightline.train.environment import bit_conditions, other_conditions
-from sightline.train.files import (
-    append_line,
-    atomic_write,
-    copy_file,
-    remove_temporary,
-    to_json,
-)
 from sightline.train.history import History
 from sightline.train.lock import FolderLock
-from sightline.train.wrappers import load_plain_state, plain_state
 from sightline.train.wrong_weights import what_does_not_fit
 
 __all__ = ["RunDir", "new_run_dir"]

@@ -7,31 +7,31 @@ from typing import Literal
 
 from torch.optim import Optimizer
 
+from sightline._files import read_json, write_json
 from sightline._text import listed
 from sightline.data import Annotations, Augment, make_loader
 from sightline.data.loader import Loader
+from sightline.optim.ema import EMA
+from sightline.optim.make import make_optimizer
+from sightline.optim.schedule import Schedule, make_schedule
+from sightline.settings.groups import SettingsError
+from sightline.settings.read import Layer, config_layer, settings_values, write_config
 from sightline.train.data_record import data_digest, data_record
 from sightline.train.distributed import started_with
 from sightline.train.early_stopping import EarlyStopping
-from sightline.train.ema import EMA
 from sightline.train.environment import environment
 from sightline.train.evaluate import evaluate
-from sightline.train.files import read_json, write_json
 from sightline.train.fit import fit
 from sightline.train.header import print_header
 from sightline.train.history import History
 from sightline.train.log import Log
 from sightline.train.monitor import choose_monitor
-from sightline.train.optimizer import make_optimizer
 from sightline.train.precision import Precision
 from sightline.train.predictor import Predictor, load
 from sightline.train.prepare import Prepared, prepare
 from sightline.train.resume_checks import check_data, check_settings
 from sightline.train.run_dir import RunDir, new_run_dir
-from sightline.train.schedule import Schedule, make_schedule
 from sightline.train.scoring import Evaluation, make_scorer
-from sightline.train.settings import SettingsError
-from sightline.train.settings_io import Layer, config_layer, settings_values, write_config
 
 __all__ = ["Run", "evaluate_predictor", "resume_run", "train_from_settings", "write_evaluation"]
 

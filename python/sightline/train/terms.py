@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sightline.train.wrappers import unwrapped
+from sightline.nn.wrappers import unwrapped
 
 __all__ = ["Loss", "compute_terms", "prepare_loss"]
 

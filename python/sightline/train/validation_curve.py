@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sightline._files import read_json
 from sightline.metrics import ScoreCurve
-from sightline.train.files import read_json
 
 __all__ = ["validation_curve"]
 

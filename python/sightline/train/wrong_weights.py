@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from sightline.train.wrappers import plain_state, unwrapped
+from sightline.nn.wrappers import plain_state, unwrapped
 
 __all__ = ["check_finite", "what_does_not_fit"]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sightline.models.layers import ConvNormAct
+from sightline.nn.conv import ConvNormAct
 
 
 class FPN(nn.Module):

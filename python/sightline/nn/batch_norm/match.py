@@ -9,7 +9,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from sightline.models.batch_norm_graph import Traced, calls_of, has_hooks, is_in_order, is_plain
+from sightline.nn.batch_norm.graph import Traced, calls_of, has_hooks, is_in_order, is_plain
 
 Settings = dict[str, Any]  # `activation` and where it has one `negative_slope`
 

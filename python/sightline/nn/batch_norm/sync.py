@@ -7,15 +7,15 @@ from torch import Tensor, fx, nn
 from torch import distributed as dist
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sightline.models.batch_norm import (
+from sightline.nn.batch_norm.graph import is_plain
+from sightline.nn.batch_norm.modules import (
     BatchNormAct1d,
     BatchNormAct2d,
     BatchNormAct3d,
     _BatchNormAct,
     become,
 )
-from sightline.models.batch_norm_graph import is_plain
-from sightline.models.batch_norm_report import ConversionReport, Fusion, Unfused
+from sightline.nn.batch_norm.report import ConversionReport, Fusion, Unfused
 from sightline.ops.batch_norm import ACTIVATIONS
 
 _KINKED = (ACTIVATIONS.index("relu"), ACTIVATIONS.index("leaky_relu"))

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sightline.models.batch_norm import BatchNormAct2d
-from sightline.models.layers import conv
 from sightline.models.targets import check_images, class_labels
+from sightline.nn.batch_norm.modules import BatchNormAct2d
+from sightline.nn.conv import conv
 
 
 class PadShortcut(nn.Module):

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sightline.data import Augment
-from sightline.train.optimizer import OPTIMIZERS
-from sightline.train.schedule import SCHEDULES
+from sightline.optim.make import OPTIMIZERS
+from sightline.optim.schedule import SCHEDULES
 
 __all__ = [
     "GROUPS",

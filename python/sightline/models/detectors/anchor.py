@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sightline.losses.classification import sigmoid_focal_loss
 from sightline.models.anchors import default_anchors, grid_anchors
-from sightline.models.fpn import FPN
-from sightline.models.layers import ConvNormAct
-from sightline.models.losses import sigmoid_focal_loss
+from sightline.models.necks.fpn import FPN
 from sightline.models.targets import check_images, object_targets
+from sightline.nn.conv import ConvNormAct
 from sightline.ops import (
     complete_box_iou_loss,
     decode_boxes,

@@ -9,17 +9,17 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from sightline.models.batch_norm import (
+from sightline.nn.batch_norm.forward import activate, as_one_step
+from sightline.nn.batch_norm.graph import Traced, calls_of, count_names, is_plain, trace_all
+from sightline.nn.batch_norm.match import describe, only_user
+from sightline.nn.batch_norm.modules import (
     BatchNormAct1d,
     BatchNormAct2d,
     BatchNormAct3d,
     FrozenBatchNormAct2d,
 )
-from sightline.models.batch_norm_forward import activate, as_one_step
-from sightline.models.batch_norm_graph import Traced, calls_of, count_names, is_plain, trace_all
-from sightline.models.batch_norm_match import describe, only_user
-from sightline.models.batch_norm_report import ConversionReport, Fusion, Unfused
-from sightline.models.sync_batch_norm import SyncBatchNormAct
+from sightline.nn.batch_norm.report import ConversionReport, Fusion, Unfused
+from sightline.nn.batch_norm.sync import SyncBatchNormAct
 
 _NORMS: dict[type[nn.Module], int] = {
     nn.BatchNorm1d: 1,

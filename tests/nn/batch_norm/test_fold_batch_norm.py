@@ -15,8 +15,8 @@ from sightline.models import (
     convert_batch_norm,
     fold_batch_norm,
 )
-from sightline.models.batch_norm_fold import AddAct
-from sightline.models.resnet import resnet20
+from sightline.models.classifiers.resnet import resnet20
+from sightline.nn.batch_norm.fold import AddAct
 
 NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from sightline.models.batch_norm_forward import Rewritten, takes_residual
+from sightline.nn.batch_norm.forward import Rewritten, takes_residual
 
 # With a separator at the end: torchvision and others lie beside torch and begin as it does.
 _TORCH_FOLDER = os.path.join(torch.__path__[0], "")

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sightline._files import atomic_write
 from sightline._suggest import did_you_mean
 from sightline._text import yaml_problem
-from sightline.train.files import atomic_write
-from sightline.train.settings import (
+from sightline.settings.groups import (
     GROUP_VALUES,
     GROUPS,
     Settings,

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from sightline.models.batch_norm_graph import Traced
+from sightline.nn.batch_norm.graph import Traced
 
 # Of a batch norm; they stay as they are when it is fused.
 _STAY = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked", "eps", "momentum"}

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sightline.train.wrappers import load_plain_state, plain_state, unwrapped
+from sightline.nn.wrappers import load_plain_state, plain_state, unwrapped
 
 __all__ = ["EMA"]
 

@@ -2,14 +2,14 @@ import dataclasses
 
 import pytest
 
-from sightline.train.settings import (
+from sightline.settings.groups import (
     GROUP_VALUES,
     GROUPS,
     Settings,
     SettingsError,
     setting_names,
 )
-from sightline.train.settings_io import (
+from sightline.settings.read import (
     config_layer,
     full_key,
     override_layer,

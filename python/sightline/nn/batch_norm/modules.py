@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from sightline.models.batch_norm_forward import as_one_step
+from sightline.nn.batch_norm.forward import as_one_step
 from sightline.ops import batch_norm_act
 from sightline.ops._arguments import check_choice
 from sightline.ops.batch_norm import ACTIVATIONS

@@ -9,15 +9,14 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from sightline.models.batch_norm import BatchNormAct1d, BatchNormAct2d, BatchNormAct3d, become
-from sightline.models.batch_norm_forward import (
+from sightline.nn.batch_norm.forward import (
     SEQUENTIAL_SOURCE,
     activate,
     add_into,
     rewrite_forward,
     source_of,
 )
-from sightline.models.batch_norm_graph import (
+from sightline.nn.batch_norm.graph import (
     Traced,
     calls_of,
     count_names,
@@ -25,10 +24,11 @@ from sightline.models.batch_norm_graph import (
     loads,
     trace_all,
 )
-from sightline.models.batch_norm_match import Match, Settings, activation_of, find_matches
-from sightline.models.batch_norm_methods import method_in_conflict
-from sightline.models.batch_norm_report import ConversionReport, Fusion, Unfused
-from sightline.models.sync_batch_norm import SyncBatchNormAct
+from sightline.nn.batch_norm.match import Match, Settings, activation_of, find_matches
+from sightline.nn.batch_norm.methods import method_in_conflict
+from sightline.nn.batch_norm.modules import BatchNormAct1d, BatchNormAct2d, BatchNormAct3d, become
+from sightline.nn.batch_norm.report import ConversionReport, Fusion, Unfused
+from sightline.nn.batch_norm.sync import SyncBatchNormAct
 
 FUSED_CLASSES: dict[type[nn.Module], Any] = {
     nn.BatchNorm1d: BatchNormAct1d,

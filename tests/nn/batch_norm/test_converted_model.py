@@ -15,7 +15,7 @@ from sightline.models import (
     create_model,
     fold_batch_norm,
 )
-from sightline.models.resnet import resnet20
+from sightline.models.classifiers.resnet import resnet20
 
 from .convert_cases import C, Net, assert_same_training, redraw
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from sightline.models.batch_norm import BatchNormAct2d
+from sightline.nn.batch_norm.modules import BatchNormAct2d
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
