@@ -114,8 +114,8 @@ class Annotations:
         written = f"; {self.format}" if self.format else ""
         dropped = f"; {len(self.issues):,} bad labels" if self.issues else ""
         return (
-            f"Annotations({self.task}: {len(self):,} pictures, {number:,} "
-            f"class{'' if number == 1 else 'es'}: {classes}{dropped}{written}; {source})"
+            f"Annotations({self.task}: {len(self):,} picture{'' if len(self) == 1 else 's'}, "
+            f"{number:,} class{'' if number == 1 else 'es'}: {classes}{dropped}{written}; {source})"
         )
 
     def __post_init__(self) -> None:
@@ -136,9 +136,33 @@ class Annotations:
         labels = np.concatenate([record.labels for record in self.records])
         return np.bincount(labels, minlength=self.num_classes).astype(np.int64)
 
-    def subset(self, indices: Iterable[int]) -> Annotations:
-        """Return the same set with only the records at `indices`, in that order."""
-        return replace(self, records=tuple(self.records[int(i)] for i in indices))
+    def subset(self, indices: Iterable[int] | Iterable[bool]) -> Annotations:
+        """Return the same set with only the records at `indices`, in that order.
+
+        Args:
+            indices: whole numbers, of which negative ones count from the end; or one bool per
+                record, which keeps those that are True.
+
+        Raises:
+            IndexError: a number that no record has.
+            TypeError: anything but whole numbers, or bools.
+            ValueError: bools of another count than that of the records.
+        """
+        # Plain numbers of arrays and tensors alike: a tensor of one bool would pass for 0 or 1.
+        chosen = list(getattr(indices, "tolist", lambda: indices)())
+        count = len(self.records)
+        if chosen and all(isinstance(i, bool | np.bool_) for i in chosen):
+            if len(chosen) != count:
+                raise ValueError(
+                    f"`indices` must hold one bool for each of {count} records, got {len(chosen)}"
+                )
+            chosen = [i for i, kept in enumerate(chosen) if kept]
+        for i in chosen:
+            if isinstance(i, bool | np.bool_) or not hasattr(i, "__index__"):
+                raise TypeError(f"`indices` must hold whole numbers, got {i!r}")
+            if not -count <= i < count:
+                raise IndexError(f"`indices` must lie in 0 ... {count - 1}, got {i}")
+        return replace(self, records=tuple(self.records[i] for i in chosen))
 
 
 def box_rule(box: Sequence[float], width: int, height: int) -> str | None:
