@@ -8,6 +8,7 @@
 # make kill-resume     kill training at 20 random moments and resume it to the same bits
 # make bench           the benchmarks of the ops, against their peers where these are installed
 # make peers           build/peers, an environment with torchvision and COCO evaluators for `sightline bench --peers`
+# make headers         compile the torch ops against the headers of the oldest torch (downloads 80 MB, once)
 # make cuda            build with the CUDA kernels (needs nvcc, no GPU) and load that build
 # make without-torch   build and test the NumPy half in an environment without torch
 # make compat          torchvision's and timm's models with our ops, in an environment with both beside a torch without CUDA
@@ -28,7 +29,8 @@ TORCHVISION ?= 0.28.0
 TIMM ?= 1.0.31
 FUZZ_MINUTES ?= 28
 FUZZ_SEED ?= 0
-ABI_VERSIONS ?= 2.10.0 2.15.0
+OLDEST_TORCH ?= 2.10.0
+ABI_VERSIONS ?= $(OLDEST_TORCH) 2.15.0
 WHEEL_ARCHITECTURES ?= 75-real;80-real;86-real;89-real;90-real;100-real;120
 
 # PIP_CONSTRAINT reaches every pip below, build environments too.
@@ -96,6 +98,24 @@ peers:
 	PIP_CONSTRAINT= build/peers/bin/pip install -q $(PEERS) $(COCO_PEERS)
 	build/peers/bin/python -c "import torchvision; print(torchvision.__version__)"
 
+# The wheel for macOS is the smallest that holds the headers, a tenth of that for Linux. Nothing is linked or run.
+build/headers/$(OLDEST_TORCH)/torch/include:
+	PIP_CONSTRAINT= $(BIN)/pip download -q --no-deps --only-binary=:all: --platform macosx_11_0_arm64 \
+	  --python-version 3.11 -d build/headers/wheel torch==$(OLDEST_TORCH)
+	$(BIN)/python -c "import glob, zipfile; wheel = zipfile.ZipFile(*glob.glob('build/headers/wheel/*.whl')); \
+	  wheel.extractall('build/headers/$(OLDEST_TORCH)', [n for n in wheel.namelist() if n.startswith('torch/include/')])"
+	rm -r build/headers/wheel
+
+headers: build/headers/$(OLDEST_TORCH)/.compiled
+
+build/headers/$(OLDEST_TORCH)/.compiled: $(NATIVE) | $(VENV)/.built build/headers/$(OLDEST_TORCH)/torch/include
+	$(BIN)/cmake -S . -B $(@D)/objects -G Ninja -DCMAKE_BUILD_TYPE=Debug -DSIGHTLINE_TORCH=ON -DSIGHTLINE_CUDA=OFF \
+	  -DSIGHTLINE_WERROR=$(or $(SIGHTLINE_WERROR),OFF) -DSIGHTLINE_TORCH_INCLUDE=$(abspath $(@D))/torch/include \
+	  -DPython_EXECUTABLE=$(abspath $(BIN))/python -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)" > /dev/null
+	$(BIN)/cmake --build $(@D)/objects --target \
+	  $(patsubst %,CMakeFiles/_torch.dir/%.o,$(wildcard csrc/*/torch.cpp) $(addprefix csrc/common/,call.cpp interpreter.cpp torch_module.cpp))
+	touch $@
+
 cuda: build/cuda/.built
 	$(BIN)/python tools/check_cuda_build.py build/cuda/site
 
@@ -141,7 +161,9 @@ sanitize: $(VENV)/.built
 	  -Ccmake.define.SIGHTLINE_NATIVE_TESTS=ON \
 	  -Ccmake.define.CMAKE_CXX_FLAGS="-fsanitize=address,undefined -fno-sanitize-recover=undefined" \
 	  -w build/sanitize/wheel .
-	set -e; for isa in avx512 avx2 baseline; do SIGHTLINE_ISA=$$isa build/sanitize/objects/kernel_checks; done
+	set -e; for isa in avx512 avx2 baseline; do \
+	  if SIGHTLINE_ISA=$$isa $(BIN)/python -c "from sightline import _numpy; _numpy.isa()"; then \
+	    SIGHTLINE_ISA=$$isa build/sanitize/objects/kernel_checks; fi; done
 	$(BIN)/pip install -q --no-deps --upgrade --target build/sanitize/site build/sanitize/wheel/*.whl
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 SIGHTLINE_SITE=build/sanitize/site \
@@ -166,4 +188,4 @@ wheel: $(VENV)/.deps
 clean:
 	rm -rf build dist $(VENV)
 
-.PHONY: demo test build fuzz fuzz-all kill-resume check bench peers cuda without-torch abi sanitize gpu wheel clean
+.PHONY: demo test build fuzz fuzz-all kill-resume check bench peers headers cuda without-torch abi sanitize gpu wheel clean
