@@ -257,4 +257,7 @@ def test_predict_takes_the_threshold_of_a_recall_on_the_validation_split(
 def test_a_recall_is_asked_of_detectors_alone(trained_copy, capsys):
     _, data, run = trained_copy
     assert main(["predict", str(run), str(next(data.rglob("*.png"))), "recall=.9"]) == 2
-    assert "only detections have a score threshold" in capsys.readouterr().err
+    assert (
+        "is the run of a classifier: only detections have a score threshold"
+        in capsys.readouterr().err
+    )

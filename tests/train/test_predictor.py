@@ -17,6 +17,11 @@ from sightline.train.results import SCORE_THRESHOLD, Classification, Detections
 def test_a_folder_without_weights_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no finished epoch in it \(looked for .*best"):
         sightline.load(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / "detect" / name / "weights").mkdir(parents=True)
+        (tmp_path / "detect" / name / "weights" / "best.safetensors").touch()
+    with pytest.raises(FileNotFoundError, match=r"it holds runs: detect/a, detect/b"):
+        sightline.load(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"gone: no such file or folder"):
         sightline.load(tmp_path / "gone")
 

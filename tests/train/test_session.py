@@ -175,7 +175,10 @@ def assert_same_best_and_last(path):
     ("word", "message"),
     [
         ("model=resnet20", "model resnet20 does not detect"),
-        ("model=light_detectr", r"unknown model 'light_detectr'; did you mean 'light_detector'"),
+        (
+            "model=light_detectr",
+            r"model light_detectr: unknown model 'light_detectr'; did you mean 'light_detector'",
+        ),
         ("model.options.widht=3", r"model light_detector with options .*widht"),
         ("task=classify", r"train.task is classify, but the labels of .* are for detect"),
         ("preset=digit", "train.preset must be one of .*got 'digit'; did you mean digits"),
@@ -233,7 +236,7 @@ def test_a_val_split_without_objects_ends_with_weights(tmp_path, capsys, monitor
     assert resume_run(run.path, log=Log(quiet=True)).history.monitor == "val/loss"
     assert main(["eval", str(run.path), f"out={tmp_path / 'eval'}"]) == 0
     shown = capsys.readouterr().out
-    assert "AP50             -\n" in shown and "- is not defined: no picture" in shown
+    assert "AP50             -\n" in shown and "has an object of these classes" in shown
 
 
 def test_header_lists_only_what_differs_from_the_defaults(trained):

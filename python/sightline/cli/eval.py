@@ -171,7 +171,7 @@ def evaluation_table(evaluation: "Evaluation") -> str:
         cells = [f"{_cell(value):>12}" for value in row.values()][1:]
         lines.append("  " + name.ljust(width) + "".join(cells))
     if any(isinstance(v, float) and math.isnan(v) for v in evaluation.metrics.values()):
-        lines.append("  - is not defined: no picture of the split has an object")
+        lines.append("  - is not defined: no picture of the split has an object of these classes")
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from sightline.data.image import IMAGE_SUFFIXES, image_size, is_image
 from sightline.data.splits import Source, split_name
 
 LOOKED_FOR = (
-    "folders: one folder of images a class (two or more), at the root or in train/, val/, test/"
+    "folders: one folder of images per class (two or more), at the root or in train/, val/, test/"
 )
 # Folders of the detection formats are not classes.
 _NOT_CLASSES = ("images", "labels", "annotations", "jpegimages", "imagesets")

@@ -199,6 +199,12 @@ def weights_file(source: str | Path, weights: str = "best") -> Path:
     path = source / "weights" / f"{weights}.safetensors"
     if not path.is_file():
         what = "no finished epoch in it" if source.is_dir() else "no such file or folder"
+        below = (f"{depth}/weights/{path.name}" for depth in ("*", "*/*"))  # of `runs` or a task
+        found = {
+            file.parents[1].relative_to(source) for word in below for file in source.glob(word)
+        }
+        if found:
+            what = f"it is no run; it holds runs: {listed(sorted(found), 5)}"
         raise FileNotFoundError(f"cannot load a model from {source}: {what} (looked for {path})")
     return path
 

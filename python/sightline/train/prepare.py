@@ -159,7 +159,8 @@ def build_model(settings: Settings, num_classes: int) -> nn.Module:
     try:
         return create_model(name, num_classes, **options)
     except (TypeError, ValueError) as error:
-        raise SettingsError(f"model {name} with options {options}: {error}") from error
+        given = f" with options {options}" if options else ""
+        raise SettingsError(f"model {name}{given}: {error}") from error
 
 
 def data_values(train: Annotations) -> dict[str, Any]:

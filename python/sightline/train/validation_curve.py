@@ -36,8 +36,8 @@ def validation_curve(source: str | Path, *, weights: str = "best") -> tuple[Scor
         found = read_json(path) if path.is_file() else {}
         if found.get("task", "detect") != "detect":
             raise ValueError(
-                f"{path} is of a run that is to {found['task']}: only detections have "
-                "a score threshold"
+                f"{folder} is the run of a classifier: only detections have a score threshold, "
+                "which a recall or a precision can choose"
             )
         if found.get("weights") == weights and found.get("score_curve"):
             columns = (found["score_curve"][name] for name in ("scores", "precision", "recall"))
