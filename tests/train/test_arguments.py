@@ -37,6 +37,11 @@ def stranger():
     return torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
 
 
+class CountsOnly(AccuracyEvaluator):
+    def compute(self):
+        return 3
+
+
 class StepsByEpoch:
     def step(self, epoch):
         pass
@@ -54,6 +59,7 @@ class StepsByEpoch:
         ({"early_stopping": 3}, TypeError, r"such as EarlyStopping\(patience=5\), got int"),
         ({"early_stopping": EarlyStopping}, TypeError, "`early_stopping` must be an instance"),
         ({"evaluator": AccuracyEvaluator}, TypeError, r"evaluator=AccuracyEvaluator\(\)"),
+        ({"val_loader": SET}, TypeError, "`val_loader` must give batches and TensorDataset is a"),
         ({"on_epoch_end": ["print"]}, TypeError, "`on_epoch_end` must hold functions, got str"),
         ({"schedule": "cosine"}, TypeError, r"make_schedule\(optimizer, 'cosine', epochs=2"),
         ({"schedule": StepsByEpoch()}, TypeError, "scheduler of torch.*got StepsByEpoch"),
@@ -113,3 +119,14 @@ def test_a_single_function_is_called_after_every_epoch():
     epochs = []
     run_with(on_epoch_end=lambda row, model: epochs.append(row["epoch"]))
     assert epochs == [1, 2]
+
+
+def test_an_evaluator_that_gives_no_dict_is_named():
+    with pytest.raises(TypeError, match=r"`evaluator.compute\(\)` must return a dict .* got int"):
+        run_with(evaluator=CountsOnly())
+
+
+def test_an_evaluator_without_validation_is_warned_of():
+    printed = io.StringIO()
+    run_with(val_loader=None, log=Log(printed))
+    assert "`evaluator` has nothing to evaluate without `val_loader`" in printed.getvalue()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.data import Dataset, IterableDataset
 
 __all__ = [
     "LossMeter",
@@ -27,7 +28,12 @@ _TARGETS = ("targets", "target", "labels", "label", "y")
 
 
 def check_loader(loader: Any, name: str) -> None:
-    """Raise ValueError where a loader with a known length has no batch."""
+    """TypeError for a data set, which gives no batches; ValueError for an empty loader."""
+    if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset):
+        raise TypeError(
+            f"`{name}` must give batches and {type(loader).__name__} is a data set: put it into "
+            "torch.utils.data.DataLoader(data_set, batch_size=...)"
+        )
     if hasattr(loader, "__len__") and len(loader) == 0:
         raise ValueError(
             f"`{name}` has no batch: the data set is empty, or smaller than one batch with "

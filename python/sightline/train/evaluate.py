@@ -1,6 +1,6 @@
 """Losses and metrics of a model over a loader, in evaluation mode."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import nn
@@ -68,5 +68,11 @@ def evaluate(
         raise ValueError("the loader to evaluate on gave no batch")
     row = meter.columns("val") if meter.images else {}
     if evaluator is not None:
-        row |= {f"val/{name}": float(value) for name, value in evaluator.compute().items()}
+        numbers = evaluator.compute()
+        if not isinstance(numbers, Mapping):
+            raise TypeError(
+                f"`evaluator.compute()` must return a dict of name: number, got "
+                f"{type(numbers).__name__}"
+            )
+        row |= {f"val/{name}": float(value) for name, value in numbers.items()}
     return row

@@ -148,6 +148,8 @@ def fit(
     stateful_loss = prepare_loss(loss, model)
     check_optimizer(optimizer, model, stateful_loss)
     evaluator = as_evaluator(evaluator)
+    if evaluator is not None and val_loader is None:
+        log.warn("`evaluator` has nothing to evaluate without `val_loader`")
     monitor = monitor or monitor_of(evaluator, validated=val_loader is not None)
     best = Best(monitored_mode(monitor, mode, evaluator))
     schedule = as_schedule(
