@@ -208,6 +208,15 @@ def test_the_growth_is_drawn(tmp_path):
         growth.draw(outcomes[:1], tmp_path / "other.png")
 
 
+@pytest.mark.parametrize(
+    ("part", "words"), [([], ("goal", "noisy")), (["batch_norm"], ("met", "missed", "noisy"))]
+)
+def test_the_help_explains_the_words_of_a_benchmark(part, words, capsys):
+    assert main(["bench", *part, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f'"{word}"' in text for word in words)
+
+
 def test_the_command_names_what_is_wrong(capsys):
     for words, said in (
         (["--only", "nonsense"], "no benchmark's name holds 'nonsense'"),

@@ -7,7 +7,9 @@ sightline bench batch_norm ...: fused batch norm against torch; `sightline bench
 Times the ops against what people use now and against this machine's own limits, all in turns in one
 run, after a check that they agree. Prints one line per benchmark: the median time and half the
 distance of its quartiles, the bytes that must be moved at least and their rate, the share of the
-limit that is reached, and for each peer how many times as long as ours it takes.
+limit that is reached, and for each peer how many times as long as ours it takes. A "goal" is what
+this project aims at; "noisy" stands where the samples, or those of the limit, are too far apart to
+be relied on.
 
 boxes are the ops, growth is nms of up to a million boxes; both unless one is named.
 --device cuda times on the GPU; `--device cpu,cuda` on both.

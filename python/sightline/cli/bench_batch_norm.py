@@ -9,7 +9,8 @@ against apex and inplace_abn, too, where these are installed. Contenders take tu
 that they compute what eager torch does. Prints one block per benchmark: the bytes that must be
 moved at least, and for each contender the median time, the rate at which those bytes were moved,
 its share of a copy past the caches in the same run, how many times as long as ours it takes, what
-it keeps for the backward pass and the most that it holds.
+it keeps for the backward pass and the most that it holds. "met" and "missed" tell of the goals that
+this project aims at, "noisy" of samples too far apart to be relied on.
 
 layers are single batch norms, resnet50 is a training step of the network before and after
 convert_batch_norm, of --batch and --layout; both unless one is named.
