@@ -93,7 +93,7 @@ struct Entry {
 };
 
 // The keys of a dict of one image; `ignored` are those of other shapes than the store's, and what
-// loaders and models write that an evaluation does not need (PASSED_OVER in metrics/_inputs.py).
+// loaders and models write that an evaluation does not need (PASSED_OVER in detection/_inputs.py).
 struct Keys {
   std::vector<Entry> entries;
   std::vector<PyObject*> ignored;

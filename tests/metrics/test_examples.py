@@ -2,24 +2,28 @@
 
 import doctest
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from sightline.metrics import classification
-from sightline.metrics.coco import evaluate
-from sightline.metrics.detection import confidence, confusion, evaluator, results, weighted_ap
-from sightline.metrics.shapes import keypoints, masks
+import sightline.metrics
 
-MODULES = (
-    *(classification, evaluate, confidence, evaluator),
-    *(confusion, results, keypoints, masks, weighted_ap),
-)
+FOLDER = Path(sightline.metrics.__file__).parent
+MODULES = [
+    ".".join(("sightline.metrics", *path.relative_to(FOLDER).with_suffix("").parts))
+    for path in sorted(FOLDER.rglob("*.py"))
+    if ">>> " in path.read_text()
+]
+
+
+def test_the_main_modules_have_examples():
+    assert len(MODULES) >= 10
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_examples_run(module):
-    result = doctest.testmod(module)
+    result = doctest.testmod(import_module(module))
     assert result.attempted > 0
     assert result.failed == 0
 

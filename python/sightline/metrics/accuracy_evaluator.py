@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.metrics._inputs import as_labels, check_label_range, on_host
+from sightline.metrics._arrays import as_labels, check_label_range, on_host
 from sightline.metrics.classification import top_k_accuracy
 
 __all__ = ["AccuracyEvaluator"]

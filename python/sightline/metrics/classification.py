@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.metrics._inputs import as_labels, check_label_range
+from sightline.metrics._arrays import as_labels, check_label_range
 
 _NORMALIZE = (None, "true", "pred", "all")
 _AVERAGES = (None, "binary", "macro", "micro", "weighted")

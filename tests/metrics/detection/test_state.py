@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sightline.metrics import DetectionEvaluator
-from sightline.metrics._inputs import check_image
+from sightline.metrics.detection._inputs import check_image
 from tests.metrics.detection.test_evaluator import assert_bit_equal, random_case, run_pycocotools
 
 RNG = np.random.default_rng

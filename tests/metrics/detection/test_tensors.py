@@ -9,7 +9,7 @@ import os
 import numpy as np
 import pytest
 
-from sightline.metrics import DetectionEvaluator, _inputs
+from sightline.metrics import DetectionEvaluator, _arrays
 from tests.metrics.detection.test_evaluator import assert_bit_equal, random_case, run_pycocotools
 from tests.metrics.detection.test_merge import columns
 from tests.metrics.detection.test_state import assert_same, case_of, fill
@@ -39,7 +39,7 @@ def far(request, monkeypatch):
                 pytest.fail("SIGHTLINE_TEST_CUDA promises a GPU, and there is none")
             pytest.skip("no GPU")
         return lambda values, dtype=None: torch.tensor(np.asarray(values), dtype=dtype).cuda()
-    monkeypatch.setattr(_inputs, "is_on_host", lambda tensor: not isinstance(tensor, Far))
+    monkeypatch.setattr(_arrays, "is_on_host", lambda tensor: not isinstance(tensor, Far))
     monkeypatch.setattr(
         "sightline.metrics.detection._device_images.is_on_host",
         lambda tensor: not isinstance(tensor, Far),

@@ -13,18 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from sightline import _numpy
+from sightline.metrics._native import native
 from sightline.metrics._warn import warn
 from sightline.metrics.shapes.segmentations import KIND_POLYGONS, Segmentations
-
-_native: Any = _numpy  # compiled, without type stubs
 
 # The bits of `present`, in the order of the native fields, and two faults of values.
 _FIELDS = (
     *("id", "image_id", "category_id", "bbox", "score", "area", "iscrowd", "ignore"),
     *("num_keypoints", "keypoints", "segmentation"),
 )
-_BIT = {name: 1 << i for i, name in enumerate(_FIELDS)}
+FIELD_BITS = {name: 1 << i for i, name in enumerate(_FIELDS)}
 _NOT_FINITE, _NEGATIVE_SIDE = 1 << 14, 1 << 15
 _SHAPE = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
 _PACKAGE = os.path.join(os.path.dirname(__file__), "")  # not a folder that begins as it does
@@ -83,7 +81,7 @@ def read_ground_truth(
         fields.append("segmentation")
     elif iou_type == "keypoints":
         fields += ["keypoints", "num_keypoints"]
-    name, sections = _read(_native.read_coco_ground_truth, source, name, fields)
+    name, sections = _read(native.read_coco_ground_truth, source, name, fields)
     for section in ("images", "annotations", "categories"):
         if section not in sections:
             raise ValueError(f"{name}: lacks `{section}`, a list that may be empty")
@@ -174,9 +172,9 @@ def read_results(
     fields = ["image_id", "category_id", "bbox", "score"]
     if iou_type != "bbox":
         fields.append(_SHAPE[iou_type])
-    name, columns = _read(_native.read_coco_results, source, name, fields)
+    name, columns = _read(native.read_coco_results, source, name, fields)
     rows = _Rows(columns, name, "results", parity)
-    has_boxes = bool(len(rows)) and bool(rows.present[0] & _BIT["bbox"])
+    has_boxes = bool(len(rows)) and bool(rows.present[0] & FIELD_BITS["bbox"])
     segmentation = rows.segmentation()
     if segmentation is not None and has_boxes:
         segmentation = _boxes_for_masks(segmentation, rows)
@@ -255,27 +253,27 @@ class _Rows:
         return ValueError(f"{self.name}: {self.section}[{row}] {problem}")
 
     def require(self, *fields: str) -> None:
-        need = sum(_BIT[field] for field in set(fields))
+        need = sum(FIELD_BITS[field] for field in set(fields))
         if not len(self) or int(np.bitwise_and.reduce(self.present)) & need == need:
             return
         row = int(np.argmax((self.present & need) != need))
-        lacks = [f"`{f}`" for f in fields if not self.present[row] & _BIT[f]]
+        lacks = [f"`{f}`" for f in fields if not self.present[row] & FIELD_BITS[f]]
         raise self.error(row, f"lacks {' and '.join(dict.fromkeys(lacks))}")
 
     def require_one_of(self, *fields: str) -> None:
-        lacking = np.flatnonzero((self.present & sum(_BIT[field] for field in fields)) == 0)
+        lacking = np.flatnonzero((self.present & sum(FIELD_BITS[field] for field in fields)) == 0)
         if len(lacking):
             lacks = " and ".join(f"`{field}`" for field in fields)
             raise self.error(int(lacking[0]), f"lacks {lacks}, and one of them is needed")
 
     def or_else(self, field: str, values: np.ndarray) -> np.ndarray:
         """A column, with other values where the file has none."""
-        if len(self) and int(np.bitwise_and.reduce(self.present)) & _BIT[field]:
+        if len(self) and int(np.bitwise_and.reduce(self.present)) & FIELD_BITS[field]:
             return self.columns[field]
-        return np.where(self.present & _BIT[field], self.columns[field], values)
+        return np.where(self.present & FIELD_BITS[field], self.columns[field], values)
 
     def warn_of_missing(self, field: str, answer: str) -> None:
-        lacking = np.flatnonzero((self.present & _BIT[field]) == 0)
+        lacking = np.flatnonzero((self.present & FIELD_BITS[field]) == 0)
         if len(lacking):
             self.warn(len(lacking), int(lacking[0]), f"without `{field}`", answer)
 
@@ -315,7 +313,7 @@ class _Rows:
     def check_unique_ids(self) -> np.ndarray | None:
         """The ids as integers, None where some lack one or they are strings."""
         values, names = self.columns["id"]
-        have = (self.present & _BIT["id"]) != 0
+        have = (self.present & FIELD_BITS["id"]) != 0
         rows = None if have.all() else np.flatnonzero(have)
         ids = values if rows is None else values[rows]
         if not (ids[1:] > ids[:-1]).all():
@@ -432,7 +430,7 @@ def _boxes_for_masks(masks: Segmentations, rows: _Rows) -> Segmentations:
     Raises:
         ValueError: there is such a record, and parity is "corrected".
     """
-    box, mask = _BIT["bbox"], _BIT["segmentation"]
+    box, mask = FIELD_BITS["bbox"], FIELD_BITS["segmentation"]
     bare = np.flatnonzero((rows.present & (box | mask)) == box)
     if not len(bare):
         return masks

@@ -8,13 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sightline.metrics._inputs import (
-    PASSED_OVER,
-    as_array,
-    check_image,
-    check_image_id,
-    is_on_host,
-)
+from sightline.metrics._arrays import as_array, is_on_host
+from sightline.metrics.detection._inputs import PASSED_OVER, check_image, check_image_id
 
 _FLAGS = ("iscrowd", "difficult")
 _BAD_FLAG = 2  # beside 0 and 1: a flag that is not finite

@@ -15,10 +15,8 @@ import sightline.ops  # noqa: F401  registers torch.ops.sightline
 from sightline.metrics.detection._device_images import DeviceColumns, DeviceImages
 from sightline.metrics.detection._evidence import Evidence
 from sightline.metrics.detection.evaluate import evaluate, exact_class_ap
+from sightline.metrics.detection.kernels import NO_CAP, RULES
 from sightline.metrics.detection.rows import FlatDetections, FlatTargets, Matched, Rules
-
-_RULES = ("coco", "voc")
-_NO_CAP = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -166,8 +164,8 @@ def evaluate_tensors(
         gt_offsets,
         torch.tensor(rules.iou_thresholds, device=device),
         torch.tensor(rules.area_ranges, device=device),
-        _NO_CAP if rules.max_detections is None else max(caps),
-        _RULES.index(rules.matching),
+        NO_CAP if rules.max_detections is None else max(caps),
+        RULES.index(rules.matching),
         rules.inclusive,
         False,
     )

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from sightline.metrics._inputs import on_host, read_numbers
+from sightline.metrics._arrays import on_host, read_numbers
+from sightline.metrics._native import native
 from sightline.metrics.detection.overlaps import keypoint_overlaps_of, mask_overlaps_of
 from sightline.metrics.detection.rows import FlatTargets, Overlaps
-from sightline.metrics.shapes.mask_columns import _native, native_table, read_masks
+from sightline.metrics.shapes.mask_columns import native_table, read_masks
 from sightline.metrics.shapes.segmentations import KIND_RLE_STRING, Segmentations
 
 # Names of columns that no caller gives.
@@ -29,7 +30,7 @@ def with_masks(detections: Any, targets: Any, place: str) -> tuple[_Side, _Side]
     for name, side in (("detections", dt), ("targets", gt)):
         what = f"{place}: `{name}['masks']`"
         masks = _read(side.pop("masks"), size, what)
-        area, boxes = _native.measure_masks(native_table(masks, what))
+        area, boxes = native.measure_masks(native_table(masks, what))
         side |= {"mask_strings": masks.strings, "mask_ends": masks.first + masks.count}
         side |= {"mask_size": masks.size.astype(np.int32), "boxes_xywh": boxes}
         side.pop("boxes", None)
@@ -99,7 +100,7 @@ def _read(masks: Any, size: Any, what: str) -> Segmentations:
     sizes = None if size is None else np.tile(np.asarray(size, np.int64), (len(masks), 1))
     try:
         columns = read_masks(masks, "masks", sizes)
-        strings, offsets = _native.mask_counts(native_table(columns), True)
+        strings, offsets = native.mask_counts(native_table(columns), True)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{what}: {error}") from error
     return _of_strings(columns.size, strings, offsets)
@@ -134,7 +135,7 @@ def _encoded(masks: Any, what: str) -> Segmentations:
         pixels = np.zeros((0, 0, 0), bool)
     if pixels.itemsize != 1:
         pixels = pixels != 0
-    strings, offsets = _native.encode_masks(pixels, True)
+    strings, offsets = native.encode_masks(pixels, True)
     return _of_strings(np.tile(np.array(pixels.shape[1:]), (len(pixels), 1)), strings, offsets)
 
 

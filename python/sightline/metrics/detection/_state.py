@@ -9,10 +9,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from sightline import _numpy
-from sightline.metrics._inputs import MAX_LABELS, as_array
+from sightline.metrics._arrays import as_array
+from sightline.metrics._native import native
+from sightline.metrics.detection._inputs import MAX_LABELS
 
-_native: Any = _numpy  # compiled, without type stubs
 CROWD, IGNORE = 1, 2  # bits of an object's `flags`
 _SHAPES = ("bbox", "segm", "keypoints")
 _FORMAT, _VERSION = "sightline.DetectionEvaluator", 1
@@ -24,7 +24,7 @@ Arrays = dict[str, np.ndarray]
 def new_store(settings: Mapping[str, Any]) -> Any:
     """An empty store for an evaluator's settings."""
     names = settings["class_names"]
-    return _native.DetectionStore(
+    return native.DetectionStore(
         shapes=_SHAPES.index(settings["iou_type"]),
         num_keypoints=len(settings["keypoint_sigmas"] or ()),
         num_labels=MAX_LABELS if names is None else len(names),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.metrics._inputs import read_detections, read_targets
+from sightline.metrics.detection._inputs import read_detections, read_targets
 from sightline.metrics.detection.pairs import Pairs, overlapping_pairs
 
 SCORE_THRESHOLD = 0.25  # of the detections that take part, unless another is asked for

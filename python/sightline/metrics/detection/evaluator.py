@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sightline.metrics._inputs import (
-    MAX_LABELS,
-    DeviceTensorError,
-    as_list,
-    check_image,
-    check_image_id,
-)
+from sightline.metrics._arrays import DeviceTensorError
+from sightline.metrics.detection._inputs import MAX_LABELS, as_list, check_image, check_image_id
 from sightline.metrics.detection._shapes import PRIVATE, overlaps_of, with_keypoints, with_masks
 from sightline.metrics.detection._state import (
     CROWD,

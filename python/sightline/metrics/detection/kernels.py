@@ -5,11 +5,10 @@ Arrays are contiguous float64, int64 and bool, as the evaluator makes them.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from sightline import _numpy
+from sightline.metrics._native import native
 from sightline.metrics.detection.rows import (
     MAX_MASK_THRESHOLDS,
     FlatDetections,
@@ -19,9 +18,8 @@ from sightline.metrics.detection.rows import (
     Rules,
 )
 
-_native: Any = _numpy  # compiled, without type stubs
-_NO_CAP = 2**63 - 1
-_RULES = ("coco", "voc")
+NO_CAP = 2**63 - 1
+RULES = ("coco", "voc")
 _METHODS = ("101point", "11point", "all")
 MAX_MASK_AREAS = 16  # area ranges that one matching takes
 
@@ -40,7 +38,7 @@ def lay_out_detections(
     max_detections: int | None,
 ) -> tuple[np.ndarray, ...]:
     """The columns of `Layout`."""
-    return _native.lay_out_detections(
+    return native.lay_out_detections(
         dt_image,
         dt_class,
         dt_label,
@@ -50,7 +48,7 @@ def lay_out_detections(
         gt_label,
         num_images,
         num_classes,
-        _NO_CAP if max_detections is None else max_detections,
+        NO_CAP if max_detections is None else max_detections,
     )
 
 
@@ -63,7 +61,7 @@ def match_masks(
     overlaps: np.ndarray | None,
 ) -> np.ndarray:
     """Bits of true positives and of ignored detections, uint16 [C, A, 2] in the class order."""
-    return _native.match_masks(
+    return native.match_masks(
         dt.boxes_xywh,
         dt.area,
         gt.boxes_xywh,
@@ -80,7 +78,7 @@ def match_masks(
         layout.gt_offsets,
         np.ascontiguousarray(iou_thresholds),
         rules.area_ranges,
-        _RULES.index(rules.matching),
+        RULES.index(rules.matching),
         rules.inclusive,
     )
 
@@ -94,7 +92,7 @@ def accumulate_masks(
     num_thresholds: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """precision [K, A, M, T, R], recall [K, A, M, T], scores [K, A, M, T, R]."""
-    return _native.accumulate_masks(
+    return native.accumulate_masks(
         outcome,
         layout.class_scores,
         layout.class_ranks,
@@ -127,7 +125,7 @@ def resample(
     layout, rules = matched.layout, matched.rules
     areas = np.arange(len(rules.area_ranges), dtype=np.uint16)[:, None]
     counted = np.bitwise_or.reduce(matched.gt_counted.astype(np.uint16) << areas, axis=0)
-    return _native.resample_stats(
+    return native.resample_stats(
         matched.outcome[0],
         layout.class_ranks,
         layout.class_offsets,
@@ -162,7 +160,7 @@ def match_sorted(
     overlaps: np.ndarray | None = None,  # by group, in place of the IoU of boxes
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """outcome [A, T, D], gt_count [A, S], gt_index [A, T, D] (empty unless asked for)."""
-    return _native.match_detections(
+    return native.match_detections(
         dt_boxes,
         np.arange(len(dt_boxes)),
         dt_offsets,
@@ -173,8 +171,8 @@ def match_sorted(
         gt_offsets,
         iou_thresholds,
         area_ranges,
-        _NO_CAP if max_detections is None else max_detections,
-        _RULES.index(rule),
+        NO_CAP if max_detections is None else max_detections,
+        RULES.index(rule),
         inclusive,
         return_index,
         dt_area,
@@ -223,7 +221,7 @@ def accumulate_sorted(
     recall_thresholds: np.ndarray,  # [R]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """precision [T, R, K, A, M], recall [T, K, A, M], scores [T, R, K, A, M]."""
-    return _native.accumulate_precision(
+    return native.accumulate_precision(
         outcome,
         dt_scores,
         dt_class_order,
@@ -244,7 +242,7 @@ def mean_of_cells(values: np.ndarray, thresholds: slice, area: int, cap: int) ->
     cells = np.moveaxis(values, (-3, -2, -1), (0, 1, 2))
     if cells.flags.c_contiguous:
         first, last, _ = thresholds.indices(len(values))
-        present = _native.gather_cells(cells, first, max(first, last), area, cap)
+        present = native.gather_cells(cells, first, max(first, last), area, cap)
     else:
         present = values[thresholds, ..., area, cap]
         present = present[present > -1]
@@ -254,4 +252,4 @@ def mean_of_cells(values: np.ndarray, thresholds: slice, area: int, cap: int) ->
 def average_curves(recall: np.ndarray, precision: np.ndarray, method: str) -> np.ndarray:
     """Average precision [B] of curves [B, N]."""
     contiguous = (np.ascontiguousarray(x, np.float64) for x in (recall, precision))
-    return _native.average_precision(*contiguous, _METHODS.index(method))
+    return native.average_precision(*contiguous, _METHODS.index(method))

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sightline.metrics._native import native
 from sightline.metrics.detection.pairs import Pairs
 from sightline.metrics.detection.rows import Overlaps, RowGroups
 from sightline.metrics.shapes.keypoints import keypoint_overlaps
-from sightline.metrics.shapes.mask_columns import _native, native_table
+from sightline.metrics.shapes.mask_columns import native_table
 from sightline.metrics.shapes.segmentations import Segmentations
 
 
@@ -36,7 +37,7 @@ def mask_overlaps_of(
 
     def overlaps(groups: RowGroups) -> np.ndarray:
         try:
-            values, area = _native.mask_overlaps(*tables, *_columns(groups), crowd)
+            values, area = native.mask_overlaps(*tables, *_columns(groups), crowd)
         except ValueError as error:
             row, reason = getattr(error, "row", None), getattr(error, "reason", "")
             if row is None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from sightline.metrics.coco.reader import _BIT, _native, lvis_marks
+from sightline.metrics._native import native
+from sightline.metrics.coco.reader import FIELD_BITS, lvis_marks
 
 # What evaluation of boxes needs of every record; a file that lacks some of it is read as dicts.
 _TRUTH_FIELDS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
@@ -33,7 +34,7 @@ class TruthFile:
     def read(cls, text: bytes) -> "TruthFile | None":
         """None for a file that is not as COCO's are, for whatever reason."""
         try:
-            sections = _native.read_coco_ground_truth(-1, 0, text, "", True, _TRUTH_FIELDS)
+            sections = native.read_coco_ground_truth(-1, 0, text, "", True, _TRUTH_FIELDS)
         except ValueError:
             return None
         if not {"images", "categories", "annotations"} <= set(sections):
@@ -61,7 +62,7 @@ class ResultsFile:
         if text.find(b'"caption"', 0, _FIRST_RECORD) >= 0:
             return None
         try:
-            rows = _native.read_coco_results(-1, 0, text, "", True, _RESULT_FIELDS)
+            rows = native.read_coco_results(-1, 0, text, "", True, _RESULT_FIELDS)
         except ValueError:
             return None
         columns = _integers(rows, _RESULT_FIELDS, ("image_id",))
@@ -94,7 +95,7 @@ def _integers(
     rows: dict[str, Any], fields: tuple[str, ...], ids: tuple[str, ...]
 ) -> dict[str, np.ndarray] | None:
     """Columns by field; None where a record lacks a field, or an id is a string."""
-    need = sum(_BIT[field] for field in fields)
+    need = sum(FIELD_BITS[field] for field in fields)
     if (rows["present"] & need != need).any():
         return None
     columns = dict(rows)

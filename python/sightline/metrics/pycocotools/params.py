@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from sightline.metrics.shapes.keypoints import COCO_KEYPOINT_SIGMAS
+
 _AREAS = {
     "all": (0, 1e5**2),
     "small": (0, 32**2),
@@ -12,11 +14,6 @@ _AREAS = {
     "large": (96**2, 1e5**2),
 }
 _ID_TYPES = {int, str, np.int64, np.str_}
-# Standard deviations of where people label each of the 17 keypoints, ten times as large.
-_KEYPOINT_SIGMAS = (
-    0.26, 0.25, 0.25, 0.35, 0.35, 0.79, 0.79, 0.72, 0.72,
-    0.62, 0.62, 1.07, 1.07, 0.87, 0.87, 0.89, 0.89,
-)  # fmt: skip
 
 
 class Params:
@@ -56,7 +53,7 @@ class Params:
     def setKpParams(self) -> None:
         """COCO's settings for keypoints."""
         self._set([20], ["all", "medium", "large"])
-        self.kpt_oks_sigmas = np.array(_KEYPOINT_SIGMAS) / 10.0
+        self.kpt_oks_sigmas = COCO_KEYPOINT_SIGMAS.copy()
 
     def _set(self, max_detections: list[int], areas: list[str]) -> None:
         self.imgIds: list[Any] = []

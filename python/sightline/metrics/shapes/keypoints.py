@@ -4,9 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline import _numpy
-
-_native: Any = _numpy  # compiled, without type stubs
+from sightline.metrics._native import native
 
 # How far annotators stray, as a share of the object's size, for nose, eyes, ears, shoulders,
 # elbows, wrists, hips, knees and ankles. The division rounds as pycocotools' does.
@@ -87,7 +85,7 @@ def keypoint_overlaps(
     gt_offsets: np.ndarray,  # [S + 1]
 ) -> np.ndarray:
     """Similarities by group, each [D_s, G_s]; group s owns rows offsets[s] to offsets[s + 1]."""
-    return _native.keypoint_overlaps(
+    return native.keypoint_overlaps(
         dt_keypoints,
         gt_keypoints,
         gt_area,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline import _numpy
+from sightline.metrics._native import native
 from sightline.metrics.shapes.segmentations import (
     KIND_NONE,
     KIND_POLYGONS,
@@ -14,13 +14,11 @@ from sightline.metrics.shapes.segmentations import (
     Segmentations,
 )
 
-_native: Any = _numpy  # compiled, without type stubs
-
 
 def native_table(masks: Segmentations, name: str = "masks") -> Any:
     """The columns as the kernels take them: checked, and kept alive; `name` is for errors."""
     contiguous = np.ascontiguousarray
-    return _native.MaskTable(
+    return native.MaskTable(
         contiguous(masks.size, np.int64).reshape(-1, 2),
         contiguous(masks.kind, np.uint8),
         contiguous(masks.first, np.int64),

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from sightline.metrics._native import native
 from sightline.metrics.shapes.mask_columns import (
-    _native,
     native_table,
     read_masks,
     strings_to_masks,
@@ -53,7 +53,7 @@ def encode_masks(pixels: Any) -> list[Mask]:
         raise ValueError(f"`pixels` must have fewer than 2**32 a mask, got {list(array.shape)}")
     if array.itemsize != 1:
         array = array != 0
-    strings, offsets = _native.encode_masks(array, True)
+    strings, offsets = native.encode_masks(array, True)
     return strings_to_masks(_sizes(array.shape[1:], len(array)), strings, offsets)
 
 
@@ -74,7 +74,7 @@ def decode_masks(masks: Sequence[Mapping[str, Any]]) -> np.ndarray:
         array([[[0, 1],
                 [0, 1]]])
     """
-    columns = _native.decode_masks(native_table(read_masks(masks, "masks")))
+    columns = native.decode_masks(native_table(read_masks(masks, "masks")))
     return columns.view(bool).swapaxes(1, 2)
 
 
@@ -96,7 +96,7 @@ def merge_masks(masks: Sequence[Mapping[str, Any]], *, intersect: bool = False) 
     if not len(columns):
         raise ValueError("`masks` must hold at least one mask, got none")
     offsets = np.array([0, len(columns)])
-    strings, ends = _native.merge_masks(native_table(columns), offsets, bool(intersect), True)
+    strings, ends = native.merge_masks(native_table(columns), offsets, bool(intersect), True)
     return strings_to_masks(columns.size[:1], strings, ends)[0]
 
 
@@ -107,7 +107,7 @@ def mask_area(masks: Sequence[Mapping[str, Any]]) -> np.ndarray:
         >>> mask_area([{"size": [2, 3], "counts": [1, 2, 3]}])
         array([2])
     """
-    return _native.measure_masks(native_table(read_masks(masks, "masks")))[0]
+    return native.measure_masks(native_table(read_masks(masks, "masks")))[0]
 
 
 def mask_boxes_xywh(masks: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -119,7 +119,7 @@ def mask_boxes_xywh(masks: Sequence[Mapping[str, Any]]) -> np.ndarray:
         >>> mask_boxes_xywh([{"size": [2, 3], "counts": [1, 2, 3]}])
         array([[0., 0., 2., 2.]])
     """
-    return _native.measure_masks(native_table(read_masks(masks, "masks")))[1]
+    return native.measure_masks(native_table(read_masks(masks, "masks")))[1]
 
 
 def mask_iou(
@@ -158,7 +158,7 @@ def mask_iou(
     # rows of a matrix are shared among threads by groups; each reads the objects for itself
     starts = np.append(np.arange(0, len(dt), _ROWS_PER_GROUP), len(dt))
     groups = len(starts) - 1
-    overlaps, _ = _native.mask_overlaps(
+    overlaps, _ = native.mask_overlaps(
         native_table(dt, "masks1"),
         native_table(gt, "masks2"),
         np.arange(len(dt)),
@@ -200,7 +200,7 @@ def polygons_to_masks(
     """
     sizes = _sizes((height, width), len(polygons))
     columns = read_masks([list(rings) for rings in polygons], "polygons", sizes)
-    return strings_to_masks(sizes, *_native.mask_counts(native_table(columns, "polygons"), True))
+    return strings_to_masks(sizes, *native.mask_counts(native_table(columns, "polygons"), True))
 
 
 def boxes_to_masks(boxes_xywh: Any, height: int, width: int) -> list[Mask]:
@@ -232,7 +232,7 @@ def compress_masks(masks: Sequence[Mapping[str, Any]]) -> list[Mask]:
         [{'size': [2, 3], 'counts': b'123'}]
     """
     columns = read_masks(masks, "masks")
-    return strings_to_masks(columns.size, *_native.mask_counts(native_table(columns), True))
+    return strings_to_masks(columns.size, *native.mask_counts(native_table(columns), True))
 
 
 def mask_counts(masks: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
@@ -243,7 +243,7 @@ def mask_counts(masks: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
         [array([1, 2, 3], dtype=uint32)]
     """
     columns = read_masks(masks, "masks")
-    counts, offsets = _native.mask_counts(native_table(columns), False)
+    counts, offsets = native.mask_counts(native_table(columns), False)
     return np.split(counts, offsets[1:-1]) if len(columns) else []
 
 
