@@ -1,6 +1,8 @@
 """The commands from end to end, on data sets that train in a second."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +71,27 @@ def test_eval_of_predictions_equals_eval_of_the_run(trained_copy, tmp_path, caps
     assert main(["eval", *words]) == 0
     stats = json.loads(capsys.readouterr().out)["stats"]
     np.testing.assert_allclose(stats, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("trained", ["detect"], indirect=True)
+def test_eval_matches_classes_by_name_and_refuses_a_set_of_others(trained_copy, tmp_path, capsys):
+    _, data, run = trained_copy
+    words = ["eval", str(run), "--json", f"out={tmp_path / 'out'}"]
+    assert main(words) == 0
+    expected = json.loads(capsys.readouterr().out)
+    other = Path(shutil.copytree(data, tmp_path / "other"))
+    listing = other / "data.yaml"
+    listing.write_text(listing.read_text().replace("red, green", "blue, red, green"))
+    for path in (other / "labels").rglob("*.txt"):
+        lines = path.read_text().splitlines()
+        path.write_text("".join(f"{int(line[0]) + 1}{line[1:]}\n" for line in lines))
+    assert main([*words, f"data={other}"]) == 0  # no object is blue
+    assert json.loads(capsys.readouterr().out) == expected
+    listing.write_text(listing.read_text().replace("blue, red, green", "blue, cat, dog"))
+    assert main([*words, f"data={other}"]) == 2
+    said = capsys.readouterr().err
+    assert "the model knows 2 classes, red, green;" in said
+    assert "has 3, blue, cat, dog, with labels of classes" in said
 
 
 def coco_truth(data, split):

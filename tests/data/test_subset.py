@@ -1,10 +1,12 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from sightline.data import Annotations, Record
+from sightline.data import Annotations, DataError, Record
+from sightline.data.annotations import with_classes
 
 SET = Annotations(
     task="classify",
@@ -45,3 +47,13 @@ def test_a_subset_of_what_is_no_record_is_refused(indices, error, message):
 
 def test_a_set_of_one_picture_is_said_to_have_one():
     assert "1 picture, 2 classes" in repr(SET.subset([1]))
+
+
+def test_with_classes_matches_by_name_and_refuses_labels_of_others():
+    named = replace(SET, class_names=("a", "b", "c"), category_ids=(7, 8, 9), source="elsewhere")
+    found = with_classes(named, ("d", "b", "a"))
+    assert found.class_names == ("d", "b", "a") and found.category_ids == (-1, 8, 7)
+    assert [int(record.labels[0]) for record in found.records] == [2, 1, 2, 1]
+    said = r"knows 2 classes, b, d; elsewhere has 3, a, b, c, with labels .* know: a \(2\)"
+    with pytest.raises(DataError, match=said):
+        with_classes(named, ("b", "d"))

@@ -2,9 +2,9 @@
 sightline eval --gt <gt.json> --dt <dt.json> [--iou-type bbox|segm|keypoints] [--corrected]
                [--protocol coco] [--per-class] [--plots <folder>] [--json]
 
-The first form evaluates a run's weights on a split of its data set (or of another one with the
-same classes), writes evaluation.json and predictions.json into <run>/eval-<split> and adds them to
-<run>/report.html.
+The first form evaluates a run's weights on a split of its data set (or of another one, whose
+classes are matched by name), writes evaluation.json and predictions.json into <run>/eval-<split>
+and adds them to <run>/report.html.
 The second prints COCO's twelve numbers, ten of keypoints, for ground truth and detections in COCO's
 json format, with --per-class a table of the classes too. They are those of pycocotools to the last
 bit; --corrected mends its faults (an object whose id is 0 counts as missed), and refuses what it
@@ -107,7 +107,7 @@ def _evaluate_run(arguments: Arguments) -> int:
     batch_size, data = arguments.take_count("batch_size", 16), arguments.take("data")
     arguments.finish(_OPTIONS)
     predictor = load(source, weights=weights, device=device)
-    annotations = read_annotations(source, split, data=data, class_names=predictor.class_names)
+    annotations = read_annotations(source, split, data=data)
     as_json = "json" in arguments.flags
     warn_of_issues(annotations, Log(quiet=as_json))
     evaluation = evaluate_predictor(predictor, annotations, batch_size)
@@ -133,9 +133,7 @@ def _result_folder(source: Path, split: str) -> Path:
     return source.parent / f"{source.stem}-eval-{split}"
 
 
-def read_annotations(
-    source: Path, split: str, *, data: str | None, class_names: Sequence[str]
-) -> "Annotations":
+def read_annotations(source: Path, split: str, *, data: str | None) -> "Annotations":
     """The split of the run's own data set, or of `data`, read as the run read it."""
     from sightline._files import read_json
     from sightline.settings.read import config_layer, override_layer, resolve
@@ -150,7 +148,7 @@ def read_annotations(
         raise UsageError(f"{source} is no run folder, so data=<path> is needed")
     if data is not None:
         layers.append(override_layer({"data.path": data, "data.format": None}))
-    annotations = read_split(resolve(layers), split, class_names=class_names)
+    annotations = read_split(resolve(layers), split)
     if (noted := RunDir(source).data).is_file():
         check_test_split(read_json(noted), annotations, source)
     return annotations

@@ -165,6 +165,36 @@ class Annotations:
         return replace(self, records=tuple(self.records[i] for i in chosen))
 
 
+def with_classes(annotations: Annotations, class_names: Sequence[str]) -> Annotations:
+    """Return the same set with labels that index `class_names`, which are matched by name.
+
+    The set may name fewer classes, others without a label, and in another order.
+
+    Raises:
+        DataError: it has labels of classes that are not among `class_names`.
+    """
+    names = tuple(class_names)
+    if annotations.class_names == names:
+        return annotations
+    label_of = {name: label for label, name in enumerate(names)}
+    counts = zip(annotations.class_names, annotations.class_counts().tolist())
+    unknown = [f"{shortened(name)} ({n:,})" for name, n in counts if n and name not in label_of]
+    if unknown:
+        raise DataError(
+            f"the model knows {len(names)} classes, {listed(names)}; {annotations.source} has "
+            f"{annotations.num_classes}, {listed(annotations.class_names)}, with labels of classes "
+            f"that the model does not know: {listed(unknown)}"
+        )
+    labels = np.array([label_of.get(name, -1) for name in annotations.class_names], np.int64)
+    id_of = dict(zip(annotations.class_names, annotations.category_ids))
+    return replace(
+        annotations,
+        class_names=names,
+        records=tuple(replace(r, labels=labels[r.labels]) for r in annotations.records),
+        category_ids=tuple(id_of.get(name, -1) for name in names) if id_of else (),
+    )
+
+
 def box_rule(box: Sequence[float], width: int, height: int) -> str | None:
     """Return the rule that an xyxy box in pixels breaks, or None for a usable box.
 

@@ -8,8 +8,8 @@ from typing import Literal
 from torch.optim import Optimizer
 
 from sightline._files import read_json, write_json
-from sightline._text import listed
 from sightline.data import Annotations, Augment, make_loader
+from sightline.data.annotations import with_classes
 from sightline.data.loader import Loader
 from sightline.optim.ema import EMA
 from sightline.optim.make import make_optimizer
@@ -231,28 +231,20 @@ def loader_for(prepared: Prepared, annotations: Annotations, *, training: bool) 
     )
 
 
-def _other_classes(known: Sequence[str], annotations: Annotations) -> str:
-    """How the classes of a data set differ from those of a model; there may be thousands."""
-    there = annotations.class_names
-    first = next((i for i, pair in enumerate(zip(known, there)) if pair[0] != pair[1]), None)
-    differ = f" (class {first} is the first that differs)" if first is not None else ""
-    return (
-        f"the model knows {len(known)} classes, {listed(known)}; {annotations.source} has "
-        f"{len(there)}, {listed(there)}{differ}"
-    )
-
-
 def evaluate_predictor(
     predictor: Predictor, annotations: Annotations, batch_size: int = 16
 ) -> Evaluation:
-    """All metrics of a trained model over a data set."""
+    """All metrics of a trained model over a data set, whose classes are matched by name.
+
+    Raises:
+        ValueError: another task, or objects of classes that the model does not know.
+    """
     if annotations.task != predictor.task:
         raise ValueError(
             f"the model is for {predictor.task}, the labels of {annotations.source} are for "
             f"{annotations.task}"
         )
-    if annotations.class_names != predictor.class_names:
-        raise ValueError(_other_classes(predictor.class_names, annotations))
+    annotations = with_classes(annotations, predictor.class_names)
     scorer = make_scorer(annotations, predictor.preprocess)
     loader = make_loader(
         annotations, predictor.preprocess, batch_size=batch_size, shuffle=False, cache_bytes=0
