@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 C = 4
 
@@ -90,3 +91,38 @@ class Net(nn.Module):
     def forward(self, x):
         x = self.layer1(self.relu(self.bn1(self.conv1(x))))
         return self.fc(torch.flatten(x.mean((2, 3)), 1))
+
+
+class TimmLike(nn.BatchNorm2d):
+    """The batch norm and activation in one module, as timm writes it."""
+
+    def __init__(self, channels, act):
+        super().__init__(channels)
+        self.drop, self.act = nn.Identity(), act
+
+    def forward(self, x):
+        self._check_input_dim(x)
+        if self.training and self.track_running_stats:
+            self.num_batches_tracked.add_(1)
+        x = F.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or self.running_mean is None,
+            self.momentum,
+            self.eps,
+        )
+        return self.act(self.drop(x))
+
+
+TimmLike.__name__ = "BatchNormAct2d"
+
+
+class Lies(TimmLike):
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+Lies.__name__ = "BatchNormAct2d"

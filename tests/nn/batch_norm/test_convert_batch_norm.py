@@ -17,7 +17,7 @@ from sightline.models import (
     convert_batch_norm,
 )
 
-from .convert_cases import Block, Bottleneck, C, Net, assert_same_training, redraw
+from .convert_cases import Block, Bottleneck, C, Lies, Net, TimmLike, assert_same_training, redraw
 
 PATTERNS = {
     "module": ("relu", lambda s, y, x: s.relu(y)),
@@ -419,41 +419,6 @@ def test_activation_under_two_names_goes_from_both():
     ours, report = convert_batch_norm(copy.deepcopy(theirs))
     assert len(report.fused) == 2 and type(ours.act2) is nn.Identity
     assert_same_training(theirs, ours)
-
-
-class TimmLike(nn.BatchNorm2d):
-    """The batch norm and activation in one module, as timm writes it."""
-
-    def __init__(self, channels, act):
-        super().__init__(channels)
-        self.drop, self.act = nn.Identity(), act
-
-    def forward(self, x):
-        self._check_input_dim(x)
-        if self.training and self.track_running_stats:
-            self.num_batches_tracked.add_(1)
-        x = F.batch_norm(
-            x,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training or self.running_mean is None,
-            self.momentum,
-            self.eps,
-        )
-        return self.act(self.drop(x))
-
-
-TimmLike.__name__ = "BatchNormAct2d"
-
-
-class Lies(TimmLike):
-    def forward(self, x):
-        return super().forward(x) * 2
-
-
-Lies.__name__ = "BatchNormAct2d"
 
 
 def test_norm_with_its_own_activation_is_fused_where_it_computes_that():

@@ -13,10 +13,13 @@ from sightline.models import (
     BatchNormAct3d,
     FrozenBatchNormAct2d,
     convert_batch_norm,
+    convert_sync_batch_norm,
     fold_batch_norm,
 )
 from sightline.models.classifiers.resnet import resnet20
 from sightline.nn.batch_norm.fold import AddAct
+
+from .convert_cases import C, Lies, TimmLike
 
 NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
@@ -200,8 +203,9 @@ def _other_size(model):
 @pytest.mark.parametrize(
     "change, reason",
     [
-        (lambda m: m.train(), "training mode"),
-        (lambda m: m[1].train(), "it is in training mode"),
+        (lambda m: m.train(), "it is in training mode: call model.eval()"),
+        (lambda m: m[1].train(), "it is in training mode: call model.eval()"),
+        (lambda m: m[0].train(), "the layer before it is in training mode: call model.eval()"),
         (_hooked, "hooks"),
         (_weight_norm, "ParametrizedConv2d comes before"),
         (_no_statistics, "no running statistics"),
@@ -249,3 +253,31 @@ def test_forward_that_conversion_rewrote_is_folded():
     x = torch.randn(2, 4, 5, 5)
     folded = assert_folded(converted, x, 2)
     torch.testing.assert_close(folded(x), plain(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("act", [nn.ReLU(), nn.LeakyReLU(0.3), nn.SiLU(), nn.Identity()])
+def test_norm_with_its_own_activation_is_folded(act):
+    model = redraw(nn.Sequential(nn.Conv2d(3, C, 1), TimmLike(C, act), nn.Conv2d(C, 2, 1)))
+    assert_folded(model, torch.randn(2, 3, 5, 5))
+
+
+def test_norm_that_does_more_than_its_own_activation_is_left():
+    model = redraw(nn.Sequential(nn.Conv2d(3, C, 1), Lies(C, nn.ReLU())))
+    folded, report = fold_batch_norm(model)
+    assert "it is a subclass, BatchNormAct2d" in report.left[0].reason
+    assert str(folded) == str(model)
+
+
+def test_report_says_folded():
+    _, report = fold_batch_norm(redraw(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))))
+    assert repr(report) == "ConversionReport(1 folded, 0 left)"
+    assert str(report) == "batch norms: 1 folded, 0 left\n  folded  1: Conv2d + batch norm"
+
+
+@pytest.mark.parametrize("function", [convert_batch_norm, convert_sync_batch_norm, fold_batch_norm])
+def test_what_is_no_module_is_named(function):
+    said = r"must be a torch\.nn\.Module, got str 'resnet18': sightline\.models\.create_model"
+    with pytest.raises(TypeError, match=said):
+        function("resnet18")
+    with pytest.raises(TypeError, match=r"must be a torch\.nn\.Module, got NoneType$"):
+        function(None)

@@ -1,17 +1,14 @@
 """Fuses the batch norms of a model with the add and the activation that follow them."""
 
-import copy
 from collections import Counter
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from sightline.nn.batch_norm.forward import (
     SEQUENTIAL_SOURCE,
-    activate,
     add_into,
     rewrite_forward,
     source_of,
@@ -19,14 +16,16 @@ from sightline.nn.batch_norm.forward import (
 from sightline.nn.batch_norm.graph import (
     Traced,
     calls_of,
+    check_module,
     count_names,
     has_hooks,
     loads,
     trace_all,
 )
-from sightline.nn.batch_norm.match import Match, Settings, activation_of, find_matches
+from sightline.nn.batch_norm.match import Match, Settings, find_matches
 from sightline.nn.batch_norm.methods import method_in_conflict
 from sightline.nn.batch_norm.modules import BatchNormAct1d, BatchNormAct2d, BatchNormAct3d, become
+from sightline.nn.batch_norm.own_activation import own_activation
 from sightline.nn.batch_norm.report import ConversionReport, Fusion, Unfused
 from sightline.nn.batch_norm.sync import SyncBatchNormAct
 
@@ -66,6 +65,9 @@ def convert_batch_norm(model: nn.Module) -> tuple[nn.Module, ConversionReport]:
     Returns:
         `model`, and a `ConversionReport` that names each batch norm with its pattern or a reason.
 
+    Raises:
+        TypeError: `model` is no module.
+
     Outputs and gradients are those of torch but for rounding: in float32 within 1e-5 of the largest
     output and 1e-4 of the largest gradient of a small network. Converting twice changes nothing
     more.
@@ -76,6 +78,7 @@ def convert_batch_norm(model: nn.Module) -> tuple[nn.Module, ConversionReport]:
     batch norms: 1 fused, 0 alone, 0 left
       fused  1: batch norm + relu
     """
+    check_module(model)
     report = ConversionReport()
     names = dict(_candidates(model, report))
     traces = trace_all(model)
@@ -244,7 +247,7 @@ def _candidates(model: nn.Module, report: ConversionReport) -> Any:
             if module.activation is None and not has_hooks(module):
                 yield module, name
             continue
-        own = _own_activation(module)
+        own = own_activation(module)
         reason = "" if own else _why_left(module)
         if own is not None and own["activation"] is not None:
             _become_fused(module, own)
@@ -278,46 +281,3 @@ def _become_fused(norm: Any, settings: Settings) -> None:
     if kind not in FUSED_CLASSES.values():
         kind = FUSED_CLASSES.get(kind, BatchNormAct2d)
     become(norm, kind, settings)
-
-
-def _own_activation(module: nn.Module) -> Settings | None:
-    """The settings of timm's BatchNormAct2d: a batch norm, no dropout, then an activation.
-
-    Told by its looks, then by running it, since its forward is its own. None of another module.
-    """
-    children = {name: child for name, child in module._modules.items() if child is not None}
-    if not isinstance(module, nn.BatchNorm2d) or type(module).__name__ != "BatchNormAct2d":
-        return None
-    if has_hooks(module) or "forward" in vars(module):
-        return None
-    act = children.pop("act", None)
-    if act is None or any(type(child) is not nn.Identity for child in children.values()):
-        return None
-    none: Settings = {"activation": None}
-    settings = none if type(act) is nn.Identity else activation_of(act)
-    return settings if settings and _acts_as(module, settings) else None
-
-
-def _acts_as(module: nn.BatchNorm2d, settings: Settings) -> bool:
-    """Whether `module` is batch norm and this activation, on a small input and a copy of it."""
-    plain = nn.BatchNorm2d(
-        module.num_features,
-        module.eps,
-        module.momentum,
-        module.affine,
-        module.track_running_stats,
-    )
-    theirs = copy.deepcopy(module).to("cpu", torch.float64)
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(2, module.num_features, 2, 3, dtype=torch.float64, generator=generator)
-    slope = settings.get("negative_slope", 0.0)
-    try:
-        plain.double().load_state_dict(theirs.state_dict())
-        for training in (True, False):
-            expected = activate(plain.train(training)(x), settings["activation"], slope)
-            if not torch.allclose(theirs.train(training)(x), expected):
-                return False
-    except Exception:  # whatever it is, it is not a batch norm and an activation
-        return False
-    ours, own = plain.state_dict(), theirs.state_dict()
-    return all(torch.allclose(ours[name], own[name]) for name in ours)

@@ -10,14 +10,22 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from sightline.nn.batch_norm.forward import activate, as_one_step
-from sightline.nn.batch_norm.graph import Traced, calls_of, count_names, is_plain, trace_all
-from sightline.nn.batch_norm.match import describe, only_user
+from sightline.nn.batch_norm.graph import (
+    Traced,
+    calls_of,
+    check_module,
+    count_names,
+    is_plain,
+    trace_all,
+)
+from sightline.nn.batch_norm.match import Settings, describe, only_user
 from sightline.nn.batch_norm.modules import (
     BatchNormAct1d,
     BatchNormAct2d,
     BatchNormAct3d,
     FrozenBatchNormAct2d,
 )
+from sightline.nn.batch_norm.own_activation import own_activation
 from sightline.nn.batch_norm.report import ConversionReport, Fusion, Unfused
 from sightline.nn.batch_norm.sync import SyncBatchNormAct
 
@@ -81,7 +89,8 @@ def fold_batch_norm(
 
     Which layer comes before is read from the graph of each module's own forward. A batch norm stays
     where folding could change a result: it or the layer is in training mode, has no running
-    statistics, has hooks, is of a subclass, parametrised, shared or called in several places; the
+    statistics, has hooks, is of a subclass (but for timm's `BatchNormAct2d`, where its activation
+    is a ReLU, LeakyReLU or SiLU), parametrised, shared or called in several places; the
     output of the layer has another use, or something lies between the two; the forward cannot be
     traced or depends on its mode.
 
@@ -92,16 +101,20 @@ def fold_batch_norm(
     Returns:
         The folded model, and a `ConversionReport` with each batch norm under `fused` or `left`.
 
+    Raises:
+        TypeError: `model` is no module.
+
     Outputs are those of `model` within 1e-5 of the largest value in float32.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()).eval()
     >>> folded, report = fold_batch_norm(net)
     >>> print(report)
-    batch norms: 1 fused, 0 alone, 0 left
-      fused  1: Conv2d + batch norm
+    batch norms: 1 folded, 0 left
+      folded  1: Conv2d + batch norm
     """
+    check_module(model)
     model = model if inplace else copy.deepcopy(model)
-    report = ConversionReport()
+    report = ConversionReport(done="folded")
     traces = trace_all(model)
     uses, calls = count_names(model), Counter(m for t in traces for _, m in calls_of(t))
     layers: dict[nn.Module, Any] = {}
@@ -114,19 +127,20 @@ def fold_batch_norm(
                 layers[module], reasons[module] = _layer_before(traced, node)
     for name, norm in [(n, m) for n, m in model.named_modules() if _is_norm(m)]:
         layer = layers.get(norm)
+        own = own_activation(norm)
         reason = reasons.get(norm, "no forward that could be traced calls it")
         if max(uses[norm], calls[norm]) > 1:
             reason = "it is used in several places"
         elif layer is not None:
             shared = max(uses[layer], calls[layer]) > 1
             reason = "the layer before it is used in several places" if shared else ""
-            reason = reason or _why_unlike(layer, norm)
+            reason = reason or _why_unlike(layer, norm, own)
         if reason or layer is None:
             report.left.append(Unfused(name, reason))
             continue
         _fold(layer, norm)
         holder = model.get_submodule(name.rpartition(".")[0])
-        holder._modules[name.rpartition(".")[2]] = _what_is_left(layer, norm)
+        holder._modules[name.rpartition(".")[2]] = _what_is_left(layer, norm, own)
         report.fused.append(Fusion(name, f"{type(layer).__name__} + batch norm"))
     return model, report
 
@@ -156,15 +170,16 @@ def _layer_before(traced: Traced, node: fx.Node) -> tuple[Any, str]:
     return traced.target(before), ""
 
 
-def _why_unlike(layer: Any, norm: Any) -> str:
-    """Why these two cannot be one layer; empty where they can."""
-    rank = _NORMS.get(type(norm), 0)
+def _why_unlike(layer: Any, norm: Any, own: Settings | None) -> str:
+    """Why these two cannot be one layer; empty where they can. `own`: of `own_activation`."""
+    rank = _NORMS.get(type(norm), 0 if own is None else 2)
     reasons = {
-        f"it is a subclass, {type(norm).__name__}": type(norm) not in _NORMS,
+        f"it is a subclass, {type(norm).__name__}": type(norm) not in _NORMS and own is None,
         "it has hooks or another forward": not is_plain(norm, type(norm)),
         "the layer before it has hooks or another forward": not is_plain(layer, type(layer)),
-        "it is in training mode": norm.training and not isinstance(norm, FrozenBatchNormAct2d),
-        "the layer before it is in training mode": layer.training
+        "it is in training mode: call model.eval()": norm.training
+        and not isinstance(norm, FrozenBatchNormAct2d),
+        "the layer before it is in training mode: call model.eval()": layer.training
         and not isinstance(norm, FrozenBatchNormAct2d),
         "it has no running statistics": norm.running_mean is None,
         f"it does not fit {type(layer).__name__}": rank not in (0, _LAYERS[type(layer)])
@@ -201,8 +216,10 @@ def _fold(layer: Any, norm: Any) -> None:
     layer.bias = nn.Parameter(bias.to(old.dtype), old.requires_grad)
 
 
-def _what_is_left(layer: nn.Module, norm: Any) -> nn.Module:
+def _what_is_left(layer: nn.Module, norm: Any, own: Settings | None) -> nn.Module:
     """A module that does what the norm did after normalising, with its arguments."""
+    if own is not None:
+        return AddAct(**own).train(norm.training)  # its forward takes no residual
     rank = {nn.Linear: 2, nn.Conv1d: 3, nn.ConvTranspose1d: 3}.get(type(layer))
     activation = getattr(norm, "activation", None)
     if activation is None and rank is None and not hasattr(norm, "activation"):

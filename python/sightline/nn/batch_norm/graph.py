@@ -58,6 +58,16 @@ def is_in_order(module: nn.Module) -> bool:
     )
 
 
+def check_module(model: Any) -> None:
+    """Raises TypeError unless `model` is a module."""
+    if not isinstance(model, nn.Module):
+        named = f" {model!r}: sightline.models.create_model makes one by its name"
+        raise TypeError(
+            f"`model` must be a torch.nn.Module, got {type(model).__name__}"
+            f"{named if isinstance(model, str) else ''}"
+        )
+
+
 def has_hooks(module: nn.Module) -> bool:
     return any(
         (

@@ -24,26 +24,30 @@ class Unfused:
 class ConversionReport:
     """Every batch norm of a model, once, under its first name.
 
-    `fused`: with what. `alone`: converted, but what follows was not taken over. `left`: untouched.
+    `fused`: with what. `alone`: converted, but what follows was not taken over; folding has none.
+    `left`: untouched. `done`: what happened to those of `fused`, "fused" or "folded".
     `print(report)` has a line for each.
     """
 
     fused: list[Fusion] = field(default_factory=list)
     alone: list[Unfused] = field(default_factory=list)
     left: list[Unfused] = field(default_factory=list)
+    done: str = "fused"
 
     def __repr__(self) -> str:
         """One line; `print(report)` has a line for each batch norm."""
         return f"ConversionReport({self._counts()})"
 
     def _counts(self) -> str:
-        return f"{len(self.fused)} fused, {len(self.alone)} alone, {len(self.left)} left"
+        alone = f"{len(self.alone)} alone, " if self.done == "fused" else ""
+        return f"{len(self.fused)} {self.done}, {alone}{len(self.left)} left"
 
     def __str__(self) -> str:
         lines = [f"batch norms: {self._counts()}"]
         for fusion in self.fused:
             note = "" if fusion.rewritten is None else f", forward of {fusion.rewritten} rewritten"
-            lines.append(f"  fused  {fusion.name}: {fusion.pattern}{note}")
-        for word, entries in (("alone", self.alone), ("left ", self.left)):
+            lines.append(f"  {self.done}  {fusion.name}: {fusion.pattern}{note}")
+        for word, entries in (("alone", self.alone), ("left", self.left)):
+            word = word.ljust(len(self.done))
             lines += [f"  {word}  {entry.name}: {entry.reason}" for entry in entries]
         return "\n".join(lines)

@@ -7,7 +7,7 @@ from torch import Tensor, fx, nn
 from torch import distributed as dist
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sightline.nn.batch_norm.graph import is_plain
+from sightline.nn.batch_norm.graph import check_module, is_plain
 from sightline.nn.batch_norm.modules import (
     BatchNormAct1d,
     BatchNormAct2d,
@@ -252,10 +252,14 @@ def convert_sync_batch_norm(
     Returns:
         `model`, and a `ConversionReport` of what was converted and what was left.
 
+    Raises:
+        TypeError: `model` is no module.
+
     >>> net, report = convert_sync_batch_norm(nn.Sequential(BatchNormAct2d(8)))
     >>> type(net[0]).__name__, net[0].activation
     ('SyncBatchNormAct', 'relu')
     """
+    check_module(model)
     report = ConversionReport()
     for name, norm in model.named_modules():
         if not isinstance(norm, _BatchNorm) or isinstance(norm, SyncBatchNormAct):

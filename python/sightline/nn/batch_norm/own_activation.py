@@ -1,0 +1,53 @@
+"""Batch norms of timm that have an activation of their own, told by what they compute."""
+
+import copy
+
+import torch
+from torch import nn
+
+from sightline.nn.batch_norm.forward import activate
+from sightline.nn.batch_norm.graph import has_hooks
+from sightline.nn.batch_norm.match import Settings, activation_of
+
+
+def own_activation(module: nn.Module) -> Settings | None:
+    """The settings of timm's BatchNormAct2d: a batch norm, no dropout, then an activation.
+
+    Told by its looks, then by running it, since its forward is its own. None of another module.
+    """
+    children = {name: child for name, child in module._modules.items() if child is not None}
+    if not isinstance(module, nn.BatchNorm2d) or type(module).__name__ != "BatchNormAct2d":
+        return None
+    if has_hooks(module) or "forward" in vars(module):
+        return None
+    act = children.pop("act", None)
+    if act is None or any(type(child) is not nn.Identity for child in children.values()):
+        return None
+    none: Settings = {"activation": None}
+    settings = none if type(act) is nn.Identity else activation_of(act)
+    return settings if settings and _acts_as(module, settings) else None
+
+
+def _acts_as(module: nn.BatchNorm2d, settings: Settings) -> bool:
+    """Whether `module` is batch norm and this activation, on a small input and a copy of it."""
+    plain = nn.BatchNorm2d(
+        module.num_features,
+        module.eps,
+        module.momentum,
+        module.affine,
+        module.track_running_stats,
+    )
+    theirs = copy.deepcopy(module).to("cpu", torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, module.num_features, 2, 3, dtype=torch.float64, generator=generator)
+    slope = settings.get("negative_slope", 0.0)
+    try:
+        plain.double().load_state_dict(theirs.state_dict())
+        for training in (True, False):
+            expected = activate(plain.train(training)(x), settings["activation"], slope)
+            if not torch.allclose(theirs.train(training)(x), expected):
+                return False
+    except Exception:  # whatever it is, it is not a batch norm and an activation
+        return False
+    ours, own = plain.state_dict(), theirs.state_dict()
+    return all(torch.allclose(ours[name], own[name]) for name in ours)
