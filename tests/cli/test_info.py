@@ -1,5 +1,10 @@
 import importlib
 import json
+import os
+import subprocess
+import sys
+
+import pytest
 
 from sightline.cli import info, main
 
@@ -39,3 +44,30 @@ def test_native_modules_that_are_missing_give_their_reason(monkeypatch):
     rows = dict(info.gather())
     assert rows["ops on arrays"] == "no: library is gone; reinstall sightline"
     assert rows["ops on tensors"] == rows["CUDA kernels"] == "no: library is gone"
+
+
+def test_an_unknown_instruction_set_is_a_no_for_arrays_and_tensors():
+    environment = {**os.environ, "SIGHTLINE_ISA": "foo"}
+    command = [sys.executable, "-m", "sightline", "info", "--json"]
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    rows = json.loads(ran.stdout)
+    for name in ("instructions", "ops on arrays", "ops on tensors"):
+        assert rows[name].startswith("no: SIGHTLINE_ISA"), rows[name]
+    assert "foo" in rows["ops on arrays"]
+
+
+@pytest.mark.parametrize("error", ["ImportError", "OSError"])
+def test_a_torch_that_does_not_load_leaves_ops_on_arrays(tmp_path, error):
+    (tmp_path / "torch.py").write_text(f"raise {error}('libtorch.so is broken')")
+    script = (
+        "import json, numpy as np; from sightline import metrics, ops; from sightline.cli import "
+        "info; boxes = np.array([[0.0, 0, 2, 2]]); assert ops.box_iou(boxes, boxes) == 1; "
+        "assert len(ops.nms(boxes, np.ones(1), 0.5)) == 1; print(json.dumps(dict(info.gather())))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", script]
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert ran.returncode == 0, ran.stderr
+    rows = json.loads(ran.stdout)
+    assert rows["ops on arrays"] == "yes"
+    assert rows["ops on tensors"] == "no: torch cannot be imported (libtorch.so is broken)"

@@ -13,7 +13,7 @@ from .work import Work
 
 try:
     import torch
-except ModuleNotFoundError:  # arrays alone, then
+except (ImportError, OSError):  # arrays alone, then
     torch = None  # type: ignore[assignment]
 
 Program = partial[Any]  # a function bound to all it takes

@@ -51,14 +51,16 @@ def gather() -> list[tuple[str, str]]:
     """Names and values, in the order in which they are printed."""
     import sightline
 
+    rows = _array_rows()
+    instructions = dict(rows).get("instructions", "")
     return [
         ("sightline", f"{sightline.__version__} in {os.path.dirname(sightline.__file__)}"),
         ("python", sys.version.split()[0]),
         ("platform", f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"),
         ("numpy", _version("numpy") or "no: pip install numpy"),
         ("torch", _version("torch") or "no: not installed; pip install 'sightline[torch]'"),
-        *_array_rows(),
-        *_tensor_rows(),
+        *rows,
+        *_tensor_rows(instructions),
         *[(f"extra [{name}]", _extra(name)) for name in _EXTRAS],
     ]
 
@@ -72,21 +74,24 @@ def _array_rows() -> list[tuple[str, str]]:
     forced = os.environ.get("SIGHTLINE_ISA")
     how = f"SIGHTLINE_ISA={forced}" if forced else "chosen for this CPU"
     try:
-        instructions = f"{native.isa()} ({how})"
+        instructions, works = f"{native.isa()} ({how})", "yes"
     except ValueError as error:  # every op raises it, too
-        instructions = f"no: {_reason(error)}"
+        instructions = works = f"no: {_reason(error)}"
     return [
         ("instructions", instructions),
         ("threads (arrays)", str(native.get_num_threads())),
-        ("ops on arrays", "yes"),
+        ("ops on arrays", works),
     ]
 
 
-def _tensor_rows() -> list[tuple[str, str]]:
-    """The torch ops, the CUDA kernels in them, and the device that would run them."""
+def _tensor_rows(instructions: str) -> list[tuple[str, str]]:
+    """The torch ops, the CUDA kernels in them, and the device that would run them.
+
+    `instructions`: the row of that name; its "no" is that of the ops on the CPU, too.
+    """
     try:
         torch = importlib.import_module("torch")
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         no = f"no: torch cannot be imported ({_reason(error)})"
         return [("ops on tensors", no), ("CUDA kernels", no), ("CUDA device", no)]
     rows = [("threads (tensors)", str(torch.get_num_threads()))]
@@ -97,7 +102,8 @@ def _tensor_rows() -> list[tuple[str, str]]:
             if built_for
             else ("no: built without CUDA; rebuild with SIGHTLINE_CUDA=ON where nvcc is")
         )
-        rows += [("ops on tensors", "yes"), ("CUDA kernels", kernels)]
+        works = instructions if instructions.startswith("no: ") else "yes"
+        rows += [("ops on tensors", works), ("CUDA kernels", kernels)]
     except (ImportError, OSError) as error:
         no = f"no: {_reason(error)}"
         rows += [("ops on tensors", no), ("CUDA kernels", no)]

@@ -8,7 +8,7 @@ from sightline import _numpy
 
 try:
     import torch
-except ModuleNotFoundError:  # arrays alone, then
+except (ImportError, OSError):  # not installed, or its libraries do not load: arrays alone, then
     torch = None  # type: ignore[assignment]
 
 _torch_ops: Any = None

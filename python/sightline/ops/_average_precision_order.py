@@ -9,12 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import is_tensor
-
-try:
-    import torch
-except ModuleNotFoundError:  # arrays alone, then
-    torch = None  # type: ignore[assignment]
+from ._arguments import is_tensor, torch
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

@@ -11,7 +11,7 @@ def in_one_process() -> bool:
     """Whether there is no process group, as where a script runs without torchrun or torch."""
     try:
         import torch.distributed as dist
-    except ModuleNotFoundError:
+    except (ImportError, OSError):  # not installed, or its libraries do not load
         return True
     return not (dist.is_available() and dist.is_initialized())
 
