@@ -29,6 +29,21 @@ def test_tensors_of_half_precision_and_targets_of_our_loader_are_taken():
     assert evaluator.compute() == {"accuracy": 0.75}
 
 
+def test_of_soft_targets_the_largest_is_the_true_class_and_the_first_of_a_tie():
+    torch = pytest.importorskip("torch")
+    for soft in (
+        np.eye(7)[LABELS],
+        torch.eye(7, dtype=torch.bfloat16)[LABELS],
+        np.eye(7, dtype=int)[LABELS],
+    ):
+        evaluator = AccuracyEvaluator()
+        evaluator.update(SCORES, soft)
+        assert evaluator.compute() == {"accuracy": accuracy(LABELS, SCORES.argmax(1))}
+    evaluator.reset()
+    evaluator.update([[3.0, 1, 2], [0, 0, 1]], [[0.4, 0.2, 0.4], [0, 0.5, 0.5]])
+    assert evaluator.compute() == {"accuracy": 0.5}
+
+
 def test_more_best_classes_than_there_are_hold_every_label():
     evaluator = AccuracyEvaluator(top_k=(5,))
     evaluator.update(SCORES[:, :3], LABELS % 3)
@@ -45,7 +60,10 @@ def test_it_says_which_way_is_better():
     [
         (SCORES[0], LABELS[:1], ValueError, r"`outputs` must have shape \[B, K\], got \[7\]"),
         (SCORES, LABELS[:3], ValueError, r"`targets` must have shape \[50\] as `outputs`"),
-        (SCORES, np.eye(7)[LABELS], TypeError, "`targets` must be integers"),
+        (SCORES, LABELS * 1.0, TypeError, "`targets` must be integers"),
+        (SCORES, np.eye(8)[LABELS], ValueError, r"or \[50, 7\] as `outputs`, got \[50, 8\]"),
+        (SCORES, np.eye(7)[LABELS] * np.nan, ValueError, "`targets` must not be NaN, .* row 0"),
+        (SCORES[:, :1], LABELS[:, None], ValueError, r"`targets` must have shape \[N\]"),
         (SCORES[:, :3], LABELS, ValueError, r"in 0 ... 2, got"),
         (SCORES * [1, np.nan, 1, 1, 1, 1, 1], LABELS, ValueError, "must not be NaN, got .* row 0"),
     ],

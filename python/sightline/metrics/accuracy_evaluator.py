@@ -49,10 +49,12 @@ class AccuracyEvaluator:
             outputs: logits or probabilities [B, K], array or tensor. The best class is that of the
                 largest, the first of equal ones.
             targets: labels [B], integers in [0, K), array or tensor; or a list of B dicts with a
-                "label", as `sightline.data.make_loader` gives them.
+                "label", as `sightline.data.make_loader` gives them; or soft targets [B, K], such
+                as one-hot ones or those of mixup, of which the largest is the true class, the
+                first of equal ones.
 
         Raises:
-            ValueError: wrong shapes, a label outside [0, K), a NaN in `outputs`.
+            ValueError: wrong shapes, a label outside [0, K), a NaN in `outputs` or `targets`.
             TypeError: labels that are not integers.
         """
         scores = on_host(outputs)
@@ -60,15 +62,13 @@ class AccuracyEvaluator:
             raise ValueError(f"`outputs` must have shape [B, K], got {list(scores.shape)}")
         if isinstance(targets, Sequence) and targets and isinstance(targets[0], dict):
             targets = [int(target["label"]) for target in targets]
-        labels = as_labels(targets, "`targets`")
+        labels = as_labels(_hard(targets, scores.shape), "`targets`")
         if len(labels) != len(scores):
             raise ValueError(
                 f"`targets` must have shape [{len(scores)}] as `outputs`, got [{len(labels)}]"
             )
         check_label_range(labels, scores.shape[1], "`targets`")
-        if np.isnan(scores).any():
-            row = int(np.argmax(np.isnan(scores).any(axis=1)))
-            raise ValueError(f"`outputs` must not be NaN, got one in row {row}")
+        _check_no_nan(scores, "`outputs`")
         if not len(labels):
             return
         self.samples += len(labels)
@@ -85,3 +85,26 @@ class AccuracyEvaluator:
             for k, right in self._right.items()
         }
         return {"accuracy": shares.pop("top1"), **shares}
+
+
+def _hard(targets: Any, shape: tuple[int, ...]) -> Any:
+    """The class of the largest of soft targets [B, K], K > 1; others as they are."""
+    try:
+        soft = on_host(targets)
+    except ValueError:  # rows of several lengths
+        return targets
+    if soft.ndim != 2 or shape[1] < 2:
+        return soft
+    if soft.shape != shape:
+        raise ValueError(
+            f"`targets` must have shape [{shape[0]}], or {list(shape)} as `outputs`, got "
+            f"{list(soft.shape)}"
+        )
+    _check_no_nan(soft, "`targets`")
+    return soft.argmax(axis=1)
+
+
+def _check_no_nan(values: np.ndarray, name: str) -> None:
+    if np.isnan(values).any():
+        row = int(np.argmax(np.isnan(values).any(axis=1)))
+        raise ValueError(f"{name} must not be NaN, got one in row {row}")
