@@ -61,3 +61,14 @@ def test_values_outside_their_range_are_named(change):
 def test_an_unknown_column_names_the_nearest():
     with pytest.raises(ValueError, match=r"'val/AP5' is not among .* did you mean 'val/AP50'"):
         EarlyStopping("val/AP5").step({"val/AP50": 1.0, "val/loss": 1.0}, 1)
+
+
+def test_without_a_column_it_watches_the_one_it_is_told():
+    stopping = EarlyStopping(patience=1)
+    with pytest.raises(ValueError, match="no column to watch outside `fit`: give `monitor`"):
+        stopping.step({"val/loss": 1.0}, 1)
+    stopping.follow("val/rank", "max")
+    assert [stopping.step({"val/rank": value}, 1) for value in (1, 2, 1)] == [False, False, True]
+    named = EarlyStopping("val/loss")
+    named.follow("val/rank", "max")
+    assert (named.monitor, named.best.mode) == ("val/loss", "min")

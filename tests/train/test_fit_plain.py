@@ -206,6 +206,39 @@ def test_accuracy_is_watched_and_larger_is_better():
     assert not np.isnan(history.column("val/top2")).any()
 
 
+def test_early_stopping_watches_what_is_monitored(tmp_path):
+    stopping = EarlyStopping(patience=1, min_delta=1e9)
+    options = {"evaluator": AccuracyEvaluator(), "early_stopping": stopping}
+    history = fit(**plain_run(4, **options, out=tmp_path))
+    assert (stopping.monitor, stopping.best.mode) == ("val/accuracy", "max")
+    assert len(history.rows) == 2 and history.stopped == "early stopping"
+    again = EarlyStopping(patience=1, min_delta=1e9)
+    options = {"evaluator": AccuracyEvaluator(), "early_stopping": again}
+    assert len(fit(**plain_run(4, **options, out=tmp_path), resume=True).rows) == 2
+    assert again.best.value == stopping.best.value
+    history = fit(**plain_run(4, val_loader=None, early_stopping=stopping))
+    assert stopping.monitor == "train/loss" and len(history.rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "options", "said"),
+    [
+        ("val/loss", {"val_loader": None}, "'val/loss' needs a `val_loader`"),
+        ("val/accuracy", {}, "not among .*; metrics need an `evaluator`"),
+        ("val/accurcy", {"evaluator": AccuracyEvaluator()}, "did you mean 'val/accuracy'"),
+        ("loss", {}, r"'loss' is not among \['train/loss', 'val/loss'\]"),
+    ],
+)
+def test_a_column_that_cannot_come_is_refused_before_the_first_epoch(
+    tmp_path, column, options, said
+):
+    stopping = EarlyStopping(column, mode="min")
+    for given in ({"early_stopping": stopping}, {"monitor": column, "mode": "min"}):
+        with pytest.raises(ValueError, match=said):
+            fit(**plain_run(2, **options, **given, out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_evaluator_says_which_way_its_metrics_grow():
     class Distance:
         monitor, directions = "val/accuracy_gap", {"accuracy_gap": "min"}

@@ -87,8 +87,9 @@ class EarlyStopping:
     """Stop when the monitored column has not improved for `patience` epochs.
 
     Args:
-        monitor: column to watch, such as "val/loss" or "val/AP50".
-        mode: "min", "max", or None to tell from the name.
+        monitor: column to watch, such as "val/loss" or "val/AP50"; None: the one by which `fit`
+            picks the best epoch.
+        mode: "min", "max", or None to tell from the name, or from `fit` where `monitor` is None.
         patience: epochs without improvement after which training stops, >= 1.
         min_delta: an improvement of no more than this counts as none, >= 0.
         start_epoch: epochs before this one (counted from 1) are not looked at.
@@ -99,7 +100,7 @@ class EarlyStopping:
 
     def __init__(
         self,
-        monitor: str = "val/loss",
+        monitor: str | None = None,
         *,
         mode: str | None = None,
         patience: int = 10,
@@ -111,11 +112,26 @@ class EarlyStopping:
         if start_epoch < 1:
             raise ValueError(f"`start_epoch` must be >= 1, got {start_epoch}")
         self.monitor, self.patience, self.start_epoch = monitor, patience, start_epoch
-        self.best = Best(monitor_mode(monitor, mode), min_delta=min_delta)
+        self._follows, self._mode = monitor is None, mode
+        # Until `follow` says otherwise, of a column that is not known yet.
+        known = monitor_mode("loss" if monitor is None else monitor, mode)
+        self.best = Best(known, min_delta=min_delta)
         self.waited = 0
 
+    def follow(self, monitor: str, mode: str) -> None:
+        """Watch this column where none was given; `fit` calls it with the one that it monitors."""
+        if self._follows:
+            self.monitor, self.waited = monitor, 0
+            self.best = Best(self._mode or mode, min_delta=self.best.min_delta)
+
     def step(self, row: dict[str, float], epoch: int) -> bool:
-        """True where training is to stop after this epoch (counted from 1)."""
+        """True where training is to stop after this epoch (counted from 1).
+
+        Raises:
+            ValueError: the column is not in `row`, or none is known.
+        """
+        if self.monitor is None:
+            raise ValueError("EarlyStopping() has no column to watch outside `fit`: give `monitor`")
         value = read_monitor(row, self.monitor)
         if epoch < self.start_epoch:
             return False

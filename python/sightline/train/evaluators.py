@@ -5,10 +5,11 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from sightline.metrics import DetectionEvaluator
+from sightline._suggest import did_you_mean
+from sightline.metrics import AccuracyEvaluator, DetectionEvaluator
 from sightline.train.early_stopping import monitor_mode
 
-__all__ = ["Evaluator", "as_evaluator", "monitor_of", "monitored_mode"]
+__all__ = ["Evaluator", "as_evaluator", "check_column", "monitor_of", "monitored_mode"]
 
 
 class Evaluator(Protocol):
@@ -48,6 +49,27 @@ def monitor_of(evaluator: Evaluator | None, *, validated: bool) -> str:
     if not validated:
         return "train/loss"
     return getattr(evaluator, "monitor", None) or "val/loss"
+
+
+def check_column(name: str, column: str, evaluator: Evaluator | None, *, validated: bool) -> None:
+    """Raise ValueError for a column that no epoch will have; `name` is what asks for it.
+
+    Of evaluators that are not ours, and of the terms of losses, only training tells.
+    """
+    split, _, metric = column.partition("/")
+    if split == "val" and not validated:
+        raise ValueError(f"{name} {column!r} needs a `val_loader`: give one, or 'train/loss'")
+    if column in ("epoch", "lr") or (split in ("train", "val") and metric.endswith("loss")):
+        return
+    if split == "val" and not isinstance(evaluator, _Detection | AccuracyEvaluator | None):
+        return
+    known = ["train/loss", *(["val/loss"] if validated else [])]
+    if validated:
+        known += [f"val/{metric}" for metric in getattr(evaluator, "directions", ())]
+    if column not in known:
+        hint = did_you_mean(column, known, quoted=True)
+        needs = "; metrics need an `evaluator`" if evaluator is None and not hint else ""
+        raise ValueError(f"{name} {column!r} is not among {known}{hint}{needs}")
 
 
 def monitored_mode(monitor: str, mode: str | None, evaluator: Evaluator | None) -> str:

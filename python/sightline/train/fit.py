@@ -29,7 +29,13 @@ from sightline.train.best_weights import BestWeights
 from sightline.train.distributed import group_rank, group_size
 from sightline.train.early_stopping import Best, EarlyStopping, read_monitor
 from sightline.train.evaluate import evaluate
-from sightline.train.evaluators import Evaluator, as_evaluator, monitor_of, monitored_mode
+from sightline.train.evaluators import (
+    Evaluator,
+    as_evaluator,
+    check_column,
+    monitor_of,
+    monitored_mode,
+)
 from sightline.train.history import History
 from sightline.train.log import Log
 from sightline.train.metadata import run_metadata
@@ -96,7 +102,8 @@ def fit(
             bits as in a run that was never stopped. "previous" goes on from the state of the epoch
             before, for where the last one is damaged.
         ema: averaged weights; where given, they are what is validated and saved as best and last.
-        early_stopping: when to stop before `epochs`.
+        early_stopping: when to stop before `epochs`; without a column of its own it watches
+            `monitor`.
         clip_norm: largest L2 norm of all gradients together.
         amp: "auto" (bfloat16 on a GPU, off on the CPU), "bf16", "fp16" or "off".
         monitor: column that the best epoch is picked by; None: the one that the evaluator names
@@ -152,6 +159,12 @@ def fit(
         log.warn("`evaluator` has nothing to evaluate without `val_loader`")
     monitor = monitor or monitor_of(evaluator, validated=val_loader is not None)
     best = Best(monitored_mode(monitor, mode, evaluator))
+    validated = val_loader is not None
+    check_column("`monitor`", monitor, evaluator, validated=validated)
+    if isinstance(early_stopping, EarlyStopping):
+        early_stopping.follow(monitor, best.mode)
+        watched = early_stopping.monitor or monitor
+        check_column("`early_stopping` watches", watched, evaluator, validated=validated)
     schedule = as_schedule(
         schedule, optimizer, epochs=epochs, monitor=monitor, mode=best.mode, log=log
     )
