@@ -45,6 +45,18 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
         write_report(tmp_path)
 
 
+def test_a_page_of_several_runs_needs_a_place_and_replaces_none_of_theirs(trained_copy, tmp_path):
+    _, _, run = trained_copy
+    (run / "report.html").write_text("its own")
+    with pytest.raises(ValueError, match="`out` is needed for a page of 2 runs"):
+        write_report([run, run])
+    assert (run / "report.html").read_text() == "its own"
+    page = write_report([run, run], out=tmp_path / "both.html")
+    assert page.read_text().count(">Training</h3>") == 2
+    with pytest.raises(ValueError, match="`runs` must hold at least one run folder"):
+        write_report([])
+
+
 def test_a_class_of_which_nothing_is_found_has_an_area_of_0_and_one_without_objects_none(
     trained_copy, monkeypatch
 ):

@@ -54,7 +54,7 @@ def write_report(
 
     Args:
         runs: one run folder, or several for one page.
-        out: the page; None writes `report.html` into the (first) run.
+        out: the page; None writes `report.html` into the run, and is for one run only.
         title: heading of the page.
         warn: called with a line of text where pictures cannot be shown because the data set is
             no longer where the run found it.
@@ -64,9 +64,17 @@ def write_report(
 
     Raises:
         FileNotFoundError: a folder without results.csv.
+        ValueError: several runs without `out`, or no run.
         ImportError: matplotlib or Pillow is missing.
     """
     folders = [Path(runs)] if isinstance(runs, (str, Path)) else [Path(run) for run in runs]
+    if not folders:
+        raise ValueError("`runs` must hold at least one run folder, got none")
+    if len(folders) > 1 and out is None:
+        raise ValueError(
+            f"`out` is needed for a page of {len(folders)} runs, so that it does not replace the "
+            f"report of {folders[0]}: give out={str(folders[0].parent / 'report.html')!r}"
+        )
     for folder in folders:
         if not (folder / "results.csv").is_file():
             raise FileNotFoundError(f"{folder} is no run with finished epochs: no results.csv")
