@@ -153,6 +153,11 @@ def test_a_command_of_the_docs_is_understood(command, monkeypatch, tmp_path, cap
         assert main(words) == 0
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_docs_names_no_path_outside_the_project(command):
+    assert "../" not in command
+
+
 def test_commands_of_the_docs_are_found():
     assert "sightline eval <run> split=test" in COMMANDS and len(COMMANDS) > 15
 
