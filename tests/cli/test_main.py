@@ -73,6 +73,8 @@ def test_every_command_has_help(command, capsys):
         (["eval"], "give one run folder or weights file, or --gt and --dt"),
         (["eval", "--gt", "a.json"], "--gt and --dt belong together"),
         (["eval", "/no/run"], "cannot load a model from /no/run"),
+        (["eval", "--plot=x"], "'--plot'; did you mean --plots? There are --gt, --dt, --data"),
+        (["eval", "a", "iou_typ=b"], "did you mean --iou-type? There are --gt, --dt, --data"),
         (["predict", "run"], "give a run folder (or weights file) and at least one picture"),
         (["predict", "run", "no.png"], "no.png: no such picture or folder"),
         (["predict", "run", "a.png", "score_threshold=2"], "score_threshold must be in [0, 1]"),

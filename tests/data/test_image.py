@@ -117,6 +117,8 @@ def test_truncated_jpeg_is_named_with_the_fix(tmp_path):
 def test_missing_empty_and_false_files_are_named(tmp_path):
     with pytest.raises(DataError, match=r"no\.jpg: no such image"):
         read_image(tmp_path / "no.jpg")
+    with pytest.raises(DataError, match=r"no such image; a pattern is not a path: give the folder"):
+        read_image(f"{tmp_path}/*.jpg")
     (tmp_path / "empty.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"empty\.jpg: the image file is empty"):
         read_image(tmp_path / "empty.jpg")

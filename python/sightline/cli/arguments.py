@@ -53,7 +53,7 @@ class Arguments:
     def finish(self, known: Collection[str]) -> None:
         """Raise UsageError where an option is left that nobody took."""
         for name in self.options:
-            raise UsageError(unknown("option", name, known))
+            raise UsageError(unknown("option", name, _dashed(known)))
 
 
 def parse(
@@ -72,8 +72,7 @@ def parse(
         UsageError: an option twice, one without a value, or a flag with one.
     """
     parsed = Arguments()
-    names = [f"--{name.removeprefix('--').replace('_', '-')}" for name in known]
-    flag_names = [f"--{name.replace('_', '-')}" for name in flags]
+    names, flag_names = _dashed(known), _dashed(flags)
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -90,10 +89,10 @@ def parse(
                 raise UsageError(f"{word!r} is no option")
             parsed.positional.append(word)
             continue
+        if dashed and names and f"--{key.replace('_', '-')}" not in names:
+            every = dict.fromkeys((*names, *flag_names))
+            raise UsageError(unknown("option", f"--{key}", every))
         if not equals:
-            if names and f"--{key.replace('_', '-')}" not in names:
-                every = dict.fromkeys((*names, *flag_names))
-                raise UsageError(unknown("option", f"--{key}", every))
             if not rest or rest[0].startswith("--"):
                 hint = did_you_mean(key, flag_names)
                 raise UsageError(f"--{key} needs a value{hint}")
@@ -103,3 +102,8 @@ def parse(
             raise UsageError(f"{key} is given twice")
         parsed.options[key] = value
     return parsed
+
+
+def _dashed(names: Collection[str]) -> list[str]:
+    """Names of options as they are typed."""
+    return [f"--{name.removeprefix('--').replace('_', '-')}" for name in names]

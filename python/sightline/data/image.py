@@ -200,9 +200,10 @@ def _opened(picture: Picture) -> Iterator[Any]:
     except (DataError, MemoryError):
         raise
     except FileNotFoundError as error:
-        raise DataError(
-            f"{name}: no such image; check the path, or the list that names it"
-        ) from error
+        fix = "check the path, or the list that names it"
+        if any(sign in str(picture) for sign in "*?"):
+            fix = "a pattern is not a path: give the folder, or the list of Path(...).glob(...)"
+        raise DataError(f"{name}: no such image; {fix}") from error
     except Exception as error:  # a damaged file makes Pillow's readers raise nearly anything
         if isinstance(error, module.UnidentifiedImageError):
             what = f"not a readable image of {', '.join(_READ[:-1])} or {_READ[-1]}"

@@ -252,9 +252,11 @@ def _spelled(hint: Any) -> str:
         return f"{_spelled(inner)} or none"
     if typing.get_origin(hint) is tuple:
         inner, *rest = typing.get_args(hint)
-        count = "" if rest and rest[0] is ... else f"{1 + len(rest)} "
-        names = {int: "integers", float: "numbers"}
-        return f"{count}{names.get(inner, 'values')}, such as 240,320"
+        some = bool(rest) and rest[0] is ...
+        count = "" if some else f"{1 + len(rest)} "
+        if inner is float:
+            return f"{count}numbers, such as 0.8,1.25"
+        return f"{count}integers, such as {'60,80' if some else '240x320'}"
     if typing.get_origin(hint) is dict:
         return "a mapping of names to values"
     return {int: "an integer", float: "a number", bool: "true or false", str: "text"}[hint]

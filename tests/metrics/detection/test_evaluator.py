@@ -436,6 +436,15 @@ def test_the_same_image_twice_is_an_error_until_reset():
     evaluator.update(3, GOOD_DT, GOOD_GT)
 
 
+def test_an_update_without_image_ids_says_what_they_are():
+    evaluator = DetectionEvaluator()
+    with pytest.raises(
+        TypeError, match=r"`targets` are missing: call update\(image_id, detections"
+    ):
+        evaluator.update([GOOD_DT], [GOOD_GT])
+    assert len(evaluator) == 0
+
+
 def test_image_ids_of_two_kinds_are_an_error():
     evaluator = DetectionEvaluator()
     evaluator.update(3, GOOD_DT, GOOD_GT)

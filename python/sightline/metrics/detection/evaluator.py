@@ -112,7 +112,7 @@ class DetectionEvaluator:
         self._on_device: DeviceImages | None = None  # images whose tensors are not on the host
         self.reset()
 
-    def update(self, image_id: Any, detections: Any, targets: Any) -> None:
+    def update(self, image_id: Any, detections: Any, targets: Any = None) -> None:
         """Add one image, or a batch of them.
 
         Args:
@@ -142,8 +142,13 @@ class DetectionEvaluator:
             ValueError: the image was added before; a shape, a length, a label outside
                 `class_names`, a negative label, a box with x2 < x1 or y2 < y1, a NaN or an
                 infinity in boxes, scores or areas. The evaluator is then as it was before.
-            TypeError: labels that are not integers, ids of two kinds.
+            TypeError: labels that are not integers, ids of two kinds, or no targets.
         """
+        if targets is None:
+            raise TypeError(
+                "`targets` are missing: call update(image_id, detections, targets), where "
+                "`image_id` is a name or number of the image, or a list of them for a batch"
+            )
         if isinstance(detections, Mapping) or isinstance(targets, Mapping):
             image_id, detections, targets = [image_id], [detections], [targets]
         else:
