@@ -78,7 +78,7 @@ OF_TIMM = """
     import copy
     import torch
     from sightline.compat.torchvision import install
-    from sightline.models import convert_batch_norm, convert_sync_batch_norm
+    from sightline.models import convert_batch_norm, convert_sync_batch_norm, fold_batch_norm
 
     install()
     import timm
@@ -94,6 +94,9 @@ OF_TIMM = """
         for training in (True, False):
             expected = theirs.train(training)(x)
             torch.testing.assert_close(ours.train(training)(x), expected, rtol=1e-6, atol=1e-6)
+        folded, report = fold_batch_norm(theirs)
+        assert (len(report.fused), len(report.left)) == (of, 0), str(report)
+        torch.testing.assert_close(folded(x), expected, rtol=1e-6, atol=1e-6)
     for replace in (convert_sync_batchnorm, freeze_batch_norm_2d):
         try:
             replace(copy.deepcopy(ours))

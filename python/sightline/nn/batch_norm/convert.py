@@ -25,7 +25,7 @@ from sightline.nn.batch_norm.graph import (
 from sightline.nn.batch_norm.match import Match, Settings, find_matches
 from sightline.nn.batch_norm.methods import method_in_conflict
 from sightline.nn.batch_norm.modules import BatchNormAct1d, BatchNormAct2d, BatchNormAct3d, become
-from sightline.nn.batch_norm.own_activation import own_activation
+from sightline.nn.batch_norm.own_activation import own_activation, subclass_reason
 from sightline.nn.batch_norm.report import ConversionReport, Fusion, Unfused
 from sightline.nn.batch_norm.sync import SyncBatchNormAct
 
@@ -260,8 +260,6 @@ def _candidates(model: nn.Module, report: ConversionReport) -> Any:
 
 def _why_left(module: nn.Module) -> str:
     kind = type(module)
-    parts = [type(m).__name__ for m in module.children() if type(m) is not nn.Identity]
-    within = f" with {' and '.join(parts)}" if parts else ""
     reasons = {
         "it is lazy: call the model once before": isinstance(
             module, nn.modules.lazy.LazyModuleMixin
@@ -271,7 +269,7 @@ def _why_left(module: nn.Module) -> str:
         "it is quantised": kind.__module__.startswith("torch.ao.")
         or getattr(module, "qconfig", None) is not None,
         "it is parametrised": nn.utils.parametrize.is_parametrized(module),
-        f"it is a subclass, {kind.__name__}{within}": kind not in FUSED_CLASSES,
+        subclass_reason(module): kind not in FUSED_CLASSES,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
 

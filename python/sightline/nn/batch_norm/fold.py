@@ -25,7 +25,7 @@ from sightline.nn.batch_norm.modules import (
     BatchNormAct3d,
     FrozenBatchNormAct2d,
 )
-from sightline.nn.batch_norm.own_activation import own_activation
+from sightline.nn.batch_norm.own_activation import own_activation, subclass_reason
 from sightline.nn.batch_norm.report import ConversionReport, Fusion, Unfused
 from sightline.nn.batch_norm.sync import SyncBatchNormAct
 
@@ -174,7 +174,7 @@ def _why_unlike(layer: Any, norm: Any, own: Settings | None) -> str:
     """Why these two cannot be one layer; empty where they can. `own`: of `own_activation`."""
     rank = _NORMS.get(type(norm), 0 if own is None else 2)
     reasons = {
-        f"it is a subclass, {type(norm).__name__}": type(norm) not in _NORMS and own is None,
+        subclass_reason(norm): type(norm) not in _NORMS and own is None,
         "it has hooks or another forward": not is_plain(norm, type(norm)),
         "the layer before it has hooks or another forward": not is_plain(layer, type(layer)),
         "it is in training mode: call model.eval()": norm.training

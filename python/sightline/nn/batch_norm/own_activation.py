@@ -28,6 +28,13 @@ def own_activation(module: nn.Module) -> Settings | None:
     return settings if settings and _acts_as(module, settings) else None
 
 
+def subclass_reason(module: nn.Module) -> str:
+    """Why a batch norm of another class is left: the class, and what it holds."""
+    parts = [type(m).__name__ for m in module.children() if type(m) is not nn.Identity]
+    within = f" with {' and '.join(parts)}" if parts else ""
+    return f"it is a subclass, {type(module).__name__}{within}"
+
+
 def _acts_as(module: nn.BatchNorm2d, settings: Settings) -> bool:
     """Whether `module` is batch norm and this activation, on a small input and a copy of it."""
     plain = nn.BatchNorm2d(
