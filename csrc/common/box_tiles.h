@@ -139,18 +139,29 @@ SIGHTLINE_INLINE void visit_overlaps(BoxBlock<T>& block, ObjectList<T> objects,
   }
 }
 
-// The same for the boxes begin <= position < end, unless parallel_for is to stop.
+// The same for the boxes begin <= position < end.
 template <class T, class Visitor>
 SIGHTLINE_INLINE void visit_overlaps(const T* boxes,        // [n, 4]
                                      const int32_t* order,  // [n], or null: as they come
                                      int64_t begin, int64_t end, ObjectList<T> objects,
                                      int32_t* nearby,  // [objects.count], scratch
-                                     Visitor& visitor, ParallelFor parallel_for) {
+                                     Visitor& visitor) {
   BoxBlock<T> block;
   for (int64_t start = begin; start < end; start += kBlockLanes) {
-    if (start > begin && parallel_for.should_stop()) return;
     block.load(boxes, order, start, std::min(start + kBlockLanes, end));
     visit_overlaps(block, objects, nearby, visitor);
+  }
+}
+
+// Calls run(first, last) for parts of begin <= position < end, whole blocks but the last, between
+// which the call may stop. A look within run() would cost the loops there a tenth.
+template <class Run>
+void in_blocks(int64_t begin, int64_t end, int64_t objects, ParallelFor parallel_for, Run run) {
+  constexpr int64_t kPairsBetweenLooks = int64_t{1} << 22;
+  const int64_t step = (kPairsBetweenLooks / (kBlockLanes * (objects + 1)) + 1) * kBlockLanes;
+  for (int64_t first = begin; first < end; first += step) {
+    if (first > begin) parallel_for.throw_if_stopped();
+    run(first, std::min(first + step, end));
   }
 }
 

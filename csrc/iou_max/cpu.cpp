@@ -20,8 +20,7 @@ struct ReduceLanes {
   template <class T>
   SIGHTLINE_INLINE static void run(const Sides<T>& sides, const int32_t* order,
                                    const Box<T>* objects, ObjectMaxima<T> of_object,
-                                   int32_t* nearby, int64_t begin, int64_t end,
-                                   ParallelFor parallel_for) {
+                                   int32_t* nearby, int64_t begin, int64_t end) {
     T* const values = sides.lane_max;
     int64_t* const indices = sides.lane_argmax;
     const auto store = [=](int64_t i, T value, int64_t object) SIGHTLINE_LAMBDA {
@@ -30,7 +29,7 @@ struct ReduceLanes {
     };
     MaximaVisitor<T, kOrdered, decltype(store)> visitor{of_object, store, {}, {}, {}};
     visit_overlaps<T>(sides.lanes, order, begin, end, {objects, nullptr, sides.num_objects}, nearby,
-                      visitor, parallel_for);
+                      visitor);
   }
 };
 
@@ -60,12 +59,13 @@ void box_iou_max_cpu(const T* boxes1, const T* boxes2, IouMaxima<T> out, int64_t
       const ObjectMaxima<T> of_object{values.get() + part * s, indices.get() + part * s};
       const auto* const box_order = static_cast<const int32_t*>(order.get());
       const auto* const boxes = static_cast<const Box<T>*>(objects.get());
-      if (box_order == nullptr)
-        run_for_isa<ReduceLanes<false>>(sides, box_order, boxes, of_object, nearby.get() + part * s,
-                                        begin, end, parallel_for);
-      else
-        run_for_isa<ReduceLanes<true>>(sides, box_order, boxes, of_object, nearby.get() + part * s,
-                                       begin, end, parallel_for);
+      int32_t* const scratch = nearby.get() + part * s;
+      in_blocks(begin, end, s, parallel_for, [&](int64_t from, int64_t to) {
+        if (box_order == nullptr)
+          run_for_isa<ReduceLanes<false>>(sides, box_order, boxes, of_object, scratch, from, to);
+        else
+          run_for_isa<ReduceLanes<true>>(sides, box_order, boxes, of_object, scratch, from, to);
+      });
     }
   });
   for (int64_t g = 0; g < s; ++g) {

@@ -100,11 +100,10 @@ template <class Visitor>
 struct Visit {
   template <class T>
   SIGHTLINE_INLINE static void run(const T* boxes, const int32_t* order, ObjectList<T> objects,
-                                   int32_t* nearby, RowHeaps<T> heaps, int64_t begin, int64_t end,
-                                   ParallelFor parallel_for) {
+                                   int32_t* nearby, RowHeaps<T> heaps, int64_t begin, int64_t end) {
     Visitor visitor;
     visitor.heaps = heaps;
-    visit_overlaps(boxes, order, begin, end, objects, nearby, visitor, parallel_for);
+    visit_overlaps(boxes, order, begin, end, objects, nearby, visitor);
   }
 };
 
@@ -123,16 +122,16 @@ void few_rows(const T* boxes1, const T* boxes2, RowHeaps<T> heaps, int64_t n, in
   const auto order = order_for<T>(boxes2, m, objects.get(), n);
   const auto nearby = working_memory<int32_t>(n);
   const int32_t* const o = order.get();
-  parallel_for(n, kPairsPerTask / (m + 1) + 1, [&](int64_t begin, int64_t end) {
+  parallel_for.uncut()(n, kPairsPerTask / (m + 1) + 1, [&](int64_t begin, int64_t end) {
     const RowHeaps<T> of_rows{heaps.entries + begin * heaps.k, heaps.sizes + begin, heaps.k};
     const ObjectList<T> list{objects.get() + begin, nullptr, end - begin};
     int32_t* const scratch = nearby.get() + begin;
-    if (o == nullptr)
-      run_for_isa<Visit<ObjectRows<T, false>>>(boxes2, o, list, scratch, of_rows, int64_t{0}, m,
-                                               parallel_for);
-    else
-      run_for_isa<Visit<ObjectRows<T, true>>>(boxes2, o, list, scratch, of_rows, int64_t{0}, m,
-                                              parallel_for);
+    in_blocks(0, m, end - begin, parallel_for, [&](int64_t from, int64_t to) {
+      if (o == nullptr)
+        run_for_isa<Visit<ObjectRows<T, false>>>(boxes2, o, list, scratch, of_rows, from, to);
+      else
+        run_for_isa<Visit<ObjectRows<T, true>>>(boxes2, o, list, scratch, of_rows, from, to);
+    });
   });
 }
 
@@ -150,8 +149,10 @@ void few_columns(const T* boxes1, const T* boxes2, RowHeaps<T> heaps, int64_t n,
   parallel_for(parts, kPairsPerTask / (per_part * (m + 1)) + 1, [&](int64_t first, int64_t last) {
     for (int64_t part = first; part < last; ++part) {
       const int64_t begin = std::min(part * per_part, n), end = std::min(begin + per_part, n);
-      run_for_isa<Visit<LaneRows<T>>>(boxes1, o, ObjectList<T>{objects.get(), nullptr, m},
-                                      nearby.get() + part * m, heaps, begin, end, parallel_for);
+      in_blocks(begin, end, m, parallel_for, [&](int64_t from, int64_t to) {
+        run_for_isa<Visit<LaneRows<T>>>(boxes1, o, ObjectList<T>{objects.get(), nullptr, m},
+                                        nearby.get() + part * m, heaps, from, to);
+      });
     }
   });
 }

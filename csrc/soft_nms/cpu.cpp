@@ -57,19 +57,23 @@ SIGHTLINE_INLINE void find_best_of_chunk(const Best<T>& best, int64_t chunk) {
   best.chunk_places[chunk] = first;
 }
 
-// Keeps boxes of one segment, best first, until none is left or there are max_detections.
+struct FindBest {
+  template <class T>
+  SIGHTLINE_INLINE static void run(NearBoxesView<T> boxes, Best<T> best) {
+    for (int64_t tile = 0; tile < boxes.num_tiles; ++tile) find_best_of_tile(boxes, best, tile);
+    for (int64_t chunk = 0; chunk < boxes.num_chunks; ++chunk) find_best_of_chunk(best, chunk);
+  }
+};
+
+// Keeps boxes of one segment, best first, until none is left or there are `most`.
 template <bool kGaussian>
 struct KeepBest {
   template <class T>
   SIGHTLINE_INLINE static void run(NearBoxesView<T> boxes, Best<T> best,
                                    SoftNmsSettings<T> settings, int64_t* kept_places,
-                                   T* kept_scores, int64_t* num_kept, ParallelFor parallel_for) {
-    constexpr int64_t kBetweenLooks = 64;
-    for (int64_t tile = 0; tile < boxes.num_tiles; ++tile) find_best_of_tile(boxes, best, tile);
-    for (int64_t chunk = 0; chunk < boxes.num_chunks; ++chunk) find_best_of_chunk(best, chunk);
-    int64_t kept = 0;
-    for (; kept < settings.max_detections; ++kept) {
-      if (kept % kBetweenLooks == kBetweenLooks - 1 && parallel_for.should_stop()) break;
+                                   T* kept_scores, int64_t most, int64_t* num_kept) {
+    int64_t kept = *num_kept;
+    for (; kept < most; ++kept) {
       int64_t top = 0;
       for (int64_t c = 1; c < boxes.num_chunks; ++c)
         if (best.chunk_bits[c] > best.chunk_bits[top] ||
@@ -141,11 +145,17 @@ int64_t keep_segment(const T* boxes, const T* scores, const int64_t* items /* [n
     current[view.slots[place]] = entry_score(scores[items[place]], settings.score_threshold);
   const Best<T> best{current.get(), bits.data(), bits.data() + lanes, places.data(),
                      places.data() + lanes};
+  run_for_isa<FindBest>(view, best);
+  constexpr int64_t kBetweenLooks = 64;  // a look among the loops of KeepBest costs a twentieth
   int64_t kept = 0;
-  if (settings.gaussian)
-    run_for_isa<KeepBest<true>>(view, best, settings, keep, kept_scores, &kept, parallel_for);
-  else
-    run_for_isa<KeepBest<false>>(view, best, settings, keep, kept_scores, &kept, parallel_for);
+  for (int64_t most = 0; kept == most && most < settings.max_detections;) {
+    if (most > 0) parallel_for.throw_if_stopped();
+    most += std::min(kBetweenLooks, settings.max_detections - most);
+    if (settings.gaussian)
+      run_for_isa<KeepBest<true>>(view, best, settings, keep, kept_scores, most, &kept);
+    else
+      run_for_isa<KeepBest<false>>(view, best, settings, keep, kept_scores, most, &kept);
+  }
   for (int64_t k = 0; k < kept; ++k) keep[k] = items[keep[k]];
   return kept;
 }
