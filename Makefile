@@ -113,7 +113,7 @@ build/headers/$(OLDEST_TORCH)/.compiled: $(NATIVE) | $(VENV)/.built build/header
 	  -DSIGHTLINE_WERROR=$(or $(SIGHTLINE_WERROR),OFF) -DSIGHTLINE_TORCH_INCLUDE=$(abspath $(@D))/torch/include \
 	  -DPython_EXECUTABLE=$(abspath $(BIN))/python -Dpybind11_DIR="$$($(BIN)/python -m pybind11 --cmakedir)" > /dev/null
 	$(BIN)/cmake --build $(@D)/objects --target \
-	  $(patsubst %,CMakeFiles/_torch.dir/%.o,$(wildcard csrc/*/torch.cpp) $(addprefix csrc/common/,call.cpp interpreter.cpp torch_module.cpp))
+	  $(patsubst %,CMakeFiles/_torch.dir/%.o,$(wildcard csrc/*/torch.cpp csrc/*/*/torch.cpp) $(addprefix csrc/common/,call.cpp interpreter.cpp torch_module.cpp))
 	touch $@
 
 cuda: build/cuda/.built

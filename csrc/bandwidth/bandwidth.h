@@ -9,7 +9,7 @@
 
 #include "common/parallel.h"
 
-namespace sightline {
+namespace sightline::bandwidth {
 
 // The sum of the elements, which makes the reading of them needed.
 uint32_t read_cpu(const uint32_t* in,  // [n]
@@ -22,4 +22,4 @@ void copy_cpu(const float* in,  // [n]
               float* out,       // [n]
               int64_t n, bool streaming, ParallelFor parallel_for);
 
-}  // namespace sightline
+}  // namespace sightline::bandwidth

@@ -7,7 +7,7 @@
 #include <immintrin.h>
 #endif
 
-namespace sightline {
+namespace sightline::bandwidth {
 namespace {
 
 constexpr int64_t kLine = 16;          // floats in a cache line
@@ -109,4 +109,4 @@ void copy_cpu(const float* in, float* out, int64_t n, bool streaming, ParallelFo
   });
 }
 
-}  // namespace sightline
+}  // namespace sightline::bandwidth

@@ -2,7 +2,7 @@
 
 #include "bandwidth/bandwidth.h"
 
-namespace sightline {
+namespace sightline::bandwidth {
 namespace {
 
 template <class T>
@@ -45,4 +45,4 @@ const AddToModule add([](py::module_& m) {
 });
 
 }  // namespace
-}  // namespace sightline
+}  // namespace sightline::bandwidth

@@ -5,7 +5,7 @@
 
 #include "common/math.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 
 // In the order of ACTIVATIONS in python/sightline/ops/batch_norm.py.
 enum class Activation { kNone, kRelu, kLeakyRelu, kSilu };
@@ -104,11 +104,11 @@ struct Silu {
   static constexpr bool kKinked = false, kCostly = true;
   template <class V, class S>
   SIGHTLINE_HD static V value(V u, S) {
-    return u * sightline::sigmoid(u);
+    return u * batch_norm::sigmoid(u);
   }
   template <class V, class S>
   SIGHTLINE_HD static V gradient(V grad, V u, S) {
-    const V sigmoid = sightline::sigmoid(u);
+    const V sigmoid = batch_norm::sigmoid(u);
     return grad * sigmoid * (S(1) + u * (S(1) - sigmoid));
   }
 };
@@ -129,4 +129,4 @@ SIGHTLINE_HD void dispatch_activation(Activation activation, F f) {
   }
 }
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

@@ -9,7 +9,7 @@
 #include "batch_norm/chunks.h"
 #include "batch_norm/sums.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 
 inline constexpr int64_t kSmallTask = 1 << 15;    // elements of a task, fewer are not worth one
 inline constexpr int64_t kMostChannels = 64;      // of a band; bounds the buffers of a task
@@ -156,4 +156,4 @@ class BandMoments {
   alignas(kLineBytes) S squares_[kMostChannels * kLanes] = {};
 };
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

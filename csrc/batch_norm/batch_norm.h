@@ -21,7 +21,7 @@
 #include "common/half.h"
 #include "common/parallel.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 
 struct BatchNormShape {
   int64_t batch, channels, length;
@@ -156,4 +156,4 @@ void batch_norm_track_cuda(const BatchNormTracking<S>& tracking, CudaStream stre
 // Every instance that cpu_*.cpp and cuda.cu hold.
 #define SIGHTLINE_BATCH_NORM_TYPES(X) X(float) X(double) X(Float16) X(BFloat16)
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

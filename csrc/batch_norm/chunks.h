@@ -10,7 +10,7 @@
 #include "batch_norm/rows.h"
 #include "common/isa.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 
 inline constexpr int64_t kBuffered = 2048;  // numbers of a buffer: a few fit the nearest cache
 
@@ -154,4 +154,4 @@ inline BitRows bits_of(const uint8_t* mask, const Chunk& chunk) {
   return {const_cast<uint8_t*>(mask) + chunk.bits, chunk.bits_stride};
 }
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

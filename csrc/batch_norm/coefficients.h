@@ -11,7 +11,7 @@
 #include "batch_norm/batch_norm.h"
 #include "batch_norm/rows.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 
 // Arrays that loops read again and again start at a cache line: vectors that straddle two lines
 // cost half the speed.
@@ -174,4 +174,4 @@ class InputCoefficients {
   AlignedArray<S> factor_, offset_;
 };
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

@@ -11,7 +11,7 @@
 #include <immintrin.h>
 #endif
 
-namespace sightline {
+namespace sightline::batch_norm {
 
 // Eight or sixteen numbers at a time; for kernels that know their level, as LineStream.
 template <Isa level>
@@ -71,4 +71,4 @@ struct NarrowRow {
   }
 };
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

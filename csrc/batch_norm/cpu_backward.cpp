@@ -11,7 +11,7 @@
 #include "batch_norm/sums.h"
 #include "common/isa.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 namespace {
 
 int64_t grain_of(int64_t elements) {
@@ -268,4 +268,4 @@ void batch_norm_act_backward_cpu(const BatchNormBackward<T>& tensors, const Batc
 SIGHTLINE_BATCH_NORM_TYPES(INSTANTIATE)
 #undef INSTANTIATE
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

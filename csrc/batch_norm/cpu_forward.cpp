@@ -10,7 +10,7 @@
 #include "batch_norm/sums.h"
 #include "common/isa.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 namespace {
 
 int64_t grain_of(int64_t elements) {
@@ -211,4 +211,4 @@ template void batch_norm_track_cpu(const BatchNormTracking<double>&);
 SIGHTLINE_BATCH_NORM_TYPES(INSTANTIATE)
 #undef INSTANTIATE
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

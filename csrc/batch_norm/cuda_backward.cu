@@ -1,6 +1,6 @@
 #include "batch_norm/table.cuh"
 
-namespace sightline {
+namespace sightline::batch_norm {
 namespace {
 
 constexpr int kTensors = 2;  // that both passes read
@@ -194,4 +194,4 @@ void batch_norm_act_backward_cuda(const BatchNormBackward<T>& tensors, const Bat
 SIGHTLINE_BATCH_NORM_TYPES(INSTANTIATE)
 #undef INSTANTIATE
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

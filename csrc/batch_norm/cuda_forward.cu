@@ -1,6 +1,6 @@
 #include "batch_norm/table.cuh"
 
-namespace sightline {
+namespace sightline::batch_norm {
 namespace {
 
 constexpr int kTensors = 1;  // that both passes read
@@ -253,4 +253,4 @@ template void batch_norm_track_cuda(const BatchNormTracking<double>&, CudaStream
 SIGHTLINE_BATCH_NORM_TYPES(INSTANTIATE)
 #undef INSTANTIATE
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

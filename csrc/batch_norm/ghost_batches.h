@@ -10,7 +10,7 @@
 #include "batch_norm/batch_norm.h"
 #include "common/parallel.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 
 template <class P>
 P* at_or_null(P* first, int64_t offset) {
@@ -67,4 +67,4 @@ void for_each_ghost_batch(int64_t runs, const BatchNormShape& one, int64_t threa
   });
 }
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

@@ -7,7 +7,7 @@
 #include "batch_norm/plan.h"
 #include "common/cuda.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 namespace {
 
 constexpr int kBlockElements = 128;  // summed in Compute<T>, then in double
@@ -210,4 +210,4 @@ __device__ unsigned load_bits(const uint8_t* mask, const BatchNormPlan& plan,
 }
 
 }  // namespace
-}  // namespace sightline
+}  // namespace sightline::batch_norm

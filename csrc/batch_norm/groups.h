@@ -10,7 +10,7 @@
 #include "batch_norm/chunks.h"
 #include "batch_norm/sums.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 
 inline constexpr int64_t kMaxWidth = 1024;  // columns of a panel; bounds the buffers of a task
 inline constexpr int64_t kMinWidth = 128;   // columns that narrow data are gathered to
@@ -200,4 +200,4 @@ class ColumnSums {
   alignas(kLineBytes) S block_sum_[kMaxWidth], block_dot_[kMaxWidth];
 };
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

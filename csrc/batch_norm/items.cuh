@@ -6,7 +6,7 @@
 
 #include "batch_norm/groups.cuh"
 
-namespace sightline {
+namespace sightline::batch_norm {
 namespace {
 
 using Counter = unsigned long long;
@@ -194,4 +194,4 @@ __device__ void for_each_item(const BatchNormPlan& plan, Passes passes, const Bo
 }
 
 }  // namespace
-}  // namespace sightline
+}  // namespace sightline::batch_norm

@@ -10,7 +10,7 @@
 #include "common/macros.h"
 #include "common/memory.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 
 // Numbers that a pass takes at once: as many as a word has bits. Loops of this fixed length fill
 // the vectors of every instruction set, and their sums stay in registers.
@@ -184,4 +184,4 @@ SIGHTLINE_INLINE void store_bits(uint32_t word, uint8_t* to, int64_t n) {
   }
 }
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

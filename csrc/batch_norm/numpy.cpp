@@ -9,7 +9,7 @@
 #include "batch_norm/batch_norm.h"
 #include "batch_norm/ghost_batches.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 namespace {
 
 // pybind11 has no float16: those arrays come as their bits, uint16.
@@ -93,4 +93,4 @@ const AddToModule add([](py::module_& m) {
 });
 
 }  // namespace
-}  // namespace sightline
+}  // namespace sightline::batch_norm

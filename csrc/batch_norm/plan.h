@@ -19,7 +19,7 @@
 #include "batch_norm/batch_norm.h"
 #include "common/macros.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 
 // A thread takes groups of kGroup elements that lie side by side, which share a byte of a mask: of
 // one channel, or with channels_last of as many channels.
@@ -34,7 +34,7 @@ SIGHTLINE_HD constexpr int batch_norm_batch(int bytes, int tensors) {
   return groups > 1 ? groups : 1;
 }
 inline constexpr int kCacheLineBytes = 128;
-inline constexpr int kMostChannels = kCacheLineBytes / 2;  // of a column
+inline constexpr int kMostColumnChannels = kCacheLineBytes / 2;  // of a column
 // A column of so many bytes is visited alone: four rounds of a block.
 inline constexpr int64_t kAloneBytes = int64_t(32) << 10;
 inline constexpr int64_t kFillingColumns = 96;  // columns that keep most multiprocessors busy
@@ -134,4 +134,4 @@ inline BatchNormPlan batch_norm_plan(const BatchNormShape& shape, int bytes, int
   return plan;
 }
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

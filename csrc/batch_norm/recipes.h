@@ -8,7 +8,7 @@
 #include "batch_norm/batch_norm.h"
 #include "common/macros.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 
 // Of one channel, or vectors of as many.
 template <class C>
@@ -125,4 +125,4 @@ SIGHTLINE_HD void dispatch_recipe(const BatchNormBackward<T>& t, const BatchNorm
   dispatch_activation(options.activation, [&]<class Act>(Act) { f(FromInput<Act>{}); });
 }
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

@@ -9,7 +9,7 @@
 #include "batch_norm/recipes.h"
 #include "common/isa.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 
 template <class S>
 struct Rows {
@@ -212,4 +212,4 @@ struct InputGradientRows {
   }
 };
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

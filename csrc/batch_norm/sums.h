@@ -8,7 +8,7 @@
 
 #include "batch_norm/rows.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 
 // Elements whose sums are formed in computing type, in kLanes parts, before they are merged in
 // double.
@@ -313,4 +313,4 @@ struct MergeMoments {
   }
 };
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

@@ -7,14 +7,15 @@
 #include "batch_norm/items.cuh"
 #include "batch_norm/recipes.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 namespace {
 
 // As on the CPU; grad_x = scale * g + factor * t + offset.
 template <class S>
 struct Table {
-  S mean[kMostChannels], scale[kMostChannels], shift[kMostChannels], unscale[kMostChannels];
-  S factor[kMostChannels], offset[kMostChannels];
+  S mean[kMostColumnChannels], scale[kMostColumnChannels], shift[kMostColumnChannels],
+      unscale[kMostColumnChannels];
+  S factor[kMostColumnChannels], offset[kMostColumnChannels];
 };
 
 template <class S>
@@ -97,4 +98,4 @@ template <class L, class T>
 constexpr int kLeastBlocks = sizeof(T) == 8 ? 2 : (L::kWhole ? 5 : 4);
 
 }  // namespace
-}  // namespace sightline
+}  // namespace sightline::batch_norm

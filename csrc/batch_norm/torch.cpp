@@ -6,7 +6,7 @@
 #include "batch_norm/ghost_batches.h"
 #include "common/memory.h"
 
-namespace sightline {
+namespace sightline::batch_norm {
 namespace {
 
 using OptionalTensor = std::optional<Tensor>;
@@ -541,4 +541,4 @@ STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { add_kernels(m); }
 STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { add_kernels(m); }
 #endif
 
-}  // namespace sightline
+}  // namespace sightline::batch_norm

@@ -71,7 +71,7 @@ SIGHTLINE_HD T intersection(const Box<T>& a, const Box<T>& b) {
 }
 
 template <bool kSolid = false, class T>
-SIGHTLINE_HD T iou(const Box<T>& a, const Box<T>& b) {
+SIGHTLINE_HD T iou_of(const Box<T>& a, const Box<T>& b) {
   const T inter = intersection<kSolid>(a, b);
   const T both = a.area + b.area - inter;
   return kSolid || both > T(0) ? inter / both : T(0);
@@ -79,7 +79,7 @@ SIGHTLINE_HD T iou(const Box<T>& a, const Box<T>& b) {
 
 // The losses add a small eps to the union, which keeps gradients finite.
 template <bool kSolid = false, class T>
-SIGHTLINE_HD T iou(const Box<T>& a, const Box<T>& b, T eps) {
+SIGHTLINE_HD T iou_of(const Box<T>& a, const Box<T>& b, T eps) {
   const T inter = intersection<kSolid>(a, b);
   const T both = a.area + b.area - inter;
   return kSolid || both > T(0) ? inter / (both + eps) : T(0);

@@ -29,7 +29,7 @@ struct MaximaVisitor {
     const Int holder = of_object.index[g], own = static_cast<Int>(g);
     Int any = 0;
     for (int64_t j = 0; j < kTileLanes; ++j) {
-      const T value = iou(tile[j], object);
+      const T value = iou_of(tile[j], object);
       overlap[j] = value;
       object_of[j] = value > best[j] ? own : object_of[j];
       best[j] = value > best[j] ? value : best[j];

@@ -4,7 +4,7 @@
 
 #include "common/box.h"
 
-namespace sightline {
+namespace sightline::iou {
 
 // A box with what the forms ask of it alone, computed once a box rather than once a pair.
 template <class T>
@@ -16,7 +16,7 @@ struct BoxIou {
   static constexpr bool kNeedsCentre = false, kNeedsAngle = false, kIsLoss = false;
   template <bool kSolid = false, class T>
   SIGHTLINE_HD static T value(const PreparedBox<T>& a, const PreparedBox<T>& b, T) {
-    return iou<kSolid>(a, b);
+    return iou_of<kSolid>(a, b);
   }
 };
 
@@ -31,7 +31,7 @@ struct BoxIoa {
 // The losses give eps to the union as well; the matrix forms give their eps to the penalty alone.
 template <bool kSolid, bool kLoss, class T>
 SIGHTLINE_HD T form_iou(const PreparedBox<T>& a, const PreparedBox<T>& b, T eps) {
-  return kLoss ? iou<kSolid>(a, b, eps) : iou<kSolid>(a, b);
+  return kLoss ? iou_of<kSolid>(a, b, eps) : iou_of<kSolid>(a, b);
 }
 
 template <bool kLoss>
@@ -93,4 +93,4 @@ SIGHTLINE_HD T aligned_value(const PreparedBox<T>& a, const PreparedBox<T>& b, T
   return Form::kIsLoss ? T(1) - value : value;
 }
 
-}  // namespace sightline
+}  // namespace sightline::iou

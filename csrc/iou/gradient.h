@@ -5,7 +5,7 @@
 
 #include "iou/forms.h"
 
-namespace sightline {
+namespace sightline::iou {
 
 template <class T>
 struct BoxGradient {
@@ -150,7 +150,7 @@ SIGHTLINE_HD void add_centre_penalty(const PreparedBox<T>& a, const PreparedBox<
 template <class T>
 SIGHTLINE_HD void add_aspect_penalty(const Box<T>& a, const Box<T>& b, T union_eps, T eps, T g,
                                      BoxGradient<T>& ga, BoxGradient<T>& gb) {
-  const T v = aspect_difference(a, b), scale = T(1) - iou(a, b, union_eps) + v + eps;
+  const T v = aspect_difference(a, b), scale = T(1) - iou_of(a, b, union_eps) + v + eps;
   const bool defined = scale > T(0);
   const T alpha = v / scale;
   constexpr T kScale = T(4) / (math::kPi<T> * math::kPi<T>);
@@ -207,4 +207,4 @@ SIGHTLINE_HD void add_gradient(const AnyBox<T>& a, const AnyBox<T>& b, T eps, T 
          somewhere ? db.y2 : T(0));
 }
 
-}  // namespace sightline
+}  // namespace sightline::iou

@@ -21,9 +21,9 @@
 #include <vector>
 
 #include "common/working_memory.h"
-#include "nms/nms.h"
+#include "nms/pair.h"
 
-namespace sightline {
+namespace sightline::nms {
 
 // Boxes that are tested at once. Lanes not in use hold a box that overlaps nothing.
 inline constexpr int kLanes = 16;
@@ -272,4 +272,4 @@ class KeptBoxes {
   double ratio_, inverse_ratio_, reach_;
 };
 
-}  // namespace sightline
+}  // namespace sightline::nms

@@ -4,7 +4,7 @@
 #include "common/radix_sort.h"
 #include "nms/order_cuda.h"
 
-namespace sightline {
+namespace sightline::nms {
 namespace {
 
 constexpr int kSortThreads = 1024;
@@ -157,4 +157,4 @@ INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE
 
-}  // namespace sightline
+}  // namespace sightline::nms

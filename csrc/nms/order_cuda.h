@@ -9,7 +9,7 @@
 #include "common/sort_keys.h"
 #include "common/workspace.h"
 
-namespace sightline {
+namespace sightline::nms {
 
 // Lists of at most this many are sorted by one block each, in shared memory.
 template <class S>
@@ -34,4 +34,4 @@ void order_lists_cuda(const S* scores,  // [lists, n]
                       std::optional<S> threshold, unsigned long long* zeros, int64_t num_zeros,
                       CudaStream stream);
 
-}  // namespace sightline
+}  // namespace sightline::nms

@@ -5,7 +5,7 @@
 
 #include "common/box.h"
 
-namespace sightline {
+namespace sightline::nms {
 
 template <class T>
 struct ScoredBoxes {
@@ -20,4 +20,4 @@ struct ScoredBoxes {
   SIGHTLINE_HD int64_t segment(int64_t list, int64_t index) const { return idxs[list * n + index]; }
 };
 
-}  // namespace sightline
+}  // namespace sightline::nms

@@ -10,9 +10,10 @@
 #include <cstdint>
 
 #include "common/isa.h"
+#include "common/parallel.h"
 #include "nms/kept_boxes.h"
 
-namespace sightline {
+namespace sightline::nms {
 
 // Sorted boxes, one array a field: consecutive boxes fill the lanes of a vector.
 template <class T>
@@ -133,4 +134,4 @@ int64_t suppress_and_explain(BoxColumns<T> boxes, int64_t* suppressors /* [n] */
   return resolve<true>(boxes, suppressors, kept, n, n, threshold, parallel_for);
 }
 
-}  // namespace sightline
+}  // namespace sightline::nms

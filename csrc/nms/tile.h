@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
-#include "nms/nms.h"
+#include "nms/pair.h"
 
-namespace sightline {
+namespace sightline::nms {
 
 inline constexpr int kTileBoxes = 256;  // a block's: one thread each
 inline constexpr int kWordBits = 64;
@@ -123,4 +123,4 @@ SIGHTLINE_HD int64_t start_of_run(const uint64_t* keys, int64_t position) {
   return low;
 }
 
-}  // namespace sightline
+}  // namespace sightline::nms

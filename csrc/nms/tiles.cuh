@@ -15,7 +15,7 @@
 #include "common/workspace.h"
 #include "nms/tile.h"
 
-namespace sightline {
+namespace sightline::nms {
 
 // An empty list has one tile, to say so.
 SIGHTLINE_HD int64_t tiles_of_list(int64_t length) {
@@ -259,4 +259,4 @@ void suppress_tiles(const TileInput<T>& in, const Source& source, const TileBoar
 
 #endif
 
-}  // namespace sightline
+}  // namespace sightline::nms

@@ -54,8 +54,8 @@ def _one_a_row(rows, anchors):
     return anchors.expand(_turns(rows, anchors), *anchors.shape).reshape(rows.shape)
 
 
-# The formulas of csrc/box_coder/coder.h from torch's own operations. What is undefined is replaced
-# before it is computed: the derivative of what `torch.where` passes over can be NaN.
+# The formulas of csrc/boxes/coder/formulas.h from torch's own operations. What is undefined is
+# replaced before it is computed: the derivative of what `torch.where` passes over can be NaN.
 
 
 def _encode(rows, anchors, *weights):

@@ -11,7 +11,7 @@ if has_torch_ops():
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
-MAX_LEVELS = 16  # kMaxAtssLevels of csrc/assign_atss/assign_atss.h
+MAX_LEVELS = 16  # kMaxAtssLevels of csrc/assign/atss/atss.h
 
 
 def assign_atss(

@@ -23,7 +23,7 @@ if has_torch_ops():
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
 YOLO_RULES = ("v2", "v3", "v5")
-MAX_LEVELS = 16  # kMaxYoloLevels of csrc/assign_yolo/assign_yolo.h
+MAX_LEVELS = 16  # kMaxYoloLevels of csrc/assign/yolo/yolo.h
 
 
 def assign_yolo(

@@ -1,7 +1,7 @@
 // The kernels of the assigners that look at predictions on host memory, for
 // tests/native/test_assign_predictions_cuda_on_cpu.py.
-#include "assign_sim_ota/assign_sim_ota.h"
-#include "assign_task_aligned/assign_task_aligned.h"
+#include "assign/sim_ota/sim_ota.h"
+#include "assign/task_aligned/task_aligned.h"
 #include "cuda_runtime.h"
 #include "workspace_memory.h"
 
@@ -14,8 +14,9 @@
       bool complete) {                                                                            \
     using sightline::math::Exponent;                                                              \
     cuda_on_cpu::WorkspaceMemory memory(                                                          \
-        sightline::assign_task_aligned_workspace_bytes<T>(images, anchors, objects, top_k));      \
-    sightline::assign_task_aligned_cuda<T>(                                                       \
+        sightline::assign::task_aligned::assign_task_aligned_workspace_bytes<T>(images, anchors,  \
+                                                                                objects, top_k)); \
+    sightline::assign::task_aligned::assign_task_aligned_cuda<T>(                                 \
         {scores, boxes, points, gt_boxes, labels, images, anchors, objects, classes},             \
         {Exponent<T>(alpha), Exponent<T>(beta), top_k, kept, complete},                           \
         {index, metric, overlap, target}, memory.get(), {});                                      \
@@ -27,8 +28,9 @@
       int64_t objects, int64_t classes, int64_t top_k, double center_radius, double iou_weight,   \
       double class_weight) {                                                                      \
     cuda_on_cpu::WorkspaceMemory memory(                                                          \
-        sightline::assign_sim_ota_workspace_bytes<T>(images, anchors, objects, top_k));           \
-    sightline::assign_sim_ota_cuda<T>(                                                            \
+        sightline::assign::sim_ota::assign_sim_ota_workspace_bytes<T>(images, anchors, objects,   \
+                                                                      top_k));                    \
+    sightline::assign::sim_ota::assign_sim_ota_cuda<T>(                                           \
         {scores, boxes, points, strides, gt_boxes, labels, images, anchors, objects, classes},    \
         {T(center_radius), top_k, T(iou_weight), T(class_weight)}, index, overlap, memory.get(),  \
         {});                                                                                      \

@@ -11,6 +11,7 @@
 namespace {
 
 using namespace sightline;
+using namespace sightline::batch_norm;
 
 // Which function: 0 moments, 1 forward, 2 backward. Pointers are in the order of its struct; sizes:
 // batch, channels, length, channels_last, activation, training, passes; numbers: slope, eps.

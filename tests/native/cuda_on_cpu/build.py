@@ -16,18 +16,18 @@ BUILD = ROOT / "build" / "cuda_on_cpu"
 # The .cu files that <family>.cpp calls, below csrc.
 SOURCES = {
     "batch_norm": ("batch_norm/cuda_forward.cu", "batch_norm/cuda_backward.cu"),
-    "matching": ("matching/cuda.cu",),
+    "matching": ("assign/max_iou/cuda.cu",),
     "nms": (
-        "nms/cuda.cu",
+        "nms/greedy/cuda.cu",
         "nms/order.cu",
-        "nms/suppressed_by.cu",
-        "nms_padded/cuda.cu",
-        "multiclass_nms/cuda.cu",
+        "nms/greedy/suppressed_by.cu",
+        "nms/padded/cuda.cu",
+        "nms/multiclass/cuda.cu",
     ),
-    "assign_atss": ("assign_atss/cuda.cu",),
-    "assign_predictions": ("assign_sim_ota/cuda.cu", "assign_task_aligned/cuda.cu"),
-    "assign_yolo": ("assign_yolo/cuda.cu",),
-    "average_precision": ("average_precision/cuda.cu",),
+    "assign_atss": ("assign/atss/cuda.cu",),
+    "assign_predictions": ("assign/sim_ota/cuda.cu", "assign/task_aligned/cuda.cu"),
+    "assign_yolo": ("assign/yolo/cuda.cu",),
+    "average_precision": ("evaluation/average_precision/cuda.cu",),
 }
 FLAGS = ("-std=c++20", "-O1", "-g1", "-fPIC", "-ffp-contract=off", "-fvisibility=hidden", "-w")
 

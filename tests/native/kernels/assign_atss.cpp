@@ -1,8 +1,9 @@
-#include "assign_atss/assign_atss.h"
-
+#include "assign/atss/atss.h"
 #include "check.h"
 
 namespace sightline::native {
+
+using namespace assign::atss;
 namespace {
 
 template <class T>
@@ -38,7 +39,7 @@ void check_candidates(Random& random) {
       }
       std::sort(candidates.begin(), candidates.end());
       AtssThreshold threshold;
-      const auto overlap = [&](int64_t a) { return iou(load_box(&anchors[4 * a]), object); };
+      const auto overlap = [&](int64_t a) { return iou_of(load_box(&anchors[4 * a]), object); };
       for (const int64_t a : candidates) threshold.add(overlap(a));
       for (const int64_t a : candidates) threshold.add_square(overlap(a));
       for (const int64_t a : candidates) {

@@ -1,8 +1,9 @@
-#include "assign_fcos/assign_fcos.h"
-
+#include "assign/fcos/fcos.h"
 #include "check.h"
 
 namespace sightline::native {
+
+using namespace assign::fcos;
 namespace {
 
 template <class T>

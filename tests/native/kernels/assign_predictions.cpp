@@ -1,8 +1,11 @@
-#include "assign_sim_ota/assign_sim_ota.h"
-#include "assign_task_aligned/assign_task_aligned.h"
+#include "assign/sim_ota/sim_ota.h"
+#include "assign/task_aligned/task_aligned.h"
 #include "check.h"
 
 namespace sightline::native {
+
+using namespace assign::sim_ota;
+using namespace assign::task_aligned;
 namespace {
 
 // Results are held to what they must satisfy; tests/ops holds them to the reference.
@@ -25,7 +28,7 @@ void check_assigners(Random& random) {
       require(index[i] >= -1 && index[i] < objects, what, ": index ", index[i]);
       const int64_t object = i / anchors * objects + index[i];
       const T expected =
-          index[i] < 0 ? T(0) : iou(load_box(&boxes[4 * i]), load_box(&gt_boxes[4 * object]));
+          index[i] < 0 ? T(0) : iou_of(load_box(&boxes[4 * i]), load_box(&gt_boxes[4 * object]));
       require(overlap[i] == expected, what, ": overlap ", overlap[i], " for ", expected);
     }
   };

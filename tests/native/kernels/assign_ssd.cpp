@@ -1,8 +1,9 @@
-#include "assign_ssd/assign_ssd.h"
-
+#include "assign/ssd/ssd.h"
 #include "check.h"
 
 namespace sightline::native {
+
+using namespace assign::ssd;
 namespace {
 
 // The pairs that the rule makes, by looking at all of them each time.
@@ -60,7 +61,7 @@ void check_assign_ssd(Random& random) {
   for (int64_t image = 0; image < images; ++image) {
     const T* const own = boxes.data() + 4 * image * objects;
     const auto overlap = [&](int64_t g, int64_t a) {
-      return iou(load_box(&anchors[4 * a]), load_box(own + 4 * g));
+      return iou_of(load_box(&anchors[4 * a]), load_box(own + 4 * g));
     };
     const auto expected = expected_of(own, num_anchors, objects, threshold, rule, overlap);
     for (int64_t a = 0; a < num_anchors; ++a)

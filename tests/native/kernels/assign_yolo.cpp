@@ -1,8 +1,9 @@
-#include "assign_yolo/assign_yolo.h"
-
+#include "assign/yolo/yolo.h"
 #include "check.h"
 
 namespace sightline::native {
+
+using namespace assign::yolo;
 namespace {
 
 // Objects in the opposite order give the same anchors, each to an object of its image.

@@ -1,4 +1,4 @@
-#include "average_precision/average_precision.h"
+#include "evaluation/average_precision/average_precision.h"
 
 #include <cmath>
 #include <numeric>
@@ -6,6 +6,8 @@
 #include "check.h"
 
 namespace sightline::native {
+
+using namespace evaluation::average_precision;
 namespace {
 
 const Buffer<int64_t>& ascend(const Buffer<int64_t>& offsets, Random& random, int64_t most) {

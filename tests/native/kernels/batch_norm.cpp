@@ -5,6 +5,8 @@
 #include "check.h"
 
 namespace sightline::native {
+
+using namespace batch_norm;
 namespace {
 
 template <class T>

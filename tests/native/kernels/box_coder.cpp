@@ -1,8 +1,9 @@
-#include "box_coder/box_coder.h"
-
+#include "boxes/coder/coder.h"
 #include "check.h"
 
 namespace sightline::native {
+
+using namespace boxes::coder;
 namespace {
 
 // Bad boxes give NaN on both sides, which equals nothing.

@@ -1,4 +1,4 @@
-#include "coco_json/coco_json.h"
+#include "evaluation/coco_json/coco_json.h"
 
 #include <cstdlib>
 #include <optional>
@@ -7,9 +7,9 @@
 #include "check.h"
 
 namespace sightline::native {
-namespace {
 
-using namespace coco_json;
+using namespace evaluation::coco_json;
+namespace {
 
 constexpr uint32_t kAll = (1u << kNumFields) - 1;
 

@@ -1,11 +1,12 @@
-#include "detection_evaluation/detection_evaluation.h"
-
 #include <cmath>
 #include <numeric>
 
 #include "check.h"
+#include "evaluation/detection/detection.h"
 
 namespace sightline::native {
+
+using namespace evaluation::detection;
 namespace {
 
 // Rows of [N, width].
@@ -120,29 +121,29 @@ const Check check("detection_evaluation", 300, [](Random& random) {
   fill(scratch, [] { return 0; });
   std::iota(ascending.data(), ascending.data() + num_kept, int64_t(0));
   const Taken kept_boxes(dt_boxes, layout.dt_rows, 4);
-  match_detections_cpu({.dt_boxes = kept_boxes.data(),
-                        .dt_order = ascending.data(),
-                        .dt_offsets = dt_offsets.data(),
-                        .gt_boxes = boxes.data(),
-                        .gt_area = area.data(),
-                        .gt_crowd = is_crowd.data(),
-                        .gt_ignore = is_ignored.data(),
-                        .gt_offsets = gt_offsets.data(),
-                        .iou_thresholds = thresholds.data(),
-                        .area_ranges = areas.data(),
-                        .num_dt = num_kept,
-                        .num_gt = num_gt,
-                        .num_groups = num_groups,
-                        .num_thresholds = num_t,
-                        .num_areas = num_a,
-                        .max_detections = caps[num_m - 1],
-                        .rule = rule,
-                        .inclusive = inclusive},
-                       {.outcome = outcome.data(),
-                        .gt_count = group_count.data(),
-                        .gt_index = nullptr,
-                        .taken = scratch.data()},
-                       parallel);
+  evaluation::average_precision::match_detections_cpu({.dt_boxes = kept_boxes.data(),
+                                                       .dt_order = ascending.data(),
+                                                       .dt_offsets = dt_offsets.data(),
+                                                       .gt_boxes = boxes.data(),
+                                                       .gt_area = area.data(),
+                                                       .gt_crowd = is_crowd.data(),
+                                                       .gt_ignore = is_ignored.data(),
+                                                       .gt_offsets = gt_offsets.data(),
+                                                       .iou_thresholds = thresholds.data(),
+                                                       .area_ranges = areas.data(),
+                                                       .num_dt = num_kept,
+                                                       .num_gt = num_gt,
+                                                       .num_groups = num_groups,
+                                                       .num_thresholds = num_t,
+                                                       .num_areas = num_a,
+                                                       .max_detections = caps[num_m - 1],
+                                                       .rule = rule,
+                                                       .inclusive = inclusive},
+                                                      {.outcome = outcome.data(),
+                                                       .gt_count = group_count.data(),
+                                                       .gt_index = nullptr,
+                                                       .taken = scratch.data()},
+                                                      parallel);
   for (int64_t a = 0; a < num_a; ++a)
     for (int64_t t = 0; t < num_t; ++t)
       for (int64_t i = 0; i < num_kept; ++i) {

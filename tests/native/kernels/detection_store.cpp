@@ -1,12 +1,13 @@
-#include "detection_store/detection_store.h"
-
 #include <map>
 #include <memory>
 #include <string>
 
 #include "check.h"
+#include "evaluation/store/store.h"
 
 namespace sightline::native {
+
+using namespace evaluation::store;
 namespace {
 
 template <class T>

@@ -1,8 +1,10 @@
-#include "iou/iou.h"
-
 #include "check.h"
+#include "iou/pairwise/pairwise.h"
 
 namespace sightline::native {
+
+using namespace iou;
+using namespace iou::pairwise;
 namespace {
 
 template <class Form, class T>

@@ -1,9 +1,11 @@
-#include "iou_max/iou_max.h"
-
 #include "check.h"
 #include "common/box.h"
+#include "iou/maxima/maxima.h"
 
 namespace sightline::native {
+
+using namespace iou;
+using namespace iou::maxima;
 namespace {
 
 template <class T>
@@ -21,7 +23,7 @@ void check_maxima(Random& random) {
   std::vector<int64_t> row_at(n, -1), column_at(m, -1);
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t j = 0; j < m; ++j) {
-      const T value = iou(load_box(&a[4 * i]), load_box(&b[4 * j]));
+      const T value = iou_of(load_box(&a[4 * i]), load_box(&b[4 * j]));
       if (value > rows[i]) rows[i] = value, row_at[i] = j;
       if (value > columns[j]) columns[j] = value, column_at[j] = i;
     }

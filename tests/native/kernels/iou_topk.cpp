@@ -1,11 +1,13 @@
-#include "iou_topk/iou_topk.h"
-
 #include <numeric>
 
 #include "check.h"
 #include "common/box.h"
+#include "iou/topk/topk.h"
 
 namespace sightline::native {
+
+using namespace iou;
+using namespace iou::topk;
 namespace {
 
 template <class T>
@@ -20,7 +22,7 @@ void check_topk(Random& random) {
   std::vector<T> expected(n * k, T(0)), row(m);
   std::vector<int64_t> places(n * k, -1), order(m);
   for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < m; ++j) row[j] = iou(load_box(&a[4 * i]), load_box(&b[4 * j]));
+    for (int64_t j = 0; j < m; ++j) row[j] = iou_of(load_box(&a[4 * i]), load_box(&b[4 * j]));
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
                      [&](int64_t p, int64_t q) { return row[p] > row[q]; });

@@ -1,10 +1,12 @@
-#include "keypoints/keypoints.h"
+#include "evaluation/keypoints/keypoints.h"
 
 #include <cmath>
 
 #include "check.h"
 
 namespace sightline::native {
+
+using namespace evaluation::keypoints;
 namespace {
 
 const Check check("keypoints", 200, [](Random& random) {

@@ -1,8 +1,9 @@
-#include "linear_assignment/linear_assignment.h"
-
+#include "assign/linear/linear.h"
 #include "check.h"
 
 namespace sightline::native {
+
+using namespace assign::linear;
 namespace {
 
 // The least total cost of a full assignment of the entering side, by trying every partner of the

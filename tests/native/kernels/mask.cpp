@@ -1,11 +1,12 @@
-#include "mask/mask.h"
-
 #include <cmath>
 #include <memory>
 
 #include "check.h"
+#include "evaluation/masks/masks.h"
 
 namespace sightline::native {
+
+using namespace evaluation::masks;
 namespace {
 
 using Mask = std::vector<uint8_t>;  // [W, H]

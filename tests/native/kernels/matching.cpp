@@ -1,8 +1,9 @@
-#include "matching/matching.h"
-
+#include "assign/max_iou/max_iou.h"
 #include "check.h"
 
 namespace sightline::native {
+
+using namespace assign::max_iou;
 namespace {
 
 template <class T>
@@ -37,7 +38,7 @@ void check_matching(Random& random) {
   for (int64_t image = 0; image < shape.images; ++image) {
     const T* const boxes = objects.data() + 4 * image * shape.objects;
     const auto overlap = [&](int64_t object, int64_t anchor) {
-      return iou(load_box(boxes + 4 * object), load_box(&anchors[4 * anchor]));
+      return iou_of(load_box(boxes + 4 * object), load_box(&anchors[4 * anchor]));
     };
     std::vector<bool> ignored(shape.anchors);
     for (int64_t a = 0; a < shape.anchors; ++a)

@@ -1,8 +1,10 @@
-#include "matrix_nms/matrix_nms.h"
-
 #include "nms.h"
+#include "nms/matrix/matrix.h"
 
 namespace sightline::native {
+
+using namespace nms;
+using namespace nms::matrix;
 namespace {
 
 template <class T>
@@ -25,7 +27,7 @@ void check_matrix_nms(Random& random) {
     T said = kNoSay;
     for (int64_t i = 0; i < j; ++i) {
       if (batched && idxs[order[i]] != idxs[order[j]]) continue;
-      const T overlap = iou(load_box(&boxes[4 * order[i]]), load_box(&boxes[4 * order[j]]));
+      const T overlap = iou_of(load_box(&boxes[4 * order[i]]), load_box(&boxes[4 * order[j]]));
       if (overlap > most[j]) most[j] = overlap;
       if (!(overlap > T(0))) continue;
       const T word = settings.gaussian ? say<true>(overlap, most[i]) : say<false>(overlap, most[i]);

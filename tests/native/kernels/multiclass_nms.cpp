@@ -1,8 +1,10 @@
-#include "multiclass_nms/multiclass_nms.h"
-
 #include "nms.h"
+#include "nms/multiclass/multiclass.h"
 
 namespace sightline::native {
+
+using namespace nms;
+using namespace nms::multiclass;
 namespace {
 
 template <class T, class S>

@@ -1,5 +1,7 @@
 #include "nms.h"
 
+#include "nms/pair.h"
+
 namespace sightline::native {
 namespace {
 

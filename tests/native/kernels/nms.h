@@ -4,9 +4,12 @@
 #include <numeric>
 
 #include "check.h"
-#include "nms/nms.h"
+#include "nms/greedy/greedy.h"
 
 namespace sightline::native {
+
+using namespace nms;
+using namespace nms::greedy;
 
 // The rows, best first; NaN last, and equal scores in their order.
 template <class S>
@@ -28,7 +31,7 @@ std::vector<int64_t> greedy(const std::vector<int64_t>& order, T threshold, Segm
   for (const int64_t i : order) {
     const auto removes = [&](int64_t kept) {
       return segment(kept) == segment(i) &&
-             iou(load_box<T>(box(kept)), load_box<T>(box(i))) > threshold;
+             iou_of(load_box<T>(box(kept)), load_box<T>(box(i))) > threshold;
     };
     if (std::none_of(keep.begin(), keep.end(), removes)) keep.push_back(i);
   }

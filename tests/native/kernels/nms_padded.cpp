@@ -1,8 +1,10 @@
-#include "nms_padded/nms_padded.h"
-
 #include "nms.h"
+#include "nms/padded/padded.h"
 
 namespace sightline::native {
+
+using namespace nms;
+using namespace nms::padded;
 namespace {
 
 template <class T, class S>

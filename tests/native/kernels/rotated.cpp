@@ -1,8 +1,14 @@
-#include "iou_rotated/iou_rotated.h"
+#include "iou/rotated/rotated.h"
+
 #include "nms.h"
-#include "nms_rotated/nms_rotated.h"
+#include "nms/rotated/rotated.h"
 
 namespace sightline::native {
+
+using namespace nms;
+using namespace iou;
+using namespace iou::rotated;
+using namespace nms::rotated;
 namespace {
 
 // [n, 5]; some upright or identical, some with nothing in them or not finite.

@@ -1,8 +1,10 @@
-#include "soft_nms/soft_nms.h"
-
 #include "nms.h"
+#include "nms/soft/soft.h"
 
 namespace sightline::native {
+
+using namespace nms;
+using namespace nms::soft;
 namespace {
 
 template <class T>
@@ -35,7 +37,7 @@ void check_soft_nms(Random& random) {
     *found = kGone;
     for (int64_t i = 0; i < n; ++i) {
       if (current[i] < T(0) || (batched && idxs[i] != idxs[best])) continue;
-      const T overlap = iou(load_box(&boxes[4 * best]), load_box(&boxes[4 * i]));
+      const T overlap = iou_of(load_box(&boxes[4 * best]), load_box(&boxes[4 * i]));
       current[i] = settings.gaussian ? decayed<true>(current[i], overlap, settings)
                                      : decayed<false>(current[i], overlap, settings);
     }

@@ -1,8 +1,10 @@
-#include "weighted_boxes_fusion/weighted_boxes_fusion.h"
-
 #include "nms.h"
+#include "nms/fusion/fusion.h"
 
 namespace sightline::native {
+
+using namespace nms;
+using namespace nms::fusion;
 namespace {
 
 template <class T>
@@ -51,7 +53,7 @@ void check_fusion(Random& random) {
     T most = settings.iou_threshold;
     Gathered<T>* nearest = nullptr;
     for (Gathered<T>& cluster : clusters) {
-      const T overlap = labels[cluster.founder] == labels[i] ? iou(cluster.mean, box) : T(0);
+      const T overlap = labels[cluster.founder] == labels[i] ? iou_of(cluster.mean, box) : T(0);
       if (overlap > most) most = overlap, nearest = &cluster;
     }
     const bool founds = nearest == nullptr;

@@ -1,0 +1,53 @@
+#include "common/numpy.h"
+
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "nms/rotated/rotated.h"
+
+namespace sightline::nms::rotated {
+namespace {
+
+template <class T, class S>
+Array<int64_t> nms_rotated(const Array<T>& boxes, const Array<S>& scores,
+                           const std::optional<Array<int64_t>>& idxs, double iou_threshold,
+                           bool degrees) {
+  require(boxes.ndim() == 2 && boxes.shape(1) == 5, "boxes must have shape [N, 5]");
+  const int64_t n = boxes.shape(0);
+  require(scores.ndim() == 1 && scores.shape(0) == n,
+          "scores must have one number for each of boxes");
+  require(!idxs || (idxs->ndim() == 1 && idxs->shape(0) == n),
+          "idxs must have one integer for each of boxes");
+  const T* b = boxes.data();
+  const S* s = scores.data();
+  const int64_t* i = idxs ? idxs->data() : nullptr;
+  const AngleUnit unit = degrees ? AngleUnit::kDegrees : AngleUnit::kRadians;
+  std::vector<int64_t> keep;
+  {
+    const py::gil_scoped_release release;
+    keep = nms_rotated_cpu(b, s, i, n, T(iou_threshold), unit, OwnThreads());
+  }
+  Array<int64_t> out(static_cast<py::ssize_t>(keep.size()));
+  std::copy(keep.begin(), keep.end(), out.mutable_data());
+  return out;
+}
+
+template <class T, class S>
+void add_of(py::module_& m) {
+  m.def("nms_rotated", &nms_rotated<T, S>, py::arg("boxes").noconvert(),
+        py::arg("scores").noconvert(), py::arg("idxs").noconvert(), py::arg("iou_threshold"),
+        py::arg("degrees"));
+}
+
+const AddToModule add([](py::module_& m) {
+  add_of<float, float>(m);
+  add_of<float, double>(m);
+  add_of<double, float>(m);
+  add_of<double, double>(m);
+});
+
+}  // namespace
+}  // namespace sightline::nms::rotated
