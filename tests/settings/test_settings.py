@@ -170,3 +170,10 @@ def test_a_bad_config_file_is_named(tmp_path, text, message):
 def test_a_missing_config_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no settings file .*gone\.yaml"):
         config_layer(tmp_path / "gone.yaml")
+
+
+def test_settings_are_importable_from_where_they_were():
+    from sightline.settings import read
+    from sightline.train import settings_io
+
+    assert all(getattr(settings_io, name) is getattr(read, name) for name in settings_io.__all__)
