@@ -25,7 +25,7 @@ ROWS = (
 METRIC_ROWS = (("pycocotools",), ("coco",), ("detection",), ("shapes",))
 # Modules that import each other and are allowed to, as sets of names below `sightline`; none are.
 CIRCLES: set[frozenset[str]] = set()
-ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
+ROW_OF = {package: row for row, packages in enumerate(ROWS) for package in packages}
 
 
 def names_imported_by(source: str, package: list[str]) -> set[str]:
@@ -85,9 +85,11 @@ def circles_among(imports: Mapping[str, set[str]]) -> set[frozenset[str]]:
 IMPORTS = imports_of_package()
 
 
-def test_every_room_has_a_row():
-    rooms = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
-    assert rooms - {"__init__"} <= set(ROW_OF)
+def test_every_package_has_a_row():
+    packages = {
+        p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()
+    }
+    assert packages - {"__init__"} <= set(ROW_OF)
 
 
 def test_imports_point_downwards():
@@ -95,21 +97,25 @@ def test_imports_point_downwards():
         f"{module} imports {name}"
         for module, names in IMPORTS.items()
         for name in names
-        if (room := module.split(".")[0]) != (other := name.split(".")[0])
+        if (package := module.split(".")[0]) != (other := name.split(".")[0])
         and other in ROW_OF
-        and ROW_OF[other] <= ROW_OF[room]
+        and ROW_OF[other] <= ROW_OF[package]
     ]
     assert not wrong, "\n".join(wrong)
 
 
 def test_imports_within_the_metrics_point_downwards():
-    row_of = {f"metrics.{room}": row for row, rooms in enumerate(METRIC_ROWS) for room in rooms}
+    row_of = {
+        f"metrics.{package}": row
+        for row, packages in enumerate(METRIC_ROWS)
+        for package in packages
+    }
     wrong = []
     for module, names in IMPORTS.items():
-        room = ".".join(module.split(".")[:2])
-        for name in names if room in row_of else ():
+        package = ".".join(module.split(".")[:2])
+        for name in names if package in row_of else ():
             other = ".".join(name.split(".")[:2])
-            if other != room and row_of.get(other, len(row_of)) <= row_of[room]:
+            if other != package and row_of.get(other, len(row_of)) <= row_of[package]:
                 wrong.append(f"{module} imports {name}")
     assert not wrong, "\n".join(wrong)
 

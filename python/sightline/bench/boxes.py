@@ -1,4 +1,4 @@
-"""The works of IoU and NMS: kinds, each of any shape, and those of the suite with their goals."""
+"""The benchmarks of IoU and NMS: kinds, each of any shape, and those of the suite with goals."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -149,7 +149,7 @@ _OF_DETECTIONS = (_decode_boxes, _multiclass_nms)
 
 
 def of_shape(shape: tuple[int, ...]) -> tuple[Work, ...]:
-    """All works that have inputs of that shape: n boxes, n x m pairs, or images x anchors x
+    """All benchmarks that have inputs of that shape: n boxes, n x m pairs, or images x anchors x
     classes."""
     kinds = (_OF_BOXES, _OF_PAIRS, _OF_DETECTIONS)[len(shape) - 1]
     if len(shape) == 2 and shape[1] < _K:

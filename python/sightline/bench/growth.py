@@ -1,4 +1,4 @@
-"""How `nms` grows with the number of boxes: works of one density, and their picture."""
+"""How `nms` grows with the number of boxes: benchmarks of one density, and their picture."""
 
 from functools import partial
 from math import log10, sqrt
@@ -34,7 +34,7 @@ WORKS = tuple(_BOXES)
 def draw(outcomes: list["Outcome"], path: Path) -> None:
     """Time over the number of boxes, both by decades, beside N log N through the first point.
 
-    Raises ValueError where fewer than two of the works were run.
+    Raises ValueError where fewer than two of the benchmarks were run.
     """
     found = {n: o for n, o in ((_BOXES.get(o.work), o) for o in outcomes) if n is not None}
     if len(found) < 2:

@@ -1,4 +1,4 @@
-"""Arrays that works are made of, from fixed seeds: the same numbers in every process."""
+"""Arrays that benchmarks are made of, from fixed seeds: the same numbers in every process."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -84,7 +84,8 @@ class Peers(WorkerProcess):
     """The contenders of `worker.py`; `contenders` maps names to versions.
 
     With `keeps_memory` malloc keeps what they free, as memory for `out` is kept: such a process
-    takes part in works that write to `out`, on the CPU. `suffix` is what it adds to their names.
+    takes part in benchmarks that write to `out`, on the CPU. `suffix` is what it adds to their
+    names.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ def contender(name: str) -> ModuleType | None:
 
 
 def program(programs: ModuleType, work: Work, device: str) -> Program | None:
-    """The work's program bound to its inputs on the device; None where the contender has none."""
+    """The benchmark's program bound to its inputs on the device; None where there is none."""
     function = getattr(programs, work.program, None)
     if function is None:
         return None

@@ -53,7 +53,7 @@ def _what(name: str) -> str:
 
 
 def summary(outcomes: Iterable[Outcome]) -> str:
-    """A line a goal: how many works meet it, and the range."""
+    """One line per goal: how many benchmarks meet it, and the range."""
     reached: dict[str, list[tuple[float, float]]] = {}
     for outcome in outcomes:
         for name, (value, goal) in outcome.reached().items():

@@ -1,4 +1,4 @@
-"""A contender bound to a work's tensors, and the check that all of them compute the same."""
+"""A contender bound to a benchmark's tensors, and the check that all of them compute the same."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Runs works: all contenders against eager torch first, then they and two copies in turns."""
+"""Runs benchmarks: all contenders against eager torch first, then they and two copies in turns."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Runs works: our arrays against pycocotools' first, then all contenders in turns."""
+"""Runs benchmarks: our arrays against pycocotools' first, then all contenders in turns."""
 
 import hashlib
 import json
@@ -257,7 +257,7 @@ def _recorded(work: Work, files: Files) -> dict[str, str] | None:
 
 
 def record(work: Work, settings: Settings) -> str:
-    """Run pycocotools on a work's files, unless it was, and keep the digest of its arrays."""
+    """Run pycocotools on a benchmark's files, unless it was, and keep the digest of its arrays."""
     files = make(work.recipe, settings.folder)
     if entry := _recorded(work, files):
         return f"recorded before, AP {entry['AP']}"
