@@ -1,4 +1,4 @@
-"""Losses that torch does not have."""
+"""Losses that torch does not have, and the form in which a step returns them."""
 
 try:
     import torch  # noqa: F401
@@ -6,5 +6,6 @@ except ModuleNotFoundError as error:
     raise ImportError("sightline.losses needs torch: pip install 'sightline[torch]'") from error
 
 from sightline.losses.classification import sigmoid_focal_loss
+from sightline.losses.terms import Terms, as_terms
 
-__all__ = ["sigmoid_focal_loss"]
+__all__ = ["Terms", "as_terms", "sigmoid_focal_loss"]

@@ -1,0 +1,61 @@
+"""What a batch adds to training: losses to minimise, and numbers that are only shown."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+__all__ = ["Terms", "as_terms"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The named numbers of one batch.
+
+    Attributes:
+        losses: term -> scalar tensor; their sum is minimised.
+        logs: name -> scalar tensor or number; averaged over the images and shown, never minimised.
+
+    Example:
+        >>> import torch
+        >>> terms = Terms({"class": torch.tensor(0.5), "box": torch.tensor(0.25)}, {"positives": 7})
+        >>> terms.total
+        tensor(0.7500)
+    """
+
+    losses: Mapping[str, Tensor]
+    logs: Mapping[str, Tensor | float] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Tensor:
+        """The sum of the losses, in their order."""
+        first, *others = self.losses.values()
+        return sum(others, start=first)
+
+
+def as_terms(value: Any) -> Terms:
+    """The `Terms` of what a loss returned.
+
+    Args:
+        value: a scalar tensor, which is named "loss"; a dict of scalar tensors, which are the
+            losses; or `Terms`, which stay as they are.
+
+    Raises:
+        TypeError: anything else.
+
+    Example:
+        >>> import torch
+        >>> as_terms(torch.tensor(2.0)).losses
+        {'loss': tensor(2.)}
+    """
+    if isinstance(value, Terms):
+        return value
+    if isinstance(value, Tensor):
+        return Terms({"loss": value})
+    if isinstance(value, Mapping):
+        return Terms(value)
+    raise TypeError(
+        "a loss must return a scalar tensor, a dict of them, or sightline.losses.Terms, "
+        f"got {type(value).__name__}"
+    )
