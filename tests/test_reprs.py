@@ -34,23 +34,23 @@ def test_a_result_is_one_short_line(begin, result):
     assert text.startswith(begin) and "\n" not in text and len(text) < 250
 
 
-def labelled(task, count, classes):
-    boxes = np.tile([[0.0, 0, 9, 9]], (2, 1)) if task == "detect" else np.zeros((0, 4))
+def labelled(label_type, count, classes):
+    boxes = np.tile([[0.0, 0, 9, 9]], (2, 1)) if label_type == "boxes" else np.zeros((0, 4))
     labels, image = np.zeros(max(1, len(boxes)), int), np.zeros((9, 9), np.uint8)
     records = tuple(Record(image, f"p{i}.jpg", 9, 9, labels, boxes) for i in range(count))
     names = tuple(f"name {k}" for k in range(classes))
-    return Annotations(task, names, records, source="folder", format="yolo", split="val")
+    return Annotations(label_type, names, records, source="folder", format="yolo", split="val")
 
 
 def test_a_data_set_is_one_short_line():
-    few = labelled("detect", 130, 2)
+    few = labelled("boxes", 130, 2)
     assert repr(few) == (
-        "Annotations(detect: 130 pictures, 2 classes: name 0 260, name 1 0; yolo; val of folder)"
+        "Annotations(boxes: 130 pictures, 2 classes: name 0 260, name 1 0; yolo; val of folder)"
     )
     assert repr(few.records[0]) == "Record('p0.jpg', 9 x 9, 2 boxes)"
-    many = repr(labelled("classify", 3, 1000))
+    many = repr(labelled("class", 3, 1000))
     assert "1,000 classes: name 0 3, " in many and "and 995 more" in many and len(many) < 250
-    assert repr(labelled("classify", 1, 2).records[0]) == "Record('p0.jpg', 9 x 9, label 0)"
+    assert repr(labelled("class", 1, 2).records[0]) == "Record('p0.jpg', 9 x 9, label 0)"
 
 
 def test_a_run_and_what_it_predicts_with_are_short_lines(trained):

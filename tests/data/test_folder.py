@@ -12,7 +12,7 @@ def test_class_folders_become_labels_in_order_of_name(tmp_path):
         save_picture(tmp_path / name)
     (tmp_path / "cat" / "notes.txt").write_text("not an image")
     found = read_dataset(tmp_path)
-    assert (found.task, found.format) == ("classify", "folder")
+    assert (found.label_type, found.format) == ("class", "folder")
     assert found.class_names == ("cat", "dog")
     ids = {record.image_id: int(record.labels[0]) for record in found.records}
     assert ids == {"cat/1.png": 0, "cat/deep/2.jpg": 0, "dog/1.png": 1}

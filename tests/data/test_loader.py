@@ -140,7 +140,7 @@ def test_plain_index_is_epoch_zero(scenes):
 
 def test_image_without_objects_has_empty_targets():
     record = Record(np.zeros((8, 8, 3), np.uint8), "none", 8, 8, labels=np.zeros(0))
-    empty = Annotations("detect", ("a",), (record,) * 2)
+    empty = Annotations("boxes", ("a",), (record,) * 2)
     for augment in (None, HEAVY):
         loader = make_loader(empty, PREPROCESS, batch_size=2, shuffle=False, augment=augment)
         for target in next(iter(loader))[1]:
@@ -158,7 +158,7 @@ def test_crowd_regions_can_be_left_out_of_training():
         boxes=[[1, 1, 20, 20], [5, 5, 60, 60]],
         iscrowd=[False, True],
     )
-    crowd = Annotations("detect", ("a",), (record,))
+    crowd = Annotations("boxes", ("a",), (record,))
     assert Dataset(crowd, PREPROCESS)[0][1]["iscrowd"].tolist() == [False, True]
     assert Dataset(crowd, PREPROCESS, keep_crowd=False)[0][1]["iscrowd"].tolist() == [False]
 
@@ -167,7 +167,7 @@ def test_box_that_sticks_out_is_clipped_for_training():
     record = Record(
         np.zeros((64, 64, 3), np.uint8), 0, 64, 64, labels=[0], boxes=[[-10, 5, 30, 70]]
     )
-    target = Dataset(Annotations("detect", ("a",), (record,)), PREPROCESS)[0][1]
+    target = Dataset(Annotations("boxes", ("a",), (record,)), PREPROCESS)[0][1]
     assert target["boxes"].tolist() == [[0, 5, 30, 64]]
 
 
@@ -176,7 +176,7 @@ def one_file(tmp_path):
     path = tmp_path / "a.png"
     noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
     Image.fromarray(noise).save(path)
-    return Annotations("classify", ("a",), (Record(path, "a", 30, 40, labels=[0]),))
+    return Annotations("class", ("a",), (Record(path, "a", 30, 40, labels=[0]),))
 
 
 def test_each_picture_is_decoded_once(one_file):
@@ -221,7 +221,7 @@ def test_corrupt_jpeg_is_named_when_its_batch_is_made(tmp_path, workers):
     path = tmp_path / "cut.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:900])
-    broken = Annotations("classify", ("a",), (Record(path, "a", 64, 64, labels=[0]),))
+    broken = Annotations("class", ("a",), (Record(path, "a", 64, 64, labels=[0]),))
     loader = make_loader(broken, PREPROCESS, batch_size=1, shuffle=False, workers=workers)
     with pytest.raises(DataError, match=r"cut\.jpg: cannot decode the image") as error:
         next(iter(loader))

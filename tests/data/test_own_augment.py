@@ -155,7 +155,7 @@ def test_a_flag_that_is_set_may_not_get_lost():
         np.zeros((48, 64, 1), np.uint8), "a", 64, 48, [0], [[1, 1, 9, 9]], iscrowd=[True]
     )
     with pytest.raises(ValueError, match="lacks 'iscrowd', which was set"):
-        epoch_of(loader_of(Annotations("detect", ("x",), (record,)), forget))
+        epoch_of(loader_of(Annotations("boxes", ("x",), (record,)), forget))
 
 
 def test_an_error_inside_it_says_for_which_image(scenes):

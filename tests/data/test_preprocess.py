@@ -108,7 +108,7 @@ def test_mean_and_std_are_those_of_the_training_pixels():
     records = tuple(
         Record(image, number, 6, 5, labels=np.zeros(1)) for number, image in enumerate(images)
     )
-    found = fit_preprocess(Annotations("classify", ("a",), records), (5, 6))
+    found = fit_preprocess(Annotations("class", ("a",), records), (5, 6))
     values = images.reshape(-1, 3) / 255
     np.testing.assert_allclose(found.mean, values.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(found.std, values.std(axis=0), rtol=1e-9)
@@ -116,6 +116,6 @@ def test_mean_and_std_are_those_of_the_training_pixels():
 
 def test_letterbox_padding_does_not_count_in_the_mean():
     record = Record(np.full((4, 8, 3), 102, np.uint8), 0, 8, 4, labels=np.zeros(1))
-    found = fit_preprocess(Annotations("classify", ("a",), (record,)), (8, 8), mode="letterbox")
+    found = fit_preprocess(Annotations("class", ("a",), (record,)), (8, 8), mode="letterbox")
     np.testing.assert_allclose(found.mean, [0.4] * 3)
     assert min(found.std) > 0

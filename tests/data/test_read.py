@@ -80,7 +80,7 @@ def test_split_that_is_not_there_names_those_that_are(tmp_path):
 def test_embedded_sets_open_by_name():
     assert len(open_source("digits", split="val")) == 359
     scenes = open_source("digit-scenes", split="test", scene_count=3)
-    assert (len(scenes), scenes.task, scenes.mirror_safe) == (3, "detect", False)
+    assert (len(scenes), scenes.label_type, scenes.mirror_safe) == (3, "boxes", False)
     with pytest.raises(DataError, match="digits has no split 'test'; it has train, val"):
         open_source("digits", split="test")
     with pytest.raises(DataError, match="digit-scenes has no split 'extra'"):

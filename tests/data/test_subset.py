@@ -9,7 +9,7 @@ from sightline.data import Annotations, DataError, Record
 from sightline.data.annotations import with_classes
 
 SET = Annotations(
-    task="classify",
+    label_type="class",
     class_names=("a", "b"),
     records=tuple(Record(Path(f"{i}.png"), i, 8, 8, labels=np.array([i % 2])) for i in range(4)),
 )

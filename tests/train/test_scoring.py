@@ -18,7 +18,7 @@ def detection_set():
     records = tuple(
         Record(image, f"picture{i}", 200, 100, labels=labels[i], boxes=boxes[i]) for i in range(3)
     )
-    return Annotations("detect", ("cat", "dog"), records, category_ids=(7, 3))
+    return Annotations("boxes", ("cat", "dog"), records, category_ids=(7, 3))
 
 
 def perfect(annotations, preprocess):
@@ -90,7 +90,7 @@ def test_classification_numbers_of_a_hand_worked_case():
         Record(np.zeros((8, 8, 3), np.uint8), i, 8, 8, labels=np.array([label]))
         for i, label in enumerate([0, 0, 1, 1, 2])
     )
-    annotations = Annotations("classify", ("a", "b", "c"), records)
+    annotations = Annotations("class", ("a", "b", "c"), records)
     scorer = make_scorer(annotations, Preprocess((8, 8)))
     assert isinstance(scorer, ClassificationScorer)
     logits = torch.nn.functional.one_hot(torch.tensor([0, 1, 1, 1, 2]), 3) * 5.0

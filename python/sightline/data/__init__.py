@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from sightline.data.annotations import Annotations, DataError, Issue, Record
+from sightline.data.annotations import Annotations, DataError, Issue, LabelType, Record
 from sightline.data.augment import Augment, apply_augment, default_augment
 from sightline.data.digit_scenes import load_digit_scenes
 from sightline.data.digits import load_digits_classification
@@ -33,6 +33,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Issue",
+    "LabelType",
     "Loader",
     "Preprocess",
     "Record",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,13 @@ class DataError(ValueError):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(printable(message))  # names and values in it come from files
+
+
+class LabelType(StrEnum):
+    """What the label of one picture is; a task says which of them it accepts."""
+
+    CLASS = "class"  # one class for the whole picture
+    BOXES = "boxes"  # any number of boxes, each with a class
 
 
 @dataclass(frozen=True)
@@ -88,13 +96,14 @@ class Record:
 class Annotations:
     """A labelled set of images; `records[i].labels` index `class_names`.
 
+    `label_type` is a `LabelType` or its text: "class" where each picture has one, "boxes".
     `category_ids[label]` is the id which the label had in a COCO file, empty for the other formats.
     `issues` lists every label that was dropped. `split_rule` says in words how the split was made.
     `mirror_safe` is False where a mirrored image may mean something else (digits), so that default
     augmentation does not flip.
     """
 
-    task: str
+    label_type: LabelType
     class_names: tuple[str, ...]
     records: tuple[Record, ...]
     issues: tuple[Issue, ...] = ()
@@ -114,16 +123,25 @@ class Annotations:
         written = f"; {self.format}" if self.format else ""
         dropped = f"; {len(self.issues):,} bad labels" if self.issues else ""
         return (
-            f"Annotations({self.task}: {len(self):,} picture{'' if len(self) == 1 else 's'}, "
+            f"Annotations({self.label_type}: {len(self):,} picture{'' if len(self) == 1 else 's'}, "
             f"{number:,} class{'' if number == 1 else 'es'}: {classes}{dropped}{written}; {source})"
         )
 
     def __post_init__(self) -> None:
-        if self.task not in ("detect", "classify"):
-            raise ValueError(f"`task` must be 'detect' or 'classify', got {self.task!r}")
+        known = [kind.value for kind in LabelType]
+        if self.label_type not in known:
+            raise ValueError(
+                f"`label_type` must be {' or '.join(map(repr, known))}, got {self.label_type!r}"
+            )
+        object.__setattr__(self, "label_type", LabelType(self.label_type))  # of its text, too
 
     def __len__(self) -> int:
         return len(self.records)
+
+    @property
+    def task(self) -> str:
+        """The task that the labels are for."""
+        return {LabelType.BOXES: "detect", LabelType.CLASS: "classify"}[self.label_type]
 
     @property
     def num_classes(self) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.annotations import Annotations
+from sightline.data.annotations import Annotations, LabelType
 from sightline.data.image import from_pil, pillow, to_pil
 from sightline.data.preprocess import resize_array
 
@@ -72,7 +72,7 @@ class Augment:
 def default_augment(annotations: Annotations) -> Augment:
     """Return moderate settings; no mirror image where that changes the meaning (digits)."""
     flip = 0.5 if annotations.mirror_safe else 0.0
-    if annotations.task == "classify":
+    if annotations.label_type is LabelType.CLASS:
         return Augment(flip_h=flip, scale=(0.9, 1.1), rotate=10.0)
     return Augment(flip_h=flip)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sightline._text import listed, quoted
-from sightline.data.annotations import DataError, Issue, Record, box_rule
+from sightline.data.annotations import DataError, Issue, LabelType, Record, box_rule
 from sightline.data.image import image_size
 from sightline.data.paths import is_file, shortened_path
 from sightline.data.splits import Source, split_name
@@ -85,7 +85,7 @@ def open_coco(root: Path, class_names: Sequence[str] | None = None) -> Source:
     base = root if root.is_dir() else root.parent
     return Source(
         format="coco",
-        task="detect",
+        label_type=LabelType.BOXES,
         class_names=names,
         splits={split: partial(_items, path, base) for split, path in by_split.items()},
         pool=lambda: [item for path in paths for item in _items(path, base)],

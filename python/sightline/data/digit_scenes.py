@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.annotations import Annotations, DataError, Record
+from sightline.data.annotations import Annotations, DataError, LabelType, Record
 from sightline.data.digits import DIGIT_NAMES, digit_images, sklearn_datasets
 from sightline.data.image import pillow
 from sightline.data.splits import stratified_split
@@ -64,7 +64,7 @@ def load_digit_scenes(split: str = "train", count: int | None = None, seed: int 
         boxes, labels = _paste_digits(scene, scans, values[chosen], rng)
         records.append(Record(scene, index, SCENE_SIZE, SCENE_SIZE, labels=labels, boxes=boxes))
     return Annotations(
-        task="detect",
+        label_type=LabelType.BOXES,
         class_names=DIGIT_NAMES,
         records=tuple(records),
         source="digit-scenes",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.annotations import Annotations, Record
+from sightline.data.annotations import Annotations, LabelType, Record
 from sightline.data.splits import stratified_split
 
 DIGIT_NAMES = tuple(str(digit) for digit in range(10))
@@ -45,7 +45,7 @@ def load_digits_classification(seed: int = 0) -> tuple[Annotations, Annotations]
     halves = stratified_split(labels, seed=seed)
     return tuple(  # type: ignore[return-value]
         Annotations(
-            task="classify",
+            label_type=LabelType.CLASS,
             class_names=DIGIT_NAMES,
             records=tuple(
                 Record(images[i][:, :, None], int(i), 8, 8, labels=labels[i : i + 1])

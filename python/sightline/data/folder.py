@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sightline._text import listed
-from sightline.data.annotations import DataError, Issue, Record
+from sightline.data.annotations import DataError, Issue, LabelType, Record
 from sightline.data.image import IMAGE_SUFFIXES, image_size, is_image
 from sightline.data.splits import Source, split_name
 
@@ -75,7 +75,7 @@ def open_folders(root: Path, class_names: Sequence[str] | None = None) -> Source
 
     return Source(
         format="folder",
-        task="classify",
+        label_type=LabelType.CLASS,
         class_names=names,
         splits=listers,
         pool=lambda: [

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from sightline.data.annotations import Annotations
+from sightline.data.annotations import Annotations, LabelType
 from sightline.data.augment import Augment, apply_augment, clip_boxes, compose_mosaic
 from sightline.data.own_augment import AugmentFunction, call_augment
 from sightline.data.preprocess import Preprocess, load_record_image
@@ -114,7 +114,7 @@ class Dataset(TorchDataset):
             image, boxes, stay = apply_augment(
                 image, boxes, self.augment, rng, fill=self.preprocess.fill
             )
-            if self.annotations.task == "detect":
+            if self.annotations.label_type is LabelType.BOXES:
                 columns = {name: values[stay] for name, values in columns.items()}
         elif self.augment is not None:
             image, boxes, columns = self._own_augment(epoch, index, image, boxes, columns)
@@ -134,7 +134,7 @@ class Dataset(TorchDataset):
         columns: dict[str, NDArray[Any]],
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64], dict[str, NDArray[Any]]]:
         """Change a picture by the user's function."""
-        detect = self.annotations.task == "detect"
+        detect = self.annotations.label_type is LabelType.BOXES
         target = {"boxes": boxes, **columns} if detect else {"label": int(columns["labels"][0])}
         assert callable(self.augment)
         changed: dict[str, Any]
@@ -155,7 +155,7 @@ class Dataset(TorchDataset):
     ) -> Target:
         record = self.annotations.records[index]
         common = {"image_id": record.image_id, "index": index}
-        if self.annotations.task == "classify":
+        if self.annotations.label_type is LabelType.CLASS:
             own = callable(self.augment)  # which alone may change the class of a picture
             label = columns["labels"][0] if own else record.labels[0]
             return {"label": torch.tensor(int(label)), **common}

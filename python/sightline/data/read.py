@@ -98,7 +98,7 @@ def read_dataset(
             f"{root}: split {split!r} holds no image ({rule}); check the split list or the folder"
         )
     return Annotations(
-        task=source.task,
+        label_type=source.label_type,
         class_names=source.class_names,
         records=records,
         issues=(*source.notes, *issues),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sightline._text import listed
-from sightline.data.annotations import DataError, Issue, Record
+from sightline.data.annotations import DataError, Issue, LabelType, Record
 
 Pair = tuple[Record, list[Issue]]
 VAL_FRACTION = 0.2
@@ -38,7 +38,7 @@ class Source:
     """
 
     format: str
-    task: str
+    label_type: LabelType
     class_names: tuple[str, ...]
     splits: Mapping[str, Callable[[], list[Any]]]
     pool: Callable[[], list[Any]]

@@ -18,7 +18,7 @@ from xml.parsers import expat
 import numpy as np
 
 from sightline._text import listed, quoted, shortened
-from sightline.data.annotations import DataError, Issue, Record, box_rule
+from sightline.data.annotations import DataError, Issue, LabelType, Record, box_rule
 from sightline.data.image import image_size, is_image
 from sightline.data.paths import is_file, lies_inside, shortened_path
 from sightline.data.splits import Source, split_name
@@ -77,7 +77,7 @@ def open_voc(root: Path, class_names: Sequence[str] | None = None) -> Source:
         notes.append(Issue(labels, None, what, rule, "left out"))
     return Source(
         format="voc",
-        task="detect",
+        label_type=LabelType.BOXES,
         class_names=tuple(names),
         splits=splits,
         pool=lambda: [(path, None) for path in sorted(labels.glob("*.xml"))],

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sightline._text import quoted, shortened, yaml_problem
-from sightline.data.annotations import DataError, Issue, Record, box_rule
+from sightline.data.annotations import DataError, Issue, LabelType, Record, box_rule
 from sightline.data.image import image_size, is_image
 from sightline.data.paths import is_file, lies_inside, quoted_line, shortened_path
 from sightline.data.splits import Source, split_name
@@ -82,7 +82,7 @@ def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
     label_of = {number: wanted[name] for number, name in enumerate(names) if name in wanted}
     return Source(
         format="yolo",
-        task="detect",
+        label_type=LabelType.BOXES,
         class_names=tuple(class_names or names),
         splits=splits,
         pool=pool,
