@@ -20,6 +20,7 @@ _SUBMODULES = (
     "reference",
     "report",
     "settings",
+    "tasks",
     "train",
 )
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         reference,
         report,
         settings,
+        tasks,
         train,
     )
     from sightline.train.predictor import load
@@ -73,5 +75,6 @@ __all__ = [
     "reference",
     "report",
     "settings",
+    "tasks",
     "train",
 ]

@@ -9,9 +9,9 @@ from PIL import Image
 import sightline
 from sightline.cli import predict
 from sightline.data import DataError, read_image
+from sightline.tasks import SCORE_THRESHOLD, Classification, Detections
 from sightline.train.checkpoint import save_weights
 from sightline.train.predictor import Predictor, weights_file
-from sightline.train.results import SCORE_THRESHOLD, Classification, Detections
 
 
 def test_a_folder_without_weights_is_named(tmp_path):

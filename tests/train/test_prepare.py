@@ -13,7 +13,7 @@ from ..tiny import write_squares
 def test_blood_cells_need_nothing_but_their_folder(shared_data):
     text = io.StringIO()
     ready = prepare([override_layer({"data": str(shared_data / "bccd")})], log=Log(text))
-    assert ready.task == "detect" and ready.train.class_names == ("Platelets", "RBC", "WBC")
+    assert ready.task.name == "detect" and ready.train.class_names == ("Platelets", "RBC", "WBC")
     assert (len(ready.train), len(ready.val)) == (205, 87)
     assert ready.preprocess.size == (240, 320)
     # The set has two boxes of no area; each is named with its file, its rule and what was done.

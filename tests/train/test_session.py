@@ -181,6 +181,7 @@ def assert_same_best_and_last(path):
         ),
         ("model.options.widht=3", r"model light_detector with options .*widht"),
         ("task=classify", r"train.task is classify, but the labels of .* are for detect"),
+        ("task=detct", "train.task must be one of .*, got 'detct'; did you mean detect?"),
         ("preset=digit", "train.preset must be one of .*got 'digit'; did you mean digits"),
         ("device=cuda:9", "train.device is cuda:9, but torch .* sees 0 CUDA devices"),
         ("device=tpu", "train.device must be auto, cpu, cuda or cuda:N, got 'tpu'"),

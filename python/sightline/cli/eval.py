@@ -38,7 +38,7 @@ from sightline.metrics import evaluate_coco
 if TYPE_CHECKING:
     # The COCO form needs no torch, so what does is imported where a run is evaluated.
     from sightline.data import Annotations
-    from sightline.train.scoring import Evaluation
+    from sightline.tasks import Evaluation
 
 _OPTIONS = (
     "gt",

@@ -26,9 +26,9 @@ from sightline._text import printable
 from sightline.cli.arguments import Arguments, UsageError, parse
 from sightline.data import DataError, read_image
 from sightline.data.image import images_in, is_image
+from sightline.tasks import SCORE_THRESHOLD
 from sightline.train.predictor import Predictor, load
 from sightline.train.prepare import choose_device
-from sightline.train.results import SCORE_THRESHOLD
 from sightline.train.validation_curve import validation_curve
 
 _OPTIONS = ("out", "score_threshold", "recall", "precision", "weights", "device")

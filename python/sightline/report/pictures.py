@@ -10,7 +10,7 @@ from sightline.data import Annotations
 from sightline.data.draw import draw_classification, draw_detections
 from sightline.data.image import pillow
 from sightline.data.preprocess import load_record_image
-from sightline.train.results import SCORE_THRESHOLD
+from sightline.tasks import SCORE_THRESHOLD
 
 __all__ = ["draw_examples"]
 

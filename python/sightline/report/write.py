@@ -16,9 +16,9 @@ from sightline.report.pictures import draw_examples
 from sightline.report.precision_recall import draw_precision_recall
 from sightline.settings.groups import Settings
 from sightline.settings.read import config_layer, resolve
+from sightline.tasks import SCORE_THRESHOLD, TASKS
 from sightline.train.history import read_results
 from sightline.train.prepare import read_split
-from sightline.train.results import SCORE_THRESHOLD
 
 __all__ = ["write_report"]
 
@@ -101,8 +101,8 @@ def _run_section(page: Page, folder: Path, warn: Callable[[str], None]) -> None:
         page.text(_story(rows, None, best))
         _training_section(page, folder, rows, best)
         return
-    task = {"detect": "Detector", "classify": "Classifier"}[str(settings.train.task)]
-    page.heading(f"{task}: {settings.model.name} on {settings.data.path}")
+    task = TASKS[str(settings.train.task)]
+    page.heading(f"{task.title}: {settings.model.name} on {settings.data.path}")
     page.text(_story(rows, settings, best))
     # `eval` on the split that training watched says again what training said.
     latest = {}

@@ -96,9 +96,7 @@ class OptimizerSettings:
 class TrainSettings:
     """How long, on what, and where it goes."""
 
-    task: str | None = setting(
-        None, "none finds out from the labels", choices=("detect", "classify")
-    )
+    task: str | None = setting(None, "name of the task; none finds out from the labels")
     preset: str | None = setting(None, "named settings to start from; none: that of the task")
     epochs: int = setting(30, "passes over the training split", low=1)
     seed: int = setting(0, "of weights, order, augmentation and drawn splits", low=0)

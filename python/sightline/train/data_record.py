@@ -7,6 +7,7 @@ from typing import Any
 
 from sightline.data import Annotations
 from sightline.data.annotations import Record
+from sightline.tasks import default_task
 
 __all__ = ["data_changes", "data_digest", "data_record", "files_not_compared"]
 
@@ -35,7 +36,7 @@ def data_record(annotations: Annotations) -> dict[str, Any]:
     for picture, record in zip(pictures, annotations.records, strict=True):
         picture["content"] = _content_hash(record) if small else None
     return {
-        "task": annotations.task,
+        "task": default_task(annotations).name,
         "classes": list(annotations.class_names),
         "category_ids": [int(number) for number in annotations.category_ids],
         "pictures": pictures,
@@ -76,7 +77,7 @@ def data_changes(before: dict[str, Any], annotations: Annotations) -> list[str]:
     if files:
         changes.append(f"another picture in {_listed(files)}")
     if (before["task"], before["category_ids"]) != (
-        annotations.task,
+        default_task(annotations).name,
         [int(number) for number in annotations.category_ids],
     ):
         changes.append("another task, or other ids of the classes")

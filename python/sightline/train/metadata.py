@@ -9,6 +9,7 @@ from torch import nn
 import sightline
 from sightline.data import Annotations, Preprocess
 from sightline.nn.wrappers import unwrapped
+from sightline.tasks import default_task
 
 __all__ = ["run_metadata"]
 
@@ -28,7 +29,10 @@ def run_metadata(
     dataset = getattr(train_loader, "dataset", None)
     annotations = getattr(dataset, "annotations", None)
     if isinstance(annotations, Annotations):
-        found |= {"task": annotations.task, "class_names": list(annotations.class_names)}
+        found |= {
+            "task": default_task(annotations).name,
+            "class_names": list(annotations.class_names),
+        }
         found |= {"category_ids": [int(i) for i in annotations.category_ids]}
         found |= {"preprocess": getattr(dataset, "preprocess", None)}
     created_with = getattr(unwrapped(model), "created_with", None)

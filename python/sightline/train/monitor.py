@@ -3,40 +3,39 @@
 from typing import Literal
 
 from sightline._suggest import did_you_mean
-from sightline.data import Annotations, Preprocess
-from sightline.settings.groups import SettingsError, TrainSettings
+from sightline.settings.groups import SettingsError
 from sightline.train.early_stopping import monitor_mode
 from sightline.train.log import Log
-from sightline.train.scoring import make_scorer
+from sightline.train.prepare import Prepared
 
 __all__ = ["choose_monitor"]
 
 
-def choose_monitor(
-    options: TrainSettings, val: Annotations | None, preprocess: Preprocess, log: Log
-) -> tuple[str, Literal["min", "max"]]:
+def choose_monitor(prepared: Prepared, log: Log) -> tuple[str, Literal["min", "max"]]:
     """The column and "min" or "max", before anything is written.
 
-    Where no picture of `val` has an object, average precision is not defined: a warning says so,
-    and "val/loss" stands in for it.
+    Where the metric of the task is not defined on the val split (average precision where no picture
+    has an object), a warning says so, and "val/loss" stands in for it.
 
     Raises:
         SettingsError: a column that the run will not have, or one whose better direction is not
             known.
     """
-    scorer = make_scorer(val, preprocess) if val is not None else None
-    monitor = options.monitor or (scorer.monitor if scorer is not None else "train/loss")
+    options, task, val = prepared.settings.train, prepared.task, prepared.val
+    metric = task.metric(val, prepared.preprocess) if val is not None else None
+    monitor = options.monitor or (metric.monitor if metric is not None else "train/loss")
     split, _, name = monitor.partition("/")
+    declared = None
     if split == "val":
-        if val is None or scorer is None:
+        if val is None or metric is None:
             raise SettingsError(
                 f"train.monitor is {monitor}, but data.val_split is none: give a val split, or "
                 "monitor=train/loss"
             )
-        known = [f"val/{metric}" for metric in scorer.columns]
-        if monitor in known and not _has_objects(val):
+        known = [f"val/{column}" for column in metric.directions]
+        if monitor in known and (lacking := task.lacking(val)):
             log.warn(
-                f"no picture of the {val.split or 'val'} split has an object, so {monitor} is not "
+                f"no picture of the {val.split or 'val'} split has {lacking}, so {monitor} is not "
                 "defined: the best epoch is picked by val/loss"
             )
             return "val/loss", "min"
@@ -46,14 +45,8 @@ def choose_monitor(
                 f"train.monitor must be one of {', '.join([*known, 'val/loss', 'train/loss'])}, "
                 f"got {monitor!r}{did_you_mean(monitor, known)}"
             )
+        declared = metric.directions.get(name)
     try:
-        return monitor, monitor_mode(monitor, options.mode)
+        return monitor, monitor_mode(monitor, options.mode or declared)
     except ValueError as error:
         raise SettingsError(f"train.monitor: {error}") from error
-
-
-def _has_objects(annotations: Annotations) -> bool:
-    """Whether a picture has a label that counts: a crowd region does not."""
-    if annotations.task == "classify":
-        return True
-    return any((~record.iscrowd).any() for record in annotations.records)

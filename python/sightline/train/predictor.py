@@ -14,8 +14,8 @@ from sightline._text import listed
 from sightline.data import DataError, Preprocess, read_image
 from sightline.data.image import Picture, images_in
 from sightline.models import create_model
+from sightline.tasks import SCORE_THRESHOLD, TASKS, Classification, Detections, Prediction
 from sightline.train.checkpoint import load_into, load_weights
-from sightline.train.results import SCORE_THRESHOLD, Classification, Detections
 
 __all__ = ["Classification", "Detections", "Predictor", "load", "weights_file"]
 
@@ -23,7 +23,7 @@ __all__ = ["Classification", "Detections", "Predictor", "load", "weights_file"]
 # What the header of a weights file may lack, as `load` takes it.
 _HOW_TO_GIVE = {
     "model": "model=<the module that was trained>",
-    "task": "task='classify' (or 'detect')",
+    "task": "task={!r} (or {})".format((names := list(TASKS))[0], ", ".join(map(repr, names[1:]))),
     "class_names": "class_names=[...]",
     "preprocess": "preprocess=sightline.data.Preprocess(...)",
 }
@@ -140,43 +140,18 @@ class Predictor:
     @torch.no_grad()
     def _batch(
         self, batch: Sequence[tuple[Picture, np.ndarray]], score_threshold: float
-    ) -> list[Any]:
+    ) -> Sequence[Prediction]:
         pictures, pixels = zip(*batch, strict=True)
         images, transforms = zip(*map(self.preprocess.apply, pixels), strict=True)
         device = next(self.model.parameters()).device
         outputs = self.model(torch.stack([torch.from_numpy(image) for image in images]).to(device))
-        if self.task == "classify":
-            rows = torch.softmax(outputs.double(), 1).cpu()
-            return [self._classification(*pair) for pair in zip(rows, pictures, strict=True)]
-        return [
-            self._detections(found, transform, score_threshold, picture)
-            for found, transform, picture in zip(outputs, transforms, pictures, strict=True)
-        ]
-
-    def _classification(self, probabilities: torch.Tensor, picture: Picture) -> Classification:
-        label = int(probabilities.argmax())
-        return Classification(
-            label=label,
-            name=self.class_names[label],
-            score=float(probabilities[label]),
-            probabilities=probabilities.numpy(),
+        return TASKS[self.task].predictions(
+            outputs,
+            pictures,
+            transforms,
             class_names=self.class_names,
-            picture=picture,
-        )
-
-    def _detections(
-        self, found: dict, transform: Any, score_threshold: float, picture: Picture
-    ) -> Detections:
-        scores = found["scores"].double().cpu().numpy()
-        keep = scores >= score_threshold
-        boxes = found["boxes"].double().cpu().numpy()[keep]
-        labels = found["labels"].cpu().numpy()[keep]
-        return Detections(
-            boxes=self.preprocess.to_original(boxes, transform),
-            scores=scores[keep],
-            labels=labels,
-            names=tuple(self.class_names[label] for label in labels),
-            picture=picture,
+            preprocess=self.preprocess,
+            score_threshold=score_threshold,
         )
 
 
@@ -253,8 +228,9 @@ def load(
             f"{path} lacks {', '.join(missing)} in its header, so give "
             f"sightline.load({str(source)!r}, {', '.join(_HOW_TO_GIVE[name] for name in missing)})"
         )
-    if metadata["task"] not in ("classify", "detect"):
-        raise ValueError(f"`task` must be 'classify' or 'detect', got {metadata['task']!r}")
+    if metadata["task"] not in TASKS:
+        known = " or ".join(map(repr, TASKS))
+        raise ValueError(f"`task` must be {known}, got {metadata['task']!r}")
     if not isinstance(metadata["preprocess"], Preprocess):
         metadata["preprocess"] = Preprocess.from_dict(metadata["preprocess"])
     names = tuple(metadata["class_names"])

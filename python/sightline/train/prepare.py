@@ -16,6 +16,7 @@ from sightline.models import create_model, fit_anchors
 from sightline.settings.groups import Settings, SettingsError
 from sightline.settings.presets import PRESETS, preset_for
 from sightline.settings.read import Layer, resolve
+from sightline.tasks import TASKS, Task, default_task
 from sightline.train.log import Log
 from sightline.train.precision import Precision
 
@@ -33,7 +34,7 @@ class Prepared:
     """One run, ready to train."""
 
     settings: Settings
-    task: str
+    task: Task
     train: Annotations
     val: Annotations | None
     test: Annotations | None  # only where `data.test_share` puts it aside
@@ -51,7 +52,7 @@ class Prepared:
         """What every weights file says beside its numbers."""
         return {
             "sightline": sightline.__version__,
-            "task": self.task,
+            "task": self.task.name,
             "class_names": list(self.train.class_names),
             "category_ids": [int(i) for i in self.train.category_ids],
             "preprocess": self.preprocess.to_dict(),
@@ -95,6 +96,7 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
         DataError: the data set cannot be read.
     """
     asked = resolve(layers)
+    check_task_name(asked)
     named = asked.train.preset or str(asked.data.path)
     if named in PRESETS:  # known before the labels are: how the data are read may be part of it
         asked = resolve([(f"preset {named}", PRESETS[named]), *layers])
@@ -108,19 +110,15 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
     for annotations in (train, val, test):
         if annotations is not None:
             warn_of_issues(annotations, log)
-    task = train.task
-    if asked.train.task not in (None, task):
-        raise SettingsError(
-            f"train.task is {asked.train.task}, but the labels of {asked.data.path} are for {task}"
-        )
+    task = choose_task(asked, train)
 
-    preset = asked.train.preset or preset_for(str(asked.data.path), task)
+    preset = asked.train.preset or preset_for(str(asked.data.path), task.name)
     if preset not in PRESETS:
         raise SettingsError(
             f"train.preset must be one of {', '.join(PRESETS)}, got {preset!r}"
             f"{did_you_mean(preset, PRESETS)}"
         )
-    found = {**data_values(train), "train.task": task, "train.preset": preset}
+    found = {**data_values(train), "train.task": task.name, "train.preset": preset}
     base: list[Layer] = [("data", found), (f"preset {preset}", PRESETS[preset])]
     settings = resolve([*base, *layers])
     data = settings.data
@@ -137,18 +135,43 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
     if settings.train.deterministic:
         torch.use_deterministic_algorithms(True)
     options: dict[str, Any] = {"in_channels": data.channels}
-    if task == "detect" and "anchors" not in settings.model.options:
+    if task.name == "detect" and "anchors" not in settings.model.options:
         levels = len(detector_strides(build_model(settings, train.num_classes), settings))
         options["anchors"] = training_anchors(train, preprocess, levels)
     settings = resolve([*base, ("data", {"model.options": options}), *layers])
     seed_everything(settings.train.seed)
     model = build_model(settings, train.num_classes).to(device)
-    if task == "classify" and is_detector(model):
+    if task.name == "classify" and is_detector(model):
         raise SettingsError(
             f"model {settings.model.name} detects, and the labels of {data.path} are classes "
             "without boxes: choose a classifier, such as model=resnet18, or give data with boxes"
         )
     return Prepared(settings, task, train, val, test, preprocess, model, device)
+
+
+def check_task_name(settings: Settings) -> None:
+    """Raise SettingsError where `train.task` is no task."""
+    name = settings.train.task
+    if name is not None and name not in TASKS:
+        raise SettingsError(
+            f"train.task must be one of {', '.join(TASKS)}, got {name!r}{did_you_mean(name, TASKS)}"
+        )
+
+
+def choose_task(settings: Settings, train: Annotations) -> Task:
+    """The task that the settings name, or the default of the labels.
+
+    Raises:
+        SettingsError: it does not learn from these labels.
+    """
+    default = default_task(train)
+    task = TASKS[settings.train.task or default.name]
+    if not task.accepts(train):
+        raise SettingsError(
+            f"train.task is {task.name}, but the labels of {settings.data.path} are for "
+            f"{default.name}"
+        )
+    return task
 
 
 def build_model(settings: Settings, num_classes: int) -> nn.Module:
@@ -165,7 +188,7 @@ def build_model(settings: Settings, num_classes: int) -> nn.Module:
 
 def data_values(train: Annotations) -> dict[str, Any]:
     """Settings that follow from the training pictures: the size they are seen at, augmentation."""
-    longest = _LONG_SIDE[train.task]
+    longest = _LONG_SIDE[default_task(train).name]
     height = float(np.median([record.height for record in train.records]))
     width = float(np.median([record.width for record in train.records]))
     scale = min(1.0, longest / max(height, width))

@@ -16,6 +16,7 @@ from sightline.optim.make import make_optimizer
 from sightline.optim.schedule import Schedule, make_schedule
 from sightline.settings.groups import SettingsError
 from sightline.settings.read import Layer, config_layer, settings_values, write_config
+from sightline.tasks import TASKS, Evaluation, default_task
 from sightline.train.data_record import data_digest, data_record
 from sightline.train.distributed import started_with
 from sightline.train.early_stopping import EarlyStopping
@@ -31,7 +32,6 @@ from sightline.train.predictor import Predictor, load
 from sightline.train.prepare import Prepared, prepare
 from sightline.train.resume_checks import check_data, check_settings
 from sightline.train.run_dir import RunDir, new_run_dir
-from sightline.train.scoring import Evaluation, make_scorer
 
 __all__ = ["Run", "evaluate_predictor", "resume_run", "train_from_settings", "write_evaluation"]
 
@@ -63,8 +63,8 @@ def train_from_settings(
     log = log or Log()
     prepared = prepare(layers, log=log)
     options = prepared.settings.train
-    watched = choose_monitor(options, prepared.val, prepared.preprocess, log)
-    path = Path(out) if out else new_run_dir(prepared.task, options.name, root=options.out)
+    watched = choose_monitor(prepared, log)
+    path = Path(out) if out else new_run_dir(prepared.task.name, options.name, root=options.out)
     run = RunDir(path, prepared.metadata, settings_values(prepared.settings))
     with run.opened(resume=False):
         write_config(run.config, prepared.settings)
@@ -116,7 +116,7 @@ def resume_run(path: str | Path, *, log: Log | None = None) -> Run:
             log.warn(f"no {run.data}: whether the data changed cannot be told")
         run.metadata, run.settings = prepared.metadata, settings_values(prepared.settings)
         print_header(prepared, path, log)
-        watched = choose_monitor(prepared.settings.train, prepared.val, prepared.preprocess, log)
+        watched = choose_monitor(prepared, log)
         return _train(prepared, run, watched, log, resume=resume)
 
 
@@ -141,11 +141,11 @@ def _train(
     settings, model, path = prepared.settings, prepared.model, run.path
     optimizer_settings, options = settings.optimizer, settings.train
     train_loader = loader_for(prepared, prepared.train, training=True)
-    val_loader = scorer = None
+    val_loader = metric = None
     monitor, mode = watched
     if prepared.val is not None:
         val_loader = loader_for(prepared, prepared.val, training=False)
-        scorer = make_scorer(prepared.val, prepared.preprocess)
+        metric = prepared.task.metric(prepared.val, prepared.preprocess)
     optimizer = make_optimizer(
         model,
         optimizer_settings.name,
@@ -169,7 +169,7 @@ def _train(
         optimizer=optimizer,
         schedule=schedule_for(prepared, optimizer, len(train_loader), mode),
         epochs=options.epochs,
-        evaluator=scorer,
+        evaluator=metric,
         out=run,
         resume=resume,
         ema=EMA(model, decay=options.ema_decay) if options.ema_decay else None,
@@ -239,20 +239,21 @@ def evaluate_predictor(
     Raises:
         ValueError: another task, or objects of classes that the model does not know.
     """
-    if annotations.task != predictor.task:
+    task = TASKS[predictor.task]
+    if not task.accepts(annotations):
         raise ValueError(
-            f"the model is for {predictor.task}, the labels of {annotations.source} are for "
-            f"{annotations.task}"
+            f"the model is for {task.name}, the labels of {annotations.source} are for "
+            f"{default_task(annotations).name}"
         )
     annotations = with_classes(annotations, predictor.class_names)
-    scorer = make_scorer(annotations, predictor.preprocess)
+    metric = task.metric(annotations, predictor.preprocess)
     loader = make_loader(
         annotations, predictor.preprocess, batch_size=batch_size, shuffle=False, cache_bytes=0
     )
     device = next(predictor.model.parameters()).device
     precision = Precision("off", device)
-    evaluate(predictor.model, loader, evaluator=scorer, precision=precision, losses=False)
-    return scorer.evaluation()
+    evaluate(predictor.model, loader, evaluator=metric, precision=precision, losses=False)
+    return metric.evaluation()
 
 
 def write_evaluation(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sightline.data import DataError
-from sightline.train.results import Classification, Detections
+from sightline.tasks import Classification, Detections
 
 PICTURE = np.full((40, 60, 3), 255, np.uint8)
 FOUND = Detections(

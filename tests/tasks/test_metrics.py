@@ -3,7 +3,10 @@ import pytest
 import torch
 
 from sightline.data import Annotations, Preprocess, Record
-from sightline.train.scoring import ClassificationScorer, DetectionScorer, make_scorer
+from sightline.metrics import DetectionEvaluator
+from sightline.tasks import default_task
+from sightline.tasks.classify import ClassificationScorer
+from sightline.tasks.detect import DetectionScorer
 
 
 def detection_set():
@@ -39,7 +42,7 @@ def perfect(annotations, preprocess):
 @pytest.mark.parametrize("mode", ["stretch", "letterbox"])
 def test_boxes_go_back_to_the_pixels_of_the_picture(mode):
     annotations, preprocess = detection_set(), Preprocess((64, 64), mode=mode)
-    scorer = make_scorer(annotations, preprocess)
+    scorer = default_task(annotations).metric(annotations, preprocess)
     assert isinstance(scorer, DetectionScorer)
     scorer.update(perfect(annotations, preprocess), [{"index": i} for i in range(3)])
     metrics = scorer.compute()
@@ -75,6 +78,21 @@ def test_detection_evaluation_counts_misses_and_false_alarms():
     assert curve["scores"] == pytest.approx([0.9, 0.5])
 
 
+def test_each_protocol_is_evaluated_once_for_all_that_is_asked_of_it(monkeypatch):
+    annotations, preprocess = detection_set(), Preprocess((100, 200))
+    scorer = DetectionScorer(annotations, preprocess)
+    computed, compute = [], DetectionEvaluator.compute
+    monkeypatch.setattr(
+        DetectionEvaluator, "compute", lambda self: computed.append(1) or compute(self)
+    )
+    scorer.update(perfect(annotations, preprocess)[:2], [{"index": i} for i in range(2)])
+    scorer.compute()
+    assert scorer.evaluation().metrics["AP50"] == 1.0 and len(computed) == 3
+    scorer.update(perfect(annotations, preprocess)[2:], [{"index": 2}])
+    scorer.compute()
+    assert len(computed) == 5, "more pictures are other numbers"
+
+
 def test_reset_forgets_every_picture():
     annotations, preprocess = detection_set(), Preprocess((100, 200))
     scorer = DetectionScorer(annotations, preprocess)
@@ -91,7 +109,7 @@ def test_classification_numbers_of_a_hand_worked_case():
         for i, label in enumerate([0, 0, 1, 1, 2])
     )
     annotations = Annotations("class", ("a", "b", "c"), records)
-    scorer = make_scorer(annotations, Preprocess((8, 8)))
+    scorer = default_task(annotations).metric(annotations, Preprocess((8, 8)))
     assert isinstance(scorer, ClassificationScorer)
     logits = torch.nn.functional.one_hot(torch.tensor([0, 1, 1, 1, 2]), 3) * 5.0
     targets = [{"label": r.labels[0], "index": i} for i, r in enumerate(records)]

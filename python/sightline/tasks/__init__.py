@@ -1,0 +1,42 @@
+"""What classify and detect mean: one file per task, and nothing outside asks which task it is."""
+
+try:
+    import torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError("sightline.tasks needs torch: pip install 'sightline[train]'") from error
+
+from sightline.data import Annotations
+from sightline.tasks.base import SCORE_THRESHOLD, Evaluation, Metric, Prediction, Task
+from sightline.tasks.classify import CLASSIFY, Classification
+from sightline.tasks.detect import DETECT, Detections
+
+# Name -> task. Of several that accept the same labels the first one is the default.
+TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFY, DETECT)}
+
+
+def default_task(annotations: Annotations) -> Task:
+    """The task that the labels of a data set are for where nobody names one.
+
+    Raises:
+        ValueError: no task accepts labels of that type.
+    """
+    for task in TASKS.values():
+        if task.accepts(annotations):
+            return task
+    raise ValueError(
+        f"no task learns from the labels of {annotations.source}, whose type is "
+        f"{annotations.label_type}: there are {', '.join(TASKS)}"
+    )
+
+
+__all__ = [
+    "SCORE_THRESHOLD",
+    "TASKS",
+    "Classification",
+    "Detections",
+    "Evaluation",
+    "Metric",
+    "Prediction",
+    "Task",
+    "default_task",
+]

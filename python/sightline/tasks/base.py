@@ -1,0 +1,176 @@
+"""What the rest of the package asks of a task, and what the tasks share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from os import PathLike, fsdecode
+from typing import Any, Protocol
+
+from sightline.data import Annotations, LabelType, Preprocess, Transform
+from sightline.data.image import Picture
+
+__all__ = [
+    "NAME_LENGTH",
+    "SCORE_THRESHOLD",
+    "Evaluation",
+    "Metric",
+    "Prediction",
+    "Task",
+    "path_of",
+    "picture_to_draw_on",
+    "short_score",
+]
+
+# A prediction with a lower score is no claim that an object is there. The default of
+# `Predictor.predict`, of `sightline predict`, and of the pictures and the confusion matrix of a
+# report; average precision sees all of them.
+SCORE_THRESHOLD = 0.3
+NAME_LENGTH = 24  # characters of a class in a line
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """All that an evaluation found, as plain values for JSON.
+
+    Attributes:
+        task: name of the task.
+        class_names: one per class.
+        metrics: name -> number.
+        per_class: one dict per class: "name" and its numbers.
+        confusion: "rows" and "columns" (names) and "counts" [rows][columns]; rows are the truth.
+            Detection has a last row and column "background".
+        curves: detection only: one dict per class with "name", "recall" and "precision" at IoU .5.
+        score_curve: detection only: "scores", "precision" and "recall" at IoU .5 of the detections
+            of at least each score, all classes counted together; thinned to steps of .001.
+        predictions: detection: COCO results (`image_id, category_id, bbox` xywh, `score`);
+            classification: `image_id, label, name, score, truth`.
+    """
+
+    task: str
+    class_names: tuple[str, ...]
+    metrics: dict[str, Any]
+    per_class: list[dict[str, Any]]
+    confusion: dict[str, Any]
+    curves: list[dict[str, Any]] = field(default_factory=list)
+    score_curve: dict[str, list[float]] = field(default_factory=dict)
+    predictions: list[dict[str, Any]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """One line, with the first numbers of `metrics`."""
+        numbers = [(k, v) for k, v in self.metrics.items() if isinstance(v, float)][:3]
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in numbers)
+        return (
+            f"Evaluation({self.task}: {shown}; {len(self.class_names):,} classes, "
+            f"{len(self.predictions):,} predictions)"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the predictions, which have a file of their own."""
+        values = asdict(self)
+        del values["predictions"]
+        return values
+
+
+class Metric(Protocol):
+    """The metrics of a task over one data set.
+
+    Attributes:
+        monitor: the column that the best epoch is picked by, such as "val/accuracy".
+        directions: of each number of `compute`, whether "min" or "max" is better.
+    """
+
+    monitor: str
+    directions: Mapping[str, str]
+
+    def reset(self) -> None:
+        """Forget every picture seen."""
+
+    def update(self, outputs: Any, targets: Any) -> None:
+        """Take in one batch: what the model gave for it, and its targets."""
+
+    def compute(self) -> dict[str, float]:
+        """Metric name -> value over the pictures seen since `reset`."""
+
+    def evaluation(self) -> Evaluation:
+        """Everything that there is to say of them."""
+
+
+class Prediction(Protocol):
+    """What a model says of one picture."""
+
+    @property
+    def picture(self) -> Picture | None:
+        """What was given to `predict`, for `draw`; a file that was opened by its pixels."""
+
+    def summary(self) -> str:
+        """A few words."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+
+    def draw(self, picture: Picture | None = None, *, width: int | None = None) -> Any:
+        """The picture with the prediction drawn on it, as a PIL image in RGB."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing to learn: from which labels, how it is measured, what a prediction is.
+
+    Attributes:
+        name: as `train.task`, run folders and weights files spell it.
+        title: what a model for it is called in headings, such as "Detector".
+        label_types: of the data sets that it learns from.
+    """
+
+    name: str
+    title: str
+    label_types: tuple[LabelType, ...]
+
+    def accepts(self, annotations: Annotations) -> bool:
+        """Whether it learns from labels of their type."""
+        return annotations.label_type in self.label_types
+
+    def metric(self, annotations: Annotations, preprocess: Preprocess) -> Metric:
+        """What measures a model's outputs for the pictures of a data set."""
+        raise NotImplementedError
+
+    def lacking(self, annotations: Annotations) -> str:
+        """What no picture has and the metric needs, such as "an object"; "" where nothing is."""
+        return ""
+
+    def predictions(
+        self,
+        outputs: Any,
+        pictures: Sequence[Picture],
+        transforms: Sequence[Transform],
+        *,
+        class_names: Sequence[str],
+        preprocess: Preprocess,
+        score_threshold: float,
+    ) -> Sequence[Prediction]:
+        """What a model says of each picture of a batch, in pixels of the picture.
+
+        Args:
+            outputs: what the model gave for the batch.
+            pictures: as they were given, for drawing.
+            transforms: how each became an input of the network.
+            class_names: names of labels 0, 1, ...
+            preprocess: what made the transforms.
+            score_threshold: what has a lower score is left out, where there are scores.
+        """
+        raise NotImplementedError
+
+
+def short_score(score: float) -> str:
+    """Two digits, as ".93"."""
+    return f"{score:.2f}".removeprefix("0")
+
+
+def path_of(picture: Picture | None) -> str | None:
+    """The path of a picture, None where it is no file."""
+    return fsdecode(picture) if isinstance(picture, (str, PathLike)) else None
+
+
+def picture_to_draw_on(picture: Picture | None) -> Picture:
+    if picture is None:
+        raise ValueError("no picture to draw on: give the one that this was found in")
+    return picture

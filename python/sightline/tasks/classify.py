@@ -1,0 +1,187 @@
+"""Classification: one class for a whole picture."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sightline._text import printable, shortened
+from sightline.data import Annotations, LabelType, Preprocess, Transform
+from sightline.data.draw import draw_classification
+from sightline.data.image import Picture
+from sightline.metrics import accuracy, confusion_matrix, precision_recall_f1, top_k_accuracy
+from sightline.tasks.base import (
+    NAME_LENGTH,
+    Evaluation,
+    Task,
+    path_of,
+    picture_to_draw_on,
+    short_score,
+)
+
+__all__ = ["CLASSIFY", "Classification", "ClassificationScorer"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Classification:
+    """What one picture shows.
+
+    Attributes:
+        label: the best class.
+        name: the same in words.
+        score: its probability.
+        probabilities: float64 [K], of all classes.
+        class_names: [K].
+        picture: what was given to `predict`, for `draw`; a file that was opened by its pixels.
+    """
+
+    label: int
+    name: str
+    score: float
+    probabilities: np.ndarray
+    class_names: tuple[str, ...] = ()
+    picture: Picture | None = None
+
+    def __repr__(self) -> str:
+        """One line, as `Classification(cat .93)`."""
+        return f"Classification({shortened(self.name, NAME_LENGTH)} {short_score(self.score)})"
+
+    def summary(self) -> str:
+        """The class and its probability, as "cat 0.930"."""
+        return f"{printable(self.name)} {self.score:.3f}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: "image" (its path, or None), "name", "score", "probabilities".
+
+        The last is a dict from class name to probability.
+        """
+        probabilities = dict(zip(self.class_names, self.probabilities.tolist()))
+        return {
+            "image": path_of(self.picture),
+            "name": self.name,
+            "score": self.score,
+            "probabilities": probabilities,
+        }
+
+    def draw(self, picture: Picture | None = None, *, width: int | None = None) -> Any:
+        """The picture with the class and its probability under it, as a PIL image in RGB.
+
+        Arguments and errors are those of `Detections.draw`.
+        """
+        image = picture_to_draw_on(self.picture if picture is None else picture)
+        return draw_classification(image, f"{printable(self.name)}  {self.score:.2f}", width=width)
+
+
+class ClassificationScorer:
+    """Accuracy, top-k, precision, recall and F1 of logits."""
+
+    monitor = "val/accuracy"
+
+    def __init__(self, annotations: Annotations) -> None:
+        self.annotations = annotations
+        averages = [f"{m}_{a}" for a in ("macro", "micro") for m in ("precision", "recall", "f1")]
+        top5 = ["top5"] if annotations.num_classes > 5 else []
+        self.directions: Mapping[str, str] = dict.fromkeys(("accuracy", *top5, *averages), "max")
+        self.reset()
+
+    def reset(self) -> None:
+        self._scores: list[np.ndarray] = []
+        self._labels: list[int] = []
+        self._indices: list[int] = []
+
+    def update(self, predictions: Tensor, targets: Sequence[dict[str, Any]]) -> None:
+        """Take in logits [B, K] and the targets of those images."""
+        self._scores.append(torch.softmax(predictions.float(), 1).cpu().numpy())
+        self._labels += [int(target["label"]) for target in targets]
+        self._indices += [int(target["index"]) for target in targets]
+
+    def compute(self) -> dict[str, float]:
+        scores, labels = np.concatenate(self._scores), np.array(self._labels)
+        predicted = scores.argmax(1)
+        classes = self.annotations.num_classes
+        metrics = {"accuracy": accuracy(labels, predicted)}
+        if classes > 5:
+            metrics["top5"] = top_k_accuracy(labels, scores, k=5)
+        for average in ("macro", "micro"):
+            found = precision_recall_f1(labels, predicted, num_classes=classes, average=average)
+            metrics[f"precision_{average}"] = found.precision
+            metrics[f"recall_{average}"] = found.recall
+            metrics[f"f1_{average}"] = found.f1
+        return {name: float(value) for name, value in metrics.items()}
+
+    def evaluation(self) -> Evaluation:
+        scores, labels = np.concatenate(self._scores), np.array(self._labels)
+        predicted = scores.argmax(1)
+        names = self.annotations.class_names
+        counts = confusion_matrix(labels, predicted, num_classes=len(names))
+        found = precision_recall_f1(labels, predicted, num_classes=len(names), average=None)
+        per_class = [
+            {
+                "name": name,
+                "precision": float(found.precision[label]),
+                "recall": float(found.recall[label]),
+                "f1": float(found.f1[label]),
+                "images": int(found.support[label]),
+            }
+            for label, name in enumerate(names)
+        ]
+        predictions = [
+            {
+                "image_id": self.annotations.records[index].image_id,
+                "label": int(label),
+                "name": names[label],
+                "score": float(row[label]),
+                "truth": int(truth),
+            }
+            for index, label, row, truth in zip(
+                self._indices, predicted, scores, labels, strict=True
+            )
+        ]
+        return Evaluation(
+            task=CLASSIFY.name,
+            class_names=names,
+            metrics=self.compute(),
+            per_class=per_class,
+            confusion={"rows": list(names), "columns": list(names), "counts": counts.tolist()},
+            predictions=predictions,
+        )
+
+
+@dataclass(frozen=True)
+class Classify(Task):
+    """Models give logits [B, K]."""
+
+    def metric(self, annotations: Annotations, preprocess: Preprocess) -> ClassificationScorer:
+        return ClassificationScorer(annotations)
+
+    def predictions(
+        self,
+        outputs: Tensor,
+        pictures: Sequence[Picture],
+        transforms: Sequence[Transform],
+        *,
+        class_names: Sequence[str],
+        preprocess: Preprocess,
+        score_threshold: float,
+    ) -> list[Classification]:
+        rows = torch.softmax(outputs.double(), 1).cpu()
+        found = []
+        for probabilities, picture in zip(rows, pictures, strict=True):
+            label = int(probabilities.argmax())
+            found.append(
+                Classification(
+                    label=label,
+                    name=class_names[label],
+                    score=float(probabilities[label]),
+                    probabilities=probabilities.numpy(),
+                    class_names=tuple(class_names),
+                    picture=picture,
+                )
+            )
+        return found
+
+
+CLASSIFY = Classify(name="classify", title="Classifier", label_types=(LabelType.CLASS,))

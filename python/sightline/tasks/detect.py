@@ -1,0 +1,280 @@
+"""Detection: boxes, each with a class and a score."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sightline._text import shortened
+from sightline.data import Annotations, LabelType, Preprocess, Transform
+from sightline.data.draw import draw_detections
+from sightline.data.image import Picture
+from sightline.metrics import DetectionEvaluator, detection_confusion_matrix
+from sightline.tasks.base import (
+    NAME_LENGTH,
+    SCORE_THRESHOLD,
+    Evaluation,
+    Task,
+    path_of,
+    picture_to_draw_on,
+    short_score,
+)
+
+__all__ = ["DETECT", "DetectionScorer", "Detections"]
+
+_CURVE_IOU = 0.5  # of curves and confusion matrix
+_MOST_NAMED = 5  # classes, in a line
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Detections:
+    """What was found in one picture, best first.
+
+    Attributes:
+        boxes: float64 [N, 4] xyxy in pixels of the picture as shown (EXIF orientation applied).
+        scores: float64 [N].
+        labels: int64 [N].
+        names: [N], the classes in words.
+        picture: what was given to `predict`, for `draw`; a file that was opened by its pixels. It
+            is read when it is drawn: a file must still be there, an array hold what it held.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+    picture: Picture | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __repr__(self) -> str:
+        """One line, as `Detections(3: 2 cat, 1 dog; best cat .93)`."""
+        if not len(self):
+            return "Detections(0)"
+        best = int(np.argmax(self.scores))
+        found = f"{shortened(self.names[best], NAME_LENGTH)} {short_score(self.scores[best])}"
+        return f"Detections({len(self)}: {self.summary()}; best {found})"
+
+    def summary(self) -> str:
+        """How many of which class, as "2 cat, 1 dog", the most common first."""
+        counts = Counter(self.names).most_common()
+        words = [f"{count} {shortened(name, NAME_LENGTH)}" for name, count in counts[:_MOST_NAMED]]
+        if len(counts) > _MOST_NAMED:
+            rest = sum(count for _, count in counts[_MOST_NAMED:])
+            words.append(f"{rest} of {len(counts) - _MOST_NAMED} other classes")
+        return ", ".join(words) or "nothing found"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON.
+
+        "image" is the path of the picture, None where it was no file; "detections" has a dict with
+        "name", "label", "score" and "box" (xyxy in pixels) for each, best first.
+        """
+        rows = zip(self.names, self.labels, self.scores, self.boxes, strict=True)
+        return {
+            "image": path_of(self.picture),
+            "detections": [
+                {"name": name, "label": int(label), "score": float(score), "box": box.tolist()}
+                for name, label, score, box in rows
+            ],
+        }
+
+    def draw(self, picture: Picture | None = None, *, width: int | None = None) -> Any:
+        """The picture with the boxes, names and scores, as a PIL image in RGB.
+
+        Args:
+            picture: another picture to draw on; None for that which was given to `predict`.
+            width: pixels that the result is wide; None for the picture's own size.
+
+        Raises:
+            DataError: a file that is no longer there, or cannot be read.
+            ValueError: no picture here, and none given.
+        """
+        names = dict(zip(self.labels.tolist(), self.names, strict=True))
+        image = picture_to_draw_on(self.picture if picture is None else picture)
+        return draw_detections(
+            image, self.boxes, self.labels, names, scores=self.scores, width=width
+        )
+
+
+class DetectionScorer:
+    """COCO and VOC average precision of boxes, mapped back to the pictures as they were.
+
+    Ground truth is what the annotations say, in float64, not what the network was shown.
+    """
+
+    monitor = "val/AP50"
+    directions: Mapping[str, str] = dict.fromkeys(("AP", "AP50", "AP75", "mAP_voc"), "max")
+
+    def __init__(self, annotations: Annotations, preprocess: Preprocess) -> None:
+        self.annotations, self.preprocess = annotations, preprocess
+        self.reset()
+
+    def reset(self) -> None:
+        self._detections: dict[int, dict[str, np.ndarray]] = {}
+        self._results: dict[str, Any] = {}  # of each protocol that was asked for
+
+    def update(
+        self, predictions: Sequence[dict[str, Tensor]], targets: Sequence[dict[str, Any]]
+    ) -> None:
+        """Take in one dict of `boxes` (xyxy, network pixels), `scores` and `labels` per picture."""
+        self._results.clear()
+        for found, target in zip(predictions, targets, strict=True):
+            index = int(target["index"])
+            record = self.annotations.records[index]
+            transform = self.preprocess.transform_for(record.height, record.width)
+            boxes = found["boxes"].detach().cpu().double().numpy()
+            self._detections[index] = {
+                "boxes": self.preprocess.to_original(boxes, transform),
+                "scores": found["scores"].detach().cpu().double().numpy(),
+                "labels": found["labels"].cpu().numpy(),
+            }
+
+    def _truth(self, index: int) -> dict[str, np.ndarray]:
+        record = self.annotations.records[index]
+        boxes = {"boxes": record.boxes}
+        if record.boxes_xywh is not None:
+            boxes = {"boxes_xywh": record.boxes_xywh}
+        return {
+            **boxes,
+            "labels": record.labels,
+            "iscrowd": record.iscrowd,
+            "difficult": record.difficult,
+            "area": record.area,
+        }
+
+    def results(self, protocol: str = "coco") -> Any:
+        """The full results of one protocol: "coco", "voc2007" or "voc2010"."""
+        if protocol not in self._results:
+            evaluator = DetectionEvaluator(protocol, class_names=self.annotations.class_names)
+            for index, detections in self._detections.items():
+                evaluator.update(index, detections, self._truth(index))
+            self._results[protocol] = evaluator.compute()
+        return self._results[protocol]
+
+    def compute(self) -> dict[str, float]:
+        coco = self.results("coco")
+        return {
+            "AP": coco.ap,
+            "AP50": coco.ap50,
+            "AP75": coco.ap75,
+            "mAP_voc": self.results("voc2010").ap,
+        }
+
+    def evaluation(self) -> Evaluation:
+        coco = self.results("coco")
+        names = self.annotations.class_names
+        metrics = {
+            **self.compute(),
+            "mAP_voc2007": self.results("voc2007").ap,
+            "coco_stats": coco.stats.tolist(),
+        }
+        labels = [*names, "background"]
+        return Evaluation(
+            task=DETECT.name,
+            class_names=names,
+            metrics=metrics,
+            per_class=[
+                {
+                    "name": row.name,
+                    "AP": row.ap,
+                    "AP50": row.ap50,
+                    "AP75": row.ap75,
+                    "AR": row.ar,
+                    "objects": row.gt_count,
+                    "detections": row.dt_count,
+                }
+                for row in coco.per_class
+            ],
+            confusion={"rows": labels, "columns": labels, "counts": self._confusion().tolist()},
+            curves=self._curves(),
+            score_curve=self._score_curve(),
+            predictions=self._coco_predictions(),
+        )
+
+    def _confusion(self) -> np.ndarray:
+        images = sorted(self._detections)
+        return detection_confusion_matrix(
+            [self._detections[index] for index in images],
+            [self._truth(index) for index in images],
+            num_classes=self.annotations.num_classes,
+            score_threshold=SCORE_THRESHOLD,
+            iou_threshold=_CURVE_IOU,
+        )
+
+    def _curves(self) -> list[dict[str, Any]]:
+        """Precision over recall of each class that has objects."""
+        coco, rows = self.results("coco"), []
+        for index, row in enumerate(coco.per_class):
+            if row.gt_count:
+                curve = coco.curve(index, iou_threshold=_CURVE_IOU)
+                columns = {"recall": curve.recall.tolist(), "precision": curve.precision.tolist()}
+                rows.append({"name": row.name, **columns})
+        return rows
+
+    def _score_curve(self) -> dict[str, list[float]]:
+        curve = self.results("coco").score_curve(iou_threshold=_CURVE_IOU).thinned()
+        return {name: getattr(curve, name).tolist() for name in ("scores", "precision", "recall")}
+
+    def _coco_predictions(self) -> list[dict[str, Any]]:
+        categories = self.annotations.category_ids or range(self.annotations.num_classes)
+        rows = []
+        for index, found in sorted(self._detections.items()):
+            image_id = self.annotations.records[index].image_id
+            for box, score, label in zip(found["boxes"], found["scores"], found["labels"]):
+                x1, y1, x2, y2 = box.tolist()
+                rows.append(
+                    {
+                        "image_id": image_id,
+                        "category_id": categories[int(label)],
+                        "bbox": [x1, y1, x2 - x1, y2 - y1],
+                        "score": float(score),
+                    }
+                )
+        return rows
+
+
+@dataclass(frozen=True)
+class Detect(Task):
+    """Models give a dict per picture: `boxes` [N, 4] (xyxy, network pixels), `scores`, `labels`."""
+
+    def metric(self, annotations: Annotations, preprocess: Preprocess) -> DetectionScorer:
+        return DetectionScorer(annotations, preprocess)
+
+    def lacking(self, annotations: Annotations) -> str:
+        counted = any((~record.iscrowd).any() for record in annotations.records)  # crowds do not
+        return "" if counted else "an object"
+
+    def predictions(
+        self,
+        outputs: Sequence[dict[str, Tensor]],
+        pictures: Sequence[Picture],
+        transforms: Sequence[Transform],
+        *,
+        class_names: Sequence[str],
+        preprocess: Preprocess,
+        score_threshold: float,
+    ) -> list[Detections]:
+        found = []
+        for output, transform, picture in zip(outputs, transforms, pictures, strict=True):
+            scores = output["scores"].double().cpu().numpy()
+            keep = scores >= score_threshold
+            boxes = output["boxes"].double().cpu().numpy()[keep]
+            labels = output["labels"].cpu().numpy()[keep]
+            found.append(
+                Detections(
+                    boxes=preprocess.to_original(boxes, transform),
+                    scores=scores[keep],
+                    labels=labels,
+                    names=tuple(class_names[label] for label in labels),
+                    picture=picture,
+                )
+            )
+        return found
+
+
+DETECT = Detect(name="detect", title="Detector", label_types=(LabelType.BOXES,))
