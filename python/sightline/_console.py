@@ -1,4 +1,4 @@
-"""Lines on the terminal, which may be unable to show them, or gone."""
+"""Prints lines to a terminal that may lack their characters, or may be gone."""
 
 import os
 import sys
@@ -14,9 +14,9 @@ __all__ = ["forgiving_streams", "say", "warnings_as_lines"]
 
 @contextmanager
 def forgiving_streams() -> Iterator[None]:
-    """Let standard output and error write what their encoding lacks as escapes.
+    """Let standard output and error escape the characters that their encoding lacks.
 
-    A class named in Chinese is no reason to end on a console that speaks ASCII.
+    A class name in Chinese must not end the program on a console that is limited to ASCII.
     """
     changed = []
     for stream in (sys.stdout, sys.stderr):
@@ -33,7 +33,7 @@ def forgiving_streams() -> Iterator[None]:
 
 @contextmanager
 def warnings_as_lines(before: str) -> Iterator[None]:
-    """Show each warning as one line on standard error, without the source that gave it."""
+    """Show each warning as one line on standard error, without the source line behind it."""
 
     def show(
         message: Warning | str,
@@ -51,13 +51,13 @@ def warnings_as_lines(before: str) -> Iterator[None]:
 
 
 def say(text: str = "", *, file: TextIO | None = None) -> None:
-    """Print text at once; newlines in it are kept, other control characters escaped.
+    """Print text and flush; newlines in it are kept, other control characters escaped.
 
-    Where whoever read it has gone, as `head` does after its lines, this and what follows goes
-    nowhere, and the program goes on.
+    Where the reader of the stream is gone (`head` ends after its lines), this and all further
+    output is discarded, and the program continues.
     """
     stream = sys.stdout if file is None else file
-    if stream is None:  # Python was started without it
+    if stream is None:  # Python was started without this stream
         return
     text = printable(text, lines=True)
     try:
@@ -72,7 +72,7 @@ def say(text: str = "", *, file: TextIO | None = None) -> None:
 
 
 def _send_nowhere(stream: TextIO) -> None:
-    """What the stream still holds cannot be written either: its descriptor becomes /dev/null's."""
+    """Point the stream at /dev/null: what it still buffers cannot be written either."""
     try:
         descriptor = stream.fileno()
     except (AttributeError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Files that are either the old ones or the new ones, never half of one."""
+"""Writes files so that each is either the old one or the new one, never partly written."""
 
 import contextlib
 import errno
@@ -22,18 +22,18 @@ _TEMPORARY = ".tmp"
 
 
 def atomic_write(path: str | os.PathLike, data: bytes | str, *, keeps: str = "") -> None:
-    """Write `data` to `path` so that a crash or a full disk leaves the file that was there.
+    """Write `data` to `path` so that a crash or a full disk leaves the earlier file intact.
 
-    The bytes go to a temporary name in the same folder, are flushed to the disk, and then take
-    the place of `path` in one rename.
+    The bytes go to a temporary file in the same folder, are flushed to disk, and then replace
+    `path` in one rename.
 
     Args:
         path: the file to write; its folder must exist.
         data: its whole content; text is written as UTF-8.
-        keeps: added to the error where `path` was there before, to say what is still possible.
+        keeps: added to the error where `path` existed before, to say what is still possible.
 
     Raises:
-        OSError: with the original errno, naming the file, the reason and the fix. The temporary
+        OSError: with the original errno; names the file, the reason and the fix. The temporary
             file is removed.
     """
     path = Path(path)
@@ -47,7 +47,7 @@ def atomic_write(path: str | os.PathLike, data: bytes | str, *, keeps: str = "")
         os.replace(temporary, path)
     except OSError as error:
         fix = "free some space" if error.errno == errno.ENOSPC else "check the folder"
-        before = f"the {path.name} that was there is unchanged; {keeps}" if path.exists() else ""
+        before = f"the earlier {path.name} is unchanged; {keeps}" if path.exists() else ""
         raise OSError(
             error.errno,
             f"could not write {path}: {error.strerror or error} ({len(payload):,} bytes); "
@@ -60,10 +60,10 @@ def atomic_write(path: str | os.PathLike, data: bytes | str, *, keeps: str = "")
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Let `target` be what `source` is now; a file in the same folder, replaced in one step.
+    """Replace `target` in one step by a copy of `source`, a file in the same folder.
 
-    Without copying its bytes where the file system has hard links: `source` is then to be replaced
-    as a whole, never written into.
+    Where the file system has hard links no bytes are copied: `source` must then only ever be
+    replaced as a whole, never written into.
     """
     temporary = target.with_name(f".{target.name}.{os.getpid()}{_TEMPORARY}")
     try:
@@ -72,14 +72,14 @@ def copy_file(source: Path, target: Path) -> None:
         atomic_write(target, source.read_bytes())
     else:
         os.replace(temporary, target)
-        # A rename of two names of one file leaves both.
+        # Renaming one link of a file to another link of it leaves both.
         temporary.unlink(missing_ok=True)
 
 
 def remove_temporary(*targets: Path) -> None:
-    """Remove what `atomic_write` to these files left in killed processes, as far as it can be.
+    """Remove temporary files that killed processes left while writing these files, where possible.
 
-    Files of processes that are alive (on this host) stay.
+    Files of processes that are still running on this host stay.
     """
     for target in targets:
         for path in target.parent.glob(f".{glob.escape(target.name)}.*{_TEMPORARY}"):
@@ -96,11 +96,11 @@ def _is_alive(process: int) -> bool:
         return False
     except PermissionError:
         return True
-    return process != os.getpid()  # an earlier process of the same number wrote the file
+    return process != os.getpid()  # then an earlier process with this number wrote the file
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where the file system can."""
+    """Make the rename itself survive a power failure, where the file system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -110,10 +110,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def append_line(path: str | os.PathLike, line: str) -> None:
-    """Add one line to a log file, which is made where it is missing.
+    """Add one line to a log file, which is created where it is missing.
 
     Raises:
-        OSError: naming the file, where the line could not be written.
+        OSError: the line could not be written; names the file.
     """
     try:
         with open(path, "a", encoding="utf-8") as file:
@@ -123,7 +123,7 @@ def append_line(path: str | os.PathLike, line: str) -> None:
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """`value` as JSON; NaN and infinities become null, arrays become lists."""
+    """`value` as JSON, with NaN and infinities as null and arrays as lists."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
@@ -133,7 +133,7 @@ def write_json(path: str | os.PathLike, value: Any, *, indent: int | None = 1) -
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """The value in a JSON file; a file that is no JSON is a ValueError that names it."""
+    """The value in a JSON file; ValueError, which names the file, where it is not valid JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Import this before `torch.ops.sightline`: torch first, which brings its libraries, then ours."""
+"""Import this before using `torch.ops.sightline`: it loads torch's libraries, then ours."""
 
 import importlib
 import importlib.util
@@ -16,6 +16,6 @@ if importlib.util.find_spec("sightline._torch") is None:
         "rebuild with `pip install --no-build-isolation --force-reinstall --no-deps sightline`"
     )
 
-# What the CUDA kernels were built for, "" where there are none. Loading registers the ops.
+# GPU architectures that the CUDA kernels were built for, "" without any. Loading registers the ops.
 cuda_architectures: str = importlib.import_module("sightline._torch").cuda_architectures
 ops = torch.ops.sightline

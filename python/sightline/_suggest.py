@@ -1,4 +1,4 @@
-"""The known name that a mistyped one was meant to be."""
+"""Suggests the known name that a mistyped one probably stands for."""
 
 import re
 from collections.abc import Iterable
@@ -6,17 +6,16 @@ from difflib import SequenceMatcher
 
 __all__ = ["did_you_mean", "nearest", "unknown"]
 
-# Share of letters that two names have in common, in order, from which one is taken for the other:
+# Names are taken for each other from this share of common letters in order:
 # "trian" and "train" share .8, "pretrained" and "translate" .53.
 _ALIKE = 0.75
-_SHORTEST_PART = 3  # letters from which a name stands for a longer one that begins with it
+_SHORTEST_PART = 3  # from so many letters on, a name suggests longer ones that begin with it
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like `name`, or None where none is.
+    """The known name that is most similar to `name`, or None where none is similar.
 
-    A name that is grouped ("train.epoch", "val/AP5") is compared without its group where that is
-    the same: what is left tells whether two names are alike.
+    Where two names have the same group ("train.epoch", "val/AP5"), only the rest is compared.
     """
     scored = [(_likeness(name, candidate), candidate) for candidate in known]
     best = max(scored, key=lambda pair: pair[0], default=(0.0, None))
@@ -24,7 +23,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Iterable[str], *, quoted: bool = False) -> str:
-    """The end of a sentence, "; did you mean train?", or "" where no known name is near."""
+    """The end of a sentence, "; did you mean train?", or "" where no known name is similar."""
     near = nearest(name, known)
     if near is None:
         return ""
@@ -32,7 +31,7 @@ def did_you_mean(name: str, known: Iterable[str], *, quoted: bool = False) -> st
 
 
 def unknown(what: str, name: str, known: Iterable[str], *, quoted: bool = False) -> str:
-    """Why a name is refused: the nearest known one, where one is near, and all there are."""
+    """Why a name is refused: the most similar known name, where there is one, and all of them."""
     known = list(known)
     hint = did_you_mean(name, known, quoted=quoted)
     listed = ", ".join(map(repr, known) if quoted else known)

@@ -1,6 +1,6 @@
-"""Text from data as people may see it: nothing in it steers a terminal, and it is not long.
+"""Makes text from data safe to show: without control characters, and not too long.
 
-Names of classes and files, and whatever else a file says, pass through here on their way into
+Names of classes and files, and other text from files, pass through here before they are shown in
 lines, tables, warnings and errors. In JSON, YAML and results they stay exact.
 """
 
@@ -19,9 +19,9 @@ __all__ = [
     "yaml_problem",
 ]
 
-# What moves the cursor, turns or hides text, or is no character: C0 and C1 controls, zero-width
-# spaces, line separators, bidirectional controls, halves of surrogate pairs. The joiners of emoji
-# and of Persian stay.
+# Characters that move the cursor, reverse or hide text, or are invalid: C0 and C1 controls,
+# zero-width spaces, line separators, bidirectional controls, unpaired surrogates. The joiners of
+# emoji and of Persian stay.
 _STEERING = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff]"
@@ -29,7 +29,7 @@ _STEERING = re.compile(
 _LINES_KEPT = re.compile(_STEERING.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
 _NAME_LENGTH = 60
 _NAMES_LISTED = 20
-# What spreadsheets take for the beginning of a formula, in a cell that is no number.
+# A cell that begins with one of these, and is not a number, is a formula for spreadsheets.
 _FORMULA = tuple("=+-@\t\r")
 
 _short = reprlib.Repr()
@@ -39,7 +39,7 @@ _short.maxdict = _short.maxlevel = 4
 
 
 def printable(text: object, *, lines: bool = False) -> str:
-    r"""`text` with its control characters as escapes; with `lines`, its newlines stay.
+    r"""`text` with control characters escaped; with `lines`, newlines are kept.
 
     Example:
         >>> printable("red\x1b[31m")
@@ -53,9 +53,9 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def shortened(text: object, most: int = _NAME_LENGTH) -> str:
-    """`printable`, and the middle of what is longer than `most` characters left out.
+    """`printable`, with the middle left out where it is longer than `most` characters.
 
-    Long names often differ in their ends alone.
+    Both ends are kept because long names often differ only there.
 
     Example:
         >>> shortened("red blood cell, stage 12 of 14", 20)
@@ -69,7 +69,7 @@ def shortened(text: object, most: int = _NAME_LENGTH) -> str:
 
 
 def quoted(value: object) -> str:
-    """The `repr` of a value out of a file, cut where it or something in it is long.
+    """The `repr` of a value from a file, shortened where it, or something in it, is long.
 
     Example:
         >>> quoted([*range(1000)])
@@ -79,7 +79,7 @@ def quoted(value: object) -> str:
 
 
 def listed(names: Sequence[Any], most: int = _NAMES_LISTED) -> str:
-    """Names one after another, each shortened; of many the first, and how many there are more.
+    """Shortened names separated by commas; of many names the first, and the number of the others.
 
     Example:
         >>> listed(["cat", "dog", "cow"], 2)
@@ -91,7 +91,7 @@ def listed(names: Sequence[Any], most: int = _NAMES_LISTED) -> str:
 
 
 def yaml_problem(error: Exception) -> str:
-    """Where and why PyYAML could not read a text, without the lines of it that `str` quotes."""
+    """Where and why PyYAML could not read a text, without quoting lines of it as `str` does."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
@@ -99,7 +99,7 @@ def yaml_problem(error: Exception) -> str:
 
 
 def to_cell(name: str) -> str:
-    """A name as a cell of CSV: one that a spreadsheet would compute begins with a '."""
+    """A name as a CSV cell, preceded by ' where a spreadsheet would take it for a formula."""
     return f"'{name}" if name.startswith(_FORMULA) else name
 
 

@@ -161,7 +161,7 @@ def test_what_pycocotools_takes_silently_is_a_warning_or_an_error_of_one_line(wo
 
 def test_a_run_has_its_own_plots(capsys):
     assert main(["eval", "some/run", "--per-class"]) == 2
-    assert "of a run they are always there" in capsys.readouterr().err
+    assert "for a run they are always written" in capsys.readouterr().err
     for words in (["--corrected"], ["--protocol", "coco"]):
         assert main(["eval", "some/run", *words]) == 2
-        assert "--corrected belong to --gt and --dt" in capsys.readouterr().err
+        assert "--corrected go with --gt and --dt" in capsys.readouterr().err

@@ -86,7 +86,7 @@ def test_a_word_that_is_taken_stands_in_the_help(command):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_word_that_no_help_names_is_refused_by_its_name(command):
     for base in BASES.get(command, [[]]):
-        with pytest.raises(ValueError, match=r"zzzz|belong together"):
+        with pytest.raises(ValueError, match=r"zzzz|give both"):
             main([*command.split(), *base, "zzzz=1"])
 
 

@@ -157,7 +157,7 @@ def test_a_broken_picture_is_named_and_the_rest_is_done(trained_copy, tmp_path, 
     assert main(["predict", str(run), str(folder), f"out={out}"]) == 2
     said = capsys.readouterr()
     assert f"{broken}: not a readable image" in said.err
-    assert "1 of 3 pictures could not be read" in said.err and f"results  {out}" in said.out
+    assert "1 of 3 images could not be read" in said.err and f"results  {out}" in said.out
     rows = json.loads((out / "predictions.json").read_text())
     assert [row["image"] for row in rows] == [str(folder / n) for n in ("a.png", "b.jpg", "c.png")]
     assert rows[1].keys() == {"image", "error"} and "not a readable" in rows[1]["error"]
@@ -206,7 +206,9 @@ def test_patterns_are_expanded_unless_a_file_has_that_name(tmp_path, monkeypatch
     assert names("p/a[1]*.jpg") == ["p/a[1]*.jpg"], "a file of that very name"
     assert names("p/*") == ["p/a.jpg", "p/a1.jpg", "p/a[1]*.jpg", "p/b.png"]
     assert names("p/q", "p/b.png") == ["p/q/c.jpg", "p/b.png"]
-    with pytest.raises(DataError, match=r"p/\*\.bmp: no such picture or folder, nor a pattern"):
+    with pytest.raises(
+        DataError, match=r"p/\*\.bmp: no such image or folder, and no image matches"
+    ):
         names("p/*.bmp")
 
 
@@ -261,7 +263,7 @@ def test_predict_takes_the_threshold_of_a_recall_on_the_validation_split(
     assert thresholds == [0.02, 0.6]
     for options, message in (
         (["recall=.95"], "no score threshold reaches a recall of 0.95: the highest is 0.9"),
-        (["recall=.9", "score_threshold=.1"], "give one of score_threshold and recall"),
+        (["recall=.9", "score_threshold=.1"], "give only one of score_threshold and recall"),
         (["recall=90"], "recall must be in [0, 1], got 90"),
         (["recall=.9", "weights=last"], f"run `sightline eval {run} weights=last`"),
     ):

@@ -1,4 +1,4 @@
-"""The `sightline` command: one file a verb, one clear line an error."""
+"""The `sightline` command: one file per verb, one clear line per error."""
 
 import importlib
 import os
@@ -14,10 +14,10 @@ __all__ = ["VERBS", "main"]
 VERBS = {
     "demo": "train a detector and a classifier on embedded data and write a report",
     "train": "train on a data set: sightline train data=<folder>",
-    "eval": "metrics of a run on a split, or of two COCO files",
-    "predict": "boxes or classes of pictures: sightline predict <run> <pictures>",
-    "bench": "how fast the ops are here, against their peers and this machine's limits",
-    "info": "versions, kernels and extras, and the reason for each that is missing",
+    "eval": "evaluate a run on a split, or two COCO files",
+    "predict": "predict the boxes or classes of images: sightline predict <run> <images>",
+    "bench": "time the ops and compare them with other libraries and this machine's limits",
+    "info": "show versions, kernels and extras, and why something is missing",
 }
 _USAGE = 2
 _PATH_LENGTH = 400
@@ -25,10 +25,10 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; the exit status.
+    """Run one verb and return the exit status.
 
-    0 is success, 1 what `bench --compare` found slower, 2 an error (one line on standard error;
-    SIGHTLINE_DEBUG=1 adds the traceback), 130 an interruption.
+    0 is success, 1 means that `bench --compare` found something slower, 2 is an error (one line on
+    standard error; SIGHTLINE_DEBUG=1 adds the traceback), and 130 an interruption.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("help", "--help", "-h"):
@@ -66,7 +66,7 @@ def _run(words: list[str]) -> int:
 
 
 def one_line(error: Exception) -> str:
-    """An error as one line; one that nobody foresaw says how to see where it arose."""
+    """An error as one line; an unexpected one says how to see where it was raised."""
     said = str(error)
     if isinstance(error, OSError) and error.strerror:  # without its "[Errno 28]"
         where = f"{shortened(error.filename, _PATH_LENGTH)}: " if error.filename else ""
@@ -78,7 +78,7 @@ def one_line(error: Exception) -> str:
 
 
 def usage() -> str:
-    """The verbs, a line each."""
+    """The verbs, one per line."""
     lines = [f"  {verb:<8} {meaning}" for verb, meaning in VERBS.items()]
     return "\n".join(
         [
@@ -86,6 +86,6 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "sightline <command> --help says more.",
+            "sightline <command> --help shows the options of a command.",
         ]
     )

@@ -1,4 +1,4 @@
-"""Words of the command line: `key=value`, `--key value`, `--flag`, and the rest."""
+"""Arguments of the command line: `key=value`, `--key value`, `--flag`, and positional ones."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -13,14 +13,17 @@ _KEY = re.compile(r"[A-Za-z_][\w.-]*")
 
 
 class UsageError(ValueError):
-    """Words on the command line that mean nothing."""
+    """Arguments on the command line that cannot be understood."""
 
 
 @dataclass
 class Arguments:
-    """Parsed words.
+    """Parsed arguments.
 
-    `positional` in order; `options` name -> text, without leading dashes; `flags` that were given.
+    Attributes:
+        positional: in the order given.
+        options: name, without leading dashes, to text.
+        flags: the flags that were given.
     """
 
     positional: list[str] = field(default_factory=list)
@@ -47,11 +50,11 @@ class Arguments:
         """A whole number of at least 1."""
         number = self.take_number(name, default)
         if number < 1 or number != int(number):
-            raise UsageError(f"{name} must be at least 1 and whole, got {number:g}")
+            raise UsageError(f"{name} must be a whole number of at least 1, got {number:g}")
         return int(number)
 
     def finish(self, known: Collection[str]) -> None:
-        """Raise UsageError where an option is left that nobody took."""
+        """Raise UsageError where an option is left that no `take` asked for."""
         for name in self.options:
             raise UsageError(unknown("option", name, _dashed(known)))
 
@@ -59,17 +62,19 @@ class Arguments:
 def parse(
     words: Sequence[str], *, flags: Collection[str] = (), known: Collection[str] = ()
 ) -> Arguments:
-    """Sort words into positional ones, options and flags.
+    """Sort arguments into positional ones, options and flags.
 
-    `--key value`, `--key=value` and `key=value` mean the same. A word that is the name of an
-    existing file is positional, whatever it looks like.
+    `--key value`, `--key=value` and `key=value` mean the same. The name of an existing file is
+    positional, even where it looks like an option.
 
     Args:
+        words: the arguments, as in `sys.argv[1:]`.
         flags: names of options that take no value.
-        known: the other options, where all are known before; `finish` tells what is left over.
+        known: names of the other options, where all are known in advance; an unknown one is then
+            an error here. Without it, `Arguments.finish` reports what is left over.
 
     Raises:
-        UsageError: an option twice, one without a value, or a flag with one.
+        UsageError: an option is given twice or without a value, or a flag with a value.
     """
     parsed = Arguments()
     names, flag_names = _dashed(known), _dashed(flags)
@@ -86,7 +91,7 @@ def parse(
         is_option = bool(_KEY.fullmatch(key)) and (dashed or (equals and not Path(word).exists()))
         if not is_option:
             if dashed:
-                raise UsageError(f"{word!r} is no option")
+                raise UsageError(f"{word!r} is not an option")
             parsed.positional.append(word)
             continue
         if dashed and names and f"--{key.replace('_', '-')}" not in names:
@@ -105,5 +110,5 @@ def parse(
 
 
 def _dashed(names: Collection[str]) -> list[str]:
-    """Names of options as they are typed."""
+    """Names of options as they are typed, with dashes."""
     return [f"--{name.removeprefix('--').replace('_', '-')}" for name in names]

@@ -1,33 +1,35 @@
 """sightline bench [boxes] [growth] [--device cpu|cuda] [--peers PYTHON] [--threads N] [--only NAME]
                 [--shapes SHAPE,...] [--arrays] [--quick] [--json FILE] [--plot FILE]
                 [--compare FILE] [--tolerance SHARE]
-sightline bench coco ...: COCO evaluation against other evaluators; `sightline bench coco --help`
-sightline bench batch_norm ...: fused batch norm against torch; `sightline bench batch_norm --help`
+sightline bench coco ...: COCO evaluation and other evaluators; `sightline bench coco --help`
+sightline bench batch_norm ...: fused batch norm and torch's; `sightline bench batch_norm --help`
 
-Times the ops against what people use now and against this machine's own limits, all in turns in one
-run, after a check that they agree. Prints one line per benchmark: the median time and half the
-distance of its quartiles, the bytes that must be moved at least and their rate, the share of the
-limit that is reached, and for each peer how many times as long as ours it takes. A "goal" is what
-this project aims at; "noisy" stands where the samples, or those of the limit, are too far apart to
-be relied on.
+Times the ops, the libraries that people use now and this machine's own limits, alternately in one
+run, after checking that the results agree. Prints one line per benchmark: the median time and half
+the interquartile range, the bytes that must be moved at least and their rate, the share of the
+limit that is reached, and for each other library how many times as long as ours it takes. "goal"
+is what this project aims at; "noisy" marks times, or a limit, whose samples vary too much to be
+relied on.
 
-boxes are the ops, growth is nms of up to a million boxes; both unless one is named.
---device cuda times on the GPU; `--device cpu,cuda` on both.
---peers is the Python of another environment that has torchvision: `make peers` makes build/peers.
-Ops that write into a given output keep its memory, while a peer allocates its result in every call:
-there it is timed a second time, "memory kept", with a malloc that keeps what is freed (glibc's).
---threads is 1 unless it is given; with more, the gain over one thread is printed.
---only times the benchmarks whose name holds that text. --quick takes fewer samples of the small
-ones.
---shapes times the ops at shapes of your own, of one size (5000: losses, NMS and fusion of so many
-boxes), two (1000x8400: IoU of all pairs) or three (16x8400x80: decoding and multiclass_nms of
-images, anchors and classes); several as 300,5000,1000x8400.
---arrays gives our ops NumPy arrays in place of tensors, as is done where torch is not installed.
---json writes all figures, with machine and versions. --plot draws how nms grows with the number of
-boxes, from the suite growth.
---compare prints the ratio to the figures that --json wrote earlier, and what else is not the same.
-The exit status is 1 where a benchmark takes longer by more than --tolerance, a share of the earlier
-time; 0.1 unless it is given.
+The suite boxes times the ops, growth times nms with up to a million boxes; both by default.
+
+  --device     cpu (default), cuda, or cpu,cuda for both
+  --peers      the Python of another environment that has torchvision; `make peers` creates
+               build/peers. Where our op writes into a given output, so that its memory is reused,
+               torchvision is also timed with a malloc (glibc's) that keeps freed memory: the column
+               "memory kept"
+  --threads    1 by default; with more, the gain over one thread is printed
+  --only       run only the benchmarks whose name contains this text
+  --quick      take fewer samples, and leave out the long benchmarks
+  --shapes     time the ops at shapes of your own: one size (5000: losses, NMS and fusion of 5,000
+               boxes), two (1000x8400: IoU of all pairs) or three (16x8400x80: decoding and
+               multiclass_nms of images, anchors and classes); several as 300,5000,1000x8400
+  --arrays     give our ops NumPy arrays instead of tensors, as happens where torch is not installed
+  --json       write all figures to a file, with the machine and the versions
+  --plot       draw how the time of nms grows with the number of boxes (suite growth)
+  --compare    print the ratio to the figures of an earlier --json, and what differs otherwise. The
+               exit status is 1 where a benchmark takes longer by more than the tolerance
+  --tolerance  share of the earlier time, 0.1 by default
 """
 
 import re
@@ -62,7 +64,7 @@ def run(words: Sequence[str]) -> int:
     arrays = "arrays" in arguments.flags
     if "cuda" in devices:
         if arrays:
-            raise UsageError("--arrays are timed on the CPU; leave out --device cuda")
+            raise UsageError("--arrays runs on the CPU; leave out --device cuda")
         require_cuda()
     if arrays or torch is None:
         devices = [ARRAYS]
@@ -73,7 +75,7 @@ def run(words: Sequence[str]) -> int:
         if only in work.name and not (quick and work.long)
     ]
     if not works:
-        raise UsageError(f"no benchmark's name holds {only!r}")
+        raise UsageError(f"no benchmark's name contains {only!r}")
     if files.plot:
         _check_plot(works)
     found: list[dict[str, Any]] = []
@@ -99,12 +101,12 @@ def _works(suites: list[str], shapes: str | None) -> list[Any]:
     if shapes is None:
         return [work for suite in suites or SUITES for work in SUITES[suite]]
     if suites:
-        raise UsageError(f"--shapes are of no suite; leave out {', '.join(suites)}")
+        raise UsageError(f"--shapes does not go with a suite; leave out {', '.join(suites)}")
     works: dict[str, Any] = {}
     for text in shapes.split(","):
         if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){0,2}", text):
             raise UsageError(
-                f"shapes must be one, two or three sizes as 5000, 1000x8400 or 16x8400x80, "
+                f"shapes must be one, two or three sizes, such as 5000, 1000x8400 or 16x8400x80, "
                 f"got {text!r}"
             )
         shape = tuple(int(size) for size in text.split("x"))
@@ -116,7 +118,7 @@ def _check_plot(works: list[Any]) -> None:
     from sightline.bench import growth
 
     if len(set(works) & set(growth.WORKS)) < 2:
-        raise UsageError("--plot draws the suite growth: add `growth` and leave out --only")
+        raise UsageError("--plot needs the suite growth: add `growth` and leave out --only")
 
 
 def _start_peers(
@@ -129,7 +131,9 @@ def _start_peers(
         return []
     peers = [stack.enter_context(Peers(python, threads))]
     if not peers[0].contenders:
-        raise UsageError(f"--peers {python} has no torchvision that loads: `make peers` makes one")
+        raise UsageError(
+            f"--peers {python} has no torchvision that can be imported: `make peers` creates one"
+        )
     if devices != ["cuda"] and any(work.writes_out for work in works):
         peers.append(stack.enter_context(Peers(python, threads, keeps_memory=True)))
     return peers

@@ -4,32 +4,37 @@
                            [--dtype NAME,...] [--program NAME,...] [--save input|output]
                            [--json FILE] [--compare FILE] [--tolerance SHARE]
 
-Times batch norm with its activation against eager torch (cuDNN on CUDA) and torch.compile, on CUDA
-against apex and inplace_abn, too, where these are installed. Contenders take turns, after a check
-that they compute what eager torch does. Prints one block per benchmark: the bytes that must be
-moved at least, and for each contender the median time, the rate at which those bytes were moved,
-its share of a copy past the caches in the same run, how many times as long as ours it takes, what
-it keeps for the backward pass and the most that it holds. "met" and "missed" tell of the goals that
-this project aims at, "noisy" of samples too far apart to be relied on.
+Times batch norm with its activation beside eager torch (cuDNN on CUDA) and torch.compile, and on
+CUDA also beside apex and inplace_abn where these are installed. The implementations take turns,
+after a check that all compute what eager torch does. Prints one block per benchmark: the bytes that
+must be moved at least, and for each implementation the median time, the rate at which those bytes
+were moved, its share of the rate of a copy that exceeds the caches, how many times as long as ours
+it takes, the memory that it keeps for the backward pass, and its peak memory. "met" and "missed"
+refer to the goals of this project, "noisy" to samples that vary too much to be relied on.
 
-layers are single batch norms, resnet50 is a training step of the network before and after
-convert_batch_norm, of --batch and --layout; both unless one is named.
---threads is 1 unless it is given; with more, the gain over one thread is printed.
---quick takes fewer samples of few benchmarks. --only times those whose name holds that text.
---json writes all figures, with machine and versions.
---compare prints the ratio to the figures that --json wrote earlier, and what else is not the same.
-The exit status is 1 where a benchmark takes longer by more than --tolerance, a share of the earlier
-time; 0.1 unless it is given.
+The part layers times single batch norms, resnet50 a training step of the network before and after
+convert_batch_norm (for --batch and --layout); without a name, both run.
 
-A selection is timed, unless one of the following is given: then all of their combinations.
---batch 16 (of resnet50, 4); several as 16,32
---shapes resnet50, neck, or sizes such as 64x112x112; resnet50 unless given
---layout contiguous, channels_last; both unless given
---activation relu, silu, leaky_relu, none; relu unless given
---residual adds another tensor before the activation
---dtype float32, bfloat16, float16; float32 unless given
---program step (training, forward and backward), forward, evaluation, frozen; step unless given
---save output keeps nothing but the result (leaky_relu or none, without a residual)
+  --device     cpu (default) or cuda
+  --threads    1 by default; with more, the gain over one thread is printed
+  --quick      run few benchmarks with fewer samples
+  --only       run only the benchmarks whose name contains this text
+  --json       write all figures to a file, with the machine and the versions
+  --compare    print the ratio to the figures of an earlier --json, and what differs otherwise. The
+               exit status is 1 where a benchmark takes longer by more than the tolerance
+  --tolerance  share of the earlier time, 0.1 by default
+
+Without the following options a selection is timed; with any of them, all of their combinations:
+
+  --batch      16 by default (4 for resnet50); several as 16,32
+  --shapes     resnet50 (default), neck, or channels and sides such as 64x112x112
+  --layout     contiguous, channels_last; both by default
+  --activation relu (default), silu, leaky_relu, none
+  --residual   add another tensor before the activation
+  --dtype      float32 (default), bfloat16, float16
+  --program    step (training, forward and backward; default), forward, evaluation, frozen
+  --save       input (default), or output to keep nothing but the result for the backward pass
+               (leaky_relu or none, without a residual)
 """
 
 import re
@@ -45,7 +50,7 @@ _FLAGS = ("quick", "residual")
 _CHOICES = ("batch", "shapes", "layout", "activation", "dtype", "program", "save")
 _OPTIONS = (*(f"--{name}" for name in ("device", "threads", "only", *_CHOICES, *_FLAGS)), *OPTIONS)
 _PARTS = ("layers", "resnet50")
-_STEP_SAMPLES = 5  # times as long as single batch norms are sampled
+_STEP_SAMPLES = 5  # a training step is sampled for so many times as long as a single batch norm
 
 
 def run(words: Sequence[str]) -> int:
@@ -85,7 +90,7 @@ def run(words: Sequence[str]) -> int:
     steps = [resnet50.Step(*s) for s in product(_batches(chosen, "4"), _layouts(chosen))]
     steps = [step for step in steps if "resnet50" in parts and only in step.name]
     if not works and not steps:
-        raise UsageError(f"no benchmark's name holds {only!r}")
+        raise UsageError(f"no benchmark's name contains {only!r}")
     return files.finish(_measure(works, steps, device, threads, 0.2 if quick else 1.0))
 
 

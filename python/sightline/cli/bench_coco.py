@@ -2,24 +2,26 @@
                      [--slow] [--record] [--json FILE] [--plot FILE] [--compare FILE]
                      [--tolerance SHARE]
 
-Times COCO evaluation against the evaluators that people use, each in a process of its own: two json
-files to twelve numbers in a running process and as whole processes with their peak memory, loaded
-arrays to twelve numbers, accumulation alone, streaming, masks, keypoints, bootstrap. Contenders
-take turns. Our arrays must equal pycocotools' bit for bit before anything is timed. Prints one
-block per benchmark, one line per contender.
+Times COCO evaluation beside the evaluators that people use, each in a process of its own: from two
+JSON files to twelve numbers within a running process, the same as a whole process with its peak
+memory, from loaded arrays to twelve numbers, accumulation alone, streaming, masks, keypoints, and
+bootstrap. The evaluators take turns. Before anything is timed, our arrays must equal those of
+pycocotools bit for bit. Prints one block per benchmark, with one line per evaluator.
 
---peers is the Python of an environment that has them: `make peers` makes build/peers. One that is
-missing or fails is a line that says why.
---threads is the number of threads of each; all cores unless it is given.
---quick takes a tenth of the images, on which pycocotools runs, too. --slow also times those that
-take minutes. Without it ours are held to the recorded digests of pycocotools' arrays; --record
-runs pycocotools and records them.
---only times the benchmarks whose name holds that text.
---data keeps the data sets, which are drawn from a seed, in a folder; a temporary one without it.
---json writes all figures. --plot draws time and memory over the number of images, up to 50,000.
---compare prints the ratio to the figures that --json wrote earlier, and what else is not the same.
-The exit status is 1 where a benchmark takes longer by more than --tolerance, a share of the earlier
-time; 0.1 unless it is given.
+  --peers      the Python of an environment that has the other evaluators; `make peers` creates
+               build/peers. The line of one that is missing or fails says why
+  --threads    threads of each evaluator; all cores by default
+  --quick      use a tenth of the images, which is few enough for pycocotools to be timed too
+  --slow       also time the evaluators that take minutes. Without it, our arrays are compared with
+               recorded digests of pycocotools' arrays
+  --record     run pycocotools and record these digests
+  --only       run only the benchmarks whose name contains this text
+  --data       folder in which the generated data sets are kept; a temporary one by default
+  --json       write all figures to a file
+  --plot       draw time and memory over the number of images, up to 50,000
+  --compare    print the ratio to the figures of an earlier --json, and what differs otherwise. The
+               exit status is 1 where a benchmark takes longer by more than the tolerance
+  --tolerance  share of the earlier time, 0.1 by default
 """
 
 import os
@@ -56,14 +58,14 @@ def run(words: Sequence[str]) -> int:
     from sightline.bench.peers import command
 
     if peers:
-        command(peers, "")  # which says what is wrong with it
+        command(peers, "")  # raises an error that says what is wrong with it
     quick = "quick" in arguments.flags
     works = [work.quick() if quick else work for work in WORKS if not (quick and work.long)]
     works = [work for work in works if only in work.name]
     if files.plot:
         works = list(growth.works(quick=quick))
     if not works:
-        raise UsageError(f"no benchmark's name holds {only!r}")
+        raise UsageError(f"no benchmark's name contains {only!r}")
     folder = nullcontext(data) if data else tempfile.TemporaryDirectory()
     outcomes = []
     with folder as path:

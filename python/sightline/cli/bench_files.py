@@ -1,4 +1,4 @@
-"""The files of every `sightline bench`: checked before anything is timed, written after."""
+"""The files of `sightline bench`: checked before anything is timed, written afterwards."""
 
 import json
 import os
@@ -24,8 +24,8 @@ class FigureFiles:
     earlier: list[Any] = field(default_factory=list)  # the figures in `compare`
 
     def check(self) -> None:
-        """Raise UsageError for what could not be written in the end, OSError or ValueError for what
-        cannot be compared with, and ImportError for a plot without matplotlib."""
+        """Raise UsageError for a file that could not be written in the end, OSError or ValueError
+        for earlier figures that cannot be read, and ImportError for a plot without matplotlib."""
         for name, path in (("json", self.json), ("plot", self.plot)):
             if path:
                 _check_writable(name, path)
@@ -37,7 +37,7 @@ class FigureFiles:
             self.earlier = load(self.compare)
 
     def finish(self, found: Any, draw: Callable[[Path], None] | None = None) -> int:
-        """Write the figures and the plot, print the comparison; the exit status."""
+        """Write the figures and the plot, print the comparison, and return the exit status."""
         if self.json:
             self.json.write_text(json.dumps(found, indent=1) + "\n")
         if self.plot and draw:
@@ -60,7 +60,9 @@ def take_files(arguments: Arguments) -> FigureFiles:
     )
     tolerance = arguments.take_number("tolerance", _TOLERANCE)
     if not 0 <= tolerance < float("inf"):
-        raise UsageError(f"tolerance must be a share of the time, at least 0, got {tolerance:g}")
+        raise UsageError(
+            f"tolerance must be a share of the earlier time of at least 0, got {tolerance:g}"
+        )
     return FigureFiles(json_file, plot, compare, tolerance)
 
 
@@ -70,7 +72,7 @@ def _check_writable(name: str, path: Path) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"--{name} {path}: there is no folder {path.parent}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(f"--{name} {path} may not be written")
+        raise UsageError(f"--{name} {path}: no permission to write it")
 
 
 def _check_format(plot: Path) -> None:

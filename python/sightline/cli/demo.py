@@ -1,8 +1,12 @@
 """sightline demo [out=runs] [seed=0] [key=value ...]
 
-Trains a classifier on scanned digits and a detector on composed digit scenes, evaluates both
-on pictures that neither saw, and writes one report. Needs no file and no network; a few minutes on
-two CPU cores. Further key=value words apply to both trainings.
+Trains a classifier on scanned digits and a detector on scenes composed of such digits, evaluates
+both on images that they were not trained on, and writes one report. It needs no files and no
+network, and takes a few minutes on two CPU cores.
+
+  out=         folder for the runs; runs by default
+  seed=        seed of both trainings; 0 by default
+  key=value    any setting of `sightline train`, for both trainings
 """
 
 import time
@@ -37,7 +41,7 @@ def run(words: Sequence[str]) -> int:
 
     classifier, detector = finished["digits"], finished["digit-scenes"]
     scores = _evaluate(detector.path, "test", "best")
-    # The digits that are held out also chose the best epoch: the last one has seen none of them.
+    # The held-out digits also chose the best epoch; the weights of the last one are independent.
     accuracy = _evaluate(classifier.path, "val", "last")["accuracy"]
     page = write_report(
         [detector.path, classifier.path],

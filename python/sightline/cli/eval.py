@@ -2,25 +2,28 @@
 sightline eval --gt <gt.json> --dt <dt.json> [--iou-type bbox|segm|keypoints] [--corrected]
                [--protocol coco] [--per-class] [--plots <folder>] [--json]
 
-The first form evaluates a run's weights on a split of its data set (or of another one, whose
-classes are matched by name), writes evaluation.json and predictions.json into <run>/eval-<split>
-and adds them to <run>/report.html.
-The second prints COCO's twelve numbers, ten of keypoints, for ground truth and detections in COCO's
-json format, with --per-class a table of the classes too. They are those of pycocotools to the last
-bit; --corrected mends its faults (an object whose id is 0 counts as missed), and refuses what it
-takes silently (scores that are NaN, boxes with a negative side or in place of masks). A warning
-says where a fault touches the numbers. LVIS's files are refused: COCO's rules are not theirs.
---plots draws precision, recall, F1 over the score, errors by kind, the confusion matrix and the
-reliability of scores as PNG files into a folder.
+The first form evaluates the weights of a run on a split of its data set (or of another one, whose
+classes are matched by name). It writes evaluation.json and predictions.json into
+<run>/eval-<split> and adds the results to <run>/report.html.
 
-  split=      split to evaluate on; val without it
-  weights=    best (default) or last
-  device=     auto, cpu or cuda
-  batch_size= images that go through the network together; 16 without it
-  out=        folder for the results instead of <run>/eval-<split>
-  --iou-type  what overlaps: bbox (default), segm for masks, or keypoints
-  --protocol  coco applies COCO's rules to LVIS's files too
-  --json      print one JSON object instead of tables
+The second form prints COCO's twelve numbers (ten for keypoints) for ground truth and detections in
+COCO's JSON format. They equal those of pycocotools to the last bit, including its known faults; a
+warning says where a fault changes the numbers. LVIS files are refused, since LVIS is evaluated by
+other rules.
+
+  split=       split to evaluate on; val by default
+  weights=     best (default) or last
+  device=      auto (default), cpu or cuda
+  batch_size=  images that go through the network together; 16 by default
+  out=         folder for the results; <run>/eval-<split> by default
+  --iou-type   what the overlap is computed from: bbox (default), segm (masks) or keypoints
+  --corrected  correct the faults of pycocotools (an object with id 0 counts as missed) and refuse
+               what it accepts silently (NaN scores, boxes with a negative side, boxes as masks)
+  --protocol   coco applies COCO's rules to LVIS files too
+  --per-class  print a table of the classes too
+  --plots      folder for PNG files of precision, recall, F1 by score, kinds of errors, the
+               confusion matrix and the reliability of the scores
+  --json       print one JSON object instead of tables
 """
 
 import json
@@ -36,7 +39,7 @@ from sightline.cli.arguments import Arguments, UsageError, parse
 from sightline.metrics import evaluate_coco
 
 if TYPE_CHECKING:
-    # The COCO form needs no torch, so what does is imported where a run is evaluated.
+    # The COCO form needs no torch; what does is imported only where a run is evaluated.
     from sightline.data import Annotations
     from sightline.tasks import Evaluation
 
@@ -61,7 +64,7 @@ def run(words: Sequence[str]) -> int:
     if gt is None and dt is None:
         return _evaluate_run(arguments)
     if gt is None or dt is None:
-        raise UsageError("--gt and --dt belong together: ground truth and detections")
+        raise UsageError("give both --gt (ground truth) and --dt (detections)")
     plots = arguments.take("plots")
     iou_type, protocol = arguments.take_text("iou_type", "bbox"), arguments.take("protocol")
     arguments.finish(_OPTIONS)
@@ -93,10 +96,10 @@ def _evaluate_run(arguments: Arguments) -> int:
 
     if "plots" in arguments.options or "per_class" in arguments.flags:
         raise UsageError(
-            "--plots and --per-class belong to --gt and --dt: of a run they are always there"
+            "--plots and --per-class go with --gt and --dt: for a run they are always written"
         )
     if {"iou_type", "protocol"} & set(arguments.options) or "corrected" in arguments.flags:
-        raise UsageError("--iou-type, --protocol and --corrected belong to --gt and --dt")
+        raise UsageError("--iou-type, --protocol and --corrected go with --gt and --dt")
     if len(arguments.positional) != 1:
         raise UsageError("give one run folder or weights file, or --gt and --dt")
     source = Path(arguments.positional[0])
@@ -145,7 +148,7 @@ def read_annotations(source: Path, split: str, *, data: str | None) -> "Annotati
     if (source / "config.yaml").is_file():
         layers.append(config_layer(source))
     elif data is None:
-        raise UsageError(f"{source} is no run folder, so data=<path> is needed")
+        raise UsageError(f"{source} is not a run folder, so data=<path> is needed")
     if data is not None:
         layers.append(override_layer({"data.path": data, "data.format": None}))
     annotations = read_split(resolve(layers), split)
@@ -169,7 +172,7 @@ def evaluation_table(evaluation: "Evaluation") -> str:
         cells = [f"{_cell(value):>12}" for value in row.values()][1:]
         lines.append("  " + name.ljust(width) + "".join(cells))
     if any(isinstance(v, float) and math.isnan(v) for v in evaluation.metrics.values()):
-        lines.append("  - is not defined: no picture of the split has an object of these classes")
+        lines.append("  -: not defined, since no image of the split has an object of this class")
     return "\n".join(lines)
 
 

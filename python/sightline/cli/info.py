@@ -1,7 +1,9 @@
 """sightline info [--json]
 
-Versions, the instruction set in use, threads, what was built and which device is seen, which extras
-are there, and the reason for each "no".
+Shows versions, the instruction set in use, threads, what was built, the devices that torch sees,
+the installed extras, and the reason for each "no".
+
+  --json   print one JSON object instead
 """
 
 import importlib
@@ -36,7 +38,7 @@ def run(words: Sequence[str]) -> int:
     arguments = parse(words, flags=("json",), known=("--json",))
     arguments.finish(("--json",))
     if arguments.positional:
-        raise UsageError(f"info takes no words, got {arguments.positional[0]!r}")
+        raise UsageError(f"info takes no arguments but --json, got {arguments.positional[0]!r}")
     rows = gather()
     if "json" in arguments.flags:
         say(json.dumps(dict(rows), indent=1))
@@ -66,7 +68,7 @@ def gather() -> list[tuple[str, str]]:
 
 
 def _array_rows() -> list[tuple[str, str]]:
-    """The module that works on NumPy arrays; it also knows the instruction set."""
+    """The module for NumPy arrays, which also knows the instruction set."""
     try:
         native = importlib.import_module("sightline._numpy")
     except ImportError as error:
@@ -75,7 +77,7 @@ def _array_rows() -> list[tuple[str, str]]:
     how = f"SIGHTLINE_ISA={forced}" if forced else "chosen for this CPU"
     try:
         instructions, works = f"{native.isa()} ({how})", "yes"
-    except ValueError as error:  # every op raises it, too
+    except ValueError as error:  # every op raises this error too
         instructions = works = f"no: {_reason(error)}"
     return [
         ("instructions", instructions),
@@ -85,9 +87,10 @@ def _array_rows() -> list[tuple[str, str]]:
 
 
 def _tensor_rows(instructions: str) -> list[tuple[str, str]]:
-    """The torch ops, the CUDA kernels in them, and the device that would run them.
+    """The torch ops, their CUDA kernels, and the device that would run them.
 
-    `instructions`: the row of that name; its "no" is that of the ops on the CPU, too.
+    Args:
+        instructions: the row of that name; where it is a "no", the ops on the CPU are one too.
     """
     try:
         torch = importlib.import_module("torch")
@@ -100,7 +103,7 @@ def _tensor_rows(instructions: str) -> list[tuple[str, str]]:
         kernels = (
             f"yes, for {built_for}"
             if built_for
-            else ("no: built without CUDA; rebuild with SIGHTLINE_CUDA=ON where nvcc is")
+            else ("no: built without CUDA; rebuild with SIGHTLINE_CUDA=ON where nvcc is installed")
         )
         works = instructions if instructions.startswith("no: ") else "yes"
         rows += [("ops on tensors", works), ("CUDA kernels", kernels)]
@@ -112,9 +115,9 @@ def _tensor_rows(instructions: str) -> list[tuple[str, str]]:
 
 def _device(torch) -> str:
     if torch.version.cuda is None:
-        return f"no: torch {torch.__version__} is a build without CUDA"
+        return f"no: torch {torch.__version__} was built without CUDA"
     if not torch.cuda.is_available():
-        return f"no: torch was built for CUDA {torch.version.cuda}, but no usable GPU is seen"
+        return f"no: torch was built for CUDA {torch.version.cuda}, but sees no usable GPU"
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return f"yes: {', '.join(names)}"
 

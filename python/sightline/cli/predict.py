@@ -1,17 +1,19 @@
-"""sightline predict <run> <pictures ...> [out=<folder>] [score_threshold=0.3]
+"""sightline predict <run> <images ...> [out=<folder>] [score_threshold=0.3]
 
-Writes each picture with its boxes (or its class) drawn, at its own size, and predictions.json.
-<run> is a run folder or a weights file; <pictures> are files, folders, or patterns such as
-'photos/*.jpg'. A picture that cannot be read is reported, with an "error" in predictions.json, and
-the others are done; the exit status is 2 then. Ctrl-C keeps what was found up to then.
+Writes a copy of each image with its boxes (or its class) drawn, at its original size, and
+predictions.json. <run> is a run folder or a weights file; <images> are files, folders, or patterns
+such as 'photos/*.jpg'. An image that cannot be read is reported and gets an "error" in
+predictions.json; the others are still predicted, and the exit status is 2. After Ctrl-C the results
+so far are kept.
 
-  out=               folder for the results; <run>/predict[-k] without it
-  score_threshold=   boxes below it are left out, 0 to 1; 0.3 without it
-  recall=            in its place: the share of objects to find, such as 0.9; the threshold is then
-                     the highest that found it on the validation split, at IoU .5
-  precision=         in its place: the share of boxes to be right, by the lowest threshold
+  out=               folder for the results; <run>/predict[-k] by default
+  score_threshold=   leave out boxes with a lower score, 0 to 1; 0.3 by default
+  recall=            instead: the share of objects to find, such as 0.9, on the validation split (at
+                     IoU .5); the highest threshold that reaches it is used
+  precision=         instead: the share of boxes that are right, on the validation split; the lowest
+                     threshold that reaches it is used
   weights=           best (default) or last
-  device=            auto, cpu or cuda
+  device=            auto (default), cpu or cuda
 """
 
 import sys
@@ -38,7 +40,7 @@ _SOME_FAILED = 2
 def run(words: Sequence[str]) -> int:
     arguments = parse(words, known=_OPTIONS)
     if len(arguments.positional) < 2:
-        raise UsageError("give a run folder (or weights file) and at least one picture")
+        raise UsageError("give a run folder (or weights file) and at least one image")
     source, *pictures = arguments.positional
     out = arguments.take("out")
     weights = arguments.take_text("weights", "best")
@@ -60,12 +62,12 @@ def run(words: Sequence[str]) -> int:
             rows.append(row)
             failed += "error" in row
     finally:
-        # also after Ctrl-C or a full disk: what was found until then is whole
+        # Also after Ctrl-C or a full disk: the results so far are complete.
         write_json(folder / "predictions.json", rows)
     say(f"results  {folder}")
     if failed:
         say(
-            f"sightline predict: {failed} of {len(files)} pictures could not be read; "
+            f"sightline predict: {failed} of {len(files)} images could not be read; "
             'predictions.json has an "error" for each',
             file=sys.stderr,
         )
@@ -73,11 +75,11 @@ def run(words: Sequence[str]) -> int:
 
 
 def _take_wanted(arguments: Arguments) -> dict[str, float]:
-    """What is to decide which boxes are kept: a score threshold, a recall or a precision."""
+    """What decides which boxes are kept: a score threshold, a recall or a precision."""
     names = ("score_threshold", "recall", "precision")
     given = [name for name in names if name in arguments.options]
     if len(given) > 1:
-        raise UsageError(f"give one of {' and '.join(given)}")
+        raise UsageError(f"give only one of {' and '.join(given)}")
     name = given[0] if given else "score_threshold"
     value = arguments.take_number(name, SCORE_THRESHOLD)
     if not 0 <= value <= 1:
@@ -100,7 +102,7 @@ def _threshold_for(wanted: dict[str, float], source: str, weights: str) -> float
 def _predict_file(
     predictor: Predictor, file: Path, threshold: float, folder: Path
 ) -> dict[str, Any]:
-    """Predict, draw and print one file; its row of predictions.json."""
+    """Predict, draw and print one file; returns its row of predictions.json."""
     try:
         image = read_image(file)
     except DataError as error:
@@ -114,13 +116,13 @@ def _predict_file(
 
 
 def picture_files(words: Sequence[str]) -> list[Path]:
-    """The files that words name; of a folder or a pattern the images, sorted by name.
+    """The files that arguments name; for a folder or a pattern its images, sorted by name.
 
-    A word is a file or a folder if there is one of that name, whatever signs it holds; else a
-    pattern: * stands for any part of a name, ** for any folders, [ab] for one of two characters.
+    An argument names a file or folder where one of exactly that name exists. Otherwise it is a
+    pattern: * matches any part of a name, ** any folders, [ab] one of two characters.
 
     Raises:
-        DataError: a word that names nothing.
+        DataError: an argument matches nothing.
     """
     files: list[Path] = []
     for word in words:
@@ -133,7 +135,7 @@ def picture_files(words: Sequence[str]) -> list[Path]:
             found = [Path(match) for match in glob(word, recursive=True)]
             found = sorted(path for path in found if path.is_file() and is_image(path))
             if not found:
-                raise DataError(f"{word}: no such picture or folder, nor a pattern of pictures")
+                raise DataError(f"{word}: no such image or folder, and no image matches it")
             files += found
     return files
 
@@ -155,7 +157,7 @@ def _new_folder(out: Path | None, source: Path) -> Path:
 
 
 def _unused(path: Path) -> Path:
-    """The path, or <stem>-2, -3 ...: two folders may hold pictures of one name."""
+    """The path, or <stem>-2, -3 ...: two folders may hold images of the same name."""
     number, candidate = 1, path
     while candidate.exists():
         number += 1

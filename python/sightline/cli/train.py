@@ -1,18 +1,19 @@
 """sightline train data=<folder> [key=value ...]
 
-Trains on the train split and watches the val split. What is not given is found out from the data
-(task, picture size, anchors), taken from the preset of the task, or left at its default.
+Trains on the train split and evaluates on the val split after every epoch. Settings that are not
+given are derived from the data (task, image size, anchors), taken from the preset of the task, or
+left at their defaults.
 
-  data=<path>          folder or file of the data set; also digits and digit-scenes
-  config=<file|run>    settings of an earlier run; key=value words win over it
-  resume=<run>         go on with a run that was stopped, to the same bits
+  data=<path>          folder or file of the data set, or digits or digit-scenes
+  config=<file|run>    settings of an earlier run; key=value arguments override them
+  resume=<run>         continue a run that was stopped, to the same bits
   epochs= batch_size= lr= size=240x320 model= optimizer= schedule= seed= device= patience=
-                       the settings most often given; config.yaml of any run lists them all
+                       the settings used most often; config.yaml of any run lists all of them
   name=<word> out=<folder>
-                       the run folder is <out>/<task>/<name>, runs/<task>/train without them
+                       the run folder is <out>/<task>/<name>; runs/<task>/train by default
   train_split=trainval val_split=none
                        train on everything but the test split
-  test_share=0.1       put a tenth of the pictures aside as the test split, where there is none
+  test_share=0.1       put a tenth of the images aside as the test split, where there is none
   --quiet              print only the last lines
 """
 
@@ -39,7 +40,7 @@ def run(words: Sequence[str]) -> int:
     if resume is not None:
         if arguments.options:
             raise UsageError(
-                "resume goes on with the run's own settings, but "
+                "resume continues with the run's own settings, but "
                 f"{', '.join(arguments.options)} was given too: start a new run with "
                 f"config={Path(resume) / 'config.yaml'} to change them"
             )
@@ -55,7 +56,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def report(finished: Run, log: Log) -> int:
-    """Write the report of a finished run and print where it lies."""
+    """Write the report of a finished run and print its path."""
     interrupted = finished.history.stopped == "interrupted"
     if finished.history.rows:
         page = write_report(finished.path, warn=log.warn)

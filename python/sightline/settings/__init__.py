@@ -1,1 +1,1 @@
-"""What a run can be told: groups of settings, how they are read, and presets."""
+"""The settings of a run: their groups, how they are read, and presets."""

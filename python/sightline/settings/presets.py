@@ -1,7 +1,7 @@
-"""Recipes by name: settings that differ from the defaults, with what they were measured to give.
+"""Named presets: settings that differ from the defaults, and the results measured with them.
 
-A run takes the preset that bears the name of its data set, or else that of its task. Explicit
-settings always win over a preset.
+A run uses the preset that has the name of its data set, or otherwise that of its task. Settings
+that are given explicitly override a preset.
 """
 
 from typing import Any
@@ -51,8 +51,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     # AP50 on the 500 held-out scenes .880 for seed 1, in 260 s of CPU time.
     "digit-scenes": {
         "model.name": "light_detector",
-        # Digits are told apart by strokes of two to six pixels, so the trunk has a block at
-        # stride 4, and none at stride 32, which would see more than the largest digit.
+        # Digits differ in strokes of two to six pixels, so the trunk has a block at stride 4, and
+        # none at stride 32, whose receptive field exceeds the largest digit.
         "model.options": {"widths": (16, 32, 64, 128), "blocks": (0, 1, 1, 1), "box_weight": 0.5},
         "data.size": (128, 128),
         "data.batch_size": 16,
@@ -64,7 +64,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optimizer.peak": 0.2,
         "optimizer.initial_factor": 0.1,
         "optimizer.final_factor": 0.01,
-        # Digits lie anywhere and in every size already; wider changes only slow learning down.
+        # Digits already lie anywhere and in every size; stronger changes only slow down learning.
         "augment.scale": (0.9, 1.1),
         "augment.translate": 0.05,
     },

@@ -1,4 +1,4 @@
-"""Settings from YAML files and `key=value` words, layer over layer, and back to YAML."""
+"""Reads settings from YAML files and `key=value` words in layers, and writes them to YAML."""
 
 import dataclasses
 import types
@@ -47,15 +47,15 @@ def _yaml():
 
 
 def full_key(key: str) -> str:
-    """ "group.name" for a key as a person types it.
+    """Return "group.name" for a key as a user types it.
 
-    "group.name" stands for itself, "data" for "data.path", and a name that only one group has for
-    that one. A setting that its group's name stands for needs no other short form, so "name" is the
-    run's: the others are "model" and "optimizer". Keys below "model.options" are free: the model
-    checks them.
+    "data" means "data.path", and a name that only one group has means the setting of that group.
+    Several groups have a "name", but "model" and "optimizer" are short forms of theirs, so "name"
+    alone is that of the run. Keys below "model.options" are free: the model checks them.
 
     Raises:
-        SettingsError: no such setting (with the nearest one), or a name that several groups have.
+        SettingsError: there is no such setting (the nearest one is suggested), or several groups
+            have one of that name.
     """
     known = setting_names()
     key = key.strip().replace("-", "_")
@@ -80,7 +80,7 @@ def override_layer(words: Mapping[str, Any] | Iterable[str], origin: str = "cli"
     """The layer of `key=value` words (or of a mapping).
 
     Raises:
-        SettingsError: a word without "=", an unknown key, or one key twice.
+        SettingsError: a word has no "=", a key is unknown, or is given twice.
     """
     pairs: list[tuple[str, Any]] = []
     if isinstance(words, Mapping):
@@ -127,11 +127,11 @@ def config_layer(path: str | Path) -> Layer:
 
 
 def resolve(layers: Sequence[Layer]) -> Settings:
-    """The settings of several layers; a later layer wins.
+    """The settings of several layers; a later layer overrides an earlier one.
 
     Raises:
-        SettingsError: a value of the wrong type or outside its limits; names the setting, the value
-            and what is allowed.
+        SettingsError: a value has the wrong type or is outside its limits; the message names the
+            setting, the value and what is allowed.
     """
     values: dict[str, Any] = {}
     origins = dict.fromkeys(setting_names(), "default")
@@ -186,7 +186,7 @@ def _checked(value: Any, hint: Any, item: dataclasses.Field, key: str) -> Any:
 
 
 def _converted(value: Any, hint: Any) -> Any:
-    """`value` as the type `hint` says; TypeError or ValueError where it cannot be."""
+    """`value` converted to the type `hint`; TypeError or ValueError where that is impossible."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         if value is None or (isinstance(value, str) and value.strip().lower() in _NONE):
             return None
@@ -228,19 +228,19 @@ def _converted_tuple(value: Any, arms: tuple[Any, ...]) -> tuple[Any, ...]:
     items = list(value) if isinstance(value, (list, tuple)) else [value]
     if len(arms) == 2 and arms[1] is ...:
         arms = (arms[0],) * len(items)
-    if len(items) == 1:  # size=128 is 128 x 128
+    if len(items) == 1:  # size=128 means 128 x 128
         items = items * len(arms)
     return tuple(_converted(item, arm) for item, arm in zip(items, arms, strict=True))
 
 
 def _free_value(value: Any) -> Any:
-    """A word for an option that only the model knows: a number, a list, a mapping, or text."""
+    """The value of an option that only the model knows: a number, a list, a mapping, or text."""
     if not isinstance(value, str):
         return value
     parsed = _yaml().safe_load(value)
     if isinstance(parsed, str):
         try:
-            return float(parsed)  # YAML takes 1e-3 for text
+            return float(parsed)  # YAML reads 1e-3 as text
         except ValueError:
             return parsed
     return parsed
@@ -263,7 +263,7 @@ def _spelled(hint: Any) -> str:
 
 
 def settings_values(settings: Settings) -> dict[str, Any]:
-    """ "group.name" -> value of every setting, as plain values that YAML and JSON know."""
+    """Every setting as "group.name" -> plain value that YAML and JSON can hold."""
     return {
         f"{group}.{item.name}": _plain(getattr(getattr(settings, group), item.name))
         for group, kind in GROUPS.items()
@@ -272,7 +272,7 @@ def settings_values(settings: Settings) -> dict[str, Any]:
 
 
 def to_yaml(settings: Settings) -> str:
-    """The settings as YAML that `config_layer` reads; a comment says where each value came from."""
+    """The settings as YAML for `config_layer`; a comment says where each value came from."""
     yaml = _yaml()
     lines = []
     values = settings_values(settings)
@@ -296,5 +296,5 @@ def _plain(value: Any) -> Any:
 
 
 def write_config(path: str | Path, settings: Settings) -> None:
-    """Write `to_yaml(settings)` to a file, whole or not at all."""
+    """Write `to_yaml(settings)` to a file, completely or not at all."""
     atomic_write(path, "# Run again with: sightline train config=<this file>\n" + to_yaml(settings))
