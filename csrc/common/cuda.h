@@ -32,6 +32,16 @@ inline unsigned blocks_for(int64_t items, int64_t per_block = kThreads) {
       std::clamp<int64_t>((items + per_block - 1) / per_block, 1, kMaxBlocks));
 }
 
+// A number that kernels of the stream leave on the device. Waits for them.
+template <class Number>
+int64_t read_count(const Number* count, CudaStream stream, const char* op) {
+  Number value = 0;
+  const cudaStream_t s = native(stream);
+  cuda_check(cudaMemcpyAsync(&value, count, sizeof(value), cudaMemcpyDeviceToHost, s), op);
+  cuda_check(cudaStreamSynchronize(s), op);
+  return static_cast<int64_t>(value);
+}
+
 #if defined(__CUDACC__)
 __device__ __forceinline__ int64_t first_item() {
   return int64_t(blockIdx.x) * blockDim.x + threadIdx.x;

@@ -24,4 +24,12 @@ class Workspace {
   int64_t bytes_ = 0;
 };
 
+// The bytes that Buffers takes, whose constructor is given a Workspace and these arguments.
+template <class Buffers, class... Arguments>
+int64_t workspace_bytes(const Arguments&... arguments) {
+  Workspace measure;
+  Buffers(measure, arguments...);
+  return measure.bytes();
+}
+
 }  // namespace sightline

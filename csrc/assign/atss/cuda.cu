@@ -111,7 +111,7 @@ __device__ void for_candidates(const T* anchors, AtssLevels levels, const Box<T>
   }
 }
 
-// One block an object: finds its last candidate in each level by their distances' digits, then the
+// One block per object: finds its last candidate in each level by their distances' digits, then the
 // threshold, which thread 0 sums.
 template <class T>
 __global__ void threshold_kernel(State<T> state, const T* __restrict__ anchors,
@@ -163,8 +163,8 @@ __global__ void threshold_kernel(State<T> state, const T* __restrict__ anchors,
   }
 }
 
-// One block a tile of kThreads anchors of one image, one thread an anchor; the objects pass through
-// shared memory kThreads at a time.
+// One block per tile of kThreads anchors of one image, one thread an anchor; the objects pass
+// through shared memory kThreads at a time.
 template <class T>
 __global__ void assign_kernel(State<T> state, const T* __restrict__ anchors,
                               const T* __restrict__ gt_boxes,  // [images, objects, 4]
@@ -223,9 +223,7 @@ void assign_atss_cuda(const T* anchors, const T* gt_boxes, int64_t* out, AtssLev
 
 template <class T>
 int64_t assign_atss_workspace_bytes(AtssLevels levels, int64_t images, int64_t objects) {
-  Workspace measure;
-  State<T>(measure, levels, images * objects);
-  return measure.bytes();
+  return workspace_bytes<State<T>>(levels, images * objects);
 }
 
 #define INSTANTIATE(T)                                                                       \

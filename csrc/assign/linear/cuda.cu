@@ -40,7 +40,7 @@ __device__ Candidate first_of_block(Candidate own, Candidate* shared) {
   return first;
 }
 
-// One block a problem, the threads over the partners; every thread follows the path.
+// One block per problem, the threads over the partners; every thread follows the path.
 template <class T>
 __global__ void linear_assignment_kernel(const T* __restrict__ cost,  // [problems, rows, columns]
                                          int64_t* __restrict__ out,   // [problems, rows]
@@ -124,9 +124,7 @@ void linear_assignment_cuda(const T* cost, int64_t* out, AssignmentShape shape, 
 }
 
 int64_t linear_assignment_workspace_bytes(AssignmentShape shape) {
-  Workspace measure;
-  State(measure, shape);
-  return measure.bytes();
+  return workspace_bytes<State>(shape);
 }
 
 template void linear_assignment_cuda(const float*, int64_t*, AssignmentShape, void*, CudaStream);

@@ -53,9 +53,9 @@ __device__ bool is_ignored(const Box<T>& anchor, const T* __restrict__ regions, 
   return ignored;
 }
 
-// One block a tile of kThreads anchors of one image, one thread an anchor; the objects pass through
-// shared memory kThreads at a time. An anchor's best stays in registers; an object's highest is
-// gathered in shared memory and merged into `highest` once a tile.
+// One block per tile of kThreads anchors of one image, one thread an anchor; the objects pass
+// through shared memory kThreads at a time. An anchor's best stays in registers; an object's
+// highest is gathered in shared memory and merged into `highest` once a tile.
 template <class T>
 __global__ void best_overlaps_kernel(MatchInput<T> in, MatchShape shape, T ignore_threshold,
                                      T* __restrict__ best,             // [images, anchors]
@@ -104,7 +104,7 @@ __global__ void best_overlaps_kernel(MatchInput<T> in, MatchShape shape, T ignor
   }
 }
 
-// One thread an anchor of one image, in tiles as above: looks for the objects whose highest IoU it
+// One thread per anchor of one image, in tiles as above: looks for the objects whose highest IoU it
 // reaches. Writes `restoring` where all such anchors are taken, `first` where it is not null.
 template <class T>
 __global__ void reach_kernel(MatchInput<T> in, MatchShape shape, MatchRule<T> rule,
@@ -143,7 +143,7 @@ __global__ void reach_kernel(MatchInput<T> in, MatchShape shape, MatchRule<T> ru
   }
 }
 
-// One thread an object: it takes its first anchor.
+// One thread per object: it takes its first anchor.
 template <class T>
 __global__ void restore_first_kernel(MatchShape shape, MatchRule<T> rule,
                                      const Bits<T>* __restrict__ highest,  // [images, objects]
@@ -155,7 +155,7 @@ __global__ void restore_first_kernel(MatchShape shape, MatchRule<T> rule,
                 static_cast<int>(i % shape.objects));
 }
 
-// One thread an anchor of one image: the outcome. `index` holds the best object.
+// One thread per anchor of one image: the outcome. `index` holds the best object.
 template <class T>
 __global__ void decide_kernel(MatchShape shape, MatchRule<T> rule,
                               const T* __restrict__ best,         // [images, anchors]
@@ -183,9 +183,7 @@ __global__ void best_anchor_kernel(MatchShape shape,
 
 template <class T>
 int64_t match_anchors_workspace_bytes(MatchShape shape) {
-  Workspace measure;
-  Buffers<T>(measure, shape);
-  return measure.bytes();
+  return workspace_bytes<Buffers<T>>(shape);
 }
 
 template <class T>

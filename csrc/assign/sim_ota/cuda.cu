@@ -32,7 +32,7 @@ struct State {
         owner(w.take<int32_t>(images * anchors)) {}
 };
 
-// One thread an anchor of an image: whether it counts, and what its scores cost as background.
+// One thread per anchor of an image: whether it counts, and what its scores cost as background.
 template <class T>
 __global__ void prepare_kernel(SimOtaInputs<T> in, SimOtaRule<T> rule, State<T> state,
                                T* __restrict__ overlap) {
@@ -90,7 +90,7 @@ struct BlockPicks {
   }
 };
 
-// One block an object: its threads go through the anchors twice, for the largest IoUs and for the
+// One block per object: its threads go through the anchors twice, for the largest IoUs and for the
 // lowest costs.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
@@ -149,7 +149,7 @@ __device__ bool is_first(const SimOtaInputs<T>& in, const SimOtaRule<T>& rule,
   return key_of(pick.cost, pick.outside) == state.best[*anchor];
 }
 
-// One thread a pick: of those that are first alike the lowest object has the anchor.
+// One thread per pick: of those that are first alike the lowest object has the anchor.
 template <class T>
 __global__ void own_kernel(SimOtaInputs<T> in, SimOtaRule<T> rule, State<T> state) {
   int64_t anchor;
@@ -158,7 +158,7 @@ __global__ void own_kernel(SimOtaInputs<T> in, SimOtaRule<T> rule, State<T> stat
     if (is_first(in, rule, state, i, &anchor, &object)) atomicMin(state.owner + anchor, object);
 }
 
-// One thread a pick: the owner's says what the overlap is.
+// One thread per pick: the owner's says what the overlap is.
 template <class T>
 __global__ void overlap_kernel(SimOtaInputs<T> in, SimOtaRule<T> rule, State<T> state,
                                T* __restrict__ overlap) {
@@ -193,10 +193,7 @@ void assign_sim_ota_cuda(const SimOtaInputs<T>& in, const SimOtaRule<T>& rule, i
 template <class T>
 int64_t assign_sim_ota_workspace_bytes(int64_t images, int64_t anchors, int64_t objects,
                                        int64_t top_k) {
-  Workspace measure;
-  const State<T> state(measure, images, anchors, objects, top_k);
-  static_cast<void>(state);
-  return measure.bytes();
+  return workspace_bytes<State<T>>(images, anchors, objects, top_k);
 }
 
 #define INSTANTIATE(T)                                                                          \

@@ -22,7 +22,7 @@ struct State {
         taken(w.take<uint8_t>(images * num_anchors)) {}
 };
 
-// One thread an anchor of an image.
+// One thread per anchor of an image.
 template <class T>
 __global__ void outcome_kernel(State<T> state, const T* __restrict__ gt_boxes,
                                int64_t* __restrict__ out, int64_t num_anchors, int64_t total,
@@ -34,7 +34,7 @@ __global__ void outcome_kernel(State<T> state, const T* __restrict__ gt_boxes,
   }
 }
 
-// One thread an image: its objects write one after another.
+// One thread per image: its objects write one after another.
 template <class T>
 __global__ void overwrite_kernel(State<T> state, const T* __restrict__ gt_boxes, int64_t* out,
                                  int64_t num_anchors, int64_t images, int64_t objects) {
@@ -61,7 +61,7 @@ __device__ SsdPair<T> first_of_block(SsdPair<T> own, SsdPair<T>* shared) {
   return first;
 }
 
-// One block an image. Its threads look for the first pair over the objects; where its anchor is
+// One block per image. Its threads look for the first pair over the objects; where its anchor is
 // taken, over the anchors for the best that is left to the object. Shared memory: a pair a thread.
 template <class T>
 __global__ void bipartite_kernel(State<T> state, const T* __restrict__ anchors,
@@ -134,9 +134,7 @@ void assign_ssd_cuda(const T* anchors, const T* gt_boxes, int64_t* out, int64_t 
 
 template <class T>
 int64_t assign_ssd_workspace_bytes(int64_t num_anchors, int64_t images, int64_t objects) {
-  Workspace measure;
-  State<T>(measure, num_anchors, images, objects);
-  return measure.bytes();
+  return workspace_bytes<State<T>>(num_anchors, images, objects);
 }
 
 #define INSTANTIATE(T)                                                                      \

@@ -29,7 +29,7 @@ struct State {
         owner(w.take<int32_t>(images * anchors)) {}
 };
 
-// One thread an anchor of an image.
+// One thread per anchor of an image.
 template <class T>
 __global__ void clear_kernel(State<T> state, TaskAlignedOutputs<T> out, int64_t total) {
   for (int64_t i = first_item(); i < total; i += item_stride()) {
@@ -58,8 +58,8 @@ __device__ TaskAlignedPick<T> pick_of(const TaskAlignedInputs<T>& in,
   return pick;
 }
 
-// One block an object: its threads go through the anchors and put what it may have into a buffer in
-// shared memory; when that is full only the best top_k stay.
+// One block per object: its threads go through the anchors and put what it may have into a buffer
+// in shared memory; when that is full only the best top_k stay.
 template <class Form, class T>
 __global__ void __launch_bounds__(kThreads)
     pick_kernel(TaskAlignedInputs<T> in, TaskAlignedRule<T> rule, State<T> state) {
@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// One thread a pick: of those with the largest overlap the first object has the anchor.
+// One thread per pick: of those with the largest overlap the first object has the anchor.
 template <class T>
 __global__ void own_kernel(TaskAlignedInputs<T> in, TaskAlignedRule<T> rule, State<T> state) {
   for (int64_t i = first_item(); i < in.images * in.objects * rule.top_k; i += item_stride()) {
@@ -118,7 +118,7 @@ __global__ void own_kernel(TaskAlignedInputs<T> in, TaskAlignedRule<T> rule, Sta
   }
 }
 
-// One thread an object; it writes to the anchors that are its own alone.
+// One thread per object; it writes to the anchors that are its own alone.
 template <class T>
 __global__ void finish_kernel(TaskAlignedInputs<T> in, TaskAlignedRule<T> rule, State<T> state,
                               TaskAlignedOutputs<T> out) {
@@ -158,10 +158,7 @@ void assign_task_aligned_cuda(const TaskAlignedInputs<T>& in, const TaskAlignedR
 template <class T>
 int64_t assign_task_aligned_workspace_bytes(int64_t images, int64_t anchors, int64_t objects,
                                             int64_t top_k) {
-  Workspace measure;
-  const State<T> state(measure, images, anchors, objects, top_k);
-  static_cast<void>(state);
-  return measure.bytes();
+  return workspace_bytes<State<T>>(images, anchors, objects, top_k);
 }
 
 #define INSTANTIATE(T)                                                                           \

@@ -1,8 +1,5 @@
-#include "common/cuda.h"
-#include "common/radix_sort.h"
-#include "common/sort_keys.h"
-#include "common/workspace.h"
 #include "nms/fusion/fusion.h"
+#include "nms/segment_sort.cuh"
 
 namespace sightline::nms::fusion {
 namespace {
@@ -10,7 +7,7 @@ namespace {
 constexpr int kWarp = 32;
 constexpr int64_t kMaxLabelBlocks = 4096;  // the others wait their turn in the kernel's loop
 
-// One thread a box. Boxes that are out sort last.
+// One thread per box. Boxes that are out sort last.
 template <class T>
 __global__ void start_kernel(const T* __restrict__ boxes,         // [n, 4]
                              const T* __restrict__ scores,        // [n]
@@ -33,20 +30,11 @@ __global__ void start_kernel(const T* __restrict__ boxes,         // [n, 4]
   }
 }
 
-// One thread a rank.
-__global__ void label_keys_kernel(const int64_t* __restrict__ labels,  // [n]
-                                  const int64_t* __restrict__ order,   // [n]
-                                  uint64_t* __restrict__ keys,         // [n]
-                                  int64_t n) {
-  for (int64_t r = first_item(); r < n; r += item_stride()) keys[r] = integer_key(labels[order[r]]);
-}
-
-// One thread a position.
-__global__ void label_starts_kernel(const uint64_t* __restrict__ keys,  // [n], ascending
-                                    uint8_t* __restrict__ is_start,     // [n]
+// One thread per position.
+__global__ void label_starts_kernel(const uint64_t* __restrict__ labels,  // [n], ascending
+                                    uint8_t* __restrict__ is_start,       // [n]
                                     int64_t n) {
-  for (int64_t p = first_item(); p < n; p += item_stride())
-    is_start[p] = p == 0 || keys[p] != keys[p - 1];
+  for (int64_t p = first_item(); p < n; p += item_stride()) is_start[p] = starts_segment(labels, p);
 }
 
 template <class T>
@@ -68,8 +56,8 @@ __device__ Nearest<T> nearest_of_warp(Nearest<T> nearest) {
   return nearest;
 }
 
-// One block a label. For each of its boxes, best first, the threads share out the clusters to find
-// the nearest, and thread 0 adds the box to it. Cluster c of a label lies at its start + c.
+// One block per label. For each of its boxes, best first, the threads share out the clusters to
+// find the nearest, and thread 0 adds the box to it. Cluster c of a label lies at its start + c.
 //
 // Shared memory: the nearest cluster that each warp found, and the number of clusters.
 template <class T>
@@ -128,7 +116,7 @@ __global__ void fuse_kernel(const T* __restrict__ boxes,             // [n, 4]
   }
 }
 
-// One thread a box: the key of the score of the cluster it founded; others sort last.
+// One thread per box: the key of the score of the cluster it founded; others sort last.
 template <class T>
 __global__ void fused_scores_kernel(const Cluster* __restrict__ clusters,         // [n]
                                     const uint64_t* __restrict__ cluster_models,  // [n, words]
@@ -147,7 +135,7 @@ __global__ void fused_scores_kernel(const Cluster* __restrict__ clusters,       
   }
 }
 
-// One thread a fused box; rows past them are left as they are.
+// One thread per fused box; rows past them are left as they are.
 template <class T>
 __global__ void write_kernel(const T* __restrict__ boxes,             // [n, 4]
                              const Cluster* __restrict__ clusters,    // [n]
@@ -170,24 +158,19 @@ __global__ void write_kernel(const T* __restrict__ boxes,             // [n, 4]
 
 template <class T>
 struct Buffers {
-  uint64_t *keys, *sorted_keys, *cluster_models;
-  int64_t *indices, *order, *label_order, *starts, *num_labels, *cluster_of;
+  SegmentSort<uint64_t> sort;
+  uint64_t* cluster_models;
+  int64_t *starts, *num_labels, *cluster_of;
   double *weighted, *weights;
   Box<T>* means;
   T* scores;
   Cluster* clusters;
   uint8_t* is_start;
   unsigned long long* count;
-  int64_t scratch_bytes;
-  void* scratch;
 
   Buffers(Workspace& space, int64_t n, int64_t num_models)
-      : keys(space.take<uint64_t>(n)),
-        sorted_keys(space.take<uint64_t>(n)),
+      : sort(space, n),
         cluster_models(space.take<uint64_t>(n * words_of_models(num_models))),
-        indices(space.take<int64_t>(n)),
-        order(space.take<int64_t>(n)),
-        label_order(space.take<int64_t>(n)),
         starts(space.take<int64_t>(n)),
         num_labels(space.take<int64_t>(1)),
         cluster_of(space.take<int64_t>(n)),
@@ -197,19 +180,14 @@ struct Buffers {
         scores(space.take<T>(n)),
         clusters(space.take<Cluster>(n)),
         is_start(space.take<uint8_t>(n)),
-        count(space.take<unsigned long long>(1)),
-        scratch_bytes(
-            std::max(radix_sort_workspace_bytes<uint64_t>(n), select_flagged_workspace_bytes(n))),
-        scratch(space.take<char>(scratch_bytes)) {}
+        count(space.take<unsigned long long>(1)) {}
 };
 
 }  // namespace
 
 template <class T>
 int64_t weighted_boxes_fusion_workspace_bytes(int64_t n, int64_t num_models) {
-  Workspace measure;
-  Buffers<T>(measure, n, num_models);
-  return measure.bytes();
+  return workspace_bytes<Buffers<T>>(n, num_models);
 }
 
 template <class T>
@@ -220,47 +198,38 @@ int64_t weighted_boxes_fusion_cuda(const T* boxes, const T* scores, const int64_
   if (n == 0) return 0;
   Workspace space(workspace);
   const Buffers<T> buffer(space, n, settings.num_models);
+  const SegmentSort<uint64_t>& sort = buffer.sort;
   const cudaStream_t s = native(stream);
   const unsigned blocks = blocks_for(n);
 
   cuda_check(cudaMemcpyAsync(buffer.weights, weights, settings.num_models * sizeof(double),
                              cudaMemcpyHostToDevice, s),
              "copy of the weights");
-  start_kernel<<<blocks, kThreads, 0, s>>>(boxes, scores, models, buffer.weights, buffer.keys,
-                                           buffer.indices, buffer.weighted, buffer.cluster_of,
+  start_kernel<<<blocks, kThreads, 0, s>>>(boxes, scores, models, buffer.weights, sort.keys,
+                                           sort.indices, buffer.weighted, buffer.cluster_of,
                                            buffer.count, n, settings);
   check_launch("start_kernel");
-  radix_sort_cuda(buffer.keys, buffer.sorted_keys, buffer.indices, buffer.order, n, buffer.scratch,
-                  buffer.scratch_bytes, stream);
-  label_keys_kernel<<<blocks, kThreads, 0, s>>>(labels, buffer.order, buffer.keys, n);
-  check_launch("label_keys_kernel");
-  radix_sort_cuda(buffer.keys, buffer.sorted_keys, buffer.order, buffer.label_order, n,
-                  buffer.scratch, buffer.scratch_bytes, stream);
-  label_starts_kernel<<<blocks, kThreads, 0, s>>>(buffer.sorted_keys, buffer.is_start, n);
+  sort.sort_by_key(n, stream);
+  sort.sort_by_segment(labels, sort.order, n, stream);
+  label_starts_kernel<<<blocks, kThreads, 0, s>>>(sort.sorted_segments, buffer.is_start, n);
   check_launch("label_starts_kernel");
-  select_flagged_cuda(buffer.indices, buffer.is_start, buffer.starts, buffer.num_labels, n,
-                      buffer.scratch, buffer.scratch_bytes, stream);
+  sort.select(sort.indices, buffer.is_start, buffer.starts, buffer.num_labels, n, stream);
   const auto label_blocks = static_cast<unsigned>(std::min<int64_t>(n, kMaxLabelBlocks));
   fuse_kernel<<<label_blocks, kThreads, 0, s>>>(
-      boxes, buffer.weighted, models, buffer.weights, buffer.label_order, buffer.starts,
+      boxes, buffer.weighted, models, buffer.weights, sort.by_segment, buffer.starts,
       buffer.num_labels, buffer.means, buffer.clusters, buffer.cluster_models, buffer.cluster_of,
       buffer.count, n, settings);
   check_launch("fuse_kernel");
   fused_scores_kernel<<<blocks, kThreads, 0, s>>>(buffer.clusters, buffer.cluster_models,
                                                   buffer.weights, buffer.cluster_of, buffer.scores,
-                                                  buffer.keys, n, settings);
+                                                  sort.keys, n, settings);
   check_launch("fused_scores_kernel");
-  radix_sort_cuda(buffer.keys, buffer.sorted_keys, buffer.indices, buffer.order, n, buffer.scratch,
-                  buffer.scratch_bytes, stream);
+  sort.sort_by_key(n, stream);
   write_kernel<<<blocks, kThreads, 0, s>>>(boxes, buffer.clusters, buffer.scores, labels,
-                                           buffer.cluster_of, buffer.order, fused_boxes,
-                                           fused_scores, fused_labels, n);
+                                           buffer.cluster_of, sort.order, fused_boxes, fused_scores,
+                                           fused_labels, n);
   check_launch("write_kernel");
-  unsigned long long count = 0;
-  cuda_check(cudaMemcpyAsync(&count, buffer.count, sizeof(count), cudaMemcpyDeviceToHost, s),
-             "copy of the number of fused boxes");
-  cuda_check(cudaStreamSynchronize(s), "weighted_boxes_fusion");
-  return static_cast<int64_t>(count);
+  return read_count(buffer.count, stream, "weighted_boxes_fusion");
 }
 
 #define INSTANTIATE(T)                                                                            \

@@ -8,7 +8,7 @@
 namespace sightline::nms::greedy {
 namespace {
 
-// One thread a rank.
+// One thread per rank.
 __global__ void segment_keys_kernel(const int64_t* __restrict__ idxs,   // [n]
                                     const int64_t* __restrict__ order,  // [n]
                                     uint64_t* __restrict__ keys,        // [n]
@@ -22,7 +22,7 @@ __global__ void segment_keys_kernel(const int64_t* __restrict__ idxs,   // [n]
   }
 }
 
-// One thread a position in the order by segment.
+// One thread per position in the order by segment.
 __global__ void compose_kernel(const int64_t* __restrict__ order,  // [n]
                                const int64_t* __restrict__ ranks,  // [n]
                                int64_t* __restrict__ composed,     // [n]
@@ -89,9 +89,7 @@ void suppress_grouped(const ScoredBoxes<T>& source, Buffers<S>& buffer, int64_t*
 
 template <class T, class S>
 int64_t nms_workspace_bytes(int64_t n) {
-  Workspace measure;
-  Buffers<S>(measure, n, n > kShortList<S>);
-  return measure.bytes();
+  return workspace_bytes<Buffers<S>>(n, n > kShortList<S>);
 }
 
 template <class T, class S>
@@ -114,11 +112,7 @@ int64_t nms_cuda(const T* boxes, const S* scores, const int64_t* idxs, int64_t* 
     const TileInput<T> in{buffer.order.order, 1, n, n, nullptr, threshold};
     suppress_tiles(in, source, buffer.board, out, s);
   }
-  int64_t count = 0;
-  cuda_check(cudaMemcpyAsync(&count, buffer.count, sizeof(count), cudaMemcpyDeviceToHost, s),
-             "copy of the number of kept boxes");
-  cuda_check(cudaStreamSynchronize(s), "nms");
-  return count;
+  return read_count(buffer.count, stream, "nms");
 }
 
 #define INSTANTIATE(T, S)                                                                    \

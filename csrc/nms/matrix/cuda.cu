@@ -1,15 +1,13 @@
-#include "common/cuda.h"
-#include "common/radix_sort.h"
-#include "common/sort_keys.cuh"
-#include "common/workspace.h"
 #include "nms/matrix/matrix.h"
+#include "nms/segment_sort.cuh"
+#include "nms/tile.h"
 
 namespace sightline::nms::matrix {
 namespace {
 
 constexpr int kTile = kThreads;  // better boxes in shared memory at once
 
-// One thread a position.
+// One thread per position.
 template <class T>
 __global__ void gather_kernel(const T* __restrict__ boxes,        // [n, 4]
                               const int64_t* __restrict__ order,  // [n]
@@ -17,20 +15,6 @@ __global__ void gather_kernel(const T* __restrict__ boxes,        // [n, 4]
                               int64_t n) {
   for (int64_t p = first_item(); p < n; p += item_stride())
     sorted[p] = load_box(boxes + 4 * order[p]);
-}
-
-// The first position of the segment of position p: better boxes lie from there to p.
-__device__ int64_t segment_start(const uint64_t* segments /* [n], or null */, int64_t p) {
-  if (segments == nullptr) return 0;
-  int64_t low = 0, high = p;
-  while (low < high) {
-    const int64_t middle = low + (high - low) / 2;
-    if (segments[middle] < segments[p])
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
 }
 
 struct MostOverlap {
@@ -66,7 +50,7 @@ __global__ void largest_over_better_kernel(const Box<T>* __restrict__ boxes,    
        first += int64_t(gridDim.x) * kTile) {
     const int64_t p = first + threadIdx.x, end = first + kTile < n ? first + kTile : n;
     const bool in_range = p < n;
-    const int64_t own_start = in_range ? segment_start(segments, p) : n;
+    const int64_t own_start = !in_range ? n : (segments == nullptr ? 0 : start_of_run(segments, p));
     const Box<T> box = boxes[in_range ? p : n - 1];
     __syncthreads();  // block_start of the last round has been read by all
     if (threadIdx.x == 0) block_start = own_start;
@@ -91,7 +75,7 @@ __global__ void largest_over_better_kernel(const Box<T>* __restrict__ boxes,    
   }
 }
 
-// One thread a position.
+// One thread per position.
 template <class T>
 __global__ void decay_kernel(const T* __restrict__ scores,       // [n]
                              const int64_t* __restrict__ order,  // [n]
@@ -104,37 +88,22 @@ __global__ void decay_kernel(const T* __restrict__ scores,       // [n]
 
 template <class T>
 struct Buffers {
-  ScoreKey<T>*keys, *sorted_keys;
-  uint64_t *segment_keys, *sorted_segment_keys;
-  int64_t *indices, *order, *segment_order;
+  SegmentSort<ScoreKey<T>> sort;
   Box<T>* boxes;
   T *most_overlap, *most_said;
-  int64_t scratch_bytes;
-  void* scratch;
 
   Buffers(Workspace& space, int64_t n)
-      : keys(space.take<ScoreKey<T>>(n)),
-        sorted_keys(space.take<ScoreKey<T>>(n)),
-        segment_keys(space.take<uint64_t>(n)),
-        sorted_segment_keys(space.take<uint64_t>(n)),
-        indices(space.take<int64_t>(n)),
-        order(space.take<int64_t>(n)),
-        segment_order(space.take<int64_t>(n)),
+      : sort(space, n),
         boxes(space.take<Box<T>>(n)),
         most_overlap(space.take<T>(n)),
-        most_said(space.take<T>(n)),
-        scratch_bytes(std::max(radix_sort_workspace_bytes<ScoreKey<T>>(n),
-                               radix_sort_workspace_bytes<uint64_t>(n))),
-        scratch(space.take<char>(scratch_bytes)) {}
+        most_said(space.take<T>(n)) {}
 };
 
 }  // namespace
 
 template <class T>
 int64_t matrix_nms_workspace_bytes(int64_t n) {
-  Workspace measure;
-  Buffers<T>(measure, n);
-  return measure.bytes();
+  return workspace_bytes<Buffers<T>>(n);
 }
 
 template <class T>
@@ -146,20 +115,13 @@ void matrix_nms_cuda(const T* boxes, const T* scores, const int64_t* idxs, T* de
   const cudaStream_t s = native(stream);
   const unsigned blocks = blocks_for(n);
 
-  score_keys_kernel<<<blocks, kThreads, 0, s>>>(scores, buffer.keys, buffer.indices, n);
-  check_launch("score_keys_kernel");
-  radix_sort_cuda(buffer.keys, buffer.sorted_keys, buffer.indices, buffer.order, n, buffer.scratch,
-                  buffer.scratch_bytes, stream);
-  const int64_t* order = buffer.order;
+  buffer.sort.sort_by_score(scores, n, stream);
+  const int64_t* order = buffer.sort.order;
   const uint64_t* segments = nullptr;
   if (idxs != nullptr) {
-    segment_keys_kernel<<<blocks, kThreads, 0, s>>>(idxs, buffer.order, buffer.segment_keys,
-                                                    nullptr, n);
-    check_launch("segment_keys_kernel");
-    radix_sort_cuda(buffer.segment_keys, buffer.sorted_segment_keys, buffer.order,
-                    buffer.segment_order, n, buffer.scratch, buffer.scratch_bytes, stream);
-    order = buffer.segment_order;
-    segments = buffer.sorted_segment_keys;
+    buffer.sort.sort_by_segment(idxs, order, n, stream);
+    order = buffer.sort.by_segment;
+    segments = buffer.sort.sorted_segments;
   }
   gather_kernel<<<blocks, kThreads, 0, s>>>(boxes, order, buffer.boxes, n);
   check_launch("gather_kernel");

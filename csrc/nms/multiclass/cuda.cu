@@ -23,7 +23,7 @@ struct AnchorBoxes {
   SIGHTLINE_HD int64_t segment(int64_t, int64_t flat) const { return flat % shape.segments(); }
 };
 
-// One thread a row of the output.
+// One thread per row of the output.
 template <class T, class S>
 __global__ void detections_kernel(const T* __restrict__ boxes,   // [images, anchors, (classes,) 4]
                                   const S* __restrict__ scores,  // [images, anchors, classes]
@@ -64,9 +64,7 @@ struct Buffers {
 
 template <class S>
 int64_t multiclass_nms_workspace_bytes(MulticlassShape shape) {
-  Workspace measure;
-  Buffers<S>(measure, shape);
-  return measure.bytes();
+  return workspace_bytes<Buffers<S>>(shape);
 }
 
 template <class T, class S>

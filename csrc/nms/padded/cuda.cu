@@ -21,9 +21,7 @@ struct Buffers {
 
 template <class S>
 int64_t nms_padded_workspace_bytes(PaddedShape shape) {
-  Workspace measure;
-  Buffers<S>(measure, shape);
-  return measure.bytes();
+  return workspace_bytes<Buffers<S>>(shape);
 }
 
 template <class T, class S>

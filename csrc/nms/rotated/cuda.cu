@@ -1,8 +1,5 @@
-#include "common/cuda.h"
-#include "common/radix_sort.h"
-#include "common/sort_keys.cuh"
-#include "common/workspace.h"
 #include "nms/rotated/rotated.h"
+#include "nms/segment_sort.cuh"
 
 namespace sightline::nms::rotated {
 namespace {
@@ -31,7 +28,7 @@ __device__ bool suppresses(const RotatedBox<T>& kept, const RotatedBox<T>& box, 
   return hulls_overlap(kept, box) && rotated_iou(kept, box) > threshold;
 }
 
-// One thread a sorted position.
+// One thread per sorted position.
 template <class T>
 __global__ void gather_kernel(const T* __restrict__ boxes,         // [n, 5]
                               const int64_t* __restrict__ order,   // [n]
@@ -47,7 +44,7 @@ __global__ void gather_kernel(const T* __restrict__ boxes,         // [n, 5]
   }
 }
 
-// One block a tile of kTile boxes, one thread a box: bit k of its row says that it suppresses the
+// One block per tile of kTile boxes, one thread a box: bit k of its row says that it suppresses the
 // tile's box k, which comes after it.
 template <class T>
 __global__ void tile_masks_kernel(Sorted<T> sorted,
@@ -141,43 +138,26 @@ __global__ void resolve_tile_kernel(Sorted<T> sorted,
 
 template <class T, class S>
 struct Buffers {
-  ScoreKey<S>*score_keys, *sorted_score_keys;
-  uint64_t *segment_keys, *sorted_segment_keys;
-  int64_t *indices, *order, *ranks, *sorted_ranks;
+  SegmentSort<ScoreKey<S>> sort;
   RotatedBox<T>* boxes;
   uint64_t* masks;
   uint8_t *suppressed, *kept;
   int64_t* count;
-  int64_t scratch_bytes;
-  void* scratch;
 
   Buffers(Workspace& space, int64_t n)
-      : score_keys(space.take<ScoreKey<S>>(n)),
-        sorted_score_keys(space.take<ScoreKey<S>>(n)),
-        segment_keys(space.take<uint64_t>(n)),
-        sorted_segment_keys(space.take<uint64_t>(n)),
-        indices(space.take<int64_t>(n)),
-        order(space.take<int64_t>(n)),
-        ranks(space.take<int64_t>(n)),
-        sorted_ranks(space.take<int64_t>(n)),
+      : sort(space, n),
         boxes(space.take<RotatedBox<T>>(n)),
         masks(space.take<uint64_t>(n * kWords)),
         suppressed(space.take<uint8_t>(n)),
         kept(space.take<uint8_t>(n)),
-        count(space.take<int64_t>(1)),
-        scratch_bytes(
-            std::max({radix_sort_workspace_bytes<ScoreKey<S>>(n),
-                      radix_sort_workspace_bytes<uint64_t>(n), select_flagged_workspace_bytes(n)})),
-        scratch(space.take<char>(scratch_bytes)) {}
+        count(space.take<int64_t>(1)) {}
 };
 
 }  // namespace
 
 template <class T, class S>
 int64_t nms_rotated_workspace_bytes(int64_t n) {
-  Workspace measure;
-  Buffers<T, S>(measure, n);
-  return measure.bytes();
+  return workspace_bytes<Buffers<T, S>>(n);
 }
 
 template <class T, class S>
@@ -187,24 +167,18 @@ int64_t nms_rotated_cuda(const T* boxes, const S* scores, const int64_t* idxs, i
   if (n == 0) return 0;
   Workspace space(workspace);
   const Buffers<T, S> buffer(space, n);
+  const SegmentSort<ScoreKey<S>>& sort = buffer.sort;
   const cudaStream_t s = native(stream);
   const unsigned blocks = blocks_for(n);
 
-  score_keys_kernel<<<blocks, kThreads, 0, s>>>(scores, buffer.score_keys, buffer.indices, n);
-  check_launch("score_keys_kernel");
-  radix_sort_cuda(buffer.score_keys, buffer.sorted_score_keys, buffer.indices, buffer.order, n,
-                  buffer.scratch, buffer.scratch_bytes, stream);
+  sort.sort_by_score(scores, n, stream);
   Sorted<T> sorted{buffer.boxes, nullptr, nullptr, n};
   if (idxs != nullptr) {
-    segment_keys_kernel<<<blocks, kThreads, 0, s>>>(idxs, buffer.order, buffer.segment_keys,
-                                                    buffer.ranks, n);
-    check_launch("segment_keys_kernel");
-    radix_sort_cuda(buffer.segment_keys, buffer.sorted_segment_keys, buffer.ranks,
-                    buffer.sorted_ranks, n, buffer.scratch, buffer.scratch_bytes, stream);
-    sorted.segments = buffer.sorted_segment_keys;
-    sorted.ranks = buffer.sorted_ranks;
+    sort.sort_by_segment(idxs, sort.indices, n, stream);
+    sorted.segments = sort.sorted_segments;
+    sorted.ranks = sort.by_segment;
   }
-  gather_kernel<<<blocks, kThreads, 0, s>>>(boxes, buffer.order, sorted.ranks, buffer.boxes,
+  gather_kernel<<<blocks, kThreads, 0, s>>>(boxes, sort.order, sorted.ranks, buffer.boxes,
                                             buffer.suppressed, buffer.kept, n, unit);
   check_launch("gather_kernel");
   tile_masks_kernel<<<blocks_for(n, kTile), kTile, 0, s>>>(sorted, buffer.masks, threshold);
@@ -215,13 +189,8 @@ int64_t nms_rotated_cuda(const T* boxes, const S* scores, const int64_t* idxs, i
                                                             buffer.kept, start, threshold);
     check_launch("resolve_tile_kernel");
   }
-  select_flagged_cuda(buffer.order, buffer.kept, keep, buffer.count, n, buffer.scratch,
-                      buffer.scratch_bytes, stream);
-  int64_t count = 0;
-  cuda_check(cudaMemcpyAsync(&count, buffer.count, sizeof(count), cudaMemcpyDeviceToHost, s),
-             "copy of the number of kept boxes");
-  cuda_check(cudaStreamSynchronize(s), "nms_rotated");
-  return count;
+  sort.select(sort.order, buffer.kept, keep, buffer.count, n, stream);
+  return read_count(buffer.count, stream, "nms_rotated");
 }
 
 #define INSTANTIATE(T, S)                                                                     \

@@ -1,7 +1,4 @@
-#include "common/cuda.h"
-#include "common/radix_sort.h"
-#include "common/sort_keys.cuh"
-#include "common/workspace.h"
+#include "nms/segment_sort.cuh"
 #include "nms/soft/soft.h"
 
 namespace sightline::nms::soft {
@@ -11,7 +8,7 @@ constexpr int kWarp = 32;
 constexpr int kMaxThreads = 1024;
 constexpr int64_t kMaxSegmentBlocks = 4096;  // the others wait their turn in the kernel's loop
 
-// One thread a box.
+// One thread per box.
 template <class T>
 __global__ void start_kernel(const T* __restrict__ scores,    // [n]
                              ScoreKey<T>* __restrict__ keys,  // [n]
@@ -28,7 +25,7 @@ __global__ void start_kernel(const T* __restrict__ scores,    // [n]
   }
 }
 
-// One thread a position. Without segments all boxes are of one.
+// One thread per position.
 template <class T>
 __global__ void gather_kernel(const T* __restrict__ boxes,            // [n, 4]
                               const T* __restrict__ scores,           // [n]
@@ -41,7 +38,7 @@ __global__ void gather_kernel(const T* __restrict__ boxes,            // [n, 4]
   for (int64_t p = first_item(); p < n; p += item_stride()) {
     sorted[p] = load_box(boxes + 4 * order[p]);
     current[p] = entry_score(scores[order[p]], threshold);
-    is_start[p] = p == 0 || (segments != nullptr && segments[p] != segments[p - 1]);
+    is_start[p] = starts_segment(segments, p);
   }
 }
 
@@ -67,7 +64,7 @@ __device__ Best<T> best_of_warp(Best<T> best) {
   return best;
 }
 
-// One block a segment. For every box that is kept, each thread lowers the scores of its boxes by
+// One block per segment. For every box that is kept, each thread lowers the scores of its boxes by
 // the one kept before and finds the best of them; the best of all threads is kept.
 //
 // Shared memory: the best of each warp, and the box that is kept.
@@ -122,7 +119,7 @@ __global__ void keep_best_kernel(const Box<T>* __restrict__ boxes,          // [
   }
 }
 
-// One thread a box.
+// One thread per box.
 template <class T>
 __global__ void final_keys_kernel(const T* __restrict__ score_of,  // [n]
                                   ScoreKey<T>* __restrict__ keys,  // [n]
@@ -131,7 +128,7 @@ __global__ void final_keys_kernel(const T* __restrict__ score_of,  // [n]
     keys[i] = score_of[i] < T(0) ? ~ScoreKey<T>(0) : score_key(score_of[i]);
 }
 
-// One thread a kept box; rows past the kept ones hold the score kGone.
+// One thread per kept box; rows past the kept ones hold the score kGone.
 template <class T>
 __global__ void kept_scores_kernel(const T* __restrict__ score_of,    // [n]
                                    const int64_t* __restrict__ keep,  // [n]
@@ -142,44 +139,29 @@ __global__ void kept_scores_kernel(const T* __restrict__ score_of,    // [n]
 
 template <class T>
 struct Buffers {
-  ScoreKey<T>*keys, *sorted_keys;
-  uint64_t *segment_keys, *sorted_segment_keys;
-  int64_t *indices, *order, *segment_order, *starts, *num_segments;
+  SegmentSort<ScoreKey<T>> sort;
+  int64_t *starts, *num_segments;
   Box<T>* boxes;
   T *current, *score_of;
   uint8_t* is_start;
   unsigned long long* count;
-  int64_t scratch_bytes;
-  void* scratch;
 
   Buffers(Workspace& space, int64_t n)
-      : keys(space.take<ScoreKey<T>>(n)),
-        sorted_keys(space.take<ScoreKey<T>>(n)),
-        segment_keys(space.take<uint64_t>(n)),
-        sorted_segment_keys(space.take<uint64_t>(n)),
-        indices(space.take<int64_t>(n)),
-        order(space.take<int64_t>(n)),
-        segment_order(space.take<int64_t>(n)),
+      : sort(space, n),
         starts(space.take<int64_t>(n)),
         num_segments(space.take<int64_t>(1)),
         boxes(space.take<Box<T>>(n)),
         current(space.take<T>(n)),
         score_of(space.take<T>(n)),
         is_start(space.take<uint8_t>(n)),
-        count(space.take<unsigned long long>(1)),
-        scratch_bytes(
-            std::max({radix_sort_workspace_bytes<ScoreKey<T>>(n),
-                      radix_sort_workspace_bytes<uint64_t>(n), select_flagged_workspace_bytes(n)})),
-        scratch(space.take<char>(scratch_bytes)) {}
+        count(space.take<unsigned long long>(1)) {}
 };
 
 }  // namespace
 
 template <class T>
 int64_t soft_nms_workspace_bytes(int64_t n) {
-  Workspace measure;
-  Buffers<T>(measure, n);
-  return measure.bytes();
+  return workspace_bytes<Buffers<T>>(n);
 }
 
 template <class T>
@@ -189,31 +171,26 @@ int64_t soft_nms_cuda(const T* boxes, const T* scores, const int64_t* idxs, int6
   if (n == 0) return 0;
   Workspace space(workspace);
   const Buffers<T> buffer(space, n);
+  const SegmentSort<ScoreKey<T>>& sort = buffer.sort;
   const cudaStream_t s = native(stream);
   const unsigned blocks = blocks_for(n);
 
-  start_kernel<<<blocks, kThreads, 0, s>>>(scores, buffer.keys, buffer.indices, buffer.score_of,
+  start_kernel<<<blocks, kThreads, 0, s>>>(scores, sort.keys, sort.indices, buffer.score_of,
                                            buffer.count, n, settings.score_threshold);
   check_launch("start_kernel");
-  radix_sort_cuda(buffer.keys, buffer.sorted_keys, buffer.indices, buffer.order, n, buffer.scratch,
-                  buffer.scratch_bytes, stream);
-  const int64_t* order = buffer.order;
+  sort.sort_by_key(n, stream);
+  const int64_t* order = sort.order;
   const uint64_t* segments = nullptr;
   if (idxs != nullptr) {
-    segment_keys_kernel<<<blocks, kThreads, 0, s>>>(idxs, buffer.order, buffer.segment_keys,
-                                                    nullptr, n);
-    check_launch("segment_keys_kernel");
-    radix_sort_cuda(buffer.segment_keys, buffer.sorted_segment_keys, buffer.order,
-                    buffer.segment_order, n, buffer.scratch, buffer.scratch_bytes, stream);
-    order = buffer.segment_order;
-    segments = buffer.sorted_segment_keys;
+    sort.sort_by_segment(idxs, order, n, stream);
+    order = sort.by_segment;
+    segments = sort.sorted_segments;
   }
   gather_kernel<<<blocks, kThreads, 0, s>>>(boxes, scores, order, segments, buffer.boxes,
                                             buffer.current, buffer.is_start, n,
                                             settings.score_threshold);
   check_launch("gather_kernel");
-  select_flagged_cuda(buffer.indices, buffer.is_start, buffer.starts, buffer.num_segments, n,
-                      buffer.scratch, buffer.scratch_bytes, stream);
+  sort.select(sort.indices, buffer.is_start, buffer.starts, buffer.num_segments, n, stream);
   const unsigned segment_blocks =
       idxs == nullptr ? 1u : static_cast<unsigned>(std::min<int64_t>(n, kMaxSegmentBlocks));
   const unsigned threads = idxs == nullptr ? kMaxThreads : kThreads;
@@ -223,17 +200,12 @@ int64_t soft_nms_cuda(const T* boxes, const T* scores, const int64_t* idxs, int6
                                                n, settings);
   check_launch("keep_best_kernel");
   // What a segment keeps is sorted by score, then index: so is what all keep.
-  final_keys_kernel<<<blocks, kThreads, 0, s>>>(buffer.score_of, buffer.keys, n);
+  final_keys_kernel<<<blocks, kThreads, 0, s>>>(buffer.score_of, sort.keys, n);
   check_launch("final_keys_kernel");
-  radix_sort_cuda(buffer.keys, buffer.sorted_keys, buffer.indices, keep, n, buffer.scratch,
-                  buffer.scratch_bytes, stream);
+  sort.sort_by_key(keep, n, stream);
   kept_scores_kernel<<<blocks, kThreads, 0, s>>>(buffer.score_of, keep, kept_scores, n);
   check_launch("kept_scores_kernel");
-  unsigned long long count = 0;
-  cuda_check(cudaMemcpyAsync(&count, buffer.count, sizeof(count), cudaMemcpyDeviceToHost, s),
-             "copy of the number of kept boxes");
-  cuda_check(cudaStreamSynchronize(s), "soft_nms");
-  return std::min<int64_t>(static_cast<int64_t>(count), settings.max_detections);
+  return std::min(read_count(buffer.count, stream, "soft_nms"), settings.max_detections);
 }
 
 #define INSTANTIATE(T)                                                                      \

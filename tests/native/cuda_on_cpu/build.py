@@ -24,6 +24,12 @@ SOURCES = {
         "nms/padded/cuda.cu",
         "nms/multiclass/cuda.cu",
     ),
+    "nms_sorted": (
+        "nms/soft/cuda.cu",
+        "nms/matrix/cuda.cu",
+        "nms/rotated/cuda.cu",
+        "nms/fusion/cuda.cu",
+    ),
     "assign_atss": ("assign/atss/cuda.cu",),
     "assign_predictions": ("assign/sim_ota/cuda.cu", "assign/task_aligned/cuda.cu"),
     "assign_yolo": ("assign/yolo/cuda.cu",),
@@ -48,7 +54,7 @@ def translate(code: str, path: Path) -> str:
 
     def launch(match: re.Match[str]) -> str:
         kernel, configuration = match.groups()
-        call = f"[](auto... arguments) {{ {kernel}(arguments...); }}"
+        call = f"[=](auto... arguments) {{ {kernel}(arguments...); }}"
         return f"cuda_on_cpu::Launch({configuration}).of({call})("
 
     def shared(match: re.Match[str]) -> str:
