@@ -18,7 +18,7 @@ __device__ OrderedBits ordered_bits(double v) {
 // After every object, so that the least of those that ask is the owner.
 constexpr int32_t kNoOwner = std::numeric_limits<int32_t>::max();
 
-// One thread an anchor of an image.
+// One thread per anchor of an image.
 __global__ void index_kernel(const int32_t* __restrict__ owner,  // [total]
                              int64_t* __restrict__ index,        // [total], -1 for no owner
                              int64_t total) {

@@ -147,7 +147,7 @@ __global__ void __launch_bounds__(kItemThreads, kLeastBlocks<L, T>)
       });
 }
 
-// One thread a byte of a mask whose positions share bytes, of fewer than kNarrowRow channels.
+// One thread per byte of a mask whose positions share bytes, of fewer than kNarrowRow channels.
 template <class T>
 __global__ void shared_mask_kernel(BatchNormForward<T> t, double eps, BatchNormPlan plan) {
   __shared__ Channel<Compute<T>> table[kNarrowRow];

@@ -28,8 +28,8 @@ __device__ void set_to_zero(unsigned long long* zeros, int64_t count) {
   for (int64_t i = first_item(); i < count; i += item_stride()) zeros[i] = 0;
 }
 
-// One block a list: a bitonic sort in shared memory. `size` is the power of two that holds n; what
-// is past n comes last, having the largest key and index.
+// One block per list: a bitonic sort in shared memory. `size` is the power of two that holds n;
+// what is past n comes last, having the largest key and index.
 template <class S>
 __global__ void __launch_bounds__(kSortThreads, 1)
     sort_lists_kernel(Candidates<S> candidates, int64_t* __restrict__ order,  // [lists, n]
@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kSortThreads, 1)
   }
 }
 
-// One thread a score of any list.
+// One thread per score of any list.
 template <class S>
 __global__ void score_keys_kernel(Candidates<S> candidates, ScoreKey<S>* __restrict__ keys,  // [m]
                                   int64_t* __restrict__ items,                               // [m]
@@ -84,7 +84,7 @@ __global__ void score_keys_kernel(Candidates<S> candidates, ScoreKey<S>* __restr
   }
 }
 
-// One thread a place in the order by score of all lists together.
+// One thread per place in the order by score of all lists together.
 template <class Key>
 __global__ void list_keys_kernel(const int64_t* __restrict__ items,  // [m]
                                  Key* __restrict__ keys,             // [m]
@@ -93,7 +93,7 @@ __global__ void list_keys_kernel(const int64_t* __restrict__ items,  // [m]
     keys[p] = static_cast<Key>(items[p] / n);
 }
 
-// One thread a position of a list: items become indices of their list.
+// One thread per position of a list: items become indices of their list.
 template <class S>
 __global__ void order_kernel(Candidates<S> candidates, int64_t* order,  // [m]
                              int64_t m, int64_t n) {

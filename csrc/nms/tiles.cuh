@@ -89,7 +89,7 @@ __device__ inline unsigned long long wait_for(const unsigned long long* status) 
 
 }  // namespace tiles
 
-// One block a tile, one thread a box. Source tells what an index of a list means:
+// One block per tile, one thread per box. Source tells what an index of a list means:
 //   Box<T> box(list, index), int64_t segment(list, index), bool segmented().
 // Where sorted_segments are given the source is not asked for segments.
 template <class T, class Source>

@@ -4,7 +4,7 @@
 namespace sightline::assign::yolo {
 namespace {
 
-// One thread an object of an image.
+// One thread per object of an image.
 template <class T>
 __global__ void assign_yolo_kernel(const T* __restrict__ gt_boxes,  // [images, objects, 4]
                                    int64_t* out,                    // [images, anchors], all -1

@@ -13,7 +13,7 @@ __device__ Delta<T> delta(const T* row, int axis) {
   return {row[axis], row[2 + axis]};
 }
 
-// One thread a row.
+// One thread per row.
 template <class T>
 __global__ void encode_kernel(const T* __restrict__ boxes,    // [n, 4]
                               const T* __restrict__ anchors,  // [m, 4]
@@ -29,7 +29,7 @@ __global__ void encode_kernel(const T* __restrict__ boxes,    // [n, 4]
   }
 }
 
-// One thread a row.
+// One thread per row.
 template <class T>
 __global__ void decode_kernel(const T* __restrict__ deltas,   // [n, 4]
                               const T* __restrict__ anchors,  // [m, 4]
@@ -46,7 +46,7 @@ __global__ void decode_kernel(const T* __restrict__ deltas,   // [n, 4]
   }
 }
 
-// One thread a row.
+// One thread per row.
 template <class T>
 __global__ void encode_backward_kernel(const T* __restrict__ grad,     // [n, 4]
                                        const T* __restrict__ boxes,    // [n, 4]
@@ -67,7 +67,7 @@ __global__ void encode_backward_kernel(const T* __restrict__ grad,     // [n, 4]
   }
 }
 
-// One thread a row.
+// One thread per row.
 template <class T>
 __global__ void decode_backward_kernel(const T* __restrict__ grad,     // [n, 4]
                                        const T* __restrict__ deltas,   // [n, 4]

@@ -4,7 +4,7 @@
 namespace sightline::evaluation::average_precision {
 namespace {
 
-// One thread a (group, area, threshold): it walks the group's detections, best first, and owns
+// One thread per (group, area, threshold): it walks the group's detections, best first, and owns
 // their outcomes and its part of taken. Neighbouring threads share the group.
 __global__ void match_kernel(MatchInput in, MatchOutput out) {
   const double pixel = in.inclusive ? 1 : 0;
@@ -45,13 +45,13 @@ __global__ void match_kernel(MatchInput in, MatchOutput out) {
   }
 }
 
-// One thread a curve: a (class, area, cap, threshold).
+// One thread per curve: a (class, area, cap, threshold).
 __global__ void accumulate_kernel(AccumulateInput in, AccumulateOutput out, int64_t curves) {
   for (int64_t i = first_item(); i < curves; i += item_stride())
     accumulate_curve(in, out, curve_index(in, i));
 }
 
-// One thread a curve.
+// One thread per curve.
 __global__ void average_precision_kernel(const double* __restrict__ recall,     // [B, N]
                                          const double* __restrict__ precision,  // [B, N]
                                          double* __restrict__ out,              // [B]

@@ -19,7 +19,7 @@ __device__ Key key_of(float value, int64_t index) {
 }
 __device__ Key key_of(double value, int64_t) { return __double_as_longlong(value); }
 
-// One block a tile of kThreads lanes, one thread a lane; the objects pass through shared memory
+// One block per tile of kThreads lanes, one thread a lane; the objects pass through shared memory
 // kThreads at a time. A lane's best stays in registers; an object's key is gathered in shared
 // memory and merged into `keys` once a tile. kFindIndex: keys are complete, and `indices` takes the
 // lowest lane that reaches each.
@@ -73,7 +73,7 @@ __global__ void iou_max_kernel(Sides<T> sides,
   }
 }
 
-// One thread an object: takes a float32 key apart, in place.
+// One thread per object: takes a float32 key apart, in place.
 __global__ void unpack_kernel(float* __restrict__ values,  // [num_objects]
                               int64_t* indices,            // [num_objects], keys on entry
                               int64_t num_objects) {
@@ -90,7 +90,7 @@ __device__ T warp_sum(T v) {
   return v;
 }
 
-// One warp an owner box: its own pair, and those of the other side whose argument it is; its lanes
+// One warp per owner box: its own pair, and those of the other side whose argument it is; its lanes
 // stride over those and add up in a fixed tree. kOfFirst: owners are boxes1.
 template <bool kOfFirst, class T>
 __global__ void iou_max_backward_kernel(const T* __restrict__ own_grad,         // [owners]

@@ -73,7 +73,7 @@ __device__ T warp_sum(T v) {
   return v;
 }
 
-// One warp an owner box: its lanes stride over the other boxes and add up in a fixed tree.
+// One warp per owner box: its lanes stride over the other boxes and add up in a fixed tree.
 // kOfFirst: owners are boxes1 (rows of grad), otherwise boxes2 (columns).
 template <class Form, bool kOfFirst, class T>
 __global__ void pairwise_backward_kernel(const T* __restrict__ grad,    // [batch, n, m]
@@ -104,7 +104,7 @@ __global__ void pairwise_backward_kernel(const T* __restrict__ grad,    // [batc
   }
 }
 
-// One thread a pair.
+// One thread per pair.
 template <class Form, class T>
 __global__ void aligned_kernel(const T* __restrict__ boxes1,  // [n, 4]
                                const T* __restrict__ boxes2,  // [n, 4]
@@ -115,7 +115,7 @@ __global__ void aligned_kernel(const T* __restrict__ boxes1,  // [n, 4]
                                  prepare_box<Form>(boxes2 + 4 * i), eps);
 }
 
-// One thread a pair.
+// One thread per pair.
 template <class Form, class T>
 __global__ void aligned_backward_kernel(const T* __restrict__ grad,    // [n]
                                         const T* __restrict__ boxes1,  // [n, 4]

@@ -8,7 +8,7 @@ namespace {
 constexpr int kRows = 8;  // rows of a tile, each thread of a block's column goes through them
 constexpr int kWarp = 32;
 
-// One thread a column of a tile of kRows x kThreads pairs; the tile's rows are loaded once, in
+// One thread per column of a tile of kRows x kThreads pairs; the tile's rows are loaded once, in
 // shared memory.
 template <class T>
 __global__ void pairwise_kernel(const T* __restrict__ boxes1,  // [n, 5]
@@ -38,7 +38,7 @@ __device__ T warp_sum(T v) {
   return v;
 }
 
-// One warp a box of own_boxes: its lanes stride over the others and add up in a fixed tree. The
+// One warp per box of own_boxes: its lanes stride over the others and add up in a fixed tree. The
 // gradients of its pairs lie at grad[k * own_step + other * step].
 template <class T>
 __global__ void pairwise_backward_kernel(const T* __restrict__ grad,  // [n, m] or transposed
@@ -60,7 +60,7 @@ __global__ void pairwise_backward_kernel(const T* __restrict__ grad,  // [n, m] 
   }
 }
 
-// One thread a pair.
+// One thread per pair.
 template <class T>
 __global__ void aligned_kernel(const T* __restrict__ boxes1,  // [n, 5]
                                const T* __restrict__ boxes2,  // [n, 5]
@@ -71,7 +71,7 @@ __global__ void aligned_kernel(const T* __restrict__ boxes1,  // [n, 5]
         rotated_iou(load_rotated_box(boxes1 + 5 * i, unit), load_rotated_box(boxes2 + 5 * i, unit));
 }
 
-// One thread a pair.
+// One thread per pair.
 template <class T>
 __global__ void aligned_backward_kernel(const T* __restrict__ grad,    // [n]
                                         const T* __restrict__ boxes1,  // [n, 5]

@@ -27,7 +27,7 @@ __device__ Entry<T> best_of_warp(Entry<T> best) {
   return best;
 }
 
-// One block a row. Each of k rounds takes the best entry that comes after the last one: threads
+// One block per row. Each of k rounds takes the best entry that comes after the last one: threads
 // stride over the columns, and warps agree through shared memory.
 template <class T>
 __global__ void iou_topk_kernel(const T* __restrict__ boxes1,   // [n, 4]

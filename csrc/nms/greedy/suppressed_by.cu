@@ -5,7 +5,7 @@
 namespace sightline::nms::greedy {
 namespace {
 
-// One thread a box walks the kept boxes, best first, until it meets itself or the first of its
+// One thread per box walks the kept boxes, best first, until it meets itself or the first of its
 // segment that suppresses it. All threads of a warp read the same kept box.
 template <class T>
 __global__ void suppressed_by_kernel(const T* boxes, const int64_t* idxs,
