@@ -14,7 +14,7 @@ from ._derivatives_torch import (
     register_derivatives,
     without_derivatives,
 )
-from ._rules_torch import register_fake
+from ._rules import register_fake
 
 _ops = torch.ops.sightline
 _STATISTICS = torch.float64

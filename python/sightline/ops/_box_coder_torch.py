@@ -9,7 +9,7 @@ import math
 import torch
 
 from ._derivatives_torch import pull_back, register_derivatives
-from ._rules_torch import register_fake, register_float32
+from ._rules import mapped_first, register_fake, register_float32
 
 _MAX_LOG_GROWTH = math.log(1000 / 16)
 
@@ -87,16 +87,12 @@ def _decode(rows, anchors, *numbers):
     return torch.cat(corners, -1)
 
 
-def _to_front(tensor, dim, batch_size):
-    return tensor.expand(batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
-
-
 def _register_vmap(name, outputs):
     op = getattr(torch.ops.sightline, name)
 
     def vmap(info, in_dims, *inputs):
         *batched, anchors = inputs[: outputs + 1]
-        batched = [_to_front(t, dim, info.batch_size) for t, dim in zip(batched, in_dims)]
+        batched = [mapped_first(t, dim, info.batch_size) for t, dim in zip(batched, in_dims)]
         anchors_dim = in_dims[outputs]
         if anchors_dim is not None:  # each sample has anchors of its own: one for every row
             anchors = anchors.movedim(anchors_dim, 0).reshape(info.batch_size, -1, 4)

@@ -4,7 +4,7 @@ import torch
 
 from ._derivatives_torch import pull_back, register_derivatives, without_derivatives
 from ._iou_composed_torch import overlap_of_pairs
-from ._rules_torch import register_fake, register_float32
+from ._rules import indices, register_fake, register_float32, register_vmap_as_batch
 
 _op = torch.ops.sightline.box_iou_max
 
@@ -13,9 +13,9 @@ def _maxima(boxes1, boxes2):
     batch, n, m = boxes1.shape[0], boxes1.shape[1], boxes2.shape[1]
     return (
         boxes1.new_empty(batch, n),
-        boxes1.new_empty(batch, n, dtype=torch.int64),
+        indices(boxes1, batch, n),
         boxes1.new_empty(batch, m),
-        boxes1.new_empty(batch, m, dtype=torch.int64),
+        indices(boxes1, batch, m),
     )
 
 
@@ -58,26 +58,10 @@ def _composed_backward(grad_row, grad_column, boxes1, boxes2, *arguments):
     )
 
 
-def _in_one_batch(name):
-    """vmap's dimension becomes one with the batch."""
-
-    def rule(info, in_dims, *tensors):
-        size = info.batch_size
-        moved = [
-            tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
-            for tensor, dim in zip(tensors, in_dims, strict=True)
-        ]
-        outputs = getattr(torch.ops.sightline, name)(*(tensor.flatten(0, 1) for tensor in moved))
-        batch = (size, moved[0].shape[1])
-        return tuple(output.unflatten(0, batch) for output in outputs), (0,) * len(outputs)
-
-    torch.library.register_vmap(f"sightline::{name}", rule)
-
-
 register_fake("box_iou_max", _maxima)
 register_fake("box_iou_max_backward", _backward)
 register_derivatives("box_iou_max", _composed, setup_context=_setup_context, backward=_gradient)
 register_derivatives("box_iou_max_backward", _composed_backward)
 register_float32("box_iou_max")
-_in_one_batch("box_iou_max")
-_in_one_batch("box_iou_max_backward")
+register_vmap_as_batch("box_iou_max")
+register_vmap_as_batch("box_iou_max_backward")

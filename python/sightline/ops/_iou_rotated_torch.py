@@ -4,7 +4,7 @@ import torch
 
 from ._derivatives_torch import register_with_backward
 from ._iou_rotated_composed_torch import rotated_iou_matrix, rotated_iou_of_pairs
-from ._rules_torch import register_fake, register_float32
+from ._rules import register_fake, register_float32, register_vmap_as_batch
 
 
 def _matrix(boxes1, boxes2, degrees):
@@ -42,29 +42,9 @@ def _register_vmap_by_element(name: str) -> None:
     torch.library.register_vmap(f"sightline::{name}", vmap)
 
 
-def _register_vmap_by_row(name: str) -> None:
-    """Under vmap, one call on the rows of all elements of the batch, which do not mix."""
-    op = getattr(torch.ops.sightline, name)
-
-    def vmap(info, in_dims, *arguments):
-        *tensors, degrees = arguments
-        batch = info.batch_size
-
-        def flat(value, dim):
-            whole = value.expand(batch, *value.shape) if dim is None else value.movedim(dim, 0)
-            return whole.flatten(0, 1)
-
-        result = op(*map(flat, tensors, in_dims), degrees)
-        if isinstance(result, torch.Tensor):
-            return result.unflatten(0, (batch, -1)), 0
-        return tuple(part.unflatten(0, (batch, -1)) for part in result), (0,) * len(result)
-
-    torch.library.register_vmap(f"sightline::{name}", vmap)
-
-
 for _name, _fake, _composed, _register_vmap in (
     ("box_iou_rotated", _matrix, rotated_iou_matrix, _register_vmap_by_element),
-    ("aligned_box_iou_rotated", _aligned, rotated_iou_of_pairs, _register_vmap_by_row),
+    ("aligned_box_iou_rotated", _aligned, rotated_iou_of_pairs, register_vmap_as_batch),
 ):
     register_fake(_name, _fake)
     register_fake(f"{_name}_out", _out)

@@ -6,7 +6,7 @@ import torch
 
 from ._derivatives_torch import pull_back, register_derivatives, register_with_backward
 from ._iou_composed_torch import loss_of_pairs, overlap_matrix, overlap_of_pairs
-from ._rules_torch import register_fake, register_float32
+from ._rules import mapped_first, register_fake, register_float32, register_vmap_as_batch
 
 MATRIX_OPS = (
     "box_iou",
@@ -72,14 +72,9 @@ def _register_matrix_derivatives(name):
     register_derivatives(f"{name}_backward", composed_backward)
 
 
-def _mapped(tensor, dim, size):
-    """[size, ...]: the mapped dimension first, or the same for each where there is none."""
-    return tensor.movedim(dim, 0) if dim is not None else tensor.expand(size, *tensor.shape)
-
-
 def _with_batch(boxes, dim, size, batch):
     """[size * B, N, 4] of boxes [N, 4] or [B, N, 4] beside a mapped dimension."""
-    boxes = _mapped(boxes, dim, size)
+    boxes = mapped_first(boxes, dim, size)
     if boxes.dim() == 3:
         boxes = boxes.unsqueeze(1)
     return boxes.expand(size, batch, *boxes.shape[2:]).reshape(-1, *boxes.shape[2:])
@@ -107,35 +102,11 @@ def _register_matrix_vmap(name):
         return matrix.reshape(*lead, *matrix.shape[1:]), 0
 
     def backward(info, in_dims, grad, boxes1, boxes2, *eps):
-        grad = _mapped(grad, in_dims[0], info.batch_size)
+        grad = mapped_first(grad, in_dims[0], info.batch_size)
         boxes1, boxes2, lead = one_batch(info, in_dims[1:], boxes1, boxes2)
         grad = grad.reshape(-1, boxes1.shape[1], boxes2.shape[1])
         grads = backward_op(grad, boxes1, boxes2, *eps)
         return tuple(g.reshape(*lead, *g.shape[1:]) for g in grads), (0, 0)
-
-    torch.library.register_vmap(f"sightline::{name}", forward)
-    torch.library.register_vmap(f"sightline::{name}_backward", backward)
-
-
-def _register_aligned_vmap(name):
-    op = getattr(torch.ops.sightline, name)
-    backward_op = getattr(torch.ops.sightline, f"{name}_backward")
-
-    def forward(info, in_dims, boxes1, boxes2, *eps):
-        boxes1, boxes2 = (
-            _mapped(boxes, dim, info.batch_size) for boxes, dim in zip((boxes1, boxes2), in_dims)
-        )
-        values = op(boxes1.reshape(-1, 4), boxes2.reshape(-1, 4), *eps)
-        return values.reshape(boxes1.shape[:-1]), 0
-
-    def backward(info, in_dims, *arguments):
-        grad, boxes1, boxes2 = (
-            _mapped(tensor, dim, info.batch_size) for tensor, dim in zip(arguments[:3], in_dims)
-        )
-        grads = backward_op(
-            grad.reshape(-1), boxes1.reshape(-1, 4), boxes2.reshape(-1, 4), *arguments[3:]
-        )
-        return tuple(g.reshape(boxes1.shape) for g in grads), (0, 0)
 
     torch.library.register_vmap(f"sightline::{name}", forward)
     torch.library.register_vmap(f"sightline::{name}_backward", backward)
@@ -154,5 +125,6 @@ for _name in ALIGNED_OPS:
     _form = _name.removesuffix("_aligned").removesuffix("_loss")
     _formula = loss_of_pairs if _name in LOSS_OPS else overlap_of_pairs
     register_with_backward(_name, partial(_formula, _form), differentiable=2)
-    _register_aligned_vmap(_name)
+    register_vmap_as_batch(_name)
+    register_vmap_as_batch(f"{_name}_backward")
     register_float32(_name)

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ._arguments import as_floats, backend, check_boxes, check_count, has_torch_ops, joined
+from ._arguments import as_floats, backend, check_boxes, check_count, joined
 from ._objects import Objects, is_single, named, padded_boxes
-
-if has_torch_ops():
-    from . import _assign_atss_torch  # noqa: F401  registers the rules
+from ._rules import indices, register_rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
@@ -73,3 +71,9 @@ def assign_atss(
     sizes = [boxes.shape[0] for boxes in wide]
     index = native.assign_atss(joined(wide), sizes, objects, min(top_k, sum(sizes) + 1))
     return index[0] if is_single(gt_boxes) else index
+
+
+register_rules(
+    "assign_atss",
+    lambda anchors, _sizes, gt_boxes, _k: indices(anchors, gt_boxes.shape[0], anchors.shape[0]),
+)

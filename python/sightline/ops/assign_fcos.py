@@ -11,15 +11,12 @@ from ._arguments import (
     backend,
     check_number,
     check_numbers,
-    has_torch_ops,
     is_tensor,
     sequence,
     torch,
 )
 from ._objects import Objects, is_single, named, padded_boxes
-
-if has_torch_ops():
-    from . import _assign_fcos_torch  # noqa: F401  registers the rules
+from ._rules import indices, register_rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
@@ -121,3 +118,9 @@ def _check_positive(name: str, value: Any) -> float:
 def _default_ranges(strides: list[float]) -> list[tuple[float, float]]:
     ends = [_RANGE_IN_STRIDES * stride for stride in strides[:-1]]
     return list(zip([0.0, *ends], [*ends, math.inf]))
+
+
+register_rules(
+    "assign_fcos",
+    lambda points, gt_boxes, *_level: indices(points, gt_boxes.shape[0], points.shape[0]),
+)

@@ -2,12 +2,10 @@
 
 from typing import Any, NamedTuple
 
-from ._arguments import backend, check_number, has_torch_ops
+from ._arguments import backend, check_number
 from ._objects import Objects, named
 from ._predictions import as_batch, check_not_negative, check_predictions, check_top_k, of_images
-
-if has_torch_ops():
-    from . import _assign_sim_ota_torch  # noqa: F401  registers the rules
+from ._rules import indices, register_rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
@@ -102,3 +100,9 @@ def assign_sim_ota(
     inputs = as_batch(arrays, gt_boxes, gt_labels, mask)
     outputs = native.assign_sim_ota(*inputs, top_k, radius, *weights)
     return SimOta(*of_images(outputs, gt_boxes))
+
+
+register_rules(
+    "assign_sim_ota",
+    lambda scores, *_rest: (indices(scores, *scores.shape[:2]), scores.new_empty(scores.shape[:2])),
+)

@@ -8,12 +8,9 @@ from ._arguments import (
     check_boxes,
     check_choice,
     check_fraction,
-    has_torch_ops,
 )
 from ._objects import Objects, is_single, named, padded_boxes
-
-if has_torch_ops():
-    from . import _assign_ssd_torch  # noqa: F401  registers the rules
+from ._rules import indices, register_rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
@@ -72,3 +69,9 @@ def assign_ssd(
     objects = padded_boxes(gt_boxes, mask, wide)
     index = native.assign_ssd(wide, objects, threshold, rule == "torchvision")
     return index[0] if is_single(gt_boxes) else index
+
+
+register_rules(
+    "assign_ssd",
+    lambda anchors, gt_boxes, *_rule: indices(anchors, gt_boxes.shape[0], anchors.shape[0]),
+)

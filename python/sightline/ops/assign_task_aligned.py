@@ -2,12 +2,10 @@
 
 from typing import Any, NamedTuple
 
-from ._arguments import backend, check_choice, check_count, has_torch_ops
+from ._arguments import backend, check_choice, check_count
 from ._objects import Objects, named
 from ._predictions import as_batch, check_not_negative, check_predictions, check_top_k, of_images
-
-if has_torch_ops():
-    from . import _assign_task_aligned_torch  # noqa: F401  registers the rules
+from ._rules import indices, register_rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
@@ -102,3 +100,11 @@ def assign_task_aligned(
         *inputs, top_k, min(kept, top_k), *exponents, overlap == "ciou"
     )
     return TaskAligned(*of_images(outputs, gt_boxes))
+
+
+def _outputs(scores, *_rest):
+    shape = scores.shape[:2]
+    return indices(scores, *shape), *(scores.new_empty(shape) for _ in range(3))
+
+
+register_rules("assign_task_aligned", _outputs)

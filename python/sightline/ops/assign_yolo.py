@@ -11,14 +11,11 @@ from ._arguments import (
     check_choice,
     check_count,
     check_number,
-    has_torch_ops,
     joined,
     sequence,
 )
 from ._objects import Objects, is_single, named, padded_boxes
-
-if has_torch_ops():
-    from . import _assign_yolo_torch  # noqa: F401  registers the rules
+from ._rules import indices, register_rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
@@ -144,3 +141,11 @@ def _above(name: str, value: Any, least: float) -> float:
     if not least < number < math.inf:
         raise ValueError(f"`{name}` must be finite and above {least}, got {value}")
     return number
+
+
+def _index(gt_boxes, shapes, level_shapes, heights, widths, strides, rule, ratio):
+    anchors = sum(k * h * w for k, h, w in zip(level_shapes, heights, widths))
+    return indices(gt_boxes, gt_boxes.shape[0], anchors)
+
+
+register_rules("assign_yolo", _index)

@@ -19,8 +19,8 @@ from ._arguments import (
     check_count,
     check_length,
     check_numbers,
-    has_torch_ops,
     sequence,
+    torch,
 )
 from ._average_precision_order import (
     as_float64,
@@ -33,9 +33,7 @@ from ._average_precision_order import (
     ranks,
     sums_of_segments,
 )
-
-if has_torch_ops():
-    from . import _average_precision_torch  # noqa: F401  registers the rules
+from ._rules import indices, register_fake
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
@@ -319,3 +317,34 @@ def _flags(name: str, flags: Array | None, boxes: Array) -> Array:
         return falses(boxes)
     check_length(name, flags, boxes.shape[0], "gt_boxes_xywh")
     return contiguous(flags != 0)
+
+
+def _match_outputs(dt_boxes, *tensors_and_settings):
+    gt_offsets, thresholds, ranges = tensors_and_settings[6:9]
+    return_index = tensors_and_settings[-1]
+    shape = ranges.shape[0], thresholds.shape[0], dt_boxes.shape[0]
+    return (
+        dt_boxes.new_empty(shape, dtype=torch.int8),
+        indices(dt_boxes, shape[0], gt_offsets.shape[0] - 1),
+        indices(dt_boxes, *shape[:2], shape[2] if return_index else 0),
+    )
+
+
+def _accumulate_outputs(
+    outcome, scores, order, rank, class_offsets, gt_count, max_detections, recall_thresholds
+):
+    areas, thresholds, _ = outcome.shape
+    cells = (class_offsets.shape[0] - 1, areas, max_detections.shape[0])
+    sampled = (thresholds, recall_thresholds.shape[0], *cells)
+    return (
+        scores.new_empty(sampled),
+        scores.new_empty((thresholds, *cells)),
+        scores.new_empty(sampled),
+    )
+
+
+register_fake("match_detections", _match_outputs)
+register_fake("accumulate_precision", _accumulate_outputs)
+register_fake(
+    "average_precision", lambda recall, precision, method: recall.new_empty(recall.shape[0])
+)

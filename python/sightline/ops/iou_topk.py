@@ -3,11 +3,9 @@
 from math import prod
 from typing import Any, NamedTuple
 
-from ._arguments import as_floats, backend, check_count, detached, has_torch_ops
+from ._arguments import as_floats, backend, check_count, detached
+from ._rules import indices, register_rules, register_vmap_as_batch
 from .iou_max import check_batches
-
-if has_torch_ops():
-    from . import _iou_topk_torch  # noqa: F401  registers the rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
@@ -55,3 +53,12 @@ def box_iou_topk(boxes1: Array, boxes2: Array, k: int) -> BoxIouTopk:
     )
     shape = (*batch, boxes1.shape[-2], k)
     return BoxIouTopk(values.reshape(shape), indices.reshape(shape))
+
+
+def _outputs(boxes1, _boxes2, k):
+    shape = (*boxes1.shape[:2], k)
+    return boxes1.new_empty(shape), indices(boxes1, *shape)
+
+
+register_rules("box_iou_topk", _outputs)
+register_vmap_as_batch("box_iou_topk")

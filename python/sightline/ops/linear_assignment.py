@@ -5,10 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import as_floats, backend, check_mask, detached, has_torch_ops, is_tensor
-
-if has_torch_ops():
-    from . import _linear_assignment_torch  # noqa: F401  registers the rules
+from ._arguments import as_floats, backend, check_mask, detached, is_tensor
+from ._rules import indices, register_rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
@@ -70,3 +68,6 @@ def _without_masked(cost: Array, mask: Array) -> Array:
     if is_tensor(cost):
         return cost.masked_fill(~mask, float("inf"))
     return np.where(mask, cost, cost.dtype.type(np.inf))
+
+
+register_rules("linear_assignment", lambda cost, *_: indices(cost, *cost.shape[:2]))

@@ -8,12 +8,9 @@ from ._arguments import (
     check_boxes,
     check_choice,
     check_fraction,
-    has_torch_ops,
 )
 from ._objects import Objects, is_single, named, padded_boxes
-
-if has_torch_ops():
-    from . import _matching_torch  # noqa: F401  registers the rules
+from ._rules import indices, register_rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
@@ -141,3 +138,16 @@ def _regions(ignore_boxes: Objects, single: bool, objects: Array) -> Array:
         shape = list(ignore_boxes.shape) if hasattr(ignore_boxes, "shape") else "a list"
         raise ValueError(f"`ignore_boxes` must have shape {need}, as `gt_boxes`, got {shape}")
     return regions
+
+
+def _outputs(anchors, gt_boxes, _ignore_boxes, *rule):
+    with_iou, with_best_anchor = rule[-2:]
+    (images, objects, _), num_anchors = gt_boxes.shape, anchors.shape[0]
+    return (
+        indices(anchors, images, num_anchors),
+        anchors.new_empty(images, num_anchors if with_iou else 0),
+        indices(anchors, images, objects if with_best_anchor else 0),
+    )
+
+
+register_rules("match_anchors", _outputs)

@@ -19,11 +19,8 @@ from ._arguments import (
     check_length,
     check_number,
     detached,
-    has_torch_ops,
 )
-
-if has_torch_ops():
-    from . import _nms_torch  # noqa: F401  registers the rules
+from ._rules import indices, register_rules, some_number
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
@@ -193,3 +190,23 @@ def multiclass_nms(
             boxes, scores, score_threshold, iou_threshold, max_detections, pre_top_k, bool(agnostic)
         )
     )
+
+
+def _keep(boxes, *_rest):
+    return indices(boxes, some_number())
+
+
+def _detections(boxes, scores, _score_threshold, _iou_threshold, max_detections, *_rest):
+    shape = (scores.shape[0], max_detections)
+    return (
+        boxes.new_empty(*shape, 4),
+        scores.new_empty(shape),
+        indices(boxes, *shape),
+        indices(boxes, shape[0]),
+    )
+
+
+register_rules("nms", _keep)
+register_rules("batched_nms", _keep)
+register_rules("nms_suppressed_by", lambda b, *_: (_keep(b), indices(b, b.shape[0])))
+register_rules("multiclass_nms", _detections)

@@ -11,11 +11,8 @@ from ._arguments import (
     check_fraction,
     check_number,
     detached,
-    has_torch_ops,
 )
-
-if has_torch_ops():
-    from . import _nms_padded_torch  # noqa: F401  registers the rules
+from ._rules import indices, register_rules, register_vmap_as_batch
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
@@ -98,3 +95,12 @@ def nms_padded(
     if one_image:
         return NmsPadded(indices[0], count.reshape(()))
     return NmsPadded(indices, count)
+
+
+def _outputs(boxes, scores, idxs, iou_threshold, max_detections, score_threshold):
+    images = boxes.shape[0]
+    return indices(boxes, images, max_detections), indices(boxes, images)
+
+
+register_rules("nms_padded", _outputs)
+register_vmap_as_batch("nms_padded")

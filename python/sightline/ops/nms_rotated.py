@@ -10,12 +10,9 @@ from ._arguments import (
     check_fraction,
     check_length,
     detached,
-    has_torch_ops,
 )
+from ._rules import indices, register_rules, some_number
 from .iou_rotated import UNITS, check_rotated_boxes
-
-if has_torch_ops():
-    from . import _nms_rotated_torch  # noqa: F401  registers the rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
@@ -70,3 +67,6 @@ def nms_rotated(
         (idxs,) = as_indices(idxs=idxs)
     (boxes,), (scores,) = as_floats(boxes=detached(boxes)), as_floats(scores=detached(scores))
     return native.nms_rotated(boxes, scores, idxs, iou_threshold, unit == "degrees")
+
+
+register_rules("nms_rotated", lambda boxes, *_: indices(boxes, some_number()))
