@@ -11,6 +11,7 @@ from sightline.settings.groups import (
 )
 from sightline.settings.read import (
     config_layer,
+    fill,
     full_key,
     override_layer,
     resolve,
@@ -87,6 +88,26 @@ def test_model_options_are_free_and_merge():
         override_layer(["model.options.depth=3", "model.options.rate=1e-3"]),
     ]
     assert resolve(layers).model.options == {"width": 8, "depth": 3, "rate": 1e-3}
+
+
+def test_what_is_filled_in_gives_way_to_what_was_set_even_to_none():
+    asked = resolved("epochs=7", "size=none", "model.options.depth=3")
+    values = {"train.epochs": 9, "data.size": (8, 8), "optimizer.lr": "0.5"}
+    options = {"model.options": {"depth": 2, "width": 8}}
+    settings = fill(asked, "data", values | options)
+    assert settings.train.epochs == 7 and settings.origins["train.epochs"] == "cli"
+    assert settings.data.size is None
+    assert settings.optimizer.lr == 0.5 and settings.origins["optimizer.lr"] == "data"
+    assert settings.model.options == {"depth": 3, "width": 8}
+    assert fill(settings, "later", {"optimizer.lr": 0.1}) == settings
+    assert asked.optimizer.lr == resolve([]).optimizer.lr, "what was given is left as it is"
+
+
+def test_a_value_that_cannot_be_filled_in_is_named():
+    with pytest.raises(SettingsError, match=r"train.epochs must be at least 1, got 0"):
+        fill(resolve([]), "data", {"train.epochs": 0})
+    with pytest.raises(SettingsError, match=r"augment: `scale` must be \(low, high\)"):
+        fill(resolve([]), "data", {"augment.scale": (2.0, 1.0)})
 
 
 @pytest.mark.parametrize(

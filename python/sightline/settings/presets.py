@@ -71,6 +71,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def preset_for(source: str, task: str) -> str:
-    """The preset's name for a data source and a task."""
-    return source if source in PRESETS else task
+def preset_for(*names: str) -> str | None:
+    """The first of the names (of a data set, of a task) that a preset bears, or None."""
+    return next((name for name in names if name in PRESETS), None)

@@ -21,6 +21,7 @@ from sightline.settings.groups import (
 __all__ = [
     "Layer",
     "config_layer",
+    "fill",
     "override_layer",
     "resolve",
     "settings_values",
@@ -151,17 +152,47 @@ def resolve(layers: Sequence[Layer]) -> Settings:
             origins[key] = origin
     groups = {}
     for group, kind in GROUPS.items():
-        hints = typing.get_type_hints(kind)
-        arguments = {}
-        for item in dataclasses.fields(kind):
-            key = f"{group}.{item.name}"
-            if key in values:
-                arguments[item.name] = _checked(values[key], hints[item.name], item, key)
-        try:
-            groups[group] = kind(**arguments)
-        except ValueError as error:
-            raise SettingsError(f"{group}: {error}") from error
+        given = {key: value for key, value in values.items() if key.split(".", 1)[0] == group}
+        groups[group] = _changed(kind(), group, given)
     return Settings(**groups, origins=origins)
+
+
+def fill(settings: Settings, origin: str, values: Mapping[str, Any]) -> Settings:
+    """The same settings, with values for those that nothing has set yet.
+
+    Args:
+        origin: where the values come from.
+        values: "group.name" -> value. "model.options" adds the options that are not there.
+
+    Raises:
+        SettingsError: what `resolve` raises.
+    """
+    taken: dict[str, dict[str, Any]] = {}
+    origins = dict(settings.origins)
+    for key, value in values.items():
+        if key == "model.options":
+            value = {**value, **settings.model.options}
+        elif origins[key] != "default":
+            continue
+        taken.setdefault(key.split(".", 1)[0], {})[key] = value
+        if origins[key] == "default":
+            origins[key] = origin
+    groups = {name: _changed(getattr(settings, name), name, found) for name, found in taken.items()}
+    return dataclasses.replace(settings, **groups, origins=origins)
+
+
+def _changed(group: Any, name: str, values: Mapping[str, Any]) -> Any:
+    """A group of settings with values by "group.name", checked."""
+    hints = typing.get_type_hints(type(group))
+    arguments = {
+        item.name: _checked(values[key], hints[item.name], item, key)
+        for item in dataclasses.fields(group)
+        if (key := f"{name}.{item.name}") in values
+    }
+    try:
+        return dataclasses.replace(group, **arguments)
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from error
 
 
 def _checked(value: Any, hint: Any, item: dataclasses.Field, key: str) -> Any:

@@ -5,8 +5,12 @@ from dataclasses import asdict, dataclass, field
 from os import PathLike, fsdecode
 from typing import Any, Protocol
 
-from sightline.data import Annotations, LabelType, Preprocess, Transform
+import numpy as np
+from torch import nn
+
+from sightline.data import Annotations, LabelType, Preprocess, Transform, default_augment
 from sightline.data.image import Picture
+from sightline.settings.groups import Settings, SettingsError
 
 __all__ = [
     "NAME_LENGTH",
@@ -15,6 +19,7 @@ __all__ = [
     "Metric",
     "Prediction",
     "Task",
+    "is_detector",
     "path_of",
     "picture_to_draw_on",
     "short_score",
@@ -25,6 +30,8 @@ __all__ = [
 # report; average precision sees all of them.
 SCORE_THRESHOLD = 0.3
 NAME_LENGTH = 24  # characters of a class in a line
+_SIDE_STEP = 16  # pixels; a whole number of cells on the maps of the light detector
+_LEAST_STEPS = 2
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,15 +126,58 @@ class Task:
         name: as `train.task`, run folders and weights files spell it.
         title: what a model for it is called in headings, such as "Detector".
         label_types: of the data sets that it learns from.
+        long_side: pixels of the longer side that a network sees where nobody sets a size.
     """
 
     name: str
     title: str
     label_types: tuple[LabelType, ...]
+    long_side: int
 
     def accepts(self, annotations: Annotations) -> bool:
         """Whether it learns from labels of their type."""
         return annotations.label_type in self.label_types
+
+    def settings_for(self, train: Annotations) -> dict[str, Any]:
+        """Settings that follow from the training pictures: the size they are seen at, augmentation.
+
+        Keys are "group.name"; "data.size" is among them.
+        """
+        height = float(np.median([record.height for record in train.records]))
+        width = float(np.median([record.width for record in train.records]))
+        scale = min(1.0, self.long_side / max(height, width))
+        size = tuple(
+            max(_LEAST_STEPS, round(side * scale / _SIDE_STEP)) * _SIDE_STEP
+            for side in (height, width)
+        )
+        augment = vars(default_augment(train))
+        return {"data.size": size, **{f"augment.{name}": value for name, value in augment.items()}}
+
+    def model_options(
+        self, settings: Settings, train: Annotations, preprocess: Preprocess
+    ) -> dict[str, Any]:
+        """Arguments of the model that follow from the training pictures; those given win."""
+        return {"in_channels": settings.data.channels}
+
+    def build_model(self, settings: Settings, train: Annotations) -> nn.Module:
+        """The model that the settings name, with new weights.
+
+        Raises:
+            SettingsError: no model is named, or it does not take its options.
+        """
+        from sightline.models import create_model  # needs the native ops, which metadata does not
+
+        name, options = settings.model.name, settings.model.options
+        if name is None:
+            raise SettingsError("model.name is none: give model=<name>")
+        try:
+            return create_model(name, train.num_classes, **options)
+        except (TypeError, ValueError) as error:
+            given = f" with options {options}" if options else ""
+            raise SettingsError(f"model {name}{given}: {error}") from error
+
+    def check_model(self, model: nn.Module, settings: Settings) -> None:
+        """Raise SettingsError where a model is for another task."""
 
     def metric(self, annotations: Annotations, preprocess: Preprocess) -> Metric:
         """What measures a model's outputs for the pictures of a data set."""
@@ -158,6 +208,11 @@ class Task:
             score_threshold: what has a lower score is left out, where there are scores.
         """
         raise NotImplementedError
+
+
+def is_detector(model: nn.Module) -> bool:
+    """Whether a model predicts boxes: it has maps of known strides to predict on."""
+    return isinstance(getattr(model, "strides", None), tuple)
 
 
 def short_score(score: float) -> str:

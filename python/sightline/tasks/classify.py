@@ -6,17 +6,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sightline._text import printable, shortened
 from sightline.data import Annotations, LabelType, Preprocess, Transform
 from sightline.data.draw import draw_classification
 from sightline.data.image import Picture
 from sightline.metrics import accuracy, confusion_matrix, precision_recall_f1, top_k_accuracy
+from sightline.settings.groups import Settings, SettingsError
 from sightline.tasks.base import (
     NAME_LENGTH,
     Evaluation,
     Task,
+    is_detector,
     path_of,
     picture_to_draw_on,
     short_score,
@@ -154,6 +156,14 @@ class ClassificationScorer:
 class Classify(Task):
     """Models give logits [B, K]."""
 
+    def check_model(self, model: nn.Module, settings: Settings) -> None:
+        if is_detector(model):
+            raise SettingsError(
+                f"model {settings.model.name} detects, and the labels of {settings.data.path} are "
+                "classes without boxes: choose a classifier, such as model=resnet18, or give data "
+                "with boxes"
+            )
+
     def metric(self, annotations: Annotations, preprocess: Preprocess) -> ClassificationScorer:
         return ClassificationScorer(annotations)
 
@@ -184,4 +194,6 @@ class Classify(Task):
         return found
 
 
-CLASSIFY = Classify(name="classify", title="Classifier", label_types=(LabelType.CLASS,))
+CLASSIFY = Classify(
+    name="classify", title="Classifier", label_types=(LabelType.CLASS,), long_side=128
+)

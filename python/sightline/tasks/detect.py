@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from sightline._text import shortened
 from sightline.data import Annotations, LabelType, Preprocess, Transform
 from sightline.data.draw import draw_detections
 from sightline.data.image import Picture
 from sightline.metrics import DetectionEvaluator, detection_confusion_matrix
+from sightline.settings.groups import Settings, SettingsError
 from sightline.tasks.base import (
     NAME_LENGTH,
     SCORE_THRESHOLD,
     Evaluation,
     Task,
+    is_detector,
     path_of,
     picture_to_draw_on,
     short_score,
@@ -242,6 +244,24 @@ class DetectionScorer:
 class Detect(Task):
     """Models give a dict per picture: `boxes` [N, 4] (xyxy, network pixels), `scores`, `labels`."""
 
+    def model_options(
+        self, settings: Settings, train: Annotations, preprocess: Preprocess
+    ) -> dict[str, Any]:
+        options = super().model_options(settings, train, preprocess)
+        if "anchors" not in settings.model.options:
+            model = self.build_model(settings, train)  # how many levels it has, only it knows
+            self.check_model(model, settings)
+            levels = len(model.strides)  # type: ignore[arg-type]
+            options["anchors"] = training_anchors(train, preprocess, levels)
+        return options
+
+    def check_model(self, model: nn.Module, settings: Settings) -> None:
+        if not is_detector(model):
+            raise SettingsError(
+                f"model {settings.model.name} does not detect, and the labels of "
+                f"{settings.data.path} are boxes: choose a detector, such as model=light_detector"
+            )
+
     def metric(self, annotations: Annotations, preprocess: Preprocess) -> DetectionScorer:
         return DetectionScorer(annotations, preprocess)
 
@@ -277,4 +297,22 @@ class Detect(Task):
         return found
 
 
-DETECT = Detect(name="detect", title="Detector", label_types=(LabelType.BOXES,))
+def training_anchors(
+    train: Annotations, preprocess: Preprocess, levels: int
+) -> list[list[list[float]]]:
+    """Anchors by k-means over the training boxes, at the size that the network sees them."""
+    from sightline.models import fit_anchors  # needs the native ops
+
+    sizes = []
+    for record in train.records:
+        transform = preprocess.transform_for(record.height, record.width)
+        boxes = transform.to_network(record.boxes[~record.iscrowd])
+        sizes.append(boxes[:, 2:] - boxes[:, :2])
+    boxes = np.concatenate(sizes)
+    if not len(boxes):
+        raise SettingsError(f"the training split of {train.source} has no box to learn from")
+    anchors = fit_anchors(boxes, levels=levels)
+    return [[list(pair) for pair in level] for level in anchors]
+
+
+DETECT = Detect(name="detect", title="Detector", label_types=(LabelType.BOXES,), long_side=320)

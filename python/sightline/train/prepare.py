@@ -1,7 +1,7 @@
 """From what a person asked for to all that `fit` needs: data, settings, model."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,21 +11,16 @@ from torch import nn
 
 import sightline
 from sightline._suggest import did_you_mean
-from sightline.data import Annotations, Preprocess, default_augment, fit_preprocess, open_source
-from sightline.models import create_model, fit_anchors
+from sightline.data import Annotations, Preprocess, fit_preprocess, open_source
 from sightline.settings.groups import Settings, SettingsError
 from sightline.settings.presets import PRESETS, preset_for
-from sightline.settings.read import Layer, resolve
+from sightline.settings.read import Layer, fill, resolve
 from sightline.tasks import TASKS, Task, default_task
 from sightline.train.log import Log
 from sightline.train.precision import Precision
 
 __all__ = ["Prepared", "prepare", "read_split", "seed_everything"]
 
-# Sides that a network sees where neither settings nor preset give a size.
-_LONG_SIDE = {"detect": 320, "classify": 128}
-_SIDE_STEP = 16  # pixels; a whole number of cells on the maps of the light detector
-_LEAST_STEPS = 2
 _LISTED_ISSUES = 5
 
 
@@ -95,32 +90,27 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
         SettingsError: an unknown or impossible setting.
         DataError: the data set cannot be read.
     """
-    asked = resolve(layers)
-    check_task_name(asked)
-    named = asked.train.preset or str(asked.data.path)
-    if named in PRESETS:  # known before the labels are: how the data are read may be part of it
-        asked = resolve([(f"preset {named}", PRESETS[named]), *layers])
-    train = read_split(asked, asked.data.train_split)
-    val = None
-    if asked.data.val_split is not None:
-        val = read_split(asked, asked.data.val_split, class_names=train.class_names)
-    test = None
-    if asked.data.test_share is not None:
-        test = read_split(asked, "test", class_names=train.class_names)
+    settings = resolve(layers)
+    check_names(settings)
+    # Before the labels are read: how they are may be part of a preset.
+    preset = settings.train.preset or preset_for(str(settings.data.path))
+    settings = use_preset(settings, preset)
+    data = settings.data
+    train = read_split(settings, data.train_split)
+    val = test = None
+    if data.val_split is not None:
+        val = read_split(settings, data.val_split, class_names=train.class_names)
+    if data.test_share is not None:
+        test = read_split(settings, "test", class_names=train.class_names)
     for annotations in (train, val, test):
         if annotations is not None:
             warn_of_issues(annotations, log)
-    task = choose_task(asked, train)
 
-    preset = asked.train.preset or preset_for(str(asked.data.path), task.name)
-    if preset not in PRESETS:
-        raise SettingsError(
-            f"train.preset must be one of {', '.join(PRESETS)}, got {preset!r}"
-            f"{did_you_mean(preset, PRESETS)}"
-        )
-    found = {**data_values(train), "train.task": task.name, "train.preset": preset}
-    base: list[Layer] = [("data", found), (f"preset {preset}", PRESETS[preset])]
-    settings = resolve([*base, *layers])
+    task = choose_task(settings, train)
+    if preset is None:
+        settings = use_preset(settings, preset_for(task.name))
+    found = task.settings_for(train)
+    settings = fill(settings, "data", {**found, "train.task": task.name})
     data = settings.data
     size = data.size or found["data.size"]  # size=none asks for what the data suggest
     preprocess = fit_preprocess(train, size, mode=data.resize, channels=data.channels)
@@ -134,28 +124,32 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
         torch.set_num_threads(settings.train.threads)
     if settings.train.deterministic:
         torch.use_deterministic_algorithms(True)
-    options: dict[str, Any] = {"in_channels": data.channels}
-    if task.name == "detect" and "anchors" not in settings.model.options:
-        levels = len(detector_strides(build_model(settings, train.num_classes), settings))
-        options["anchors"] = training_anchors(train, preprocess, levels)
-    settings = resolve([*base, ("data", {"model.options": options}), *layers])
+    options = task.model_options(settings, train, preprocess)
+    settings = fill(settings, "data", {"model.options": options})
     seed_everything(settings.train.seed)
-    model = build_model(settings, train.num_classes).to(device)
-    if task.name == "classify" and is_detector(model):
-        raise SettingsError(
-            f"model {settings.model.name} detects, and the labels of {data.path} are classes "
-            "without boxes: choose a classifier, such as model=resnet18, or give data with boxes"
-        )
+    model = task.build_model(settings, train).to(device)
+    task.check_model(model, settings)
     return Prepared(settings, task, train, val, test, preprocess, model, device)
 
 
-def check_task_name(settings: Settings) -> None:
-    """Raise SettingsError where `train.task` is no task."""
-    name = settings.train.task
-    if name is not None and name not in TASKS:
-        raise SettingsError(
-            f"train.task must be one of {', '.join(TASKS)}, got {name!r}{did_you_mean(name, TASKS)}"
-        )
+def check_names(settings: Settings) -> None:
+    """Raise SettingsError where `train.task` is no task, or `train.preset` no preset."""
+    known: Collection[str]
+    for key, known in (("task", TASKS), ("preset", PRESETS)):
+        name = getattr(settings.train, key)
+        if name is not None and name not in known:
+            raise SettingsError(
+                f"train.{key} must be one of {', '.join(known)}, got {name!r}"
+                f"{did_you_mean(name, known)}"
+            )
+
+
+def use_preset(settings: Settings, name: str | None) -> Settings:
+    """The settings with those of a preset where nothing has set them; None changes nothing."""
+    if name is None:
+        return settings
+    settings = fill(settings, f"preset {name}", PRESETS[name])
+    return fill(settings, "data", {"train.preset": name})
 
 
 def choose_task(settings: Settings, train: Annotations) -> Task:
@@ -172,63 +166,6 @@ def choose_task(settings: Settings, train: Annotations) -> Task:
             f"{default.name}"
         )
     return task
-
-
-def build_model(settings: Settings, num_classes: int) -> nn.Module:
-    """The model that the settings name; its complaints become settings errors."""
-    name, options = settings.model.name, settings.model.options
-    if name is None:
-        raise SettingsError("model.name is none: give model=<name>")
-    try:
-        return create_model(name, num_classes, **options)
-    except (TypeError, ValueError) as error:
-        given = f" with options {options}" if options else ""
-        raise SettingsError(f"model {name}{given}: {error}") from error
-
-
-def data_values(train: Annotations) -> dict[str, Any]:
-    """Settings that follow from the training pictures: the size they are seen at, augmentation."""
-    longest = _LONG_SIDE[default_task(train).name]
-    height = float(np.median([record.height for record in train.records]))
-    width = float(np.median([record.width for record in train.records]))
-    scale = min(1.0, longest / max(height, width))
-    size = tuple(
-        max(_LEAST_STEPS, round(side * scale / _SIDE_STEP)) * _SIDE_STEP for side in (height, width)
-    )
-    augment = default_augment(train)
-    values = {f"augment.{name}": value for name, value in vars(augment).items()}
-    return {"data.size": size, **values}
-
-
-def is_detector(model: nn.Module) -> bool:
-    """Whether a model predicts boxes: it has maps of known strides to predict on."""
-    return isinstance(getattr(model, "strides", None), tuple)
-
-
-def detector_strides(model: nn.Module, settings: Settings) -> tuple[int, ...]:
-    """Strides of the maps a detector predicts on; a model without them classifies."""
-    if not is_detector(model):
-        raise SettingsError(
-            f"model {settings.model.name} does not detect, and the labels of {settings.data.path} "
-            "are boxes: choose a detector, such as model=light_detector"
-        )
-    return model.strides  # type: ignore[return-value]
-
-
-def training_anchors(
-    train: Annotations, preprocess: Preprocess, levels: int
-) -> list[list[list[float]]]:
-    """Anchors by k-means over the training boxes, at the size that the network sees them."""
-    sizes = []
-    for record in train.records:
-        transform = preprocess.transform_for(record.height, record.width)
-        boxes = transform.to_network(record.boxes[~record.iscrowd])
-        sizes.append(boxes[:, 2:] - boxes[:, :2])
-    boxes = np.concatenate(sizes)
-    if not len(boxes):
-        raise SettingsError(f"the training split of {train.source} has no box to learn from")
-    anchors = fit_anchors(boxes, levels=levels)
-    return [[list(pair) for pair in level] for level in anchors]
 
 
 def choose_device(name: str) -> torch.device:
