@@ -1,4 +1,7 @@
-"""Imports point downwards: a module imports only from lower rows and from its own package."""
+"""Imports point downwards: a module imports only from lower rows and from its own package.
+
+A leading underscore marks what nothing outside its package imports.
+"""
 
 import ast
 from collections.abc import Mapping
@@ -85,6 +88,9 @@ def circles_among(imports: Mapping[str, set[str]]) -> set[frozenset[str]]:
 
 
 IMPORTS = imports_of_package()
+PACKAGES = {
+    ".".join(path.parent.relative_to(PACKAGE).parts) for path in PACKAGE.rglob("__init__.py")
+}
 
 
 def test_every_package_has_a_row():
@@ -120,6 +126,39 @@ def test_imports_within_the_metrics_point_downwards():
             if other != package and row_of.get(other, len(row_of)) <= row_of[package]:
                 wrong.append(f"{module} imports {name}")
     assert not wrong, "\n".join(wrong)
+
+
+def imports_of_private(imports: Mapping[str, set[str]]) -> list[str]:
+    """Where a leading underscore, of a module or a name, is imported from outside its package."""
+    found = []
+    for module, names in imports.items():
+        for name in names:
+            parts = name.split(".")
+            for i, part in enumerate(parts):
+                if part.startswith("_") and not part.startswith("__"):
+                    owner = ".".join(parts[:i])
+                    package = owner if owner in PACKAGES else owner.rpartition(".")[0]
+                    if package and not f"{module}.".startswith(f"{package}."):
+                        found.append(f"{module} imports {name}")
+    return found
+
+
+def test_private_modules_are_imported_within_their_package():
+    found = imports_of_private(IMPORTS)
+    assert not found, "\n".join(found)
+
+
+def test_an_import_of_a_private_module_is_found():
+    names = {
+        "metrics._arrays",
+        "metrics.coco._x.name",
+        "ops._rules.register",
+        "_text.quoted",
+        "ops.__all__",
+    }
+    assert imports_of_private({"metrics.coco.reader": names}) == [
+        "metrics.coco.reader imports ops._rules.register"
+    ]
 
 
 def test_no_modules_import_each_other():

@@ -41,7 +41,7 @@ struct BatchNormOptions {
 inline constexpr int64_t kNarrowRow = 64;
 
 // Bytes of a mask: one bit an element, u > 0 or NaN; a plane, or a row of channels, begins at a
-// byte. The same formula is in python/sightline/ops/_batch_norm_torch.py.
+// byte. The same formula is in python/sightline/ops/batch_norm_torch.py.
 inline int64_t batch_norm_mask_bytes(const BatchNormShape& s) {
   const auto bytes = [](int64_t bits) { return (bits + 7) / 8; };
   if (!s.channels_last) return s.channels * s.batch * bytes(s.length);

@@ -156,7 +156,7 @@ void check_mask(const Tensor& x, int64_t ghost_batches, const OptionalTensor& ma
                   "mask must be what the forward pass of x gave");
 }
 
-// What the backward pass will start from; python/sightline/ops/_batch_norm_torch.py has the names,
+// What the backward pass will start from; python/sightline/ops/batch_norm_torch.py has the names,
 // too.
 enum class Keep { kInput, kMask, kOutput, kSign };
 

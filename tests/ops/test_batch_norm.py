@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from sightline import ops, reference
-from sightline.ops import _batch_norm_torch
+from sightline.ops import batch_norm_torch
 
 from .batch_norm_bits import assert_same_at_every_level, assert_same_with_any_threads
 from .batch_norm_cases import (
@@ -364,7 +364,7 @@ def test_opcheck(activation):
     code = ACTIVATIONS.index(activation)
     tensors = (args["x"], args["weight"], args["bias"])
     running = args["running_mean"], args["running_var"]
-    keep = _batch_norm_torch.MASK if activation == "relu" else _batch_norm_torch.INPUT
+    keep = batch_norm_torch.MASK if activation == "relu" else batch_norm_torch.INPUT
     numbers = (code, 0.1, 1e-5, keep)
     opcheck = torch.library.opcheck
     opcheck(native.batch_norm_act.default, (*tensors, args["residual"], *numbers))

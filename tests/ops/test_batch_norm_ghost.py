@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sightline import ops, reference
-from sightline.ops import _batch_norm_torch
+from sightline.ops import batch_norm_torch
 
 from .batch_norm_bits import assert_same_at_every_level, assert_same_with_any_threads
 from .batch_norm_cases import (
@@ -231,7 +231,7 @@ def test_opcheck(activation, layout):
     args = arguments((4, 3, 4, 5), layout=layout, residual=True)
     native, opcheck = torch.ops.sightline, torch.library.opcheck
     code = ACTIVATIONS.index(activation)
-    keep = _batch_norm_torch.MASK if activation == "relu" else _batch_norm_torch.INPUT
+    keep = batch_norm_torch.MASK if activation == "relu" else batch_norm_torch.INPUT
     tensors = [args[k] for k in ("x", "weight", "bias")]
     plain = [t.detach() for t in tensors]
     residual = args["residual"].detach()

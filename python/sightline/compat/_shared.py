@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from sightline import ops
-from sightline.ops._arguments import as_floats, backend, is_tensor, torch
+from sightline.ops.arguments import as_floats, backend, is_tensor, torch
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sightline import ops
-from sightline.ops._derivatives_torch import register_derivatives
+from sightline.ops.derivatives_torch import register_derivatives
 
 from ._roi_align import roi_align, roi_align_backward
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sightline import ops
-from sightline.ops._arguments import as_floats, check_choice, is_tensor, torch
+from sightline.ops.arguments import as_floats, check_choice, is_tensor, torch
 
 from ._shared import aligned_overlap, as_classes, as_number
 

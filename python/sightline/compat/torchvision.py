@@ -35,7 +35,7 @@ from sightline.ops import (
     generalized_box_iou,
     generalized_box_iou_loss,
 )
-from sightline.ops._arguments import as_floats, check_choice, is_tensor
+from sightline.ops.arguments import as_floats, check_choice, is_tensor
 
 from ._shared import as_number, batched_nms
 from ._torchvision_patch import Patch
@@ -134,7 +134,7 @@ def complete_box_iou_loss(
     """
     if not (constant_alpha and is_tensor(boxes1)):
         return ops.complete_box_iou_loss(boxes1, boxes2, reduction, eps)
-    from sightline.ops._iou_composed_torch import aspect_penalty_with_constant_alpha
+    from sightline.ops.iou_composed_torch import aspect_penalty_with_constant_alpha
 
     check_choice("reduction", reduction, ("none", "mean", "sum"))
     loss = distance_box_iou_loss(boxes1, boxes2, "none", eps)
@@ -182,7 +182,7 @@ def roi_align(
         [K, C, height, width] in the type of `input`, differentiable by it, to any order and in
         forward mode, not by the boxes.
     """
-    from sightline.ops._derivatives_torch import is_transformed
+    from sightline.ops.derivatives_torch import is_transformed
 
     from . import _roi_align
 

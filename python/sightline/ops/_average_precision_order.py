@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import is_tensor, torch
+from .arguments import is_tensor, torch
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

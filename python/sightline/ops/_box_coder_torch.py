@@ -8,8 +8,8 @@ import math
 
 import torch
 
-from ._derivatives_torch import pull_back, register_derivatives
 from ._rules import mapped_first, register_fake, register_float32
+from .derivatives_torch import pull_back, register_derivatives
 
 _MAX_LOG_GROWTH = math.log(1000 / 16)
 

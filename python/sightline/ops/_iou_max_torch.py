@@ -2,9 +2,9 @@
 
 import torch
 
-from ._derivatives_torch import pull_back, register_derivatives, without_derivatives
-from ._iou_composed_torch import overlap_of_pairs
 from ._rules import indices, register_fake, register_float32, register_vmap_as_batch
+from .derivatives_torch import pull_back, register_derivatives, without_derivatives
+from .iou_composed_torch import overlap_of_pairs
 
 _op = torch.ops.sightline.box_iou_max
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._derivatives_torch import with_value
+from .derivatives_torch import with_value
 
 
 class _Box(NamedTuple):

@@ -2,9 +2,9 @@
 
 import torch
 
-from ._derivatives_torch import register_with_backward
 from ._iou_rotated_composed_torch import rotated_iou_matrix, rotated_iou_of_pairs
 from ._rules import register_fake, register_float32, register_vmap_as_batch
+from .derivatives_torch import register_with_backward
 
 
 def _matrix(boxes1, boxes2, degrees):

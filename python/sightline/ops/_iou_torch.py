@@ -4,9 +4,9 @@ from functools import partial
 
 import torch
 
-from ._derivatives_torch import pull_back, register_derivatives, register_with_backward
-from ._iou_composed_torch import loss_of_pairs, overlap_matrix, overlap_of_pairs
 from ._rules import mapped_first, register_fake, register_float32, register_vmap_as_batch
+from .derivatives_torch import pull_back, register_derivatives, register_with_backward
+from .iou_composed_torch import loss_of_pairs, overlap_matrix, overlap_of_pairs
 
 MATRIX_OPS = (
     "box_iou",

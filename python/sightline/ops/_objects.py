@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import as_floats, as_indices, check_mask, is_tensor, sequence, torch
+from .arguments import as_floats, as_indices, check_mask, is_tensor, sequence, torch
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 Objects = Array | Sequence[Array]  # [G, 4], a list of B such, or [B, G, 4]

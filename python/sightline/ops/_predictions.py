@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import as_floats, check_count, check_number, detached, is_tensor, torch
 from ._objects import Objects, is_single, named, padded_boxes, padded_labels
+from .arguments import as_floats, check_count, check_number, detached, is_tensor, torch
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

@@ -7,7 +7,7 @@ for that, which imports torch; without torch the rules here do nothing.
 from collections.abc import Callable
 from typing import Any
 
-from ._arguments import has_torch_ops, torch
+from .arguments import has_torch_ops, torch
 
 _AUTOCAST_DEVICES = ("cpu", "cuda")
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ._arguments import as_floats, backend, check_boxes, check_count, joined
 from ._objects import Objects, is_single, named, padded_boxes
 from ._rules import indices, register_rules
+from .arguments import as_floats, backend, check_boxes, check_count, joined
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

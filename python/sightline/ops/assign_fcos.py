@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import (
+from ._objects import Objects, is_single, named, padded_boxes
+from ._rules import indices, register_rules
+from .arguments import (
     as_floats,
     backend,
     check_number,
@@ -15,8 +17,6 @@ from ._arguments import (
     sequence,
     torch,
 )
-from ._objects import Objects, is_single, named, padded_boxes
-from ._rules import indices, register_rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

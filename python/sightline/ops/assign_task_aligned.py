@@ -2,10 +2,10 @@
 
 from typing import Any, NamedTuple
 
-from ._arguments import backend, check_choice, check_count
 from ._objects import Objects, named
 from ._predictions import as_batch, check_not_negative, check_predictions, check_top_k, of_images
 from ._rules import indices, register_rules
+from .arguments import backend, check_choice, check_count
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ._arguments import (
+from ._objects import Objects, is_single, named, padded_boxes
+from ._rules import indices, register_rules
+from .arguments import (
     MAX_COUNT,
     as_floats,
     backend,
@@ -14,8 +16,6 @@ from ._arguments import (
     joined,
     sequence,
 )
-from ._objects import Objects, is_single, named, padded_boxes
-from ._rules import indices, register_rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

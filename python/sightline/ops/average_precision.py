@@ -10,18 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import (
-    MAX_COUNT,
-    as_indices,
-    backend,
-    check_boxes,
-    check_choice,
-    check_count,
-    check_length,
-    check_numbers,
-    sequence,
-    torch,
-)
 from ._average_precision_order import (
     as_float64,
     as_parameter,
@@ -34,6 +22,18 @@ from ._average_precision_order import (
     sums_of_segments,
 )
 from ._rules import indices, register_fake
+from .arguments import (
+    MAX_COUNT,
+    as_indices,
+    backend,
+    check_boxes,
+    check_choice,
+    check_count,
+    check_length,
+    check_numbers,
+    sequence,
+    torch,
+)
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from sightline import _numpy
 
-from ._arguments import (
+from .arguments import (
     _devices,
     backend,
     check_choice,
@@ -20,7 +20,7 @@ from ._arguments import (
 )
 
 if has_torch_ops():
-    from . import _batch_norm_torch
+    from . import batch_norm_torch
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
@@ -142,7 +142,7 @@ def batch_norm_act(
     if is_tensor(x):
         kept = (running_mean, running_var) if updates or not training else (None, None)
         running = (*kept, num_batches_tracked if updates else None, momentum)
-        run = _batch_norm_torch.run if plain else _convert_and_run
+        run = batch_norm_torch.run if plain else _convert_and_run
         return run(x, weight, bias, residual, running, numbers, save)
     y, mean, var = _on_arrays(x, weight, bias, running_mean, running_var, residual, numbers)
     if updates:
@@ -200,11 +200,11 @@ def _convert_and_run(x, weight, bias, residual, running, numbers, save):
     if bias is not None:
         bias = bias.to(wide).contiguous()
     if running_mean is None:
-        return _batch_norm_torch.run(x, weight, bias, residual, running, numbers, save)
+        return batch_norm_torch.run(x, weight, bias, residual, running, numbers, save)
     # The kernels update running statistics of the computing type where they lie.
     wide_mean, wide_var = (t.detach().to(wide).contiguous() for t in (running_mean, running_var))
     running = (wide_mean, wide_var, tracked, momentum)
-    y = _batch_norm_torch.run(x, weight, bias, residual, running, numbers, save)
+    y = batch_norm_torch.run(x, weight, bias, residual, running, numbers, save)
     training = numbers[2]
     if training and (running_mean.dtype != wide or not running_mean.is_contiguous()):
         running_mean.detach().copy_(wide_mean)

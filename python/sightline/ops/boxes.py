@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import (
+from .arguments import (
     as_floats,
     backend,
     check_choice,
@@ -19,7 +19,7 @@ from ._arguments import (
     is_tensor,
     torch,
 )
-from ._arguments import (
+from .arguments import (
     check_boxes as check_boxes_shape,
 )
 

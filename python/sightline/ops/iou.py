@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import (
+from .arguments import (
     as_floats,
     backend,
     check_boxes,

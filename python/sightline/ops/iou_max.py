@@ -3,7 +3,7 @@
 from math import prod
 from typing import Any, NamedTuple
 
-from ._arguments import as_floats, backend, has_torch_ops
+from .arguments import as_floats, backend, has_torch_ops
 
 if has_torch_ops():
     from . import _iou_max_torch  # noqa: F401  registers the rules

@@ -11,7 +11,7 @@ none leaves [0, 1].
 
 from typing import Any
 
-from ._arguments import as_floats, backend, check_choice, check_out, has_torch_ops
+from .arguments import as_floats, backend, check_choice, check_out, has_torch_ops
 
 if has_torch_ops():
     from . import _iou_rotated_torch  # noqa: F401  registers the rules

@@ -3,8 +3,8 @@
 from math import prod
 from typing import Any, NamedTuple
 
-from ._arguments import as_floats, backend, check_count, detached
 from ._rules import indices, register_rules, register_vmap_as_batch
+from .arguments import as_floats, backend, check_count, detached
 from .iou_max import check_batches
 
 Array = Any  # a torch.Tensor or a numpy.ndarray

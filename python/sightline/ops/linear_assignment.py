@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import as_floats, backend, check_mask, detached, is_tensor
 from ._rules import indices, register_rules
+from .arguments import as_floats, backend, check_mask, detached, is_tensor
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

@@ -2,15 +2,15 @@
 
 from typing import Any, NamedTuple
 
-from ._arguments import (
+from ._objects import Objects, is_single, named, padded_boxes
+from ._rules import indices, register_rules
+from .arguments import (
     as_floats,
     backend,
     check_boxes,
     check_choice,
     check_fraction,
 )
-from ._objects import Objects, is_single, named, padded_boxes
-from ._rules import indices, register_rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

@@ -3,7 +3,8 @@
 import math
 from typing import Any
 
-from ._arguments import (
+from ._rules import register_rules
+from .arguments import (
     as_floats,
     as_indices,
     backend,
@@ -13,7 +14,6 @@ from ._arguments import (
     check_number,
     detached,
 )
-from ._rules import register_rules
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

@@ -9,7 +9,8 @@ of the boxes, float32, or float64 where they are. Bad boxes overlap nothing, as 
 import math
 from typing import Any, NamedTuple
 
-from ._arguments import (
+from ._rules import indices, register_rules, some_number
+from .arguments import (
     as_floats,
     as_indices,
     backend,
@@ -20,7 +21,6 @@ from ._arguments import (
     check_number,
     detached,
 )
-from ._rules import indices, register_rules, some_number
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

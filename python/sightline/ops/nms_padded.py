@@ -3,7 +3,8 @@
 import math
 from typing import Any, NamedTuple
 
-from ._arguments import (
+from ._rules import indices, register_rules, register_vmap_as_batch
+from .arguments import (
     as_floats,
     as_indices,
     backend,
@@ -12,7 +13,6 @@ from ._arguments import (
     check_number,
     detached,
 )
-from ._rules import indices, register_rules, register_vmap_as_batch
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

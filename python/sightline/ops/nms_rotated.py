@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ._arguments import (
+from ._rules import indices, register_rules, some_number
+from .arguments import (
     as_floats,
     as_indices,
     backend,
@@ -11,7 +12,6 @@ from ._arguments import (
     check_length,
     detached,
 )
-from ._rules import indices, register_rules, some_number
 from .iou_rotated import UNITS, check_rotated_boxes
 
 Array = Any  # a torch.Tensor or a numpy.ndarray

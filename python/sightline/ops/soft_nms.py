@@ -3,7 +3,8 @@
 import math
 from typing import Any
 
-from ._arguments import (
+from ._rules import indices, register_rules, some_number
+from .arguments import (
     MAX_COUNT,
     as_floats,
     as_indices,
@@ -16,7 +17,6 @@ from ._arguments import (
     check_number,
     detached,
 )
-from ._rules import indices, register_rules, some_number
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import (
+from ._rules import register_rules, some_number
+from .arguments import (
     as_floats,
     as_indices,
     backend,
@@ -21,7 +22,6 @@ from ._arguments import (
     sequence,
     torch,
 )
-from ._rules import register_rules, some_number
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 

@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 
 from sightline.nn.batch_norm.forward import as_one_step
 from sightline.ops import batch_norm_act
-from sightline.ops._arguments import check_choice
+from sightline.ops.arguments import check_choice
 from sightline.ops.batch_norm import ACTIVATIONS
 
 # Functions of other packages that put a batch norm of their own in the place of each batch norm, by

@@ -120,7 +120,7 @@ class _Synchronized(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias, residual, numbers, group):
-        from sightline.ops._batch_norm_torch import INPUT, MASK
+        from sightline.ops.batch_norm_torch import INPUT, MASK
 
         code, slope, eps = numbers
         statistics, total = _merged(x, group)
@@ -140,13 +140,13 @@ class _Synchronized(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad, *_):
-        from sightline.ops._derivatives_torch import has_tangent
+        from sightline.ops.derivatives_torch import has_tangent
 
         x, weight, bias, statistics, total, residual, mask = ctx.saved_tensors
         code, slope, eps = ctx.numbers
         needs_x, needs_weight, needs_bias, needs_residual = ctx.needs_input_grad[:4]
         if torch.is_grad_enabled() or has_tangent([grad]):  # to be differentiated again
-            from sightline.ops._batch_norm_torch import backward_of_moments
+            from sightline.ops.batch_norm_torch import backward_of_moments
 
             grads = backward_of_moments(
                 grad,

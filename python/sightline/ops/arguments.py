@@ -134,7 +134,7 @@ def check_out(out: Any, shape: tuple[int, ...], boxes1: Any, boxes2: Any) -> Non
     if hasattr(out, "flags") and not out.flags.writeable:
         raise ValueError("`out` must be writeable, got a read-only array: give it a copy")
     if is_tensor(out):
-        from ._derivatives_torch import has_tangent
+        from .derivatives_torch import has_tangent
 
         values = (out, boxes1, boxes2)
         if any(value.requires_grad for value in values) or has_tangent(values):

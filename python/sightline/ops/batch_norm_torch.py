@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from ._derivatives_torch import (
+from ._rules import register_fake
+from .derivatives_torch import (
     is_differentiated,
     pull_back,
     register_derivatives,
     without_derivatives,
 )
-from ._rules import register_fake
 
 _ops = torch.ops.sightline
 _STATISTICS = torch.float64
