@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sightline._text import shortened
 from sightline.data.image import Picture, pillow, read_image, to_pil
 
-__all__ = ["COLORS", "draw_classification", "draw_detections"]
+__all__ = ["COLORS", "draw_classification", "draw_detections", "draw_side_by_side"]
 
 # Okabe and Ito (2008): eight colours that remain distinct with colour-vision deficiencies.
 COLORS = (
@@ -31,6 +31,7 @@ _FONT, _LEAST_FONT = 1 / 28, 11
 _LINE = 1 / 200
 _MOST_COVERED = 1 / 8  # share of a picture that one name may take
 _LONGEST_LINE = 30  # characters that widen a small picture
+_TITLE_HEIGHT, _MARGIN = 22, 4  # pixels
 
 
 def draw_detections(
@@ -101,6 +102,20 @@ def draw_classification(
     pen.rectangle((0, picture.height, *canvas.size), fill=color)
     for i, line in enumerate(lines):
         pen.text((4, picture.height + 2 + step * i), line, fill="white", font=font)
+    return canvas
+
+
+def draw_side_by_side(images: Sequence[Any], titles: Sequence[str]) -> Any:
+    """Return PIL images of one height beside each other, each under its title."""
+    from PIL import ImageFont
+
+    width = sum(image.width for image in images) + _MARGIN * (len(images) - 1)
+    canvas = pillow().new("RGB", (width, images[0].height + _TITLE_HEIGHT), "white")
+    pen, font, x = _pen(canvas), ImageFont.load_default(size=14), 0
+    for image, title in zip(images, titles, strict=True):
+        pen.text((x + 2, 2), title, fill="#24292f", font=font)
+        canvas.paste(image, (x, _TITLE_HEIGHT))
+        x += image.width + _MARGIN
     return canvas
 
 

@@ -16,28 +16,11 @@ from sightline.report.pictures import draw_examples
 from sightline.report.precision_recall import draw_precision_recall
 from sightline.settings.groups import Settings
 from sightline.settings.read import config_layer, resolve
-from sightline.tasks import SCORE_THRESHOLD, TASKS
+from sightline.tasks import TASKS
 from sightline.train.history import read_results
 from sightline.train.prepare import read_split
 
 __all__ = ["write_report"]
-
-_MEANING = {
-    "AP": "mean average precision over IoU .50 to .95 (COCO): how well boxes are found and placed",
-    "AP50": "average precision where a box counts from IoU .5 on: how well objects are found",
-    "AP75": "the same from IoU .75 on: only well-placed boxes count",
-    "mAP_voc": "PASCAL VOC 2010 average precision (area under the whole curve, IoU .5)",
-    "mAP_voc2007": "PASCAL VOC 2007 average precision (11 recall points, IoU .5)",
-    "accuracy": "share of pictures whose best class is the true one",
-    "top5": "share of pictures whose true class is among the five best",
-    "precision_macro": "of the pictures called a class, the share that is it; mean over classes",
-    "recall_macro": "of the pictures of a class, the share that was found; mean over classes",
-    "f1_macro": "harmonic mean of precision and recall; mean over classes",
-    "precision_micro": "precision over all pictures together",
-    "recall_micro": "recall over all pictures together",
-    "f1_micro": "F1 over all pictures together",
-}
-_HEADLINES = ("accuracy", "top5", "f1_macro", "AP", "AP50", "AP75", "mAP_voc")
 
 
 def write_report(
@@ -101,8 +84,8 @@ def _run_section(page: Page, folder: Path, warn: Callable[[str], None]) -> None:
         page.text(_story(rows, None, best))
         _training_section(page, folder, rows, best)
         return
-    task = TASKS[str(settings.train.task)]
-    page.heading(f"{task.title}: {settings.model.name} on {settings.data.path}")
+    title = TASKS[str(settings.train.task)].title
+    page.heading(f"{title}: {settings.model.name} on {settings.data.path}")
     page.text(_story(rows, settings, best))
     # `eval` on the split that training watched says again what training said.
     latest = {}
@@ -163,14 +146,15 @@ def _evaluation_section(
     page: Page, path: Path, settings: Settings, warn: Callable[[str], None]
 ) -> None:
     found, folder = read_json(path), path.parent
+    task = TASKS[found["task"]]
     predictions = read_json(folder / "predictions.json")
     split, metrics, plots = found["split"], found["metrics"], folder / "plots"
     page.heading(f"On the {split} split, with the {found['weights']} weights", level=3)
-    page.cards([(name, metrics[name]) for name in _HEADLINES if name in metrics])
+    page.cards([(name, metrics[name]) for name in task.headlines if name in metrics])
     page.table(
         [
             {"metric": name, "value": metrics[name], "what it says": meaning}
-            for name, meaning in _MEANING.items()
+            for name, meaning in task.meanings.items()
             if name in metrics
         ]
     )
@@ -179,13 +163,8 @@ def _evaluation_section(
     confusion = found["confusion"]
     figure = draw_confusion(confusion["counts"], confusion["rows"], confusion["columns"])
     page.heading("Confusion matrix", level=3)
-    if found["task"] == "detect":
-        page.text(
-            f"Boxes with a score of at least {SCORE_THRESHOLD:g}, matched at IoU .5. The "
-            "background column holds objects that were missed, the background row boxes "
-            "where nothing is.",
-            note=True,
-        )
+    if task.confusion_note:
+        page.text(task.confusion_note, note=True)
     _show(page, plots / "confusion_matrix.png", figure, "confusion matrix")
     if found["curves"]:
         values = {row["name"]: row["AP50"] for row in found["per_class"]}
@@ -201,7 +180,7 @@ def _evaluation_section(
         warn(f"no example pictures in the report: {error}")
         return
     buffer = io.BytesIO()
-    draw_examples(annotations, predictions).save(buffer, "PNG", optimize=True)
+    draw_examples(task, annotations, predictions).save(buffer, "PNG", optimize=True)
     page.heading("Examples", level=3)
     plots.mkdir(parents=True, exist_ok=True)
     atomic_write(plots / "predictions.png", buffer.getvalue())

@@ -23,6 +23,7 @@ __all__ = [
     "path_of",
     "picture_to_draw_on",
     "short_score",
+    "spread",
 ]
 
 # A prediction with a lower score is no claim that an object is there. The default of
@@ -127,12 +128,20 @@ class Task:
         title: what a model for it is called in headings, such as "Detector".
         label_types: of the data sets that it learns from.
         long_side: pixels of the longer side that a network sees where nobody sets a size.
+        has_score_threshold: whether a recall or a precision can choose which predictions count.
+        meanings: what each number of an evaluation says, in the order of a report.
+        headlines: those numbers that stand first.
+        confusion_note: what the confusion matrix of a report counts, where that needs words.
     """
 
     name: str
     title: str
     label_types: tuple[LabelType, ...]
     long_side: int
+    has_score_threshold: bool
+    meanings: Mapping[str, str]
+    headlines: tuple[str, ...]
+    confusion_note: str = ""
 
     def accepts(self, annotations: Annotations) -> bool:
         """Whether it learns from labels of their type."""
@@ -209,10 +218,26 @@ class Task:
         """
         raise NotImplementedError
 
+    def example_tiles(
+        self, annotations: Annotations, predictions: Sequence[dict[str, Any]]
+    ) -> tuple[list[Any], int]:
+        """Some pictures with what was predicted, as PIL images, and how many stand in a row.
+
+        Args:
+            annotations: the data set that was evaluated.
+            predictions: those of its `Evaluation`.
+        """
+        raise NotImplementedError
+
 
 def is_detector(model: nn.Module) -> bool:
     """Whether a model predicts boxes: it has maps of known strides to predict on."""
     return isinstance(getattr(model, "strides", None), tuple)
+
+
+def spread(total: int, count: int) -> list[int]:
+    """At most `count` places, evenly spaced over `total`."""
+    return sorted({int(i) for i in np.linspace(0, total - 1, min(count, total))})
 
 
 def short_score(score: float) -> str:

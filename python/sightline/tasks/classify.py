@@ -12,6 +12,7 @@ from sightline._text import printable, shortened
 from sightline.data import Annotations, LabelType, Preprocess, Transform
 from sightline.data.draw import draw_classification
 from sightline.data.image import Picture
+from sightline.data.preprocess import load_record_image
 from sightline.metrics import accuracy, confusion_matrix, precision_recall_f1, top_k_accuracy
 from sightline.settings.groups import Settings, SettingsError
 from sightline.tasks.base import (
@@ -22,9 +23,13 @@ from sightline.tasks.base import (
     path_of,
     picture_to_draw_on,
     short_score,
+    spread,
 )
 
 __all__ = ["CLASSIFY", "Classification", "ClassificationScorer"]
+
+_EXAMPLES, _EXAMPLE_COLUMNS = 24, 8  # in a report
+_TILE_WIDTH = 160  # pixels
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -193,7 +198,42 @@ class Classify(Task):
             )
         return found
 
+    def example_tiles(
+        self, annotations: Annotations, predictions: Sequence[dict[str, Any]]
+    ) -> tuple[list[Any], int]:
+        """Mistakes first, then pictures evenly spaced over the set."""
+        records = {record.image_id: record for record in annotations.records}
+        wrong = [row for row in predictions if row["label"] != row["truth"]][: _EXAMPLES // 2]
+        right = [row for row in predictions if row["label"] == row["truth"]]
+        shown = wrong + [right[i] for i in spread(len(right), _EXAMPLES - len(wrong)) if right]
+        tiles = []
+        for row in shown:
+            text = f"{printable(row['name'])}  {row['score']:.2f}"
+            correct = row["label"] == row["truth"]
+            if not correct:
+                text += f"\nis {printable(annotations.class_names[row['truth']])}"
+            image = load_record_image(records[row["image_id"]], 3)
+            tiles.append(draw_classification(image, text, right=correct, width=_TILE_WIDTH))
+        return tiles, _EXAMPLE_COLUMNS
+
+
+_MEANINGS = {
+    "accuracy": "share of pictures whose best class is the true one",
+    "top5": "share of pictures whose true class is among the five best",
+    "precision_macro": "of the pictures called a class, the share that is it; mean over classes",
+    "recall_macro": "of the pictures of a class, the share that was found; mean over classes",
+    "f1_macro": "harmonic mean of precision and recall; mean over classes",
+    "precision_micro": "precision over all pictures together",
+    "recall_micro": "recall over all pictures together",
+    "f1_micro": "F1 over all pictures together",
+}
 
 CLASSIFY = Classify(
-    name="classify", title="Classifier", label_types=(LabelType.CLASS,), long_side=128
+    name="classify",
+    title="Classifier",
+    label_types=(LabelType.CLASS,),
+    long_side=128,
+    has_score_threshold=False,
+    meanings=_MEANINGS,
+    headlines=("accuracy", "top5", "f1_macro"),
 )

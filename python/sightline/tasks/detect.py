@@ -1,6 +1,6 @@
 """Detection: boxes, each with a class and a score."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from sightline._text import shortened
 from sightline.data import Annotations, LabelType, Preprocess, Transform
-from sightline.data.draw import draw_detections
+from sightline.data.draw import draw_detections, draw_side_by_side
 from sightline.data.image import Picture
+from sightline.data.preprocess import load_record_image
 from sightline.metrics import DetectionEvaluator, detection_confusion_matrix
 from sightline.settings.groups import Settings, SettingsError
 from sightline.tasks.base import (
@@ -23,12 +24,15 @@ from sightline.tasks.base import (
     path_of,
     picture_to_draw_on,
     short_score,
+    spread,
 )
 
 __all__ = ["DETECT", "DetectionScorer", "Detections"]
 
 _CURVE_IOU = 0.5  # of curves and confusion matrix
 _MOST_NAMED = 5  # classes, in a line
+_EXAMPLES, _EXAMPLE_COLUMNS = 6, 2  # in a report
+_TILE_WIDTH = 440  # pixels
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -296,6 +300,31 @@ class Detect(Task):
             )
         return found
 
+    def example_tiles(
+        self, annotations: Annotations, predictions: Sequence[dict[str, Any]]
+    ) -> tuple[list[Any], int]:
+        """Each picture twice, the truth on the left and the predictions on the right."""
+        by_image = defaultdict(list)
+        for row in predictions:
+            if row["score"] >= SCORE_THRESHOLD:
+                by_image[row["image_id"]].append(row)
+        categories = list(annotations.category_ids or range(annotations.num_classes))
+        tiles = []
+        for index in spread(len(annotations), _EXAMPLES):
+            record = annotations.records[index]
+            image, found = load_record_image(record, 3), by_image[record.image_id]
+            boxes = np.array([row["bbox"] for row in found]).reshape(-1, 4)
+            boxes[:, 2:] += boxes[:, :2]
+            names = annotations.class_names
+            truth = draw_detections(image, record.boxes, record.labels, names, width=_TILE_WIDTH)
+            labels = [categories.index(row["category_id"]) for row in found]
+            scores = [row["score"] for row in found]
+            predicted = draw_detections(
+                image, boxes, labels, names, scores=scores, width=_TILE_WIDTH
+            )
+            tiles.append(draw_side_by_side([truth, predicted], ["truth", "predicted"]))
+        return tiles, _EXAMPLE_COLUMNS
+
 
 def training_anchors(
     train: Annotations, preprocess: Preprocess, levels: int
@@ -315,4 +344,24 @@ def training_anchors(
     return [[list(pair) for pair in level] for level in anchors]
 
 
-DETECT = Detect(name="detect", title="Detector", label_types=(LabelType.BOXES,), long_side=320)
+_MEANINGS = {
+    "AP": "mean average precision over IoU .50 to .95 (COCO): how well boxes are found and placed",
+    "AP50": "average precision where a box counts from IoU .5 on: how well objects are found",
+    "AP75": "the same from IoU .75 on: only well-placed boxes count",
+    "mAP_voc": "PASCAL VOC 2010 average precision (area under the whole curve, IoU .5)",
+    "mAP_voc2007": "PASCAL VOC 2007 average precision (11 recall points, IoU .5)",
+}
+
+DETECT = Detect(
+    name="detect",
+    title="Detector",
+    label_types=(LabelType.BOXES,),
+    long_side=320,
+    has_score_threshold=True,
+    meanings=_MEANINGS,
+    headlines=("AP", "AP50", "AP75", "mAP_voc"),
+    confusion_note=(
+        f"Boxes with a score of at least {SCORE_THRESHOLD:g}, matched at IoU .5. The background "
+        "column holds objects that were missed, the background row boxes where nothing is."
+    ),
+)

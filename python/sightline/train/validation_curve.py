@@ -6,6 +6,7 @@ import numpy as np
 
 from sightline._files import read_json
 from sightline.metrics import ScoreCurve
+from sightline.tasks import TASKS
 
 __all__ = ["validation_curve"]
 
@@ -26,7 +27,7 @@ def validation_curve(source: str | Path, *, weights: str = "best") -> tuple[Scor
 
     Raises:
         FileNotFoundError: no evaluation of these weights; says how to get one.
-        ValueError: the run is of another task than detection.
+        ValueError: the predictions of the run's task have no score threshold.
     """
     folder = Path(source)
     if folder.is_file():
@@ -34,10 +35,11 @@ def validation_curve(source: str | Path, *, weights: str = "best") -> tuple[Scor
     for place in (".", "eval-val", f"weights/{weights}-eval-val"):  # of a run and of its weights
         path = folder / place / "evaluation.json"
         found = read_json(path) if path.is_file() else {}
-        if found.get("task", "detect") != "detect":
+        task = TASKS.get(found.get("task", ""))
+        if task is not None and not task.has_score_threshold:
             raise ValueError(
-                f"{folder} is the run of a classifier: only detections have a score threshold, "
-                "which a recall or a precision can choose"
+                f"{folder} is the run of a {task.title.lower()}: only detections have a score "
+                "threshold, which a recall or a precision can choose"
             )
         if found.get("weights") == weights and found.get("score_curve"):
             columns = (found["score_curve"][name] for name in ("scores", "precision", "recall"))
