@@ -24,7 +24,7 @@ def test_each_form_of_a_loss_becomes_terms():
 
 @pytest.mark.parametrize(("value", "name"), [(1.5, "float"), ([1], "list"), (None, "NoneType")])
 def test_what_is_no_loss_is_named(value, name):
-    with pytest.raises(TypeError, match=f"must return a scalar tensor, a dict .* got {name}"):
+    with pytest.raises(TypeError, match=f"must return a scalar tensor or a dict .* got {name}"):
         as_terms(value)
 
 

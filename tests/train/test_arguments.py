@@ -26,7 +26,7 @@ def run_with(epochs=2, **changes):
         "val_loader": DataLoader(SET, 6),
         "optimizer": optimizer,
         "loss": nn.CrossEntropyLoss(),
-        "evaluator": AccuracyEvaluator(),
+        "metric": AccuracyEvaluator(),
         "log": Log(quiet=True),
         **changes,
     }
@@ -58,10 +58,10 @@ class StepsByEpoch:
         ({"ema": EMA}, TypeError, r"`ema` must be an instance such as EMA\(model\), got EMA"),
         ({"early_stopping": 3}, TypeError, r"such as EarlyStopping\(patience=5\), got int"),
         ({"early_stopping": EarlyStopping}, TypeError, "`early_stopping` must be an instance"),
-        ({"evaluator": AccuracyEvaluator}, TypeError, r"evaluator=AccuracyEvaluator\(\)"),
+        ({"metric": AccuracyEvaluator}, TypeError, r"metric=AccuracyEvaluator\(\)"),
         ({"val_loader": SET}, TypeError, "`val_loader` must give batches and TensorDataset is a"),
         ({"on_epoch_end": ["print"]}, TypeError, "`on_epoch_end` must hold functions, got str"),
-        ({"schedule": "cosine"}, TypeError, r"make_schedule\(optimizer, 'cosine', epochs=2"),
+        ({"schedule": "cosine"}, TypeError, r"make_schedule\(optimizer, 'cosine', epochs="),
         ({"schedule": StepsByEpoch()}, TypeError, "scheduler of torch.*got StepsByEpoch"),
         (
             {"schedule": lambda _: StepLR(stranger(), 1)},
@@ -121,12 +121,12 @@ def test_a_single_function_is_called_after_every_epoch():
     assert epochs == [1, 2]
 
 
-def test_an_evaluator_that_gives_no_dict_is_named():
-    with pytest.raises(TypeError, match=r"`evaluator.compute\(\)` must return a dict .* got int"):
-        run_with(evaluator=CountsOnly())
+def test_a_metric_that_gives_no_dict_is_named():
+    with pytest.raises(TypeError, match=r"`metric.compute\(\)` must return a dict .* got int"):
+        run_with(metric=CountsOnly())
 
 
-def test_an_evaluator_without_validation_is_warned_of():
+def test_a_metric_without_validation_is_warned_of():
     printed = io.StringIO()
     run_with(val_loader=None, log=Log(printed))
-    assert "`evaluator` has nothing to evaluate without `val_loader`" in printed.getvalue()
+    assert "`metric` has nothing to measure without `val_loader`" in printed.getvalue()

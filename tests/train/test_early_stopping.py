@@ -40,14 +40,34 @@ def test_best_keeps_the_earlier_of_equal_values():
     ("name", "mode"),
     [("val/loss", "min"), ("val/box_loss", "min"), ("val/AP50", "max"), ("val/accuracy", "max")],
 )
-def test_mode_is_told_from_names_that_have_one(name, mode):
-    assert monitor_mode(name) == mode
-    assert monitor_mode(name, "min") == "min"
+def test_mode_is_min_of_losses_and_declared_of_metrics(name, mode):
+    declared = {"val/AP50": "max", "val/accuracy": "max"}
+    assert monitor_mode(name, None, declared) == mode
+    assert monitor_mode(name, "min", declared) == "min"
 
 
-def test_mode_is_never_guessed():
+@pytest.mark.parametrize("column", ["val/quality", "val/AP50", "val/accuracy", "val/error"])
+def test_mode_is_never_guessed(column):
     with pytest.raises(ValueError, match="give mode='min' or mode='max'"):
-        monitor_mode("val/quality")
+        monitor_mode(column)
+    with pytest.raises(ValueError, match="give mode='min' or mode='max'"):
+        EarlyStopping(column).follow("val/loss", "min")
+    with pytest.raises(ValueError, match="give mode='min' or mode='max'"):
+        EarlyStopping(column).step({column: 1.0}, 1)
+
+
+def test_the_direction_of_a_column_of_its_own_is_what_the_metric_declares():
+    stopping = EarlyStopping("val/rank", patience=1)
+    stopping.follow("val/loss", "min", {"val/rank": "max"})
+    assert [stopping.step({"val/rank": value}, 1) for value in (1, 2, 1)] == [False, False, True]
+
+
+def test_a_direction_that_is_neither_is_refused():
+    with pytest.raises(ValueError, match="`mode` must be 'min' or 'max', got 'up'"):
+        monitor_mode("val/rank", None, {"val/rank": "up"})
+
+
+def test_modes_are_min_or_max():
     with pytest.raises(ValueError, match="`mode` must be 'min' or 'max', got 'auto'"):
         monitor_mode("val/loss", "auto")
 

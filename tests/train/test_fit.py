@@ -168,7 +168,7 @@ def test_validation_runs_in_evaluation_mode_and_restores_the_mode():
     assert first["val/loss"] == pytest.approx(float(sum(whole.values())), rel=1e-6)
 
 
-def test_evaluator_sees_every_validation_image_and_its_numbers_become_columns():
+def test_metric_sees_every_validation_image_and_its_numbers_become_columns():
     class Accuracy:
         def reset(self):
             self.right = self.seen = 0
@@ -181,7 +181,7 @@ def test_evaluator_sees_every_validation_image_and_its_numbers_become_columns():
         def compute(self):
             return {"accuracy": self.right / self.seen, "seen": self.seen}
 
-    history = fit(**toy_run(3), evaluator=Accuracy(), monitor="val/accuracy")
+    history = fit(**toy_run(3), metric=Accuracy(), monitor="val/accuracy", mode="max")
     assert history.column("val/seen") == [9, 9, 9]
     assert history.best_value == max(history.column("val/accuracy"))
 
@@ -208,8 +208,8 @@ def test_where_the_watched_metric_is_never_a_number_the_last_epoch_is_the_best(t
     for defined, best in ((9, 3), (2, 2)):
         evaluator, said = Undefined(), io.StringIO()
         evaluator.defined, out = defined, tmp_path / str(best)
-        run = toy_run(3) | {"evaluator": evaluator, "monitor": "val/AP", "log": Log(said)}
-        history = fit(**run, out=out)
+        run = toy_run(3) | {"metric": evaluator, "monitor": "val/AP", "mode": "max"}
+        history = fit(**run | {"log": Log(said)}, out=out)
         assert history.best_epoch == best
         assert load_weights(out / "weights" / "best.safetensors")[1]["epoch"] == best
         warned = "val/AP was NaN in every epoch: the best weights are the last ones"

@@ -91,7 +91,7 @@ def test_batches_of_every_common_form_train_alike(form):
         1,
         train_loader=plain_loader(collate_fn=form),
         val_loader=plain_loader(*HELD_OUT, collate_fn=form),
-        evaluator=AccuracyEvaluator(),
+        metric=AccuracyEvaluator(),
     )
     fit(**run)
     assert same(weights_of(run["model"]), trained_by_hand(1).state_dict())
@@ -146,7 +146,7 @@ def test_validation_runs_the_network_once_a_batch():
     calls = []
     model = plain_model()
     model.register_forward_hook(lambda module, *_: calls.append(module.training))
-    fit(**plain_run(1, model=model, evaluator=AccuracyEvaluator()))
+    fit(**plain_run(1, model=model, metric=AccuracyEvaluator()))
     assert calls == [True] * 4 + [False] * 2
 
 
@@ -168,7 +168,7 @@ def test_validation_runs_the_network_once_a_batch():
             "'loss' cannot be one of 'loss', 'class'",
         ),
         ({"loss": lambda o, t: o.mean() * float("nan")}, FloatingPointError, "'loss' is nan"),
-        ({"evaluator": object()}, TypeError, r"object has no reset\(\)"),
+        ({"metric": object()}, TypeError, r"object has no reset\(\)"),
         ({"metadata": {"transform": len}}, TypeError, r"`metadata\['transform'\]` cannot"),
     ],
 )
@@ -196,11 +196,11 @@ def test_a_loss_with_a_state_goes_on_with_it(tmp_path):
     assert same(weights_of(parts["model"]), whole["model"].state_dict())
 
 
-# Evaluators.
+# Metrics.
 
 
 def test_accuracy_is_watched_and_larger_is_better():
-    history = fit(**plain_run(4, evaluator=AccuracyEvaluator(top_k=(2,))))
+    history = fit(**plain_run(4, metric=AccuracyEvaluator(top_k=(2,))))
     assert history.monitor == "val/accuracy"
     assert history.best_value == max(history.column("val/accuracy"))
     assert not np.isnan(history.column("val/top2")).any()
@@ -208,12 +208,12 @@ def test_accuracy_is_watched_and_larger_is_better():
 
 def test_early_stopping_watches_what_is_monitored(tmp_path):
     stopping = EarlyStopping(patience=1, min_delta=1e9)
-    options = {"evaluator": AccuracyEvaluator(), "early_stopping": stopping}
+    options = {"metric": AccuracyEvaluator(), "early_stopping": stopping}
     history = fit(**plain_run(4, **options, out=tmp_path))
     assert (stopping.monitor, stopping.best.mode) == ("val/accuracy", "max")
     assert len(history.rows) == 2 and history.stopped == "early stopping"
     again = EarlyStopping(patience=1, min_delta=1e9)
-    options = {"evaluator": AccuracyEvaluator(), "early_stopping": again}
+    options = {"metric": AccuracyEvaluator(), "early_stopping": again}
     assert len(fit(**plain_run(4, **options, out=tmp_path), resume=True).rows) == 2
     assert again.best.value == stopping.best.value
     history = fit(**plain_run(4, val_loader=None, early_stopping=stopping))
@@ -224,8 +224,8 @@ def test_early_stopping_watches_what_is_monitored(tmp_path):
     ("column", "options", "said"),
     [
         ("val/loss", {"val_loader": None}, "'val/loss' needs a `val_loader`"),
-        ("val/accuracy", {}, "not among .*; metrics need an `evaluator`"),
-        ("val/accurcy", {"evaluator": AccuracyEvaluator()}, "did you mean 'val/accuracy'"),
+        ("val/accuracy", {}, "not among .*; metrics need a `metric`"),
+        ("val/accurcy", {"metric": AccuracyEvaluator()}, "did you mean 'val/accuracy'"),
         ("loss", {}, r"'loss' is not among \['train/loss', 'val/loss'\]"),
     ],
 )
@@ -239,7 +239,7 @@ def test_a_column_that_cannot_come_is_refused_before_the_first_epoch(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_evaluator_says_which_way_its_metrics_grow():
+def test_a_metric_says_which_way_its_metrics_grow():
     class Distance:
         monitor, directions = "val/accuracy_gap", {"accuracy_gap": "min"}
 
@@ -252,10 +252,10 @@ def test_an_evaluator_says_which_way_its_metrics_grow():
         def compute(self):
             return {"accuracy_gap": self.calls}
 
-    history = fit(**plain_run(3, evaluator=Distance()))
+    history = fit(**plain_run(3, metric=Distance()))
     assert (history.best_epoch, history.best_value) == (1, 1)
-    assert fit(**plain_run(3, evaluator=Distance(), mode="max")).best_epoch == 3
-    assert fit(**plain_run(3, evaluator=Distance(), monitor="val/loss")).monitor == "val/loss"
+    assert fit(**plain_run(3, metric=Distance(), mode="max")).best_epoch == 3
+    assert fit(**plain_run(3, metric=Distance(), monitor="val/loss")).monitor == "val/loss"
 
 
 class OneBox(nn.Module):
@@ -292,15 +292,15 @@ def test_a_detector_that_only_predicts_in_evaluation_is_judged_by_its_boxes(with
         batches,
         val_loader=batches,
         optimizer=torch.optim.SGD(model.parameters(), lr=2.0),
-        evaluator=evaluator,
+        metric=evaluator,
         epochs=4,
         restore_best=True,
         log=Log(quiet=True),
     )
     assert history.monitor == "val/AP50" and "val/loss" not in history.rows[0]
     assert history.best_value == pytest.approx(1) and len(evaluator) == 5
-    assert evaluate(model, batches, evaluator=evaluator)["val/AP50"] == pytest.approx(1)
-    with pytest.raises(TypeError, match="no losses in evaluation mode: give an `evaluator`"):
+    assert evaluate(model, batches, metric=evaluator)["val/AP50"] == pytest.approx(1)
+    with pytest.raises(TypeError, match="no losses in evaluation mode: give a `metric`"):
         evaluate(model, batches)
 
 
@@ -337,12 +337,12 @@ def seen_weights(epoch, of=lambda model: model):
 @pytest.mark.parametrize("saved", [True, False])
 def test_the_model_ends_with_the_best_weights_where_that_is_asked_for(saved, tmp_path):
     kept, call = seen_weights(2)
-    run = plain_run(4, evaluator=Worsening(), on_epoch_end=[call])
+    run = plain_run(4, metric=Worsening(), on_epoch_end=[call])
     fit(**run, restore_best=True, out=tmp_path if saved else None)
     assert same(weights_of(run["model"]), kept)
     if saved:
         assert same(load_weights(tmp_path / "weights" / "best.safetensors")[0], kept)
-    run = plain_run(4, evaluator=Worsening(), on_epoch_end=[call])
+    run = plain_run(4, metric=Worsening(), on_epoch_end=[call])
     fit(**run)
     assert not same(weights_of(run["model"]), kept)
 
@@ -351,7 +351,7 @@ def test_with_an_average_the_best_averaged_weights_are_restored():
     model = plain_model()
     ema = EMA(model, decay=0.5)
     kept, call = seen_weights(2, of=lambda _: ema.model)
-    run = plain_run(4, model=model, evaluator=Worsening(), ema=ema, on_epoch_end=[call])
+    run = plain_run(4, model=model, metric=Worsening(), ema=ema, on_epoch_end=[call])
     fit(**run, restore_best=True)
     assert same(weights_of(model), kept)
 
@@ -362,7 +362,7 @@ def test_early_stopping_and_resuming_end_with_the_best_weights(tmp_path):
     def run(epochs, patience):
         evaluator = Worsening()
         stopping = EarlyStopping("val/rank", mode="max", patience=patience)
-        return plain_run(epochs, evaluator=evaluator, early_stopping=stopping, restore_best=True)
+        return plain_run(epochs, metric=evaluator, early_stopping=stopping, restore_best=True)
 
     stopped = run(9, 2)
     history = fit(**stopped, out=tmp_path / "stopped", on_epoch_end=[call])
@@ -374,7 +374,7 @@ def test_early_stopping_and_resuming_end_with_the_best_weights(tmp_path):
 
     fit(**run(3, 9), out=tmp_path / "parts")
     later = run(4, 9)
-    later["evaluator"].epochs = 3
+    later["metric"].epochs = 3
     fit(**later, out=tmp_path / "parts", resume=True)
     assert same(weights_of(later["model"]), kept)
 
@@ -415,7 +415,7 @@ def test_a_plain_classifier_trains_on_our_loader(tmp_path):
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
     run = plain_run(2, model=model(), train_loader=loader, val_loader=loader, out=tmp_path)
-    fit(**run, evaluator=AccuracyEvaluator())
+    fit(**run, metric=AccuracyEvaluator())
     with pytest.raises(
         ValueError, match=r"lacks model in its header, so give sightline.load\(.*mo"
     ):

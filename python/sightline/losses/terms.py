@@ -56,6 +56,6 @@ def as_terms(value: Any) -> Terms:
     if isinstance(value, Mapping):
         return Terms(value)
     raise TypeError(
-        "a loss must return a scalar tensor, a dict of them, or sightline.losses.Terms, "
-        f"got {type(value).__name__}"
+        "a loss must return a scalar tensor or a dict of them, or sightline.losses.Terms, got "
+        f"{type(value).__name__}"
     )

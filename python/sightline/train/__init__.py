@@ -14,11 +14,15 @@ from sightline.optim.schedule import SCHEDULES, Schedule, make_schedule
 from sightline.train.checkpoint import load_state, load_weights, save_state, save_weights
 from sightline.train.early_stopping import EarlyStopping
 from sightline.train.evaluate import evaluate
-from sightline.train.evaluators import Evaluator
 from sightline.train.fit import fit
 from sightline.train.history import History, read_results
 from sightline.train.log import Log
+from sightline.train.metric import Metric
 from sightline.train.run_dir import RunDir, new_run_dir
+from sightline.train.step import Progress, Step, SupervisedStep
+from sightline.train.terms import call_with_targets
+
+Evaluator = Metric  # the earlier name
 
 if TYPE_CHECKING:
     from sightline.train.predictor import load
@@ -46,8 +50,13 @@ __all__ = [
     "Evaluator",
     "History",
     "Log",
+    "Metric",
+    "Progress",
     "RunDir",
     "Schedule",
+    "Step",
+    "SupervisedStep",
+    "call_with_targets",
     "evaluate",
     "fit",
     "load",

@@ -1,5 +1,6 @@
 """What `fit` says of arguments of another kind, before it writes or trains anything."""
 
+import inspect
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +11,38 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 from sightline.optim.schedule import SCHEDULES, Schedule
 from sightline.train.log import Log
 
-__all__ = ["as_functions", "as_schedule", "check_epochs", "check_instance"]
+__all__ = [
+    "as_functions",
+    "as_schedule",
+    "asks_for",
+    "binds",
+    "check_epochs",
+    "check_instance",
+    "check_schedule",
+]
+
+
+def binds(function: Callable[..., Any], count: int) -> bool:
+    """Whether a call with `count` positional arguments fits; True where nothing tells."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # no signature to look at
+        return True
+    return True
+
+
+def asks_for(function: Callable[..., Any], name: str, *, beyond: int) -> bool:
+    """Whether a function takes `name` as one more argument after `beyond` others.
+
+    A further argument that is optional counts only where it has this name.
+    """
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:  # no signature to look at
+        return False
+    return name in parameters or (not binds(function, beyond) and binds(function, beyond + 1))
 
 
 def check_epochs(epochs: Any) -> None:
@@ -44,36 +76,21 @@ def as_functions(
     return functions
 
 
-def as_schedule(
-    schedule: Schedule | LRScheduler | None,
-    optimizer: Optimizer,
-    *,
-    epochs: int,
-    monitor: str,
-    mode: str,
-    log: Log,
-) -> Schedule | None:
+def as_schedule(schedule: Schedule | LRScheduler | None, optimizer: Optimizer) -> Schedule | None:
     """The schedule for `optimizer`; a scheduler of torch by itself moves once an epoch.
 
     Raises:
         TypeError: neither a `Schedule` nor a scheduler of torch.
-        ValueError: it moves another optimizer, or waits for the monitored column to do the opposite
-            of becoming better. Both would train on with rates that nobody asked for.
+        ValueError: it moves another optimizer, which would train on with rates nobody asked for.
     """
     if schedule is None:
         return None
     if isinstance(schedule, LRScheduler):
-        steps = schedule.total_steps if isinstance(schedule, OneCycleLR) else 0
-        if steps > epochs:
-            log.warn(
-                f"OneCycleLR has {steps} steps and moves once in each of {epochs} epochs: for one "
-                "move after every batch give Schedule(scheduler, every='step')"
-            )
         schedule = Schedule(schedule, every="epoch")
     if not isinstance(schedule, Schedule):
         named = isinstance(schedule, str) and schedule in SCHEDULES
         example = (
-            f"make_schedule(optimizer, {schedule!r}, epochs={epochs}, steps_per_epoch=...)"
+            f"make_schedule(optimizer, {schedule!r}, epochs=..., steps_per_epoch=...)"
             if named
             else "torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)"
         )
@@ -87,11 +104,25 @@ def as_schedule(
                 f"`schedule` moves another optimizer than `optimizer`: make its "
                 f"{type(scheduler).__name__} with the same one"
             )
-    plateau = schedule.scheduler
-    if isinstance(plateau, ReduceLROnPlateau) and plateau.mode != mode:
+    return schedule
+
+
+def check_schedule(schedule: Schedule, *, epochs: int, monitor: str, mode: str, log: Log) -> None:
+    """Warn of a schedule made for steps that moves once an epoch.
+
+    Raises:
+        ValueError: it waits for the monitored column to do the opposite of becoming better.
+    """
+    scheduler = schedule.scheduler
+    steps = scheduler.total_steps if isinstance(scheduler, OneCycleLR) else 0
+    if schedule.every == "epoch" and steps > epochs:
+        log.warn(
+            f"OneCycleLR has {steps} steps and moves once in each of {epochs} epochs: for one move "
+            "after every batch give Schedule(scheduler, every='step')"
+        )
+    if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != mode:
         better = "larger" if mode == "max" else "smaller"
         raise ValueError(
-            f"ReduceLROnPlateau has mode={plateau.mode!r} and is given {monitor}, which is better "
-            f"{better}: make it with mode={mode!r}, or give another `monitor`"
+            f"ReduceLROnPlateau has mode={scheduler.mode!r} and is given {monitor}, which is "
+            f"better {better}: make it with mode={mode!r}, or give another `monitor`"
         )
-    return schedule

@@ -1,9 +1,8 @@
-"""What `fit` does to batches and losses, one small function each."""
+"""What `fit` does to loaders and batches, one small function each."""
 
-import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +10,12 @@ from torch.optim import Optimizer
 from torch.utils.data import Dataset, IterableDataset
 
 __all__ = [
-    "LossMeter",
+    "Batch",
     "Stopwatch",
     "batch_size",
     "check_loader",
-    "check_losses",
     "check_optimizer",
+    "count_batches",
     "move_batch",
     "set_epoch",
     "split_batch",
@@ -27,6 +26,29 @@ _INPUTS = ("inputs", "input", "images", "image", "pixel_values", "x")
 _TARGETS = ("targets", "target", "labels", "label", "y")
 
 
+class Batch(NamedTuple):
+    """One batch as a step takes it.
+
+    Attributes:
+        inputs: what the model is called with, tensors or lists, tuples and dicts of them.
+        targets: what its outputs are to become.
+        samples: what the loader tells of each input (`sightline.data.Sample` where it is ours), for
+            metrics; None of a loader that tells nothing.
+    """
+
+    inputs: Any
+    targets: Any
+    samples: Sequence[Any] | None = None
+
+
+def count_batches(loader: Any) -> int | None:
+    """How many batches a loader gives; None where it cannot tell."""
+    try:
+        return len(loader)
+    except TypeError:  # also a DataLoader over an iterable data set without a length
+        return None
+
+
 def check_loader(loader: Any, name: str) -> None:
     """TypeError for a data set, which gives no batches; ValueError for an empty loader."""
     if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset):
@@ -34,7 +56,7 @@ def check_loader(loader: Any, name: str) -> None:
             f"`{name}` must give batches and {type(loader).__name__} is a data set: put it into "
             "torch.utils.data.DataLoader(data_set, batch_size=...)"
         )
-    if hasattr(loader, "__len__") and len(loader) == 0:
+    if count_batches(loader) == 0:
         raise ValueError(
             f"`{name}` has no batch: the data set is empty, or smaller than one batch with "
             "drop_last=True"
@@ -61,8 +83,12 @@ def set_epoch(loader: Any, epoch: int) -> None:
             return
 
 
-def split_batch(batch: Any) -> tuple[Any, Any]:
-    """Inputs and targets of what a loader gives: a pair, or a dict with both.
+def split_batch(batch: Any) -> Batch:
+    """Inputs, targets and samples of what a loader gives.
+
+    Args:
+        batch: `(inputs, targets)`; `(inputs, targets, samples)`, samples being a list; or a dict
+            with inputs and targets under their usual names.
 
     Raises:
         TypeError: something else, which is named.
@@ -71,17 +97,18 @@ def split_batch(batch: Any) -> tuple[Any, Any]:
         inputs = [batch[name] for name in _INPUTS if name in batch]
         targets = [batch[name] for name in _TARGETS if name in batch]
         if len(inputs) == len(targets) == 1:
-            return inputs[0], targets[0]
+            return Batch(inputs[0], targets[0])
         what = f"a dict of {', '.join(map(repr, batch))}"
     elif isinstance(batch, (tuple, list)):
-        if len(batch) == 2:
-            return batch[0], batch[1]
+        if len(batch) == 2 or (len(batch) == 3 and isinstance(batch[2], list | tuple | None)):
+            return Batch(*batch)
         what = f"a {type(batch).__name__} of {len(batch)}"
     else:
         what = f"a {type(batch).__name__}"
     raise TypeError(
-        "a batch must be (inputs, targets), or a dict with one of "
-        f"{', '.join(_INPUTS)} and one of {', '.join(_TARGETS)}; the loader gave {what}"
+        "a batch must be (inputs, targets), or (inputs, targets, samples) with a list of samples, "
+        f"or a dict with one of {', '.join(_INPUTS)} and one of {', '.join(_TARGETS)}; the loader "
+        f"gave {what}"
     )
 
 
@@ -94,9 +121,9 @@ def batch_size(inputs: Any) -> int:
     return len(inputs)
 
 
-def move_batch(inputs: Any, targets: Any, device: torch.device) -> tuple[Any, Any]:
-    """The batch on `device`; what is not a tensor stays as it is."""
-    return _move(inputs, device), _move(targets, device)
+def move_batch(batch: Batch, device: torch.device) -> Batch:
+    """Inputs and targets on `device`; what is not a tensor stays as it is."""
+    return Batch(_move(batch.inputs, device), _move(batch.targets, device), batch.samples)
 
 
 def _move(value: Any, device: torch.device) -> Any:
@@ -109,69 +136,6 @@ def _move(value: Any, device: torch.device) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_move(item, device) for item in value)
     return value
-
-
-def check_losses(losses: Any, *, where: str) -> dict[str, float]:
-    """The loss terms as numbers.
-
-    Args:
-        losses: what `model(images, targets)` returned.
-        where: named in errors, such as "epoch 3, step 17".
-
-    Raises:
-        TypeError: the model did not return a dict of scalar tensors.
-        ValueError: one of several terms has the name of their sum.
-        FloatingPointError: a term is NaN or infinite; the error names every such term.
-    """
-    if not isinstance(losses, dict) or not losses:
-        raise TypeError(
-            "model(images, targets) must return a dict of loss terms, "
-            f"got {type(losses).__name__} in {where}"
-        )
-    if len(losses) > 1 and "loss" in losses:
-        raise ValueError(
-            f"loss terms are summed, so 'loss' cannot be one of {', '.join(map(repr, losses))}: "
-            "leave out the sum, or give the term another name"
-        )
-    for name, term in losses.items():
-        if not isinstance(term, Tensor) or term.numel() != 1:
-            shape = list(term.shape) if isinstance(term, Tensor) else type(term).__name__
-            raise TypeError(f"loss term {name!r} must be a scalar tensor, got {shape} in {where}")
-    # One transfer for all the terms, so that a GPU is waited for once a step.
-    stacked = torch.stack([term.detach().float().reshape(()) for term in losses.values()])
-    values = dict(zip(losses, stacked.tolist(), strict=True))
-    bad = [f"{name!r} is {value}" for name, value in values.items() if not math.isfinite(value)]
-    if bad:
-        raise FloatingPointError(
-            f"loss term {', '.join(bad)} in {where}: try a lower learning rate, clip_norm=1, "
-            "or amp='off', and check the labels"
-        )
-    return values
-
-
-def term_column(split: str, term: str) -> str:
-    return f"{split}/{term}" if term.endswith("loss") else f"{split}/{term}_loss"
-
-
-class LossMeter:
-    """Mean of the loss terms over the images of an epoch."""
-
-    def __init__(self) -> None:
-        self.images = 0
-        self._sums: dict[str, float] = {}
-
-    def add(self, values: dict[str, float], images: int) -> None:
-        self.images += images
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value * images
-
-    def columns(self, split: str) -> dict[str, float]:
-        """ "<split>/loss" (the sum of the terms) and one column a term where there are several."""
-        means = {name: total / self.images for name, total in self._sums.items()}
-        total = {f"{split}/loss": math.fsum(means.values())}
-        if len(means) == 1:
-            return total
-        return total | {term_column(split, name): mean for name, mean in means.items()}
 
 
 class Stopwatch:

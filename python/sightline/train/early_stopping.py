@@ -1,36 +1,41 @@
 """Which number a run watches, and when it has stopped getting better."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from sightline._suggest import did_you_mean
 
-__all__ = ["Best", "EarlyStopping", "monitor_mode", "read_monitor"]
-
-_LOWER_IS_BETTER = ("loss", "error")
-_HIGHER_IS_BETTER = ("AP", "mAP", "AR", "accuracy", "precision", "recall", "f1", "top")
+__all__ = ["Best", "EarlyStopping", "is_loss_column", "monitor_mode", "read_monitor"]
 
 
-def monitor_mode(monitor: str, mode: str | None = None) -> Literal["min", "max"]:
-    """ "min" or "max" for a monitored column.
+def is_loss_column(column: str) -> bool:
+    """Whether a column is a loss, as the loop names them: "train/loss", "val/box_loss"."""
+    return column.endswith("loss")
+
+
+def monitor_mode(
+    monitor: str, mode: str | None = None, directions: Mapping[str, str] | None = None
+) -> Literal["min", "max"]:
+    """ "min" or "max" for a monitored column; of a loss "min", of others what is declared.
 
     Args:
         monitor: the column's name, such as "val/loss" or "val/AP50".
-        mode: "min", "max", or None to tell from the name.
+        mode: "min" or "max", whatever is declared; None asks `directions`.
+        directions: column -> "min" or "max", as a metric declares it.
 
     Raises:
-        ValueError: another `mode`, or a name that does not tell which way is better. Guessing
-            would minimise a metric that ought to grow.
+        ValueError: another `mode` or direction, or a column that nobody declares. Guessing from its
+            name would minimise a metric that ought to grow.
     """
     if mode is None:
-        name = monitor.rsplit("/", 1)[-1]
-        if name.endswith(_LOWER_IS_BETTER):
-            return "min"
-        if name.startswith(_HIGHER_IS_BETTER):
-            return "max"
-        raise ValueError(
-            f"cannot tell whether a larger {monitor!r} is better: give mode='min' or mode='max'"
-        )
+        declared = (directions or {}).get(monitor)
+        if declared is None and not is_loss_column(monitor):
+            raise ValueError(
+                f"cannot tell whether a larger {monitor!r} is better: give mode='min' or "
+                "mode='max', or a metric whose `directions` say so"
+            )
+        mode = declared or "min"
     if mode == "min":
         return "min"
     if mode == "max":
@@ -89,13 +94,14 @@ class EarlyStopping:
     Args:
         monitor: column to watch, such as "val/loss" or "val/AP50"; None: the one by which `fit`
             picks the best epoch.
-        mode: "min", "max", or None to tell from the name, or from `fit` where `monitor` is None.
+        mode: "min" or "max"; None: "min" of a loss, and of another column what the metric that
+            `fit` is given declares.
         patience: epochs without improvement after which training stops, >= 1.
         min_delta: an improvement of no more than this counts as none, >= 0.
         start_epoch: epochs before this one (counted from 1) are not looked at.
 
     Raises:
-        ValueError: a value outside its range, or a monitor whose direction is not known.
+        ValueError: a value outside its range.
     """
 
     def __init__(
@@ -113,26 +119,41 @@ class EarlyStopping:
             raise ValueError(f"`start_epoch` must be >= 1, got {start_epoch}")
         self.monitor, self.patience, self.start_epoch = monitor, patience, start_epoch
         self._follows, self._mode = monitor is None, mode
-        # Until `follow` says otherwise, of a column that is not known yet.
-        known = monitor_mode("loss" if monitor is None else monitor, mode)
-        self.best = Best(known, min_delta=min_delta)
+        # What only `follow` can tell: the direction of a column that is no loss.
+        self._undeclared = monitor is not None and mode is None and not is_loss_column(monitor)
+        self.best = Best(monitor_mode("loss", mode), min_delta=min_delta)
         self.waited = 0
 
-    def follow(self, monitor: str, mode: str) -> None:
-        """Watch this column where none was given; `fit` calls it with the one that it monitors."""
-        if self._follows:
+    def follow(self, monitor: str, mode: str, directions: Mapping[str, str] | None = None) -> None:
+        """What `fit` calls before the first epoch.
+
+        Args:
+            monitor: the column that `fit` monitors, which is watched where none was given.
+            mode: "min" or "max" for it.
+            directions: column -> "min" or "max", for a column of one's own without a `mode`.
+
+        Raises:
+            ValueError: nothing declares whether a larger value of the column is better.
+        """
+        if self.monitor is None or self._follows:
             self.monitor, self.waited = monitor, 0
             self.best = Best(self._mode or mode, min_delta=self.best.min_delta)
+        elif self._undeclared:
+            declared = monitor_mode(self.monitor, None, directions)
+            self.best, self._undeclared = Best(declared, min_delta=self.best.min_delta), False
 
     def step(self, row: dict[str, float], epoch: int) -> bool:
         """True where training is to stop after this epoch (counted from 1).
 
         Raises:
-            ValueError: the column is not in `row`, or none is known.
+            ValueError: the column is not in `row`, or none is known, or nobody said whether a
+                larger value is better.
         """
         if self.monitor is None:
             raise ValueError("EarlyStopping() has no column to watch outside `fit`: give `monitor`")
         value = read_monitor(row, self.monitor)
+        if self._undeclared:
+            monitor_mode(self.monitor)  # raises: outside `fit` nobody else can tell
         if epoch < self.start_epoch:
             return False
         self.waited = 0 if self.best.step(value, epoch) else self.waited + 1

@@ -1,78 +1,112 @@
 """Losses and metrics of a model over a loader, in evaluation mode."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
-from sightline.metrics import DetectionEvaluator
-from sightline.train.batches import LossMeter, batch_size, check_losses, move_batch, split_batch
-from sightline.train.evaluators import Evaluator, as_evaluator
+from sightline.train.batches import Batch, batch_size
+from sightline.train.metric import Metric, as_metric
 from sightline.train.precision import Precision
-from sightline.train.terms import Loss, compute_terms
+from sightline.train.step import Step
+from sightline.train.terms import BatchTerms, Loss, TermsFunction, TermsMeter, check_terms
 
 __all__ = ["evaluate"]
 
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module,
+    model: Step | nn.Module,
     loader: Iterable,
     *,
     loss: Loss | None = None,
-    evaluator: Evaluator | DetectionEvaluator | None = None,
+    terms: TermsFunction | None = None,
+    metric: Any = None,
+    evaluator: Any = None,
     precision: Precision | None = None,
     losses: bool = True,
 ) -> dict[str, float]:
-    """ "val/loss", its terms, and "val/<metric>" for each metric of the evaluator.
+    """ "val/loss", its terms, and "val/<name>" for each number of the metric.
 
     The model is in evaluation mode while it runs (the loss included: dropout off, batch-norm on its
-    running statistics), and goes back to the mode it was in. Model, loader, loss and evaluator are
-    those of `fit`; with `loss` the model runs once a batch, without it once for the losses and once
-    for the evaluator. `losses=False` leaves the losses out.
+    running statistics), and goes back to the mode it was in. It runs once for each batch; only
+    where `forward(inputs, targets)` returns the losses a metric takes a second run.
+
+    Args:
+        model: a step, or a module.
+        loader: as of `fit`.
+        loss, terms: as of `fit`, for a module.
+        metric: as of `fit`.
+        evaluator: the earlier name of `metric`.
+        precision: the computing type for a module; None: that of its weights.
+        losses: False leaves the losses out.
 
     Raises:
         ValueError: the loader has no batch.
-        TypeError: neither losses nor an evaluator: a model that only predicts in evaluation mode.
+        TypeError: neither losses nor a metric: a model that only predicts in evaluation mode.
         FloatingPointError: a loss term is not finite.
     """
-    evaluator = as_evaluator(evaluator)
-    device = next(model.parameters()).device
-    precision = precision or Precision("off", device)
-    was_training = model.training
-    model.eval()
-    meter, seen = LossMeter(), 0
-    if evaluator is not None:
-        evaluator.reset()
+    metric = as_metric(metric, evaluator)
+    if isinstance(model, Step):
+        step = model
+    else:
+        step = _Judged(model, BatchTerms(model, loss, terms) if losses else None, precision)
+    was_training = step.network.training
+    meter, seen = TermsMeter(), 0
+    if metric is not None:
+        metric.reset()
+    step.train(False)
     try:
-        for step, batch in enumerate(loader, start=1):
-            inputs, targets = move_batch(*split_batch(batch), device)
-            seen += batch_size(inputs)
-            with precision.autocast():
-                terms = outputs = None
-                if losses:
-                    terms, outputs = compute_terms(model, loss, inputs, targets)
-                if terms is not None:
-                    values = check_losses(terms, where=f"validation, step {step}")
-                    meter.add(values, batch_size(inputs))
-                elif evaluator is None:
-                    raise TypeError(
-                        "the model gives no losses in evaluation mode: give an `evaluator`, such "
-                        "as sightline.metrics.DetectionEvaluator()"
-                    )
-                if evaluator is not None:
-                    evaluator.update(model(inputs) if outputs is None else outputs, targets)
+        for number, batch in enumerate(loader, start=1):
+            batch = step.take(batch)
+            images = batch_size(batch.inputs)
+            seen += images
+            found, outputs = step.validate(batch) if losses else (None, None)
+            if found is not None:
+                meter.add(check_terms(found, where=f"validation, step {number}"), images)
+            elif metric is None:
+                raise TypeError(
+                    "the model gives no losses in evaluation mode: give a `metric`, such as "
+                    "sightline.metrics.DetectionEvaluator()"
+                )
+            if metric is not None:
+                metric.update(step.predict(batch, outputs), batch.targets, batch.samples)
     finally:
-        model.train(was_training)
+        step.train(was_training)
     if not seen:
         raise ValueError("the loader to evaluate on gave no batch")
     row = meter.columns("val") if meter.images else {}
-    if evaluator is not None:
-        numbers = evaluator.compute()
-        if not isinstance(numbers, Mapping):
-            raise TypeError(
-                f"`evaluator.compute()` must return a dict of name: number, got "
-                f"{type(numbers).__name__}"
-            )
-        row |= {f"val/{name}": float(value) for name, value in numbers.items()}
-    return row
+    return row | (_numbers(metric) if metric is not None else {})
+
+
+def _numbers(metric: Metric) -> dict[str, float]:
+    numbers = metric.compute()
+    if not isinstance(numbers, Mapping):
+        raise TypeError(
+            f"`metric.compute()` must return a dict of name: number, got {type(numbers).__name__}"
+        )
+    return {f"val/{name}": float(value) for name, value in numbers.items()}
+
+
+class _Judged(Step):
+    """A module that is only validated."""
+
+    def __init__(
+        self, model: nn.Module, terms: BatchTerms | None, precision: Precision | None
+    ) -> None:
+        self.model, self.terms = model, terms
+        self.precision = precision or Precision("off", self.device)
+
+    def __call__(self, batch: Batch, progress: Any) -> Any:
+        raise TypeError("a module to evaluate is not trained")
+
+    def validate(self, batch: Batch) -> tuple[Any, Any]:
+        with self.autocast():
+            assert self.terms is not None
+            return self.terms(self.model, batch.inputs, batch.targets)
+
+    def train(self, mode: bool) -> None:
+        self.model.train(mode)
+        if self.terms is not None:
+            self.terms.train(mode)

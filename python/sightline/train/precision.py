@@ -43,19 +43,26 @@ class Precision:
 
     def step(
         self, loss: Tensor, optimizer: Optimizer, model: nn.Module, clip_norm: float | None
-    ) -> None:
-        """Gradients of `loss`, clipped to an L2 norm of `clip_norm`, and one optimizer step."""
+    ) -> bool:
+        """Gradients of `loss`, clipped to an L2 norm of `clip_norm`, and one optimizer step.
+
+        Returns:
+            Whether the weights were updated: not where float16 overflowed in the gradients, after
+            which the loss is scaled by less.
+        """
         optimizer.zero_grad(set_to_none=True)
         (self.scaler.scale(loss) if self.scaler else loss).backward()
         if clip_norm is not None:
             if self.scaler:
                 self.scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-        if self.scaler:
-            self.scaler.step(optimizer)
-            self.scaler.update()
-        else:
+        if not self.scaler:
             optimizer.step()
+            return True
+        scale = self.scaler.get_scale()
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        return self.scaler.get_scale() >= scale
 
     def state_dict(self) -> dict[str, Any]:
         return {"scaler": self.scaler.state_dict() if self.scaler else None}

@@ -222,11 +222,12 @@ class RunDir:
         parts: dict[str, Any],
         resume: bool | Literal["previous"] = True,
         *,
+        device: torch.device,
         warn: Callable[[str], None] = warnings.warn,
     ) -> int:
         """Load the saved state into `parts`; the number of epochs that are done.
 
-        `warn` hears of a machine or of versions that may give other bits.
+        `warn` hears of another device or machine, or of versions, that may give other bits.
 
         Raises:
             ValueError: the state is damaged, or was written by a run with other parts (with an
@@ -253,7 +254,7 @@ class RunDir:
                     said = f"{self.state} does not fit this {name}: {str(error).splitlines()[0]}"
                 raise ValueError(said) from error
         set_random_state(saved["random"])
-        other = other_conditions(saved.get("conditions", {}), _device_of(parts["model"]))
+        other = other_conditions(saved.get("conditions", {}), device)
         if other:
             warn(f"bits may differ from those of a run that was not stopped: {', '.join(other)}")
         if resume == "previous":

@@ -169,7 +169,7 @@ def _train(
         optimizer=optimizer,
         schedule=schedule_for(prepared, optimizer, len(train_loader), mode),
         epochs=options.epochs,
-        evaluator=metric,
+        metric=metric,
         out=run,
         resume=resume,
         ema=EMA(model, decay=options.ema_decay) if options.ema_decay else None,
@@ -252,7 +252,7 @@ def evaluate_predictor(
     )
     device = next(predictor.model.parameters()).device
     precision = Precision("off", device)
-    evaluate(predictor.model, loader, evaluator=metric, precision=precision, losses=False)
+    evaluate(predictor.model, loader, metric=metric, precision=precision, losses=False)
     return metric.evaluation()
 
 

@@ -1,0 +1,149 @@
+"""What `fit` asks of a metric, and how those of `sightline.metrics` answer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from sightline._suggest import did_you_mean
+from sightline.metrics import AccuracyEvaluator, DetectionEvaluator
+from sightline.train.arguments import asks_for
+from sightline.train.early_stopping import is_loss_column
+from sightline.train.step import Step
+
+__all__ = ["Metric", "as_metric", "check_column", "directions_of", "monitor_of"]
+
+
+class Metric(Protocol):
+    """What `fit` asks of a metric.
+
+    `directions` says of each name in `compute()` whether "min" or "max" is better. Where it is
+    absent, a column of this metric is monitored only with `mode=`. It may also have `monitor`, the
+    column to pick the best epoch by where nobody says ("val/accuracy").
+    """
+
+    def reset(self) -> None:
+        """Forget every image seen."""
+
+    def update(self, outputs: Any, targets: Any, samples: Sequence[Any] | None) -> None:
+        """Take in one batch.
+
+        Args:
+            outputs: `model.predictions(outputs)` where the model has that method, else what
+                `model(inputs)` returned.
+            targets: as the loader gave them, on the model's device.
+            samples: what the loader told of each input, None where it tells nothing. An `update`
+                without this argument is called with the other two.
+        """
+
+    def compute(self) -> dict[str, float]:
+        """Name -> value over the images seen since `reset`; a column "val/<name>" each."""
+
+
+class _WithoutSamples:
+    """A metric whose `update` takes outputs and targets alone, in the form of `Metric`."""
+
+    def __init__(self, metric: Any) -> None:
+        self._metric = metric
+        self.reset, self.compute = metric.reset, metric.compute
+
+    def update(self, outputs: Any, targets: Any, samples: Sequence[Any] | None) -> None:
+        self._metric.update(outputs, targets)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._metric, name)
+
+
+class _Detection:
+    """A `DetectionEvaluator` whose images are named by samples or targets, or counted."""
+
+    monitor = "val/AP50"
+
+    def __init__(self, evaluator: DetectionEvaluator) -> None:
+        self.evaluator = evaluator
+        evaluator.reset()
+        self.directions = dict.fromkeys(evaluator.compute().named, "max")
+
+    def reset(self) -> None:
+        self.evaluator.reset()
+
+    def update(
+        self, outputs: Sequence[Any], targets: Sequence[Any], samples: Sequence[Any] | None
+    ) -> None:
+        count = len(self.evaluator)
+        ids = [target.get("image_id", None) for target in targets]
+        if samples is not None and any(image_id is None for image_id in ids):
+            ids = [getattr(sample, "image_id", None) for sample in samples]
+        if any(image_id is None for image_id in ids):
+            ids = list(range(count, count + len(targets)))
+        ids = [int(i) if isinstance(i, Tensor) else i for i in ids]
+        self.evaluator.update(ids, list(outputs), list(targets))
+
+    def compute(self) -> dict[str, float]:
+        return dict(self.evaluator.compute().named)
+
+
+def as_metric(metric: Any, evaluator: Any = None) -> Metric | None:
+    """The metric in the form of `Metric`; `evaluator` is the earlier name of the argument.
+
+    Raises:
+        TypeError: both are given, a class, or an object without the methods of `Metric`.
+    """
+    if evaluator is not None:
+        if metric is not None:
+            raise TypeError("`evaluator` is the earlier name of `metric`: give `metric` alone")
+        metric = evaluator
+    if isinstance(metric, DetectionEvaluator):
+        return _Detection(metric)
+    if isinstance(metric, type):
+        raise TypeError(f"`metric` must be an instance: metric={metric.__name__}()")
+    if metric is None or isinstance(metric, _Detection | _WithoutSamples):
+        return metric
+    for method in ("reset", "update", "compute"):
+        if not callable(getattr(metric, method, None)):
+            raise TypeError(
+                "`metric` must have reset(), update(outputs, targets, samples) and compute(); "
+                f"{type(metric).__name__} has no {method}()"
+            )
+    return metric if asks_for(metric.update, "samples", beyond=2) else _WithoutSamples(metric)
+
+
+def monitor_of(metric: Metric | None, *, validated: bool) -> str:
+    """The column that the best epoch is picked by where nobody says."""
+    if not validated:
+        return "train/loss"
+    return getattr(metric, "monitor", None) or "val/loss"
+
+
+def directions_of(metric: Metric | None) -> Mapping[str, str]:
+    """Column -> "min" or "max", for the columns that the metric declares."""
+    declared: Mapping[str, str] = getattr(metric, "directions", None) or {}
+    return {f"val/{name}": direction for name, direction in declared.items()}
+
+
+def check_column(
+    name: str, column: str, *, step: Step, metric: Metric | None, validated: bool
+) -> None:
+    """Raise ValueError for a column that no epoch will have; `name` is what asks for it.
+
+    Of metrics that are not ours, and of the terms of losses and their logs, only training tells.
+    """
+    split, _, _ = column.partition("/")
+    if split == "val" and not validated:
+        raise ValueError(f"{name} {column!r} needs a `val_loader`: give one, or 'train/loss'")
+    if column in ("epoch", *step.rates()) or (split in ("train", "val") and is_loss_column(column)):
+        return
+    if step.may_log and split in ("train", "val"):
+        return
+    ours = (_Detection, AccuracyEvaluator)
+    if split == "val" and metric is not None and not isinstance(_inner(metric), ours):
+        return
+    known = ["train/loss", *(["val/loss", *directions_of(metric)] if validated else [])]
+    if column not in known:
+        hint = did_you_mean(column, known, quoted=True)
+        needs = "; metrics need a `metric`" if metric is None and not hint else ""
+        raise ValueError(f"{name} {column!r} is not among {known}{hint}{needs}")
+
+
+def _inner(metric: Metric) -> Any:
+    return metric._metric if isinstance(metric, _WithoutSamples) else metric

@@ -1,0 +1,285 @@
+"""What a training loop does with one batch: the base of all steps, and the usual one."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from sightline.losses import Terms, as_terms
+from sightline.nn.wrappers import unwrapped
+from sightline.optim.ema import EMA
+from sightline.optim.schedule import Schedule
+from sightline.train.arguments import as_schedule, check_instance, check_schedule
+from sightline.train.batches import Batch, check_optimizer, move_batch, split_batch
+from sightline.train.log import Log
+from sightline.train.precision import Precision
+from sightline.train.terms import BatchTerms, Loss, TermsFunction, check_terms, prepare_loss
+
+__all__ = ["Progress", "Step", "SupervisedStep", "batch_generator"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where in a run a batch stands.
+
+    Attributes:
+        epoch: of this batch, from 1.
+        epochs: of the run.
+        batch: within the epoch, from 1.
+        batches: of the epoch; None where the loader has no length.
+    """
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int | None = None
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}, step {self.batch}"
+
+
+def batch_generator(device: torch.device, seed: int, progress: Progress) -> torch.Generator:
+    """The random numbers of one batch, which depend on seed, epoch and batch alone."""
+    return _seeded(torch.Generator(device), seed, progress.epoch, progress.batch)
+
+
+def _seeded(generator: torch.Generator, *seed: int) -> torch.Generator:
+    return generator.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
+
+
+class Step:
+    """What `fit` asks for: training and validation of one batch, and all that has a state.
+
+    A step of one's own sets `model`, and defines `__call__` and, where there is a loss to validate
+    by, `validate`. The rest has defaults for one `model` and one `optimizer`.
+
+    Attributes:
+        model: what is validated and saved; with averaged weights, the average.
+        may_log: whether terms may have logs, so that only training tells which columns there are.
+
+    Example:
+        >>> class Distillation(Step):
+        ...     def __init__(self, model, teacher, optimizer):
+        ...         self.model, self.optimizer = model, optimizer
+        ...         self.teacher = teacher.eval().requires_grad_(False)
+        ...
+        ...     def terms(self, inputs):
+        ...         outputs = self.model(inputs)
+        ...         distance = (outputs - self.teacher(inputs)).square().mean()
+        ...         return Terms({"distance": distance}), outputs
+        ...
+        ...     def __call__(self, batch, progress):
+        ...         terms, _ = self.terms(batch.inputs)
+        ...         self.optimizer.zero_grad()
+        ...         terms.total.backward()
+        ...         self.optimizer.step()
+        ...         return terms
+        ...
+        ...     def validate(self, batch):
+        ...         return self.terms(batch.inputs)
+    """
+
+    model: nn.Module
+    may_log: bool = True
+
+    def __call__(self, batch: Batch, progress: Progress) -> Terms:
+        """Train on one batch: forward, backward, update. The model is in training mode."""
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(batch, progress)")
+
+    def validate(self, batch: Batch) -> tuple[Terms | None, Any]:
+        """Losses and outputs of one batch in one forward pass, in evaluation mode.
+
+        Returns:
+            The terms, None where there is no loss, and what `model(inputs)` returned; None in place
+            of the outputs where they take a forward pass of their own, which `predict` then makes.
+        """
+        return None, self.model(batch.inputs)
+
+    def predict(self, batch: Batch, outputs: Any = None) -> Any:
+        """What a metric is given: `model.predictions(outputs)` where the model has that method.
+
+        Args:
+            batch: its inputs go through the model where `outputs` is None.
+            outputs: what `validate` returned.
+        """
+        with self.autocast():
+            if outputs is None:
+                outputs = self.model(batch.inputs)
+            predictions = getattr(unwrapped(self.model), "predictions", None)
+            # A list holds a dict per image, as torchvision's detectors return them: predictions.
+            if predictions is None or isinstance(outputs, list):
+                return outputs
+            return predictions(outputs)
+
+    def take(self, batch: Any) -> Batch:
+        """What a loader gave as a `Batch` on the model's device; for loaders of another form."""
+        return move_batch(split_batch(batch), self.device)
+
+    def begin(self, *, epochs: int, monitor: str, mode: str, log: Log) -> None:
+        """Called by `fit` before the first epoch, with the column that it monitors."""
+
+    def end_epoch(self, row: Mapping[str, float]) -> None:
+        """Move the schedules that move once an epoch; `row` has the epoch's columns."""
+
+    def rates(self) -> dict[str, float]:
+        """Columns of rates at the start of an epoch: "lr", where the step has an `optimizer`."""
+        optimizer = getattr(self, "optimizer", None)
+        return {"lr": optimizer.param_groups[0]["lr"]} if optimizer is not None else {}
+
+    def parts(self) -> dict[str, Any]:
+        """Name -> object with `state_dict` and `load_state_dict`; all that resuming needs.
+
+        By default every attribute that has both methods.
+        """
+        methods = ("state_dict", "load_state_dict")
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if all(callable(getattr(value, method, None)) for method in methods)
+        }
+
+    def train(self, mode: bool) -> None:
+        """Put all networks into training mode, or into evaluation mode."""
+        self.network.train(mode)
+
+    @property
+    def network(self) -> nn.Module:
+        """The module that is trained: `model`, unless that is an average of it."""
+        return self.model
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """The computing type of forward passes: that of `precision` where the step has one."""
+        precision = getattr(self, "precision", None)
+        return contextlib.nullcontext() if precision is None else precision.autocast()
+
+
+class StepOptions(TypedDict, total=False):
+    """Arguments of `SupervisedStep` that `fit` takes beside a module and its optimizer."""
+
+    loss: Loss | None
+    terms: TermsFunction | None
+    schedule: Schedule | LRScheduler | None
+    ema: EMA | None
+    clip_norm: float | None
+    amp: str
+    seed: int
+
+
+class SupervisedStep(Step):
+    """One model, one optimizer, and targets: forward, backward, update.
+
+    Args:
+        model: on the device to train on.
+        optimizer: over the parameters of `model`.
+        loss: `loss(outputs, targets)`, a scalar or a dict of scalars that are summed, or `Terms`,
+            such as `torch.nn.CrossEntropyLoss()`. A module is moved to the model's device, follows
+            it into training and evaluation mode, and its state is saved; parameters that it has
+            belong into the optimizer. Without `loss` and `terms` the model's own method
+            `loss(outputs, targets)` is called; a module without one whose `forward(inputs,
+            targets)` returns a dict of losses trains by `terms=call_with_targets`.
+        terms: `terms(model, inputs, targets)`, where how a batch becomes losses takes more than
+            outputs and targets; returns what `loss` returns, and the outputs. With a fourth
+            argument `generator` it is given a `torch.Generator` for the batch, seeded from `seed`,
+            so that random numbers do not depend on what else was drawn.
+        schedule: a `Schedule`, or a scheduler of torch that is stepped once an epoch, both over
+            `optimizer`. `ReduceLROnPlateau` is given the column that `fit` monitors. A schedule
+            that moves by steps counts updates: a batch that float16 skipped does not move it.
+        ema: averaged weights; where given, they are what is validated and saved.
+        clip_norm: largest L2 norm of all gradients of the model together.
+        amp: "auto" (bfloat16 on a GPU, off on the CPU), "bf16", "fp16" or "off".
+        seed: of the generators that `terms` is given.
+
+    Raises:
+        TypeError: an argument of another kind, or no way from a batch to losses.
+        ValueError: an argument outside its range; an optimizer of another model, or a schedule of
+            another optimizer.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *,
+        loss: Loss | None = None,
+        terms: TermsFunction | None = None,
+        schedule: Schedule | LRScheduler | None = None,
+        ema: EMA | None = None,
+        clip_norm: float | None = None,
+        amp: str = "auto",
+        seed: int = 0,
+    ) -> None:
+        example = "torch.optim.AdamW(model.parameters())"
+        check_instance(optimizer, "optimizer", "param_groups", example)
+        if ema is not None:
+            check_instance(ema, "ema", "model", "EMA(model)")
+        if clip_norm is not None and not clip_norm > 0:
+            raise ValueError(f"`clip_norm` must be > 0, got {clip_norm}")
+        self._network, self.model = model, model if ema is None else ema.model
+        self.optimizer, self.ema, self.clip_norm, self.seed = optimizer, ema, clip_norm, seed
+        self.precision = Precision(amp, self.device)
+        self._stateful_loss = prepare_loss(loss, model)
+        self.terms = BatchTerms(model, loss, terms)
+        self.may_log = terms is not None
+        check_optimizer(optimizer, model, self._stateful_loss)
+        self.schedule = as_schedule(schedule, optimizer)
+        self._validation_noise = torch.Generator(self.device)
+        self._monitor = "train/loss"
+
+    @property
+    def network(self) -> nn.Module:
+        return self._network
+
+    def __call__(self, batch: Batch, progress: Progress) -> Terms:
+        generator = None
+        if self.terms.takes_generator:
+            generator = batch_generator(self.device, self.seed, progress)
+        with self.autocast():
+            terms, _ = self.terms(self.network, batch.inputs, batch.targets, generator)
+        numbers = check_terms(terms, where=str(progress))
+        total = as_terms(terms).total
+        if self.precision.step(total, self.optimizer, self.network, self.clip_norm):
+            if self.ema is not None:
+                self.ema.step(self.network)
+            if self.schedule is not None:
+                self.schedule.step()
+        return numbers
+
+    def validate(self, batch: Batch) -> tuple[Terms | None, Any]:
+        with self.autocast():
+            return self.terms(self.model, batch.inputs, batch.targets, self._validation_noise)
+
+    def begin(self, *, epochs: int, monitor: str, mode: str, log: Log) -> None:
+        self._monitor = monitor
+        if self.schedule is not None:
+            check_schedule(self.schedule, epochs=epochs, monitor=monitor, mode=mode, log=log)
+
+    def end_epoch(self, row: Mapping[str, float]) -> None:
+        if self.schedule is not None:
+            self.schedule.end_epoch(row[self._monitor])
+
+    def parts(self) -> dict[str, Any]:
+        parts = {
+            "model": self.network,
+            "optimizer": self.optimizer,
+            "precision": self.precision,
+            "loss": self._stateful_loss,
+            "schedule": self.schedule,
+            "ema": self.ema,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def train(self, mode: bool) -> None:
+        self.network.train(mode)
+        self.terms.train(mode)
+        if not mode:  # every validation sees the same random numbers, and training's are untouched
+            _seeded(self._validation_noise, self.seed)
