@@ -1,4 +1,4 @@
-"""Metrics of classification and detection, on arrays; nothing here needs torch."""
+"""Metrics for classification and detection, on arrays; nothing here needs torch."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
         polygons_to_masks,
     )
 
-# Each name's module is loaded when the name is first used: a command that prints twelve numbers
-# needs half of them.
+# The module of a name is loaded when the name is first used: a command that prints twelve numbers
+# needs only half of the modules.
 _NAMES_OF = {
     "detection.settings": ("COCO_AREA_RANGES",),
     "accuracy_evaluator": ("AccuracyEvaluator",),

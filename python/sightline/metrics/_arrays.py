@@ -1,4 +1,4 @@
-"""Arrays of what a caller gives: lists, arrays of any kind, and tensors."""
+"""Converts what callers pass (lists, any arrays, tensors) to NumPy arrays."""
 
 from typing import Any
 
@@ -6,14 +6,17 @@ import numpy as np
 
 
 class DeviceTensorError(Exception):
-    """A tensor that is not in the memory of the host."""
+    """A tensor is not in host memory."""
 
 
 def as_array(values: Any) -> np.ndarray:
-    """Any array, CPU tensor or nested list as an array of numbers in this machine's byte order.
+    """Any array, CPU tensor or nested list as an array of numbers in native byte order.
 
-    Memory is shared where it can be. Raises TypeError and ValueError for what is no array of
-    numbers, and DeviceTensorError.
+    Memory is shared where possible.
+
+    Raises:
+        TypeError, ValueError: `values` is not an array of numbers.
+        DeviceTensorError: a tensor is on another device.
     """
     if not isinstance(values, np.ndarray):
         values = tensor_as_array(values) if hasattr(values, "detach") else np.asarray(values)
@@ -32,7 +35,7 @@ def is_on_host(tensor: Any) -> bool:
 
 
 def tensor_as_array(tensor: Any) -> np.ndarray:
-    """A CPU tensor as an array on the same memory; bfloat16, which NumPy lacks, in float32."""
+    """A CPU tensor as an array that shares its memory; bfloat16, which NumPy lacks, as float32."""
     if not is_on_host(tensor):
         raise DeviceTensorError(str(tensor.device))
     tensor = tensor.detach()
@@ -42,14 +45,14 @@ def tensor_as_array(tensor: Any) -> np.ndarray:
 
 
 def on_host(values: Any) -> np.ndarray:
-    """An array of a tensor on any device, or of a list."""
+    """A tensor on any device, or a list, as an array."""
     if hasattr(values, "detach"):
         return tensor_as_array(values.cpu())
     return np.asarray(values)
 
 
 def read_numbers(values: Any, what: str) -> np.ndarray:
-    """An array of numbers; TypeError or ValueError that says `what` is none."""
+    """`values` as an array of numbers; the TypeError or ValueError otherwise names `what`."""
     try:
         return as_array(on_host(values))
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The native binding under the metrics.
+"""The native binding that the metrics use.
 
 `sightline.ops` would import torch where it is installed, so metrics call the binding itself.
 """

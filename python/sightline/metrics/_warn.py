@@ -1,4 +1,4 @@
-"""Warnings that point at the program which called this package."""
+"""Warnings that point to the code that called this package."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ _PACKAGE = os.path.dirname(__file__)
 
 
 def warn(message: str) -> None:
-    """Warn the caller of this package, wherever in it that arose."""
+    """Issue a warning that points to the first caller outside this package."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1

@@ -12,14 +12,14 @@ __all__ = ["AccuracyEvaluator"]
 
 
 class AccuracyEvaluator:
-    """Accuracy, and top-k accuracy where asked for, of batches that come one by one.
+    """Accuracy, and optionally top-k accuracy, over batches.
 
-    It is one of the evaluators that `sightline.train.fit` takes; `fit` then picks the best epoch by
-    `monitor`, unless it is told another column.
+    `sightline.train.fit` takes it as its metric and then chooses the best epoch by the column
+    `monitor`, unless told otherwise.
 
     Args:
-        top_k: further numbers of best classes among which the true one may be, such as (5,) for a
-            column "top5".
+        top_k: values of k, such as (5,), which adds a column "top5": the share of samples whose
+            true class is among the five best.
 
     Example:
         >>> evaluator = AccuracyEvaluator(top_k=(2,))
@@ -46,12 +46,11 @@ class AccuracyEvaluator:
         """Add one batch.
 
         Args:
-            outputs: logits or probabilities [B, K], array or tensor. The best class is that of the
-                largest, the first of equal ones.
+            outputs: logits or probabilities [B, K], array or tensor. The predicted class is that
+                of the largest value, the first one among equal values.
             targets: labels [B], integers in [0, K), array or tensor; or a list of B dicts with a
-                "label", as `sightline.data.make_loader` gives them; or soft targets [B, K], such
-                as one-hot ones or those of mixup, of which the largest is the true class, the
-                first of equal ones.
+                "label"; or soft targets [B, K], such as one-hot targets or those of mixup, where
+                the true class is that of the largest value, the first one among equal values.
 
         Raises:
             ValueError: wrong shapes, a label outside [0, K), a NaN in `outputs` or `targets`.
@@ -79,7 +78,7 @@ class AccuracyEvaluator:
             self._right[k] += round(top_k_accuracy(labels, scores, k=best) * len(labels))
 
     def compute(self) -> dict[str, float]:
-        """Shares of the samples since `reset`, NaN of none: "accuracy", and "top<k>" each."""
+        """ "accuracy" and each "top<k>" of the samples since `reset`; NaN without samples."""
         shares = {
             f"top{k}": right / self.samples if self.samples else float("nan")
             for k, right in self._right.items()
@@ -88,7 +87,7 @@ class AccuracyEvaluator:
 
 
 def _hard(targets: Any, shape: tuple[int, ...]) -> Any:
-    """The class of the largest of soft targets [B, K], K > 1; others as they are."""
+    """The classes of soft targets [B, K], K > 1; other targets unchanged."""
     try:
         soft = on_host(targets)
     except ValueError:  # rows of several lengths

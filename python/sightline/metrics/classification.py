@@ -13,7 +13,7 @@ _AVERAGES = (None, "binary", "macro", "micro", "weighted")
 
 @dataclass(frozen=True)
 class PrecisionRecallF1:
-    """Floats where averaged, arrays [K] for each class otherwise."""
+    """Floats where averaged, otherwise arrays [K] with one value per class."""
 
     precision: Any
     recall: Any
@@ -33,12 +33,12 @@ def confusion_matrix(
     Args:
         targets: [N] integer labels from 0.
         predictions: [N] integer labels from 0.
-        num_classes: K; by default the largest label and one.
-        normalize: "true" divides by row sums, "pred" by column sums, "all" by N; a sum of 0
-            leaves 0.
+        num_classes: K; by default the largest label plus one.
+        normalize: "true" divides by row sums, "pred" by column sums, "all" by N; where a sum is
+            0, the result is 0.
 
     Returns:
-        [K, K], int64, or float64 where normalised.
+        [K, K], int64, or float64 with `normalize`.
 
     Raises:
         ValueError: different lengths, a negative label, a label of K or more, an unknown
@@ -66,12 +66,12 @@ def confusion_matrix(
 
 
 def accuracy(targets: Any, predictions: Any) -> float:
-    """Share of predictions that are right; NaN of none.
+    """Share of predictions that are right; NaN without predictions.
 
-    Misleading where classes are unequal: at 1 positive in 1,000,000, "never" is right in 99.9999 %
-    of cases. Look at `precision_recall_f1` too.
+    Misleading where classes are imbalanced: with 1 positive in 1,000,000, always predicting
+    "negative" is right in 99.9999 % of cases. See `precision_recall_f1` too.
 
-    Args and errors as `confusion_matrix`.
+    Arguments and errors are those of `confusion_matrix`.
 
     Example:
         >>> accuracy([0, 1, 1, 1], [0, 1, 1, 0])
@@ -82,13 +82,13 @@ def accuracy(targets: Any, predictions: Any) -> float:
 
 
 def top_k_accuracy(targets: Any, scores: Any, *, k: int = 5) -> float:
-    """Share of samples whose true class is among the k best scores; NaN of none.
+    """Share of samples whose true class is among the k best scores; NaN without samples.
 
-    Of equal scores the higher class ranks first, as in scikit-learn.
+    Among equal scores the class with the larger index ranks first, as in scikit-learn.
 
     Args:
         targets: [N] integer labels in [0, K).
-        scores: [N, K] of any scale; NaN is refused.
+        scores: [N, K] on any scale; NaN is refused.
         k: from 1 to K.
 
     Raises:
@@ -127,25 +127,25 @@ def precision_recall_f1(
     num_classes: int | None = None,
     positive_label: int = 1,
 ) -> PrecisionRecallF1:
-    """Precision, recall and F1, of each class or averaged.
+    """Precision, recall and F1, per class or averaged.
 
     Args:
         targets: [N] integer labels from 0.
         predictions: [N] integer labels from 0.
-        average: None for each class; "binary" for `positive_label` against the rest; "macro", the
-            plain mean over the classes that occur in targets or predictions; "weighted", the mean
-            by support; "micro", from the counts of all classes together (then all three equal
-            accuracy).
-        num_classes: K of the arrays; by default the largest label and one.
+        average: None for one value per class; "binary" for `positive_label` against the rest;
+            "macro" for the plain mean over the classes that occur in targets or predictions;
+            "weighted" for the mean weighted by support; "micro" for the values from the counts of
+            all classes together (then all three equal accuracy).
+        num_classes: K of the arrays; by default the largest label plus one.
         positive_label: the class of "binary".
 
     Returns:
-        A `PrecisionRecallF1`. Where a denominator is 0 (nothing predicted, nothing there), the
-        value is 0, without a warning.
+        A `PrecisionRecallF1`. Where a denominator is 0 (no prediction or no sample of the class),
+        the value is 0, without a warning.
 
     Raises:
-        ValueError, TypeError: as `confusion_matrix`; "binary" with labels other than two values
-            is allowed: the rest is one class.
+        ValueError, TypeError: as in `confusion_matrix`. "binary" accepts more than two labels:
+            all but `positive_label` are one class.
 
     Example:
         >>> result = precision_recall_f1([1, 1, 0, 0], [1, 0, 0, 0], average="binary")

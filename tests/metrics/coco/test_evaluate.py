@@ -108,7 +108,7 @@ def test_annotation_id_zero_counts_as_found_unless_pycocotools_is_asked_for():
     assert faulty.ap < 0.9, "pycocotools' fault"
     assert [str(warning.message) for warning in said] == [
         "`gt`: annotations with id 0: 1 of 4, of image 5. pycocotools takes that for no match: its "
-        "object counts as missed, and what finds it as false. "
+        "object counts as missed, and a detection of it as false. "
         f"AP {faulty.ap:.3f} and AP50 {faulty.ap50:.3f} are with this fault; "
         'parity="corrected" (--corrected) gives AP 1.000 and AP50 1.000'
     ]

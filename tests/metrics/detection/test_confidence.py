@@ -111,7 +111,7 @@ def test_the_seed_decides_and_the_summary_says_what_was_done(images):
     first, again, other = (result.confidence_interval(replicates=20, seed=s) for s in (1, 1, 2))
     assert first == again and first["AP"] != other["AP"]
     assert first.summary().startswith("95 % intervals of 20 resamplings of 25 images")
-    with pytest.raises(KeyError, match="'ap' is none of AP"):
+    with pytest.raises(KeyError, match="'ap' is not one of AP"):
         first["ap"]
 
 
@@ -198,7 +198,7 @@ def test_equal_detectors_differ_by_nothing_that_the_images_can_show(images):
     assert found.p_value == 1
     assert found.verdict == (
         "no difference in AP that 25 images can show "
-        "(B less A: 0.0 points, 95 % interval 0.0 to 0.0)"
+        "(B minus A: 0.0 points, 95 % interval 0.0 to 0.0)"
     )
 
 
@@ -213,7 +213,7 @@ def test_results_that_do_not_belong_together_are_refused(images):
         compare(result, results_of(images, class_names=NAMES, max_detections=(1, 10)))
     with pytest.raises(ValueError, match="numbers only"):
         compare(result, result.numbers_only())
-    with pytest.raises(KeyError, match="'mAP' is none of"):
+    with pytest.raises(KeyError, match="'mAP' is not one of"):
         compare(result, result, metric="mAP")
 
 

@@ -152,7 +152,7 @@ def test_what_is_out_of_reach_says_what_is_not():
         wrong_first.threshold_for(precision=0.9)
     with pytest.raises(ValueError, match=r"class 'dog': .* there are no detections"):
         result.threshold_for(1, recall=0.5)
-    with pytest.raises(ValueError, match="there is no recall without objects"):
+    with pytest.raises(ValueError, match="recall is not defined without objects"):
         results_of([(detections, {"boxes": []})]).threshold_for(recall=0.5)
 
 

@@ -448,7 +448,7 @@ def test_an_update_without_image_ids_says_what_they_are():
 def test_image_ids_of_two_kinds_are_an_error():
     evaluator = DetectionEvaluator()
     evaluator.update(3, GOOD_DT, GOOD_GT)
-    with pytest.raises(TypeError, match="`image_id` must be of one kind"):
+    with pytest.raises(TypeError, match="`image_id` must be all int or all str"):
         evaluator.update("3", GOOD_DT, GOOD_GT)
 
 
@@ -460,12 +460,12 @@ def test_image_ids_of_two_kinds_are_an_error():
         ({"iou_thresholds": [0.5, 0.5]}, "must ascend"),
         ({"iou_thresholds": []}, "one or more"),
         ({"max_detections": [0]}, "integers >= 1"),
-        ({"protocol": "voc2007", "max_detections": [5]}, "of the coco protocol only"),
-        ({"protocol": "voc2007", "area_ranges": {"all": (0, 1)}}, "of the coco protocol only"),
+        ({"protocol": "voc2007", "max_detections": [5]}, "for the coco protocol only"),
+        ({"protocol": "voc2007", "area_ranges": {"all": (0, 1)}}, "for the coco protocol only"),
         ({"area_ranges": {"all": (5, 1)}}, "0 <= low <= high"),
-        ({"area_ranges": {}}, "must name 1 to 16, got 0"),
-        ({"area_ranges": {str(n): (0, n) for n in range(17)}}, "must name 1 to 16, got 17"),
-        ({"inclusive_pixels": True}, "of the VOC protocols"),
+        ({"area_ranges": {}}, "must have 1 to 16 entries, got 0"),
+        ({"area_ranges": {str(n): (0, n) for n in range(17)}}, "must have 1 to 16 entries, got 17"),
+        ({"inclusive_pixels": True}, "for the VOC protocols"),
     ],
 )
 def test_bad_settings_are_refused(kwargs, message):

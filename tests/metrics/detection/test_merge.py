@@ -94,7 +94,7 @@ def test_what_cannot_be_merged_is_refused():
     evaluator = fill({3: GOOD})
     with pytest.raises(TypeError, match="must be a DetectionEvaluator, got dict"):
         evaluator.merge({})
-    with pytest.raises(TypeError, match="of one kind, all int or all str, got 'x'"):
+    with pytest.raises(TypeError, match="must be all int or all str, got 'x' after others"):
         evaluator.merge(fill({"x": GOOD}))
     with pytest.raises(ValueError, match="must be 'same' or 'first', got 'last'"):
         evaluator.merge(evaluator, duplicates="last")

@@ -20,7 +20,7 @@ def test_the_twelve_names_stand_for_the_twelve_numbers(result):
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(result):
-    with pytest.raises(KeyError, match="'ap50' is none of AP, AP50, AP75, AP_small"):
+    with pytest.raises(KeyError, match="'ap50' is not one of AP, AP50, AP75, AP_small"):
         result["ap50"]
 
 

@@ -165,7 +165,7 @@ POSE = np.zeros((1, 17, 3))
     ("iou_type", "change", "error", "message"),
     [
         ("segm", {"masks": None}, ValueError, "lacks 'masks'"),
-        ("segm", {"masks": PICTURES + 0.5}, TypeError, "take masks > 0.5"),
+        ("segm", {"masks": PICTURES + 0.5}, TypeError, "as masks > 0.5"),
         ("segm", {"masks": PICTURES[0]}, ValueError, r"shape \[N, H, W\], got \[4, 4\]"),
         ("segm", {"masks": PICTURES[[0, 0]]}, ValueError, r"shape \[2\] as its boxes"),
         ("segm", {"masks": [{"size": [4, 4]}]}, ValueError, "must have size and counts"),
@@ -201,8 +201,8 @@ def test_bad_shapes_are_refused_and_leave_the_evaluator_as_it_was(iou_type, chan
     ("kwargs", "message"),
     [
         ({"iou_type": "mask"}, "`iou_type` must be one of"),
-        ({"iou_type": "segm", "protocol": "voc2010"}, "is of the coco protocol, not of voc2010"),
-        ({"keypoint_sigmas": [0.1]}, "is of keypoints only, not of 'bbox'"),
+        ({"iou_type": "segm", "protocol": "voc2010"}, "needs the coco protocol, got voc2010"),
+        ({"keypoint_sigmas": [0.1]}, "is for keypoints only, got 'bbox'"),
         ({"iou_type": "keypoints", "keypoint_sigmas": [0.1, 0]}, "must be positive numbers"),
         ({"parity": "exact"}, "`parity` must be one of"),
     ],

@@ -254,15 +254,15 @@ def test_a_refused_batch_leaves_the_evaluator_as_it_was(at):
     [
         ([1, 2, 1], ValueError, "`image_id` 1 is in the batch twice"),
         ([1, 9, 2], ValueError, "`image_id` 9 was added before"),
-        ([1, "2", 3], TypeError, "`image_id` must be of one kind"),
+        ([1, "2", 3], TypeError, "`image_id` must be all int or all str"),
         ([1, 2.0, 3], TypeError, "`image_id` must be an int or a str, got float"),
         ([1, True, 3], TypeError, "`image_id` must be an int or a str, got bool"),
         ([1, None, 3], TypeError, "got NoneType"),
         ([1, 2**63, 3], ValueError, "an integer of 64 bits, got 9223372036854775808"),
-        (["a", "\ud800", "b"], ValueError, "text that UTF-8 holds"),
+        (["a", "\ud800", "b"], ValueError, "text that UTF-8 can encode"),
         ([1, 2], ValueError, "as many `image_id` as `detections` and `targets`, got 2, 3 and 3"),
         ("abc", TypeError, "`image_id` of a batch must be a list"),
-        (5, TypeError, "`image_id` of a batch must be a list, one entry an image, got int"),
+        (5, TypeError, "`image_id` of a batch must be a list with one entry per image, got int"),
     ],
 )
 def test_bad_ids_are_refused(ids, error, message):

@@ -247,12 +247,12 @@ def test_what_a_loader_writes_beside_the_objects_is_passed_over(far):
 
 def test_ids_are_checked_at_once(far):
     evaluator, (dt, gt) = DetectionEvaluator(), moved(GOOD, far)
-    with pytest.raises(TypeError, match="of one kind"):
+    with pytest.raises(TypeError, match="all int or all str"):
         evaluator.update([3, "4"], [dt, dt], [gt, gt])
     evaluator.update([3, 4], [dt, dt], [gt, gt])
     for ids, error, message in (
         (3, ValueError, "`image_id` 3 was added before"),
-        ("3", TypeError, "of one kind"),
+        ("3", TypeError, "all int or all str"),
         (1.5, TypeError, "an int or a str"),
         ([5, 5], ValueError, "`image_id` 5 is in the batch twice"),
     ):

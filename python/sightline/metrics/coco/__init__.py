@@ -1,1 +1,1 @@
-"""COCO's files: read into columns, evaluated by the protocol of COCO."""
+"""COCO files: reading them into columns, and evaluation by the COCO protocol."""

@@ -1,4 +1,4 @@
-"""Evaluation of COCO files: ground truth and detections in, pycocotools' numbers out."""
+"""Evaluation of COCO files: from ground truth and detections to the numbers of pycocotools."""
 
 import math
 import os
@@ -36,45 +36,45 @@ def evaluate_coco(
     iou_thresholds: Sequence[float] | None = None,
     keypoint_sigmas: Sequence[float] | None = None,
 ) -> DetectionResults:
-    """COCO evaluation of files, equal to pycocotools 2.0.11 bit for bit.
+    """Evaluate COCO files; the results equal those of pycocotools 2.0.11 bit for bit.
 
     Args:
         gt: path of the ground truth, its text as bytes, or the loaded object, with `images`,
-            `categories` and `annotations`. An annotation's `area` defaults to w * h and `iscrowd`
-            to 0; `ignore` is not heeded, as in pycocotools.
-        dt: path, text or loaded list of `image_id, category_id, bbox, score`.
-        iou_type: what overlaps: `"bbox"`; `"segm"`, masks as polygons or run lengths; or
-            `"keypoints"`, by their similarity.
+            `categories` and `annotations`. The `area` of an annotation defaults to w * h, and its
+            `iscrowd` to 0; `ignore` is disregarded, as in pycocotools.
+        dt: path, text as bytes, or loaded list of `image_id, category_id, bbox, score`.
+        iou_type: what the overlap is computed from: `"bbox"`; `"segm"`, masks as polygons or run
+            lengths; or `"keypoints"`, by object keypoint similarity.
         parity: `"corrected"`, or `"pycocotools"` to repeat its faults: an object whose annotation
-            id is 0 counts as missed though it is found, AP is -1 where `max_detections` lacks 100,
-            NaN scores (sorted last), negative sides, and boxes in place of masks that results lack
-            are taken, with a warning, and keypoints match nothing where `use_classes` is False.
-        use_classes: False scores boxes alone, as for proposals.
-        max_detections: best detections kept in an image and class; None for 1, 10 and 100, or
-            20 of keypoints.
-        area_ranges: name -> (low, high) in pixels, both ends inside, up to 16; None for COCO's
-            four, or three of keypoints.
+            id is 0 counts as missed even if it is found; AP is -1 where `max_detections` lacks
+            100; NaN scores (sorted last), negative sides, and boxes for missing masks are accepted,
+            with a warning; and keypoints match nothing where `use_classes` is False.
+        use_classes: False ignores the classes, as for proposals.
+        max_detections: how many of the best detections are kept per image and class; None for 1,
+            10 and 100, or 20 for keypoints.
+        area_ranges: name -> (low, high) in pixels, both ends included, at most 16; None for
+            COCO's four, or three for keypoints.
         iou_thresholds: ascending, in (0, 1]; None for .5, .55 ... .95.
-        keypoint_sigmas: how far annotators stray, as a share of the object's size; None for
-            those of COCO's 17 keypoints.
+        keypoint_sigmas: the deviation of annotators for each keypoint, as a share of the object's
+            size; None for those of COCO's 17 keypoints.
 
-    The area of a detection is that of its box where the first one of `dt` has a box, as
-    in pycocotools, else that of its mask, or of the extent of its keypoints. An object
-    whose `num_keypoints` is 0 counts neither way.
+    The area of a detection is that of its box where the first detection of `dt` has a box, as in
+    pycocotools, and otherwise that of its mask, or of the extent of its keypoints. An object
+    whose `num_keypoints` is 0 is ignored.
 
-    Numbers are the doubles that Python reads. Ties of score, and of overlap (the later object
-    wins), follow the order of the files within an image, and the order of image ids between images;
-    these are integers of 64 bits, or strings. Detections of an image without ground truth count.
-    Objects and detections of an unknown category, and objects of an unknown image, are left out
-    with a warning (pycocotools does so silently).
+    Numbers are read as the same doubles that Python reads. Ties of score, and of overlap (the
+    later object wins), follow the order of the files within an image, and the order of image ids
+    between images; ids are 64-bit integers or strings. Detections in an image without ground truth
+    count. Objects and detections of an unknown category, and objects of an unknown image, are left
+    out with a warning (pycocotools leaves them out silently).
 
-    A file is read without an object per record: 378,000 detections, 37 MB, take .05 s on two cores,
-    and memory for their columns. Loaded objects take some 40 times that.
+    No Python object is created per record of a file: 378,000 detections, 37 MB, take .05 s on two
+    cores, and memory for their columns. Loaded objects take some 40 times that.
 
     Raises:
-        ValueError: a file of LVIS; one that is not JSON, with its byte and line; a missing key or
-            a wrong type, a box or score that is not finite, a negative side, an annotation id
-            twice, a detection of an unknown image, each with its record.
+        ValueError: a file of LVIS; a file that is not JSON, with the byte and line; a missing key
+            or wrong type, a box or score that is not finite, a negative side, a repeated
+            annotation id, or a detection of an unknown image, with the record.
         OSError: a file that cannot be read.
 
     Example:
@@ -102,7 +102,7 @@ def evaluate_coco(
 
 
 def evaluate_columns(truth: GroundTruth, found: Results, settings: Settings) -> DetectionResults:
-    """Evaluate what was read of the files."""
+    """Evaluate the columns that were read from the files."""
     # pycocotools lines up the classes of an image one after another before it sorts by score
     dt_order, gt_order = (
         slice(None) if settings.use_classes else np.argsort(side.label, kind="stable")
@@ -149,7 +149,7 @@ def evaluate_columns(truth: GroundTruth, found: Results, settings: Settings) -> 
 def _detections(found: Results, order: Any) -> FlatDetections:
     area = None
     if not found.has_boxes and found.segmentation is not None:
-        area = np.zeros(len(found.scores))  # of the masks, when these are read
+        area = np.zeros(len(found.scores))  # filled with the masks' areas when they are read
     elif not found.has_boxes and found.keypoints is not None:
         area = keypoint_extent_area(found.keypoints)[order]
     return FlatDetections(
@@ -190,8 +190,8 @@ def _warn_of_id_zero(
     ]
     warn(
         f"{truth.name}: annotations with id 0: 1 of {len(truth.id)}, of image {image_id!r}. "
-        "pycocotools takes that for no match: its object counts as missed, and what finds it as "
-        f'false. {said[0]} are with this fault; parity="corrected" (--corrected) gives {said[1]}'
+        "pycocotools takes that for no match: its object counts as missed, and a detection of it "
+        f'as false. {said[0]} are with this fault; parity="corrected" (--corrected) gives {said[1]}'
     )
 
 

@@ -1,7 +1,7 @@
-"""COCO's ground truth and results as columns, from files, JSON text or loaded objects.
+"""COCO ground truth and results as columns, from files, JSON text or loaded objects.
 
-The native reader makes the columns and refuses what is not JSON or has a wrong type; what one
-record says of another is checked here.
+The native reader fills the columns and refuses what is not JSON or has a wrong type; relations
+between records are checked here.
 """
 
 import json
@@ -17,7 +17,7 @@ from sightline.metrics._native import native
 from sightline.metrics._warn import warn
 from sightline.metrics.shapes.segmentations import KIND_POLYGONS, Segmentations
 
-# The bits of `present`, in the order of the native fields, and two faults of values.
+# The bits of `present`: one per native field, in order, and two for invalid values.
 _FIELDS = (
     *("id", "image_id", "category_id", "bbox", "score", "area", "iscrowd", "ignore"),
     *("num_keypoints", "keypoints", "segmentation"),
@@ -26,7 +26,7 @@ FIELD_BITS = {name: 1 << i for i, name in enumerate(_FIELDS)}
 _NOT_FINITE, _NEGATIVE_SIDE = 1 << 14, 1 << 15
 _SHAPE = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
 _PACKAGE = os.path.join(os.path.dirname(__file__), "")  # not a folder that begins as it does
-# Where the span of ids is wider than this times their number, a table by id is not worth it.
+# A lookup table by id is used only where ids span at most this times their number.
 _DENSE_SPAN = 8
 
 
@@ -34,12 +34,12 @@ _DENSE_SPAN = 8
 class GroundTruth:
     """Images and classes by ascending id, and the objects of both in the order of the file."""
 
-    name: str  # what errors call it
+    name: str  # its name in errors
     image_ids: np.ndarray  # [I] int64 or str, ascending
     image_size: np.ndarray  # [I, 2] int64, height and width, 0 where unknown
     category_ids: np.ndarray  # [K] int64, ascending
     category_names: tuple[str, ...]
-    id: np.ndarray | None  # [N] int64; None: strings or none at all
+    id: np.ndarray | None  # [N] int64; None where they are strings or missing
     image: np.ndarray  # [N] int64, row of the image
     label: np.ndarray  # [N] int64, row of the class
     boxes_xywh: np.ndarray  # [N, 4] float64
@@ -90,7 +90,7 @@ def read_ground_truth(
         raise ValueError(
             f"{name}: is an LVIS file: {marks}. LVIS's own rules are not implemented, and COCO's "
             "count detections as false in images where nobody looked for all objects of their "
-            'class; protocol="coco" (--protocol coco) applies COCO\'s all the same'
+            'class; protocol="coco" (--protocol coco) applies COCO\'s rules anyway'
         )
     images = sections["images"]
     image_ids, first = np.unique(_ids(*images["id"]), return_index=True)
@@ -105,7 +105,7 @@ def read_ground_truth(
     rows = _Rows(sections["annotations"], name, "annotations", parity)
     need_box = iou_type != "segm"
     rows.require("image_id", "category_id", *(["bbox"] if need_box else []), _SHAPE[iou_type])
-    if not need_box:  # without a box, an area that is not there cannot be made from it
+    if not need_box:  # a missing area cannot be computed without a box
         rows.require_one_of("area", "bbox")
     rows.check_values("bbox", "area")
     ids = rows.check_unique_ids()
@@ -151,7 +151,7 @@ def read_ground_truth(
 
 
 def lvis_marks(sections: Mapping[str, Any]) -> str:
-    """What of a file's sections, as read natively, is LVIS's alone; empty where nothing is."""
+    """What in the sections of a file is specific to LVIS, in words; "" where nothing is."""
     marks = []
     if sections["images"]["are_lvis"]:
         marks.append("images have `neg_category_ids` or `not_exhaustive_category_ids`")
@@ -168,7 +168,7 @@ def read_results(
     iou_type: str = "bbox",
     parity: str = "corrected",
 ) -> Results:
-    """Columns of a results file for that ground truth; unknown classes are left out."""
+    """Columns of a results file for the given ground truth; unknown classes are left out."""
     fields = ["image_id", "category_id", "bbox", "score"]
     if iou_type != "bbox":
         fields.append(_SHAPE[iou_type])
@@ -204,7 +204,7 @@ def read_results(
 
 
 def _read(read: Any, source: Any, name: str, fields: Sequence[str]) -> tuple[str, Any]:
-    """What errors call the source, and its columns."""
+    """The name of the source for errors, and its columns."""
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
         with open(path, "rb", buffering=0) as file:
@@ -223,9 +223,9 @@ def _read(read: Any, source: Any, name: str, fields: Sequence[str]) -> tuple[str
 
 
 def _plain(value: Any) -> Any:
-    """Arrays and tensors as lists, their numbers as numbers, and bytes of run lengths as text."""
+    """Arrays and tensors as lists of plain numbers, and bytes of run lengths as text."""
     if isinstance(value, bytes):
-        return value.decode("latin-1")  # what is no text of run lengths is named by the reader
+        return value.decode("latin-1")  # invalid run lengths are then refused by the reader
     if isinstance(value, Mapping):
         return dict(value)
     if hasattr(value, "tolist"):
@@ -238,7 +238,7 @@ def _ids(values: np.ndarray, names: list[str] | None) -> np.ndarray:
 
 
 class _Rows:
-    """The columns of annotations or results, with the errors that name one of them."""
+    """The columns of annotations or results, with errors that name the record."""
 
     def __init__(self, columns: dict[str, Any], name: str, section: str, parity: str) -> None:
         self.columns, self.name, self.section = columns, name, section
@@ -267,7 +267,7 @@ class _Rows:
             raise self.error(int(lacking[0]), f"lacks {lacks}, and one of them is needed")
 
     def or_else(self, field: str, values: np.ndarray) -> np.ndarray:
-        """A column, with other values where the file has none."""
+        """A column, with `values` where the file lacks them."""
         if len(self) and int(np.bitwise_and.reduce(self.present)) & FIELD_BITS[field]:
             return self.columns[field]
         return np.where(self.present & FIELD_BITS[field], self.columns[field], values)
@@ -278,7 +278,7 @@ class _Rows:
             self.warn(len(lacking), int(lacking[0]), f"without `{field}`", answer)
 
     def check_values(self, *fields: str) -> None:
-        """Refuse or report numbers that are not finite, and negative sides."""
+        """Refuse numbers that are not finite and negative sides, or warn of them."""
         if self.faults & _NOT_FINITE:
             for field in fields:
                 self._check_finite(field)
@@ -296,7 +296,7 @@ class _Rows:
     def _check_finite(self, field: str) -> None:
         values = self.columns[field]
         bad = ~np.isfinite(values if values.ndim == 1 else values.sum(axis=1))
-        if values.ndim == 2 and bad.any():  # a sum may overflow where no term does
+        if values.ndim == 2 and bad.any():  # a sum may overflow although no term does
             bad = ~np.isfinite(values).all(axis=1)
         if not bad.any():
             return
@@ -311,7 +311,7 @@ class _Rows:
         warn(f"{self.name}: {self.section}[{row}]{others} {problem}: {answer}")
 
     def check_unique_ids(self) -> np.ndarray | None:
-        """The ids as integers, None where some lack one or they are strings."""
+        """The ids as integers; None where some are missing or they are strings."""
         values, names = self.columns["id"]
         have = (self.present & FIELD_BITS["id"]) != 0
         rows = None if have.all() else np.flatnonzero(have)
@@ -372,7 +372,7 @@ class _Rows:
         return None if parts is None else Segmentations(*parts)
 
     def keypoints(self) -> np.ndarray | None:
-        """[N, K, 3], K that of the first record that has any; zeros where one has none."""
+        """[N, K, 3], with K from the first record that has keypoints; zeros for those without."""
         if "keypoints" not in self.columns:
             return None
         counts, values = self.columns["keypoints"]
@@ -394,7 +394,7 @@ class _Rows:
 
 
 def rows_of(ids: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Place of each id in the ascending table, -1 where it is not there."""
+    """Index of each id in the ascending table, -1 where it is missing."""
     if not len(ids) or not len(table):
         return np.full(len(ids), -1)
     low, high = int(table[0]), int(table[-1])
@@ -425,10 +425,10 @@ def _check_known_images(rows: _Rows, image: np.ndarray, truth: GroundTruth) -> N
 
 
 def _boxes_for_masks(masks: Segmentations, rows: _Rows) -> Segmentations:
-    """Rings around the boxes of records without a mask, as pycocotools makes them.
+    """Polygons around the boxes of records without a mask, as in pycocotools.
 
     Raises:
-        ValueError: there is such a record, and parity is "corrected".
+        ValueError: there is such a record and parity is "corrected".
     """
     box, mask = FIELD_BITS["bbox"], FIELD_BITS["segmentation"]
     bare = np.flatnonzero((rows.present & (box | mask)) == box)

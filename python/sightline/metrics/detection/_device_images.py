@@ -1,4 +1,4 @@
-"""Images whose tensors stay on their device until results are asked for; imports torch."""
+"""Images whose tensors stay on their device until results are computed; imports torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from sightline.metrics._arrays import as_array, is_on_host
 from sightline.metrics.detection._inputs import PASSED_OVER, check_image, check_image_id
 
 _FLAGS = ("iscrowd", "difficult")
-_BAD_FLAG = 2  # beside 0 and 1: a flag that is not finite
+_BAD_FLAG = 2  # besides 0 and 1: a flag that is not finite
 _KNOWN = {
     "detections": {"scores", "labels", *PASSED_OVER["detections"]},
     "targets": {"labels", "area", *_FLAGS, *PASSED_OVER["targets"]},
@@ -21,7 +21,7 @@ _KNOWN = {
 
 @dataclass(frozen=True)
 class DeviceColumns:
-    """Rows of one side, in the order the images came."""
+    """Rows of one side, in the order in which the images were added."""
 
     counts: list[int]  # rows of each image
     boxes_xywh: Tensor  # [N, 4] float64
@@ -31,8 +31,8 @@ class DeviceColumns:
 
 
 class DeviceImages:
-    """Columns of whole batches on one device. Adding neither waits for the device nor copies from
-    it, so what needs values is checked only by `good`."""
+    """Columns of whole batches on one device. Adding a batch neither waits for the device nor
+    copies from it, so values are checked only by `good`."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -44,7 +44,7 @@ class DeviceImages:
         return image_id in self._known
 
     def add(self, ids: list, detections: list, targets: list, *, any_score: bool) -> None:
-        """Add a batch whose ids are new; raises what is wrong with shapes and types."""
+        """Add a batch whose ids are new; raises an error for wrong shapes and types."""
         for image_id in ids:
             check_image_id(image_id)
         sides = (("detections", detections), ("targets", targets))
@@ -79,7 +79,7 @@ class DeviceImages:
         return sides[0], sides[1]
 
     def good(self, num_labels: int, *, any_score: bool) -> bool:
-        """Whether all values may stand. Waits for the device."""
+        """Whether all values are valid. Waits for the device."""
         good = []
         for objects, side in enumerate(self.columns()):
             boxes = side.boxes_xywh
@@ -91,7 +91,7 @@ class DeviceImages:
         return bool(torch.stack(good).all())
 
     def to_host(self) -> tuple[list, list[np.ndarray], dict[str, Any], dict[str, Any]]:
-        """Ids, where each image ends, and the columns, as a store takes them."""
+        """Ids, the end row of each image, and the columns, in the form that a store takes."""
         sides, ends = [], []
         for objects, side in enumerate(self.columns()):
             ends.append(np.cumsum(side.counts, dtype=np.int64))
@@ -106,7 +106,7 @@ class DeviceImages:
 
 
 def device_of(sides: list) -> torch.device:
-    """The device of the first tensor that is not on the host."""
+    """The device of the first tensor that is not in host memory."""
     for side in sides:
         for value in side.values() if isinstance(side, Mapping) else ():
             if isinstance(value, Tensor) and not is_on_host(value):
@@ -115,7 +115,7 @@ def device_of(sides: list) -> torch.device:
 
 
 def _fits(side: Any, name: str) -> bool:
-    """Whether keys, shapes and types of one image are right."""
+    """Whether the keys, shapes and types of one image are right."""
     if not isinstance(side, Mapping) or ("boxes" in side) == ("boxes_xywh" in side):
         return False
     key = "boxes" if "boxes" in side else "boxes_xywh"
@@ -140,7 +140,7 @@ def _fits(side: Any, name: str) -> bool:
 
 
 def _shape(value: Any) -> tuple[tuple[int, ...], str]:
-    """Shape and NumPy's letter for the kind of the elements."""
+    """The shape, and NumPy's letter for the kind of the dtype."""
     if not isinstance(value, Tensor):
         array = np.asarray(value)
         return array.shape, "i" if array.size == 0 else array.dtype.kind
@@ -151,7 +151,7 @@ def _shape(value: Any) -> tuple[tuple[int, ...], str]:
 
 
 def _stand_in(side: Any) -> Any:
-    """The same with zeros for tensors, for the checks that need no values."""
+    """The same dict with zeros in place of tensors, for the checks that need no values."""
     if not isinstance(side, Mapping):
         return side
 
@@ -166,11 +166,11 @@ def _columns(sides: list, name: str, device: torch.device) -> DeviceColumns:
     def joined(parts: list[Any], dtype: torch.dtype) -> Tensor:
         tensors = [_on(device, part) for part in parts]
         if len({tensor.dtype for tensor in tensors}) > 1:
-            tensors = [tensor.to(dtype) for tensor in tensors]  # not to a common type that rounds
+            tensors = [tensor.to(dtype) for tensor in tensors]  # a common type might round
         return torch.cat(tensors).to(dtype)
 
     def box_rows(part: list) -> Tensor:
-        """Boxes of images that give the same kind."""
+        """Boxes of images that use the same format."""
         key = "boxes" if "boxes" in part[0] else "boxes_xywh"
         tensors = [_on(device, side[key]).reshape(-1, 4) for side in part]
         boxes = joined(tensors, torch.float64)
@@ -195,7 +195,7 @@ def _columns(sides: list, name: str, device: torch.device) -> DeviceColumns:
 
 
 def _on(device: torch.device, values: Any) -> Tensor:
-    """A tensor on the device; arrays may be of any layout and byte order."""
+    """A tensor on the device; arrays may have any layout and byte order."""
     if isinstance(values, Tensor):
         return values.detach().to(device)
     return torch.as_tensor(np.array(as_array(values)), device=device)

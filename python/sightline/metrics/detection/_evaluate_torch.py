@@ -1,6 +1,6 @@
-"""The evaluation of `_evaluate` on tensors, on whichever device they are; imports torch.
+"""The evaluation of `evaluate.py` on tensors, on the device where they are; imports torch.
 
-Every step keeps the order of the NumPy route, and the kernels give the same bits on CPU and CUDA.
+Every step keeps the order of the NumPy version, and the kernels give the same bits on CPU and CUDA.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class TensorRows:
 
 @dataclass(frozen=True)
 class TensorArrays:
-    """What `_evaluate.EvaluatedArrays` holds of a protocol's arrays, on the host."""
+    """The arrays of `evaluate.EvaluatedArrays`, on the host."""
 
     precision: np.ndarray  # [T, R, K, A, M]
     recall: np.ndarray  # [T, K, A, M]
@@ -41,7 +41,7 @@ class TensorArrays:
 
 
 class TensorEvidence(Evidence):
-    """Evidence whose rows come to the host, to be matched there again, when a question needs it."""
+    """Evidence whose rows are copied to the host, and matched there again, when first needed."""
 
     def __init__(self, rows: dict[str, Any], num_classes: int, use_classes: bool) -> None:
         vars(self).update(rows=rows, num_classes=num_classes, use_classes=use_classes)
@@ -66,7 +66,7 @@ def evaluate_images(
 ) -> tuple[TensorArrays, Evidence, tuple[int, ...]]:
     """The arrays, their evidence and the class ids.
 
-    Without `num_classes`, classes are the labels that occur.
+    Without `num_classes`, the classes are the labels that occur.
     """
     dt, gt = images.columns()
     place = {image_id: row for row, image_id in enumerate(sorted(images.ids))}
@@ -107,7 +107,7 @@ def _rows(side: DeviceColumns, places: Tensor, class_ids: Tensor) -> TensorRows:
 
 
 def _by_image(columns: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Rows as the NumPy route has them."""
+    """Rows in the form of the NumPy version."""
     order = np.argsort(columns["image"], kind="stable")
     return {name: column[order] for name, column in columns.items()}
 
@@ -130,7 +130,7 @@ def evaluate_tensors(
     num_classes: int,
     use_classes: bool = True,
 ) -> TensorArrays:
-    """Lay out, match and accumulate on the tensors' device; the arrays go to the host at the end.
+    """Lay out, match and accumulate on the tensors' device; the arrays are copied to the host.
 
     Waits for the device where a size depends on the data: the number of groups.
     """
@@ -188,7 +188,7 @@ def evaluate_tensors(
     arrays = _to_host({"precision": precision, "recall": recall, "scores": score_at})
     positives = gt_count[0].cpu().numpy()
     if rules.average is None:
-        # in the order of memory in which the NumPy route takes its means
+        # in the memory order in which the NumPy version takes its means
         sampled = np.ascontiguousarray(arrays["precision"][:, :, :, 0, -1].transpose(2, 0, 1))
         class_ap = np.where(positives == 0, np.nan, sampled.mean(axis=2).T)
     else:
@@ -199,7 +199,7 @@ def evaluate_tensors(
 
 
 def _sorted_by(*keys: Tensor) -> Tensor:
-    """Rows sorted by the last key, equal ones by that before it, and so on, then as they are."""
+    """Rows sorted by the last key, then by the one before it, and so on; stable."""
     order = torch.argsort(keys[0], stable=True)
     for key in keys[1:]:
         order = order[torch.argsort(key[order], stable=True)]
@@ -207,7 +207,7 @@ def _sorted_by(*keys: Tensor) -> Tensor:
 
 
 def _offsets(sorted_keys: Tensor, keys: Tensor) -> Tensor:
-    """Where each of `keys` begins in the sorted ones, and their number."""
+    """Where each of `keys` begins among the sorted ones, and their number."""
     return torch.nn.functional.pad(
         torch.searchsorted(sorted_keys, keys), (0, 1), value=len(sorted_keys)
     )

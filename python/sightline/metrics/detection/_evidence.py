@@ -1,4 +1,4 @@
-"""What an evaluation was made from, kept for the questions that are asked of its result later."""
+"""The rows behind an evaluation, kept so that its result can be analysed later."""
 
 from dataclasses import dataclass, replace
 
@@ -13,25 +13,26 @@ from sightline.metrics.detection.rows import FlatDetections, FlatTargets, Matche
 
 @dataclass(frozen=True)
 class Matches:
-    """What became of each row at one IoU threshold, in the first area and under the last cap."""
+    """The outcome of each row at one IoU threshold, in the first area range, with the last cap."""
 
     outcome: np.ndarray  # [N] int8: 1 true positive, 0 false positive, -1 ignored or above the cap
-    gt_row: np.ndarray  # [N] int64: row of the object that was taken, -1 for none
-    gt_counts: np.ndarray  # [M] bool: the object is one that a detector has to find
+    gt_row: np.ndarray  # [N] int64: row of the object that was matched, -1 for none
+    gt_counts: np.ndarray  # [M] bool: whether a detector has to find the object
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The rows of an evaluation, in the order that breaks ties, and what matching found.
+    """The rows of an evaluation, in the order that breaks ties, and the outcome of matching.
 
-    The rows are 56 bytes a detection and 58 an object; the arrays are those that were evaluated,
-    not copies. What matching found is 60 bytes a detection with four area ranges.
+    The rows take 56 bytes per detection and 58 per object; the arrays are those that were
+    evaluated, not copies. The outcome of matching takes 60 bytes per detection with four area
+    ranges.
     """
 
     matched: Matched
     num_classes: int
     use_classes: bool
-    overlaps: Overlaps | None = None  # of masks or keypoints, in place of the IoU of boxes
+    overlaps: Overlaps | None = None  # of masks or keypoints, instead of the IoU of boxes
 
     @property
     def dt(self) -> FlatDetections:
@@ -59,16 +60,16 @@ class Evidence:
 
     @property
     def gt_counts(self) -> np.ndarray:
-        """Whether an object is one that a detector has to find, bool [M]."""
+        """Whether a detector has to find the object, bool [M]."""
         return self.matched.gt_counted[0]
 
     @property
     def positives(self) -> np.ndarray:
-        """Objects to find, by class [K]."""
+        """Number of objects to find, per class [K]."""
         return np.bincount(self.gt_class[self.gt_counts], minlength=self.num_classes)
 
     def outcome(self, iou_threshold: float) -> np.ndarray:
-        """`Matches.outcome` at any threshold, whether it was evaluated or not."""
+        """`Matches.outcome` at any threshold, evaluated before or not."""
         matched = self.matched
         at = np.flatnonzero(self.rules.iou_thresholds == iou_threshold)
         if len(at):
@@ -87,7 +88,7 @@ class Evidence:
         return by_row
 
     def match(self, iou_threshold: float) -> Matches:
-        """Match at any threshold, and say which object each detection took."""
+        """Match at any threshold, and note which object each detection matched."""
         outcome = self.outcome(iou_threshold)
         layout = self.matched.layout
         index = taken_objects(
@@ -103,7 +104,7 @@ class Evidence:
         return Matches(outcome, np.where(outcome == 1, taken, -1), self.gt_counts)
 
     def pairs(self, at_least: float) -> Pairs:
-        """Detections and objects of one image that overlap so much, of any classes."""
+        """Detections and objects of the same image, of any classes, that overlap `at_least`."""
         dt, gt = self.dt, self.gt
         if self.overlaps is not None:  # groups are images
             layout = lay_out(dt, gt, 1, num_images=self.num_images, use_classes=False)
@@ -127,7 +128,7 @@ class Evidence:
     def rank(self, rows: np.ndarray, label: np.ndarray) -> np.ndarray:
         """Rows of detections by class, best first; equal scores by image, then as given.
 
-        `label` [N] is the class of every detection, which may be another than its own.
+        `label` [N] is the class of every detection, which may differ from its own.
         """
         place = (rows,) if self.use_classes else (rows, self.dt.label[rows])
         best_first = (*place, self.dt.image[rows], 0.0 - self.dt.scores[rows])
@@ -136,10 +137,10 @@ class Evidence:
     def average_precision(
         self, ranked: np.ndarray, label: np.ndarray, found: np.ndarray, positives: np.ndarray
     ) -> tuple[np.ndarray, float]:
-        """AP [K] of detections that `rank` ordered, and its mean over the classes with objects.
+        """AP [K] of detections ordered by `rank`, and its mean over the classes with objects.
 
-        `found` [N] says which detections are true positives. Both are those of the evaluation, the
-        mean to the last bit, and NaN without objects.
+        `found` [N] says which detections are true positives. Both equal those of the evaluation,
+        the mean to the last bit, and are NaN without objects.
         """
         class_rows = np.searchsorted(label[ranked], np.arange(self.num_classes + 1))
         outcome = found[ranked].astype(np.int8)[None, None]

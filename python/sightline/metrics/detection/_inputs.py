@@ -1,6 +1,6 @@
-"""Reading and checking what a caller gives for one image.
+"""Reads and checks the detections and targets of one image.
 
-The store checks the same natively and says only which image it refuses; the words are here.
+The native store checks the same and reports only which image it refuses; the messages are here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 
 from sightline.metrics._arrays import as_labels, check_label_range, read_numbers
 
-# What dicts may hold beside the arrays that are read: shapes of another `iou_type`, what loaders
+# Keys that dicts may hold besides those that are read: shapes of another `iou_type`, what loaders
 # (ours and torchvision's) write into targets, and torchvision's models into detections.
 _OTHER_SHAPES = {"masks", "image_size", "keypoints", "num_keypoints"}
 PASSED_OVER = {
@@ -29,7 +29,7 @@ def check_image(
     *,
     any_score: bool = False,
 ) -> None:
-    """Raise the error of one image that the store refused, if it is in the image alone."""
+    """Raise the error of an image that the store refused, where the image alone is the reason."""
     check_image_id(image_id)
     place = f"image {image_id!r}"
     read_detections(detections, num_classes, place, any_score=any_score)
@@ -41,7 +41,7 @@ def check_image_id(image_id: Any) -> None:
         try:
             image_id.encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"`image_id` must be text that UTF-8 holds, got {error}") from error
+            raise ValueError(f"`image_id` must be text that UTF-8 can encode: {error}") from error
         return
     if isinstance(image_id, bool | np.bool_) or not hasattr(image_id, "__index__"):
         raise TypeError(f"`image_id` must be an int or a str, got {type(image_id).__name__}")
@@ -59,7 +59,8 @@ def as_list(values: Sequence[Any], name: str) -> list[Any]:
         values = values.tolist()
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Sequence):
         raise TypeError(
-            f"`{name}` of a batch must be a list, one entry an image, got {type(values).__name__}"
+            f"`{name}` of a batch must be a list with one entry per image, "
+            f"got {type(values).__name__}"
         )
     return list(values)
 
@@ -144,7 +145,7 @@ def _column(
     *,
     finite: bool = True,
 ) -> np.ndarray:
-    """A float64 copy [N] of one entry."""
+    """A float64 copy [N] of one column."""
     what = f"{place}: `{name}['{key}']`"
     if key not in values:
         raise ValueError(f"{place}: `{name}` lacks {key!r}, got {sorted(values)}")

@@ -1,4 +1,4 @@
-"""Masks and keypoints of one image as the columns that the store takes."""
+"""Converts masks and keypoints of one image to the columns that the store takes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,16 +12,16 @@ from sightline.metrics.detection.rows import FlatTargets, Overlaps
 from sightline.metrics.shapes.mask_columns import native_table, read_masks
 from sightline.metrics.shapes.segmentations import KIND_RLE_STRING, Segmentations
 
-# Names of columns that no caller gives.
+# Names of columns that callers do not pass.
 PRIVATE = {"mask_strings", "mask_ends", "mask_size"}
 _Side = dict[str, Any]
 
 
 def with_masks(detections: Any, targets: Any, place: str) -> tuple[_Side, _Side]:
-    """Both sides with their masks as COCO's strings; boxes are those of the masks.
+    """Both sides with their masks as COCO's compressed strings, and the boxes of the masks.
 
     Raises:
-        TypeError, ValueError: masks that are neither pictures of bools or integers, nor run-length
+        TypeError, ValueError: masks that are neither images of bools or integers, nor run-length
             dicts, nor polygons; polygons without `image_size`.
     """
     dt = _side(detections, "masks", "detections", place)
@@ -68,7 +68,7 @@ def overlaps_of(
     targets: FlatTargets,
     sigmas: Sequence[float] | None,
 ) -> Overlaps | None:
-    """What takes the place of the IoU of boxes, from a store's columns."""
+    """The overlaps that replace the IoU of boxes, from the columns of a store."""
     if "mask_ends" in dt:
         return mask_overlaps_of(_masks(dt), _masks(gt), targets.crowd)
     if sigmas is None:
@@ -91,7 +91,7 @@ def _side(given: Any, key: str, name: str, place: str) -> _Side:
 
 
 def _read(masks: Any, size: Any, what: str) -> Segmentations:
-    """Masks in any of their forms as strings."""
+    """Masks in any of their forms as COCO's compressed strings."""
     if _are_pictures(masks):
         return _encoded(masks, what)
     masks = list(masks)
@@ -107,7 +107,7 @@ def _read(masks: Any, size: Any, what: str) -> Segmentations:
 
 
 def _are_pictures(masks: Any) -> bool:
-    """An array or tensor, or a list of them; not of dicts or polygons."""
+    """Whether it is an array or tensor, or a list of them, and not of dicts or polygons."""
     if hasattr(masks, "ndim"):
         return True
     if isinstance(masks, str | bytes | Mapping) or not isinstance(masks, Sequence):
@@ -127,7 +127,7 @@ def _encoded(masks: Any, what: str) -> Segmentations:
     if pixels.dtype.kind not in "biu":
         raise TypeError(
             f"{what} must be bool or integers, got dtype {pixels.dtype}; "
-            "of probabilities take masks > 0.5"
+            "pass probabilities as masks > 0.5"
         )
     if pixels.ndim != 3 and pixels.size:
         raise ValueError(f"{what} must have shape [N, H, W], got {list(pixels.shape)}")

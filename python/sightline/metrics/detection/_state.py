@@ -1,4 +1,4 @@
-"""The native columns under an evaluator, and their form as plain arrays, in files and messages."""
+"""The native columns of an evaluator, and their form as plain arrays, in files and messages."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def to_arrays(store: Any) -> Arrays:
         for name, column in store.columns(objects=objects).items()
     }
     ids = store.image_ids()
-    if isinstance(ids, list):  # one buffer: an array of text would pad each to the longest
+    if isinstance(ids, list):  # one buffer: a text array would pad each id to the longest
         text = [image_id.encode() for image_id in ids]
         arrays["image_text"] = np.frombuffer(b"".join(text), np.uint8)
         arrays["image_text_ends"] = np.cumsum([len(t) for t in text])
@@ -51,11 +51,11 @@ def to_arrays(store: Any) -> Arrays:
 
 
 def from_arrays(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
-    """A store of what `to_arrays` gave.
+    """The store whose columns `to_arrays` returned.
 
     Raises:
-        ValueError: the arrays do not fit each other, or break a rule that `update` keeps.
-        KeyError: one is missing.
+        ValueError: the arrays do not fit each other, or hold what `update` would refuse.
+        KeyError: an array is missing.
     """
     store = new_store(settings)
     sides = []
@@ -79,7 +79,7 @@ def _image_ids(arrays: Mapping[str, np.ndarray]) -> list[Any]:
 
 
 def differing(mine: Settings, other: Settings) -> str:
-    """The settings that differ, in words; empty where none does."""
+    """The settings that differ, in words; "" where none does."""
     return "; ".join(
         f"`{name}` is {mine[name]!r} here and {other.get(name)!r} there"
         for name in mine
@@ -88,7 +88,7 @@ def differing(mine: Settings, other: Settings) -> str:
 
 
 def write_state(file: BinaryIO, settings: Settings, arrays: Arrays) -> None:
-    """Write an .npz file of the columns and of a header in JSON."""
+    """Write an .npz file with the columns and a JSON header."""
     header = json.dumps({"format": _FORMAT, "version": _VERSION, "settings": settings})
     np.savez(file, header=np.array(header), **arrays)  # type: ignore[arg-type]
 
@@ -97,7 +97,7 @@ def read_state(file: BinaryIO, name: str) -> tuple[Settings, Arrays]:
     """Settings and columns of a file.
 
     Raises:
-        ValueError: it is no saved evaluator, one of a later version, or damaged.
+        ValueError: it is not a saved evaluator, is of a later version, or is damaged.
     """
     try:
         with np.load(file, allow_pickle=False) as stored:
@@ -106,7 +106,7 @@ def read_state(file: BinaryIO, name: str) -> tuple[Settings, Arrays]:
                 raise ValueError(f"its format is {header['format']!r}")
             version, settings = header["version"], header["settings"]
             arrays = {key: stored[key] for key in stored.files if key != "header"}
-    except Exception as error:  # readers of zip, npy and JSON raise many kinds
+    except Exception as error:  # the readers of zip, npy and JSON raise many kinds
         raise ValueError(f"{name} is no saved DetectionEvaluator, or damaged: {error}") from error
     if version > _VERSION:
         raise ValueError(
@@ -123,7 +123,7 @@ def to_bytes(settings: Settings, arrays: Arrays) -> bytes:
 
 
 def save_state(path: str | os.PathLike[str], settings: Settings, arrays: Arrays) -> None:
-    """Write to a temporary name in the same folder, then rename: the file is whole or the old."""
+    """Write to a temporary file in the same folder, then rename: the old file or the whole new."""
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:

@@ -1,4 +1,4 @@
-"""Gathering one message from every process; torch is imported only where this is called."""
+"""Gathers one message from every process; torch is imported only when this is called."""
 
 from typing import Any
 
@@ -21,12 +21,12 @@ def gather_messages(
 ) -> list[bytes] | None:
     """The messages of all ranks, in the order of ranks; None on ranks other than `dst`.
 
-    Two collectives whatever the messages: their sizes, then their bytes, padded to the longest.
-    What may go wrong goes wrong on all ranks after the first.
+    There are always two collectives: the sizes, then the bytes, padded to the longest message.
+    After the first one, every rank knows of an error on any rank and raises too.
 
     Args:
-        message: of this rank; None where it has failed to make one.
-        agreed: what has to be the same on all ranks.
+        message: the message of this rank; None where it failed to create one.
+        agreed: text that has to be the same on all ranks.
 
     Raises:
         RuntimeError: a rank has no message.

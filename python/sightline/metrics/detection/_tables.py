@@ -1,4 +1,4 @@
-"""Tables of a detection result, as text."""
+"""Tables of a detection result as text."""
 
 from collections.abc import Sequence
 

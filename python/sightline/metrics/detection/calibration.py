@@ -1,4 +1,4 @@
-"""Whether scores mean what they say: a score of .7 should be right seven times in ten."""
+"""Calibration: a detection with a score of .7 should be right in 70 % of cases."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ from sightline.metrics.detection._evidence import Evidence
 class Reliability:
     """Scores against the share of true positives, by bin of the score; NaN in an empty bin."""
 
-    edges: np.ndarray  # [B + 1], from 0 to 1; a bin holds its lower edge, the last also 1
+    edges: np.ndarray  # [B + 1], from 0 to 1; a bin includes its lower edge, the last also 1
     count: np.ndarray  # [B] detections
     mean_score: np.ndarray  # [B]
     precision: np.ndarray  # [B] share of true positives
-    mean_overlap: np.ndarray  # [B] overlap of the true positives, summed over them, by detection
+    mean_overlap: np.ndarray  # [B] sum of the true positives' overlaps, per detection of the bin
 
     def __repr__(self) -> str:
         return (
@@ -25,7 +25,7 @@ class Reliability:
 
     @property
     def expected_error(self) -> float:
-        """Mean over detections of |share of true positives - score| of their bin; NaN: none."""
+        """Mean over detections of |share of true positives - score| of their bin; NaN if none."""
         return self._weighted(np.abs(self.precision - self.mean_score))
 
     @property
@@ -36,7 +36,7 @@ class Reliability:
 
     @property
     def localisation_aware_error(self) -> float:
-        """As `expected_error`, where a true positive counts as much as it overlaps its object."""
+        """As `expected_error`, but a true positive counts by its overlap with the object."""
         return self._weighted(np.abs(self.mean_overlap - self.mean_score))
 
     def _weighted(self, gaps: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""From rows and settings to a result: what the evaluator and the evaluation of files share."""
+"""From rows and settings to a result, for the evaluator and the evaluation of files."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def compute_results(
 ) -> DetectionResults:
     """Evaluate rows; `image` is in 0 ... num_images - 1.
 
-    `overlaps`, of masks or keypoints, takes the place of the IoU of boxes.
+    `overlaps`, of masks or keypoints, replaces the IoU of boxes.
     """
     use_classes = settings.use_classes
     num_classes = len(class_ids) if use_classes else 1
@@ -48,7 +48,7 @@ def results_from(
     class_ids: tuple[int, ...],
     class_names: tuple[str, ...],
 ) -> DetectionResults:
-    """The result of arrays that were evaluated by these settings."""
+    """The result of arrays that were evaluated with these settings."""
     rules, use_classes = settings.rules, settings.use_classes
     return DetectionResults(
         protocol=settings.protocol,

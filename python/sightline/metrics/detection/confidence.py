@@ -1,4 +1,4 @@
-"""How much of a result is chance: intervals and comparisons by resampling images."""
+"""Confidence intervals and comparisons of results by resampling images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from sightline.metrics.detection.evaluate import exact_class_ap
 from sightline.metrics.detection.kernels import resample
 from sightline.metrics.detection.numbers import DetectionNumbers
 
-# Draws held at once: 5 MB for 5,000 images, and enough for many threads.
+# Draws that are in memory at once: 5 MB for 5,000 images, and enough for many threads.
 _REPLICATES_AT_ONCE = 512
 
 
@@ -26,13 +26,13 @@ class Interval:
 
 @dataclass(frozen=True, repr=False)
 class ConfidenceIntervals:
-    """Intervals of a result's numbers, from `DetectionResults.confidence_interval`."""
+    """Confidence intervals of a result's numbers, from `DetectionResults.confidence_interval`."""
 
     level: float
     replicates: int
     num_images: int
     intervals: dict[str, Interval]  # by the names of `DetectionResults.named`
-    class_ap: tuple[Interval, ...]  # mean over the IoU thresholds, of each class
+    class_ap: tuple[Interval, ...]  # per class, mean over the IoU thresholds
 
     def __repr__(self) -> str:
         """One line; `summary()` is the table."""
@@ -44,7 +44,7 @@ class ConfidenceIntervals:
 
     def __getitem__(self, name: str) -> Interval:
         if name not in self.intervals:
-            raise KeyError(f"{name!r} is none of {', '.join(self.intervals)}")
+            raise KeyError(f"{name!r} is not one of {', '.join(self.intervals)}")
         return self.intervals[name]
 
     def summary(self) -> str:
@@ -62,7 +62,7 @@ class ConfidenceIntervals:
 
 @dataclass(frozen=True)
 class Difference:
-    """One number of two detectors on the same images, B less A."""
+    """The difference of one number between two detectors on the same images, B minus A."""
 
     a: float
     b: float
@@ -74,9 +74,9 @@ class Difference:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """What `compare` found."""
+    """The result of `compare`."""
 
-    metric: str  # that the verdict speaks of
+    metric: str  # the one that the verdict is about
     names: tuple[str, str]
     level: float
     replicates: int
@@ -88,12 +88,12 @@ class Comparison:
 
     def __getitem__(self, name: str) -> Difference:
         if name not in self.differences:
-            raise KeyError(f"{name!r} is none of {', '.join(self.differences)}")
+            raise KeyError(f"{name!r} is not one of {', '.join(self.differences)}")
         return self.differences[name]
 
     @property
     def p_value(self) -> float:
-        """Of the chosen metric."""
+        """The p-value of the chosen metric."""
         return self[self.metric].p_value
 
     @property
@@ -105,7 +105,7 @@ class Comparison:
         low, high = 100 * found.low, 100 * found.high
         if found.low <= 0 <= found.high:
             bounds = f"{100 * self.level:g} % interval {low:.1f} to {high:.1f}"
-            what = f"{self.names[1]} less {self.names[0]}: {100 * found.difference:.1f} points"
+            what = f"{self.names[1]} minus {self.names[0]}: {100 * found.difference:.1f} points"
             return (
                 f"no difference in {self.metric} that {self.num_images:,} images can show "
                 f"({what}, {bounds})"
@@ -130,30 +130,33 @@ def compare(
     seed: int = 0,
     names: tuple[str, str] = ("A", "B"),
 ) -> Comparison:
-    """Whether one detector is better than another, judged on the same images.
+    """Test whether one detector is better than another on the same images.
 
-    Images are drawn with replacement, as many as there are, and both detectors are evaluated on
-    each draw; paired so, what makes images hard or easy cancels. The replicates of the difference
-    are moved so that their mean is the difference itself (see
-    `DetectionResults.confidence_interval`), and the interval holds the middle `level` of them.
-    The p-value is twice the smaller share of them on one side of 0, the observed difference counted
-    in, so it is never 0: the smallest is 2 / (replicates + 1). What is drawn is images, so the
-    answer is about other images of the same kind; it does not know that a detector trained again
-    would differ. Of 400 pairs of equal detectors each, simulated on 40 and on 200 images, 7.3 and
-    4.8 % had a p-value below .05: with few images ask for a smaller one.
+    As many images as there are get drawn with replacement, and both detectors are evaluated on each
+    draw. Because the draws are paired, the difficulty of the images cancels. The replicates of the
+    difference are shifted so that their mean is the difference itself (see
+    `DetectionResults.confidence_interval`), and the interval contains the middle `level` of them.
+    The p-value is twice the smaller share of replicates on one side of 0. It includes the observed
+    difference, so it is never 0: the smallest is 2 / (replicates + 1).
+
+    Since images are resampled, the answer is about other images of the same kind; it does not
+    include how much a detector would differ if it were trained again. In simulations with 400
+    pairs of equal detectors on 40 and on 200 images, 7.3 and 4.8 % had a p-value below .05: with
+    few images, demand a smaller one.
 
     Args:
         result_a: results of `DetectionEvaluator` or `evaluate_coco`.
-        result_b: those of another detector on the same ground truth under the same settings.
-        metric: a name of `DetectionResults.named` for the verdict; all have their difference.
-        level: of the interval, between 0 and 1.
-        replicates: number of draws, 100 or more for a level of .95.
-        seed: of the draws; the same seed gives the same answer.
-        names: of the detectors in the verdict.
+        result_b: those of another detector on the same ground truth with the same settings.
+        metric: a name of `DetectionResults.named` for the verdict; differences are computed for
+            all names.
+        level: level of the interval, between 0 and 1.
+        replicates: number of draws; at least 100 for a level of .95.
+        seed: seed of the draws; the same seed gives the same answer.
+        names: names of the detectors for the verdict.
 
     Raises:
-        ValueError: another ground truth, other settings, more than 16 IoU thresholds, a result
-            without its rows, no images.
+        ValueError: different ground truth or settings, more than 16 IoU thresholds, a result
+            without its rows, or no images.
         KeyError: an unknown metric.
 
     Example:
@@ -239,7 +242,7 @@ def _check_same(result_a: DetectionNumbers, result_b: DetectionNumbers) -> None:
 def _replicate(
     result: DetectionNumbers, evidence: Evidence, replicates: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers [B, N] in the order of `named` and AP [B, K] of each class; NaN: there is none."""
+    """Numbers [B, N] in the order of `named`, and AP [B, K] per class; NaN where undefined."""
     values, class_ap = [], []
     draws = draw_images(evidence.num_images, replicates, seed)
     while len(weights := np.array(list(islice(draws, _REPLICATES_AT_ONCE)), np.uint16)):
@@ -274,7 +277,7 @@ def _resample(
 def _resample_exact(
     result: DetectionNumbers, evidence: Evidence, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same for AP from every point of a curve, where each detection is written out."""
+    """The same for AP from every point of a curve, which needs each detection."""
     matched, average = evidence.matched, evidence.rules.average
     assert average is not None
     layout, codes = matched.layout, matched.outcome_codes()
@@ -292,14 +295,14 @@ def _resample_exact(
 
 
 def _centred(drawn: np.ndarray, value: float) -> np.ndarray:
-    """The replicates that are numbers, moved so that their mean is the value."""
+    """The replicates that are not NaN, shifted so that their mean is the value."""
     drawn = drawn[~np.isnan(drawn)]
     # an image drawn twice makes a curve of few objects rougher, and its envelope higher
     return drawn - (drawn.mean() - value) if len(drawn) else drawn
 
 
 def _bounds(values: np.ndarray, level: float) -> tuple[float, float]:
-    """The middle `level` of the values."""
+    """The bounds of the middle `level` of the values."""
     if not len(values):
         return float("nan"), float("nan")
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
@@ -307,7 +310,7 @@ def _bounds(values: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def draw_images(num_images: int, replicates: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each image [I] was drawn, for each replicate."""
+    """For each replicate, how often each image [I] was drawn."""
     generator = np.random.default_rng(seed)
     for _ in range(replicates):
         drawn = generator.integers(0, num_images, num_images)

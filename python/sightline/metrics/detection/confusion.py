@@ -1,4 +1,4 @@
-"""Confusion matrix of a detector: which class was seen as which, missed, or seen in nothing."""
+"""Confusion matrix of a detector, with missed objects and false alarms."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from sightline.metrics.detection._inputs import read_detections, read_targets
 from sightline.metrics.detection.pairs import Pairs, overlapping_pairs
 
-SCORE_THRESHOLD = 0.25  # of the detections that take part, unless another is asked for
+SCORE_THRESHOLD = 0.25  # the default: detections with a lower score are left out
 
 
 def detection_confusion_matrix(
@@ -21,13 +21,13 @@ def detection_confusion_matrix(
 ) -> np.ndarray:
     """Counts of (true class, detected class), with background in the last row and column.
 
-    In each image, detections of at least `score_threshold` and objects are paired one to one
-    whatever their class, the largest IoU first, down to `iou_threshold`; equal IoUs by score, then
-    as given. A pair counts in [true class, detected class], an object without a partner in
-    [true class, K] (missed), a detection without one in [K, detected class] (false alarm).
-    Crowds and difficult objects are in no row, and a detection without a partner that covers one
-    (IoU, for crowds the share of the detection, at least `iou_threshold`) counts nowhere.
-    `DetectionResults.confusion_matrix` is the same for what was evaluated.
+    In each image, detections with a score of at least `score_threshold` and objects are paired one
+    to one regardless of class, in the order of decreasing IoU, down to `iou_threshold`; equal IoUs
+    go by score, then as given. A pair counts in [true class, detected class], an unpaired object in
+    [true class, K] (missed), and an unpaired detection in [K, detected class] (false alarm).
+    Crowds and difficult objects are in no row, and an unpaired detection that overlaps one by at
+    least `iou_threshold` (IoU; for crowds, the share of the detection) is not counted.
+    `DetectionResults.confusion_matrix` gives the same for an evaluation.
 
     Args:
         detections: for each image `boxes` (xyxy) or `boxes_xywh` [N, 4], `scores` [N] and
@@ -36,16 +36,16 @@ def detection_confusion_matrix(
             and `difficult` [M].
         num_classes: K; labels are 0 ... K - 1.
         iou_threshold: in (0, 1].
-        score_threshold: detections below it take no part; .25 without it.
+        score_threshold: detections with a lower score are left out.
 
     Returns:
         int64 [K + 1, K + 1]; rows are the truth.
 
     Raises:
-        ValueError: different numbers of images, a threshold outside its range, and what
-            `DetectionEvaluator.update` refuses.
+        ValueError: different numbers of images, a threshold outside its range, or for the reasons
+            of `DetectionEvaluator.update`.
 
-    Time is that of the overlaps of all detections and objects of an image; memory is linear.
+    Time grows with the number of detections times objects per image; memory is linear.
 
     Example:
         >>> detection_confusion_matrix(
@@ -96,7 +96,7 @@ def confusion_of_pairs(
     gt_counts: np.ndarray,  # [M]
     num_classes: int,
 ) -> np.ndarray:
-    """The matrix [K + 1, K + 1] of detections that all take part."""
+    """The matrix [K + 1, K + 1], counting all detections given."""
     counts = gt_counts[pairs.gt_row]
     excused = np.zeros(len(dt_labels), bool)
     excused[pairs.dt_row[~counts]] = True
@@ -123,10 +123,10 @@ def check_threshold(iou_threshold: float) -> None:
 
 
 def _pair(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of detections and objects, paired one to one: the first of `pairs` first.
+    """Rows of detections and objects, paired one to one in the order of `pairs`.
 
-    A pair that is the first left for both of its sides would be taken when its turn comes, so each
-    round takes all of those, in every image at once.
+    A pair that is the first remaining one for both its detection and its object is certain to be
+    taken, so each round takes all of those at once.
     """
     taken_dt, taken_gt = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     while len(pairs.dt_row):
@@ -141,10 +141,10 @@ def _pair(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _is_first(rows: np.ndarray) -> np.ndarray:
-    """Whether each entry is the first of its value."""
+    """Whether each entry is the first with its value."""
     place = np.arange(len(rows))
     first = np.empty(rows.max() + 1, np.int64)
-    first[rows[::-1]] = place[::-1]  # of several writes to one place the last remains
+    first[rows[::-1]] = place[::-1]  # where several are written to one place, the last remains
     return first[rows] == place
 
 

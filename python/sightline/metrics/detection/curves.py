@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of a detector, over recall and over the score threshold."""
+"""Precision, recall and F1 of a detector, by recall and by score threshold."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class PrecisionRecallCurve:
 
     recall: np.ndarray  # [R]
     precision: np.ndarray  # [R], 0 beyond the final recall
-    scores: np.ndarray  # [R], threshold of the score at that recall, 0 beyond
+    scores: np.ndarray  # [R], score threshold at that recall, 0 beyond the final recall
 
     def __repr__(self) -> str:
         mean = float(np.mean(self.precision))
@@ -22,9 +22,9 @@ class PrecisionRecallCurve:
 
 @dataclass(frozen=True, repr=False)
 class ScoreCurve:
-    """What is reached by the detections of at least a score, for every score there is."""
+    """Precision, recall and F1 with every occurring score as the threshold."""
 
-    scores: np.ndarray  # [N] descending, each once, NaN last
+    scores: np.ndarray  # [N] descending, without repeats, NaN last
     precision: np.ndarray  # [N]
     recall: np.ndarray  # [N]
     f1: np.ndarray  # [N]
@@ -34,7 +34,7 @@ class ScoreCurve:
         return f"ScoreCurve({len(self.scores):,} scores{ends})"
 
     def best(self) -> "OperatingPoint":
-        """The point of the largest F1; of equal ones that of the highest score, so fewest boxes."""
+        """The point with the largest F1; among equal ones that with the highest score."""
         if not len(self.scores):
             return OperatingPoint(np.nan, np.nan, 0.0, 0.0)
         return self._point(int(np.argmax(self.f1)))
@@ -42,10 +42,11 @@ class ScoreCurve:
     def at(
         self, *, recall: float | None = None, precision: float | None = None
     ) -> "OperatingPoint":
-        """The highest threshold of at least a recall, or the lowest of at least a precision.
+        """The highest threshold that reaches a recall, or the lowest that reaches a precision.
 
         Raises:
-            ValueError: both or neither are given, or not in (0, 1]; no objects; out of reach.
+            ValueError: both or neither are given, or not in (0, 1]; there are no objects; no
+                threshold reaches it.
         """
         if (recall is None) == (precision is None):
             raise ValueError("give either `recall` or `precision`")
@@ -54,11 +55,11 @@ class ScoreCurve:
             name, values, wanted = "precision", self.precision, precision
         if wanted is None or not 0 < wanted <= 1:
             raise ValueError(f"`{name}` must be in (0, 1], got {wanted!r}")
-        values = values[~np.isnan(self.scores)]  # no threshold keeps a score that is NaN
+        values = values[~np.isnan(self.scores)]  # no threshold keeps a NaN score
         if not len(values):
             raise ValueError(f"no {name} of {wanted:g} is reached: there are no detections")
         if np.isnan(self.recall).all():
-            raise ValueError(f"there is no {name} without objects")
+            raise ValueError(f"{name} is not defined without objects")
         reached = np.flatnonzero(values >= wanted)
         if not len(reached):
             best = self._point(int(np.argmax(values)))
@@ -69,10 +70,10 @@ class ScoreCurve:
         return self._point(int(reached[0 if name == "recall" else -1]))
 
     def thinned(self, steps: int = 1000) -> "ScoreCurve":
-        """The points that `at` takes for recalls and precisions that are multiples of 1 / `steps`.
+        """The points that `at` returns for recalls and precisions in multiples of 1 / `steps`.
 
-        At most 2 * `steps` + 3 of them, however many detections there are. For values in between,
-        `at` gives what is reached by the next point.
+        There are at most 2 * `steps` + 3 of them, whatever the number of detections. For values in
+        between, `at` returns the next of these points.
         """
         known = int(np.count_nonzero(~np.isnan(self.scores)))
         if not known:
@@ -93,10 +94,10 @@ class ScoreCurve:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a detector reaches when detections below `threshold` are dropped.
+    """Precision, recall and F1 of a detector when detections below `threshold` are dropped.
 
-    A class without detections that count has threshold and precision NaN, recall and F1 0; a class
-    without objects has NaN everywhere.
+    For a class without detections that count, threshold and precision are NaN, recall and F1 are 0;
+    for a class without objects, all are NaN.
     """
 
     threshold: float
@@ -110,7 +111,7 @@ class BestF1:
     """The best operating points at one IoU threshold."""
 
     iou_threshold: float
-    pooled: OperatingPoint  # one threshold for all classes, their detections counted together
+    pooled: OperatingPoint  # one threshold for the detections of all classes together
     per_class: tuple[OperatingPoint, ...]
 
     def __repr__(self) -> str:
@@ -119,7 +120,7 @@ class BestF1:
 
 
 class ScoreCurves:
-    """Curves over the score at one IoU threshold, of each class and of all together."""
+    """Curves by score threshold at one IoU threshold, per class and for all classes together."""
 
     def __init__(self, evidence: Evidence, iou_threshold: float) -> None:
         outcome = evidence.outcome(iou_threshold)
@@ -151,7 +152,7 @@ def _curve(scores: np.ndarray, found: np.ndarray, positives: int) -> ScoreCurve:
     order = np.argsort(0.0 - scores, kind="stable")
     scores, tp = scores[order], np.cumsum(found[order])
     here, below = scores[:-1], scores[1:]
-    changes = (here != below) & ~np.isnan(here)  # NaNs, which come last, are one score
+    changes = (here != below) & ~np.isnan(here)  # NaNs, which come last, count as one score
     last = np.append(np.flatnonzero(changes), len(scores) - 1) if len(scores) else order
     tp, kept = tp[last].astype(np.float64), last + 1.0
     recall = tp / positives if positives else np.full(len(tp), np.nan)

@@ -1,4 +1,4 @@
-"""Why a detector loses average precision: its errors by kind, and what each kind costs."""
+"""The errors of a detector by kind, and how much average precision each kind costs."""
 
 from dataclasses import dataclass
 
@@ -20,10 +20,10 @@ _CLASSIFICATION, _LOCALISATION, _BOTH, _DUPLICATE, _BACKGROUND, _MISSED = range(
 
 @dataclass(frozen=True, repr=False)
 class ErrorBreakdown:
-    """Errors of a detector at one IoU threshold and what each kind costs.
+    """Errors of a detector at one IoU threshold, and the cost of each kind.
 
-    A cost is the AP there would be if all errors of that kind, and nothing else, were mended, less
-    the AP there is. Costs do not add up to 1 - AP: kinds hide one another.
+    The cost of a kind is the AP if all errors of that kind, and no others, were corrected, minus
+    the AP. Costs do not add up to 1 - AP: one kind may hide another.
     """
 
     iou_threshold: float
@@ -34,9 +34,9 @@ class ErrorBreakdown:
     counts: dict[str, int]  # by kind
     class_counts: dict[
         str, np.ndarray
-    ]  # by kind, [K]: class of the detection, or of the object missed
+    ]  # by kind, [K]: class of the detection, or of the missed object
     costs: dict[str, float]  # by kind, and "false positives", "false negatives"
-    class_costs: dict[str, np.ndarray]  # by kind, [K]; NaN where there is no object before or after
+    class_costs: dict[str, np.ndarray]  # by kind, [K]; NaN without objects before or after
     kind_of_detection: np.ndarray  # [N] int8, row of ERROR_KINDS or -1, in the order of evaluation
     missed_objects: np.ndarray  # [M] bool, in the order of evaluation
 
@@ -102,7 +102,7 @@ _AveragePrecision = tuple[np.ndarray, float]
 
 
 class _Errors:
-    """False positives sorted by kind, objects not found, and AP with some of them mended."""
+    """False positives by kind, objects not found, and AP with some of them corrected."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class _Errors:
         ).astype(np.int8)
         aim = np.where(self.kind == _LOCALISATION, own_row, other_row)
         aims = (self.kind == _LOCALISATION) | (self.kind == _CLASSIFICATION)
-        # an object that was found cannot be found again: mending then only removes the detection
+        # an object that was found cannot be found again: the correction only drops the detection
         free = np.append(self.not_found, False)
         self.aim_row = np.where(aims & free[aim], aim, -1)
         self.missed = self.not_found.copy()
@@ -172,7 +172,7 @@ class _Errors:
         return self._ap(self.ranked, self.label, self.found, self.positives - gone)
 
     def aim(self, kind: int) -> _AveragePrecision:
-        """The best detection that aims at an object finds it, the others of the kind are gone."""
+        """The best detection aimed at an object finds it; others of the kind are removed."""
         of_kind = self.kind == kind
         rows = np.flatnonzero(of_kind & (self.aim_row >= 0))
         best_first = rows[
@@ -195,7 +195,7 @@ class _Errors:
 
 
 def _best(pairs: Pairs, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Largest overlap [N] of each detection and its object, the first of equals; 0 and -1: none."""
+    """Largest overlap [N] of each detection, and its object (the first of equals); 0, -1: none."""
     order = np.lexsort((pairs.gt_row, 0.0 - pairs.overlap, pairs.dt_row))[::-1]
     overlap, row = np.zeros(number), np.full(number, -1)
     overlap[pairs.dt_row[order]] = pairs.overlap[order]  # the last write remains

@@ -24,12 +24,12 @@ from sightline.metrics.detection.rows import (
 
 @dataclass(frozen=True)
 class EvaluatedArrays:
-    # views of arrays whose memory goes by class: [K, A, M, T, R]
+    # views of arrays that are laid out in memory as [K, A, M, T, R]
     precision: np.ndarray  # [T, R, K, A, M], -1 where a class has no ground truth
     recall: np.ndarray  # [T, K, A, M]
     scores: np.ndarray  # [T, R, K, A, M]
     class_ap: np.ndarray  # [T, K], NaN where a class has no ground truth
-    gt_count: np.ndarray  # [K], what counts in the first area range
+    gt_count: np.ndarray  # [K], objects that count in the first area range
     dt_count: np.ndarray  # [K]
     matched: Matched
 
@@ -43,10 +43,10 @@ def lay_out(
     max_detections: int | None = None,
     use_classes: bool = True,
 ) -> Layout:
-    """Group and sort.
+    """Group and sort the rows.
 
-    `use_classes=False` puts all labels in one class, as proposals are scored; rows of an image
-    then go by label, before they go as given.
+    `use_classes=False` puts all labels into one class, as for proposals; the rows of an image are
+    then ordered by label, and as given within a label.
     """
     arrays = lay_out_detections(
         dt.image,
@@ -73,10 +73,10 @@ def evaluate(
     use_classes: bool = True,
     overlaps: Overlaps | None = None,
 ) -> EvaluatedArrays:
-    """Evaluate; `overlaps` takes the place of the IoU of boxes.
+    """Evaluate; `overlaps` replaces the IoU of boxes.
 
-    Memory: linear in detections and ground truth; 4 bytes a detection and area range for the
-    outcomes of up to 16 IoU thresholds.
+    Memory is linear in detections and ground truth; the outcomes of up to 16 IoU thresholds take
+    4 bytes per detection and area range.
     """
     if num_images is None:
         num_images = 1 + max((int(x.max()) for x in (dt.image, gt.image) if len(x)), default=-1)

@@ -1,4 +1,4 @@
-"""Detection evaluation: images come one by one or in batches, results at the end."""
+"""Detection evaluation: images are added one by one or in batches; results come at the end."""
 
 import contextlib
 import io
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sightline.metrics.detection._device_images import DeviceImages
 
 _ADDED_BEFORE = "`image_id` {!r} was added before; call update once for each image"
-_TWO_KINDS = "`image_id` must be of one kind, all int or all str, got {!r} beside others"
+_TWO_KINDS = "`image_id` must be all int or all str, got {!r} after others"
 
 
 class DetectionEvaluator:
@@ -42,30 +42,30 @@ class DetectionEvaluator:
     Args:
         protocol: `"coco"` (101 recall samples, ten IoU thresholds, four areas; equal to
             pycocotools 2.0.11 bit for bit), `"voc2007"` (11-point average) or `"voc2010"`
-            (area under the whole curve), both at IoU .5 and with every detection.
-        class_names: names of labels 0, 1, ...; without it, classes are the labels that occur.
-        iou_thresholds: IoU thresholds in (0, 1], ascending; None for the protocol's own.
-        max_detections: best detections kept in an image and class; the last is that of AP
-            (pycocotools demands 100 there and gives -1 without it). None for 1, 10 and 100, and 20
-            for keypoints. COCO only.
-        area_ranges: name -> (low, high) in pixels, both ends inside, up to 16; the first stands
-            for AP and AP50. None for all, small, medium and large, without small for keypoints.
+            (area under the whole curve); the last two at IoU .5 and with every detection.
+        class_names: names of labels 0, 1, ...; without it, the classes are the labels that occur.
+        iou_thresholds: IoU thresholds in (0, 1], ascending; None for those of the protocol.
+        max_detections: how many of the best detections are kept per image and class; AP uses the
+            last number (pycocotools needs 100 there and gives -1 without it). None for 1, 10 and
+            100, or 20 for keypoints. COCO only.
+        area_ranges: name -> (low, high) in pixels, both ends included, at most 16; AP and AP50 use
+            the first one. None for all, small, medium and large, without small for keypoints.
             COCO only.
-        use_classes: False scores boxes alone, as for proposals.
-        iou_type: what overlaps: `"bbox"`, `"segm"` (masks) or `"keypoints"` (their similarity).
-            The last two under COCO only.
+        use_classes: False ignores the classes, as for proposals.
+        iou_type: what the overlap is computed from: `"bbox"`, `"segm"` (masks) or `"keypoints"`
+            (object keypoint similarity). The last two are for COCO only.
         parity: `"corrected"`, or `"pycocotools"` to repeat its faults: AP is -1 where
-            `max_detections` lacks 100 (20 for keypoints), a NaN score is taken, and sorted last,
+            `max_detections` lacks 100 (20 for keypoints), NaN scores are accepted and sorted last,
             and keypoints match nothing where `use_classes` is False.
-        keypoint_sigmas: how far annotators stray for each of the K keypoints, as a share of the
+        keypoint_sigmas: the deviation of annotators for each of the K keypoints, as a share of the
             object's size; None for COCO's 17.
-        inclusive_pixels: sides are x2 - x1 + 1; None for the protocol's own, which is
-            True for VOC and False for COCO. COCO with it is refused.
+        inclusive_pixels: whether sides are x2 - x1 + 1; None for True with VOC and False with
+            COCO, which refuses True.
 
-    Ties of score keep the order of images sorted by id, then the order within an image. Results
-    do not depend on the order of the calls. The state takes 44 bytes a detection (boxes and scores
-    in float64, labels in int32), 45 an object and 32 to 40 an image; a result shares its
-    columns rather than copy them.
+    Equal scores keep the order of images sorted by id, then the order within an image. Results do
+    not depend on the order of the calls. The state takes 44 bytes per detection (boxes and scores
+    in float64, labels in int32), 45 per object and 32 to 40 per image; a result shares these
+    columns instead of copying them.
 
     Example:
         >>> evaluator = DetectionEvaluator(class_names=["cat"])
@@ -116,33 +116,33 @@ class DetectionEvaluator:
         """Add one image, or a batch of them.
 
         Args:
-            image_id: an int of 64 bits or a str, the same kind for all images. Of a batch, a list
-                or a 1-D array of them.
+            image_id: a 64-bit int or a str, of the same kind for all images. For a batch, a list
+                or 1-D array of them.
             detections: `boxes` (xyxy) or `boxes_xywh` [N, 4] in pixels, `scores` [N],
-                `labels` [N] integers. Of a batch, a list of such dicts.
+                `labels` [N] integers. For a batch, a list of such dicts.
             targets: `boxes` or `boxes_xywh` [M, 4], `labels` [M]; optional `iscrowd` [M],
-                `area` [M] (default w * h) and `difficult` [M]. A difficult object counts neither
-                way; under VOC so does a crowd, under COCO a difficult object takes one detection.
-                `image_id`, `orig_size` and `index`, which loaders write, are passed over. Of a
+                `area` [M] (default w * h) and `difficult` [M]. Difficult objects are ignored, and
+                with VOC crowds too; with COCO, a difficult object matches one detection. The keys
+                `image_id`, `orig_size` and `index`, which loaders write, are disregarded. For a
                 batch, a list of such dicts.
 
-        Masks (`iou_type="segm"`): both hold `masks` in place of boxes: [N, H, W] bool or integers,
-        or a list of run-length dicts or of polygons as COCO's files hold them; polygons need
-        `image_size` [height, width] in targets. The default `area` is that of the mask.
-        Keypoints: both hold `keypoints` [N, K, 3] (or [N, 3 * K]) of x, y and visibility; targets
-        may hold boxes, else the extent of the labelled keypoints, and `num_keypoints`, else the
-        number of them. Where that is 0 an object is ignored.
+        Masks (`iou_type="segm"`): both have `masks` instead of boxes: [N, H, W] bool or integers,
+        or a list of run-length dicts or of polygons as in COCO files; polygons need `image_size`
+        [height, width] in targets. The default `area` is that of the mask.
+        Keypoints: both have `keypoints` [N, K, 3] (or [N, 3 * K]) of x, y and visibility. Targets
+        may have boxes, by default the extent of the labelled keypoints, and `num_keypoints`, by
+        default their number. An object where that is 0 is ignored.
 
-        The values are arrays of any number type, layout and byte order, tensors, or lists; they
-        are copied. A batch is taken whole or, where it is refused, not at all. Tensors on a GPU
-        stay there: shapes and types are checked at once, values by `compute`, and nothing waits for
-        the device. Masks and keypoints come to the host.
+        The values are arrays of any numeric dtype, layout and byte order, tensors, or lists; they
+        are copied. A batch is added as a whole or, where it is refused, not at all. Tensors on a
+        GPU stay there: shapes and types are checked at once, values by `compute`, and nothing waits
+        for the device. Masks and keypoints are copied to the host.
 
         Raises:
-            ValueError: the image was added before; a shape, a length, a label outside
-                `class_names`, a negative label, a box with x2 < x1 or y2 < y1, a NaN or an
-                infinity in boxes, scores or areas. The evaluator is then as it was before.
-            TypeError: labels that are not integers, ids of two kinds, or no targets.
+            ValueError: the image was added before; a wrong shape or length, a label outside
+                `class_names`, a negative label, a box with x2 < x1 or y2 < y1, a NaN or infinity
+                in boxes, scores or areas. The evaluator is then unchanged.
+            TypeError: labels that are not integers, ids of both kinds, or no targets.
         """
         if targets is None:
             raise TypeError(
@@ -173,7 +173,7 @@ class DetectionEvaluator:
             self._refuse(refused, image_id, detections, targets)
 
     def _keep_on_device(self, image_ids: list, detections: list, targets: list) -> None:
-        """Take a batch of which some tensor is not on the host."""
+        """Add a batch in which some tensor is not on the host."""
         from sightline.metrics.detection._device_images import DeviceImages, device_of
 
         device = device_of([*detections, *targets])
@@ -185,7 +185,7 @@ class DetectionEvaluator:
         self._on_device = images
 
     def _check_new(self, image_ids: list) -> None:
-        """Raise where an image is there already, on the host or on a device, or of another kind."""
+        """Raise where an image was added before, on any device, or has another type of id."""
         there = self._on_device
         others = [*(there.ids[:1] if there else ()), *self._store.image_ids()[:1], *image_ids[:1]]
         for image_id in image_ids:
@@ -201,7 +201,7 @@ class DetectionEvaluator:
         return self._on_device.good(limit, any_score=self.parity == "pycocotools")
 
     def _move_to_host(self) -> None:
-        """Move the images that are on a device to the store, which checks their values."""
+        """Move the images on a device to the store, which checks their values."""
         if self._on_device is None:
             return
         ids, ends, dt, gt = self._on_device.to_host()
@@ -228,7 +228,7 @@ class DetectionEvaluator:
         return [dt for dt, _ in sides], [gt for _, gt in sides]
 
     def _refuse(self, index: int, image_ids: list, detections: list, targets: list) -> None:
-        """Raise the error of the image of a batch that the store refused."""
+        """Raise the error of the image that the store refused in a batch."""
         image_id = image_ids[index]
         check_image_id(image_id)
         if image_id in self._store:
@@ -259,20 +259,20 @@ class DetectionEvaluator:
     def merge(
         self, other: "DetectionEvaluator", *, duplicates: str = "same"
     ) -> "DetectionEvaluator":
-        """Add the images of another evaluator, which stays as it is.
+        """Add the images of another evaluator, which is not changed.
 
         Args:
-            other: of the same settings.
-            duplicates: an image in both counts once. `"same"`: its rows must be the same in both;
-                `"first"`: its objects must be, and the detections here stand.
+            other: an evaluator with the same settings.
+            duplicates: an image in both counts once. `"same"`: its rows must be equal in both;
+                `"first"`: its objects must be equal, and the detections of this evaluator are kept.
 
         Returns:
             This evaluator.
 
         Raises:
-            ValueError: other settings; an image in both whose rows differ. This evaluator is
-                then as it was before.
-            TypeError: `other` is no evaluator, or its ids are of the other kind.
+            ValueError: different settings, or an image in both whose rows differ. This evaluator
+                is then unchanged.
+            TypeError: `other` is not an evaluator, or its ids are of the other type.
         """
         _check_duplicates(duplicates)
         if not isinstance(other, DetectionEvaluator):
@@ -298,7 +298,7 @@ class DetectionEvaluator:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write settings and images to a file, an .npz of the columns, whole or not at all."""
+        """Write settings and images to a file, an .npz of the columns, completely or not at all."""
         self._move_to_host()
         save_state(path, self._settings, to_arrays(self._store))
 
@@ -307,8 +307,8 @@ class DetectionEvaluator:
         """The evaluator that `save` wrote.
 
         Raises:
-            ValueError: the file is no saved evaluator, of a later version, or damaged.
-            FileNotFoundError: no such file.
+            ValueError: the file is not a saved evaluator, is of a later version, or is damaged.
+            FileNotFoundError: the file does not exist.
         """
         name = f"`path` {os.fspath(path)!r}"
         with open(path, "rb") as file:
@@ -329,24 +329,25 @@ class DetectionEvaluator:
     ) -> "DetectionEvaluator":
         """Gather the images of all processes of `torch.distributed`, on all of them.
 
-        Call it on every rank, also on one without images, before `compute`. Two collectives
-        whatever the data. Without a process group nothing happens, so that a script may run alone.
+        Call it before `compute` on every rank, including ranks without images. It uses two
+        collectives, whatever the data. Without a process group it does nothing, so that the same
+        script can run alone.
 
         Args:
-            group: process group, None for all.
-            dst: global rank that alone gathers; the others keep their images.
-            duplicates: as in `merge`. An image that several ranks saw, as samplers that pad
-                give it, counts once, with the detections of the lowest rank.
+            group: process group, None for all processes.
+            dst: global rank that alone gathers the images; the others keep their own.
+            duplicates: as in `merge`. An image that several ranks saw, as with samplers that pad,
+                counts once, with the detections of the lowest rank.
 
         Returns:
             This evaluator.
 
         Raises:
-            ValueError: other settings on some rank (on all ranks); an image on two ranks with
-                other targets (where they are gathered).
+            ValueError: different settings on some rank (raised on all ranks), or an image on two
+                ranks with different targets (raised where they are gathered).
             RuntimeError: another rank failed.
 
-        Memory: the images of all ranks, as often as there are ranks for a moment.
+        On a rank that gathers, memory temporarily holds the images of all ranks.
         """
         _check_duplicates(duplicates)
         if in_one_process():
@@ -375,21 +376,21 @@ class DetectionEvaluator:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the state: 44 a detection, 45 an object, 32 to 40 an image.
+        """Bytes of the state: 44 per detection, 45 per object, 32 to 40 per image.
 
-        Columns reserve up to half as much again, which takes no memory before it is written.
+        Columns reserve up to half as much again, which takes no memory until it is written.
         """
         return self._store.nbytes + (0 if self._on_device is None else self._on_device.nbytes)
 
     def compute(self) -> DetectionResults:
-        """Results over all images so far; more may be added after.
+        """Results for all images so far; more may be added afterwards.
 
-        A class without ground truth has AP NaN and -1 in the arrays; with ground truth and no
-        detection, AP 0. No image at all gives NaN everywhere. Images on a GPU are sorted, matched
-        and accumulated there, with the same bits, unless some are on the host.
+        A class without ground truth has AP NaN, and -1 in the arrays; with ground truth but no
+        detection, its AP is 0. Without images everything is NaN. Images on a GPU are sorted,
+        matched and accumulated there, with the same bits, unless some are on the host.
 
         Raises:
-            ValueError: a value in a tensor on a GPU that `update` would have refused elsewhere.
+            ValueError: a GPU tensor has a value that `update` would have refused on the host.
         """
         if self._on_device is not None and not len(self._store) and self._values_are_good():
             return self._compute_on_device()
@@ -444,7 +445,7 @@ class DetectionEvaluator:
 def _restored(kind: type, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     """An evaluator of these settings that holds these images."""
     kwargs = dict(settings)
-    if settings["protocol"] != "coco":  # which alone lets these be chosen
+    if settings["protocol"] != "coco":  # only COCO lets these be chosen
         del kwargs["max_detections"], kwargs["area_ranges"]
     evaluator = kind(**kwargs)
     evaluator._store = from_arrays(settings, arrays)
@@ -457,7 +458,7 @@ def _check_duplicates(duplicates: str) -> None:
 
 
 def _on_host(sides: list) -> list:
-    """Dicts whose tensors are in the memory of the host."""
+    """The dicts with their tensors copied to the host."""
     return [
         {key: value.cpu() if hasattr(value, "cpu") else value for key, value in side.items()}
         if isinstance(side, Mapping)

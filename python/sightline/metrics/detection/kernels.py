@@ -1,7 +1,7 @@
-"""The kernels under the metrics, for rows that are already laid out in order.
+"""The kernels of the metrics, for rows that are already laid out in order.
 
 `sightline.ops` would import torch where it is installed; metrics call the array binding itself.
-Arrays are contiguous float64, int64 and bool, as the evaluator makes them.
+Arrays are contiguous float64, int64 and bool, as the evaluator creates them.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from sightline.metrics.detection.rows import (
 NO_CAP = 2**63 - 1
 RULES = ("coco", "voc")
 _METHODS = ("101point", "11point", "all")
-MAX_MASK_AREAS = 16  # area ranges that one matching takes
+MAX_MASK_AREAS = 16  # area ranges that one call of the matching takes
 
 
 def lay_out_detections(
@@ -60,7 +60,7 @@ def match_masks(
     iou_thresholds: np.ndarray,  # [T], up to 16
     overlaps: np.ndarray | None,
 ) -> np.ndarray:
-    """Bits of true positives and of ignored detections, uint16 [C, A, 2] in the class order."""
+    """Bits of true positives and of ignored detections, uint16 [C, A, 2] in class order."""
     return native.match_masks(
         dt.boxes_xywh,
         dt.area,
@@ -111,14 +111,14 @@ def resample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Means of replicates in which images count as often as they were drawn.
 
-    Equal to evaluating data sets in which the copies of an image stand side by side; of equal
-    scores in an image, the copies of each detection do. A row of `stats` names the first and last
+    The same as evaluating data sets in which the copies of an image, and among equal scores in an
+    image the copies of a detection, follow each other. A row of `stats` holds the first and last
     (excluded) IoU threshold, the area range, the cap, and 1 for final recall or 0 for average
     precision.
 
     Returns:
-        stats [B, N] over the classes that have objects, and the AP of each class [B, K] over all
-        IoU thresholds in the first area range with the last cap; NaN where there are no objects.
+        stats [B, N] over the classes that have objects, and the AP per class [B, K] over all IoU
+        thresholds in the first area range with the last cap; NaN where there are no objects.
     """
     if len(matched.outcome) != 1:
         raise ValueError(f"resampling takes at most {MAX_MASK_THRESHOLDS} IoU thresholds")
@@ -188,7 +188,7 @@ def taken_objects(
     iou_thresholds: np.ndarray,  # [T]
     overlaps: np.ndarray | None,
 ) -> np.ndarray:
-    """Place among `layout.gt_rows` of the object that each of `dt_rows` took, or -1, [A, T, D]."""
+    """Place in `layout.gt_rows` of the object that each of `dt_rows` matched, or -1, [A, T, D]."""
     _, _, index = match_sorted(
         dt.boxes_xywh[layout.dt_rows],
         layout.dt_offsets,
@@ -199,7 +199,7 @@ def taken_objects(
         layout.gt_offsets,
         iou_thresholds=iou_thresholds,
         area_ranges=rules.area_ranges,
-        max_detections=None,  # the layout has left out what is above the cap
+        max_detections=None,  # the layout has left out detections beyond the cap
         rule=rules.matching,
         inclusive=rules.inclusive,
         return_index=True,
@@ -234,10 +234,10 @@ def accumulate_sorted(
 
 
 def mean_of_cells(values: np.ndarray, thresholds: slice, area: int, cap: int) -> float:
-    """Mean of what is not -1 in `values[thresholds, ..., area, cap]`, or -1.
+    """Mean of the values other than -1 in `values[thresholds, ..., area, cap]`; -1 without any.
 
-    `values` is precision [T, R, K, A, M] or recall [T, K, A, M]. NumPy's own mean adds the values
-    in the order of [T, R, K], so the last bit is pycocotools'.
+    `values` is precision [T, R, K, A, M] or recall [T, K, A, M]. NumPy's mean adds the values in
+    the order of [T, R, K], so that the result equals pycocotools to the last bit.
     """
     cells = np.moveaxis(values, (-3, -2, -1), (0, 1, 2))
     if cells.flags.c_contiguous:

@@ -11,9 +11,9 @@ from sightline.metrics.detection._tables import voc_table
 from sightline.metrics.detection.kernels import mean_of_cells
 from sightline.metrics.detection.weighted_ap import threshold_weighted_ap
 
-# What a number is the mean of: AP or AR, IoU (None: all), places in areas and caps.
+# What a number is the mean of: AP or AR, IoU (None: all), indices of area range and cap.
 Line = tuple[str, float | None, int, int]
-# Of a line of the summary: AP or AR, IoU (None: all), area, place in max_detections.
+# A line of the summary: AP or AR, IoU (None: all), area, index into max_detections.
 _Line = tuple[str, float | None, str, int]
 _LAST = 2
 _AP = 3  # the last, too, but for pycocotools' fault
@@ -60,7 +60,7 @@ STAT_NAMES = (
 
 @dataclass(frozen=True)
 class ClassResult:
-    """One class's numbers; NaN where it has no ground truth or the threshold was not evaluated."""
+    """Numbers of one class; NaN where it has no ground truth or the threshold was not evaluated."""
 
     class_id: int
     name: str
@@ -74,7 +74,7 @@ class ClassResult:
 
 @dataclass(frozen=True, repr=False)
 class DetectionNumbers:
-    """What `DetectionResults` holds; the rest of it is made from this when it is asked for."""
+    """The arrays of `DetectionResults`; everything else is computed from them when needed."""
 
     protocol: str
     class_ids: tuple[int, ...]
@@ -90,16 +90,16 @@ class DetectionNumbers:
     gt_count: np.ndarray  # [K]
     dt_count: np.ndarray  # [K]
     iou_type: str = "bbox"  # or "segm", "keypoints"
-    parity: str = "corrected"  # or "pycocotools": its fault in `stats` and `summary`
+    parity: str = "corrected"  # or "pycocotools": with its fault in `stats` and `summary`
     _evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def stats(self) -> np.ndarray:
-        """Twelve numbers in pycocotools' order, ten for keypoints; -1: nothing to average.
+        """The twelve numbers in pycocotools' order, ten for keypoints; -1 if there is no value.
 
-        AP takes the last cap, the AR lines the first, second and last. Under pycocotools' parity
-        the first number takes the cap 100, all of keypoints the cap 20, and is -1 where that is not
-        among the caps. Under VOC only the first three are there: means over classes of AP at all
+        AP uses the last cap on detections, AR the first, second and last. With pycocotools' parity
+        the first number uses the cap 100, and for keypoints all use the cap 20, and are -1 where
+        that is not among the caps. VOC has only the first three: means over classes of AP at all
         thresholds, at .5 and at .75.
         """
         if self.protocol == "coco":
@@ -112,15 +112,15 @@ class DetectionNumbers:
     def named(self) -> dict[str, float]:
         """Every number by its name; NaN where there is nothing to average.
 
-        The twelve are `STAT_NAMES`, the ten of keypoints AP AP50 AP75 AP_medium AP_large AR AR50
-        AR75 AR_medium AR_large; other areas and caps have names of their own, as AP_tiny and
-        AR_300. Under VOC AP, AP50 and AP75. `threshold_weighted_ap` comes last.
+        The twelve names are `STAT_NAMES`; those of keypoints are AP AP50 AP75 AP_medium AP_large AR
+        AR50 AR75 AR_medium AR_large. Other areas and caps have their own names, such as AP_tiny
+        and AR_300. VOC has AP, AP50 and AP75. `threshold_weighted_ap` comes last.
         """
         named = {name: self._mean(*line) for name, line in self.lines().items()}
         return {**named, "threshold_weighted_ap": self.threshold_weighted_ap}
 
     def lines(self) -> dict[str, Line]:
-        """What each name but the last of `named` is the mean of."""
+        """For each name of `named` but the last, what it is the mean of."""
         last_cap = len(self.max_detections or (0,)) - 1
         areas = list(enumerate(self.area_names))[1:]
         lines = self._lines_of("AP", last_cap)
@@ -141,7 +141,7 @@ class DetectionNumbers:
     def __getitem__(self, name: str) -> float:
         """One number of `named`."""
         if name not in self.named:
-            raise KeyError(f"{name!r} is none of {', '.join(self.named)}")
+            raise KeyError(f"{name!r} is not one of {', '.join(self.named)}")
         return self.named[name]
 
     @property
@@ -161,7 +161,7 @@ class DetectionNumbers:
 
     @property
     def threshold_weighted_ap(self) -> float:
-        """Mean over classes of AP, each IoU threshold weighted by itself."""
+        """Mean over classes of AP, with each IoU threshold as its own weight."""
         means = np.array([_nan_mean(row) for row in self.class_ap])
         return threshold_weighted_ap(means, self.iou_thresholds)
 
@@ -185,7 +185,7 @@ class DetectionNumbers:
         )
 
     def evidence(self) -> Evidence:
-        """The rows the result was made from; for this package's own use."""
+        """The rows behind the result; for use within this package."""
         if self._evidence is None:
             raise ValueError("this result holds numbers only; evaluate again and keep the result")
         return self._evidence
@@ -208,7 +208,7 @@ class DetectionNumbers:
         }
 
     def summary(self) -> str:
-        """The table that readers of COCO results know, or VOC's AP by class."""
+        """The table that COCO's own evaluation prints, or VOC's AP by class."""
         if self.protocol == "coco":
             return "\n".join(
                 self._coco_line(value, *line) for value, line in zip(self.stats, self._lines())
@@ -231,7 +231,7 @@ class DetectionNumbers:
         return last if place in (_LAST, _AP) else place if place < last else None
 
     def _fixed_cap(self, place: int) -> int | None:
-        """The cap that pycocotools takes whatever the caps are."""
+        """The cap that pycocotools uses regardless of the settings."""
         if self.iou_type == "keypoints":
             return 20
         return 100 if place == _AP else None
@@ -251,7 +251,7 @@ class DetectionNumbers:
         return float("nan") if mean == -1 else mean
 
     def thresholds_of(self, iou: float | None) -> slice:
-        """Places in `iou_thresholds`: all, or that of one threshold, none if it is not there."""
+        """Slice of `iou_thresholds`: all, or that of one threshold, empty where it is missing."""
         if iou is None:
             return slice(0, len(self.iou_thresholds))
         first = int(np.searchsorted(self.iou_thresholds, iou))

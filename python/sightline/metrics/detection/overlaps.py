@@ -1,4 +1,4 @@
-"""Overlaps of masks and of keypoints for `evaluate`, in place of the IoU of boxes."""
+"""Overlaps of masks and of keypoints for `evaluate`, instead of the IoU of boxes."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from sightline.metrics.shapes.segmentations import Segmentations
 
 
 class UnreadableMaskError(ValueError):
-    """A mask that is not whole."""
+    """A mask is incomplete or malformed."""
 
     def __init__(self, row: int, reason: str, *, is_detection: bool) -> None:
         super().__init__(f"{'detection' if is_detection else 'object'} {row}: {reason}")
@@ -25,12 +25,12 @@ def mask_overlaps_of(
     gt: Segmentations,
     gt_crowd: np.ndarray,  # [M]
     *,
-    dt_area: np.ndarray | None = None,  # [N] float64, filled with the masks' pixels
+    dt_area: np.ndarray | None = None,  # [N] float64, filled with the areas of the masks
 ) -> Overlaps:
     """IoU of masks by group; raises UnreadableMaskError where one cannot be read.
 
-    Each mask is read once, when the overlaps are asked for: that is also when `dt_area` is filled,
-    for the rows that take part.
+    Each mask is read once, when the overlaps are computed; `dt_area` is then filled for the rows
+    that are evaluated.
     """
     tables = native_table(dt, "detections"), native_table(gt, "objects")
     crowd = np.ascontiguousarray(gt_crowd, bool)
@@ -71,13 +71,13 @@ def keypoint_overlaps_of(
 
 
 def no_overlaps(groups: RowGroups) -> np.ndarray:
-    """0 everywhere: pycocotools compares no keypoints where classes do not count."""
+    """0 everywhere: pycocotools compares no keypoints where classes are ignored."""
     return np.zeros(int((np.diff(groups.dt_offsets) * np.diff(groups.gt_offsets)).sum()))
 
 
 @dataclass(frozen=True)
 class _PairGroups:
-    """A group to each pair."""
+    """One group per pair."""
 
     dt_rows: np.ndarray  # [P]
     gt_rows: np.ndarray  # [P]

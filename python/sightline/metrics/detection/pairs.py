@@ -1,16 +1,16 @@
-"""Detections and objects of the same image that overlap, whatever their classes."""
+"""Detections and objects of the same image that overlap, regardless of class."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-# Pairs that are looked at together: about 60 MB of columns.
+# Pairs that are processed at once: about 60 MB of columns.
 _PAIRS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of at least some overlap."""
+    """Pairs of detections and objects with their overlap."""
 
     dt_row: np.ndarray  # [P]
     gt_row: np.ndarray  # [P]
@@ -30,13 +30,13 @@ def overlapping_pairs(
     at_least: float,
     inclusive: bool = False,
 ) -> Pairs:
-    """Pairs whose overlap is `at_least` (> 0): IoU, or over a crowd the share of the detection.
+    """Pairs whose overlap is `at_least` (> 0): IoU, or for crowds the share of the detection.
 
-    The overlap is computed as in matching, to the last bit. `inclusive` counts a pixel more a side.
+    The overlap equals that of matching to the last bit. `inclusive` adds one pixel to each side.
     """
     pixel = 1.0 if inclusive else 0.0
     dt_order, gt_order = (np.argsort(image, kind="stable") for image in (dt_image, gt_image))
-    # the objects of each detection's image stand together in gt_order
+    # the objects of each detection's image follow each other in gt_order
     image_of_gt, image_of_dt = gt_image[gt_order], dt_image[dt_order]
     first = np.searchsorted(image_of_gt, image_of_dt)
     count = np.searchsorted(image_of_gt, image_of_dt, side="right") - first
@@ -104,7 +104,7 @@ def _overlapping(
     d, g = d[meet], g[meet]
     inter = width[meet] * height[meet]
     union = np.where(crowd[g], dt[4][d], dt[4][d] + gt[4][g] - inter)
-    # a union of 0 or beyond the largest number is that of no overlap
+    # where the union is 0 or overflows, there is no overlap
     regular = (union > 0) & (union < np.inf)
     overlap = np.where(regular, inter, 0.0) / np.where(regular, union, 1.0)
     enough = np.flatnonzero(overlap >= at_least)

@@ -1,4 +1,4 @@
-"""What a detection evaluation found, and how it reads."""
+"""The results of a detection evaluation, and their text forms."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -15,8 +15,8 @@ from sightline.metrics.detection.confusion import (
 from sightline.metrics.detection.numbers import DetectionNumbers
 
 if TYPE_CHECKING:
-    # What looks into a result is loaded when it is asked for: a process that wants twelve numbers
-    # starts in 162 ms instead of 185.
+    # Modules that analyse a result are loaded when first used: a process that needs only the twelve
+    # numbers starts in 162 ms instead of 185.
     from sightline.metrics.detection.calibration import Calibration
     from sightline.metrics.detection.confidence import ConfidenceIntervals
     from sightline.metrics.detection.curves import (
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 class DetectionResults(DetectionNumbers):
     """Results of `DetectionEvaluator.compute` and `evaluate_coco`.
 
-    T IoU thresholds, R recalls, K classes, A areas, M caps on detections an image. The arrays
+    T IoU thresholds, R recalls, K classes, A areas, M caps on detections per image. The arrays
     are laid out as in pycocotools, with -1 where a class has no ground truth; the properties and
     `result["AP50"]` give NaN there. The VOC protocols have one area and no cap, so A = M = 1.
 
-    A result holds on to the rows it was made from and to what matching found, 116 bytes a
-    detection, because curves over the score, error breakdown, calibration and confidence intervals
-    are made from them when they are asked for. `numbers_only()` is the result without them.
+    A result keeps the evaluated rows and the outcome of matching, 116 bytes per detection, because
+    score curves, error breakdown, calibration and confidence intervals are computed from them on
+    demand. `numbers_only()` is the result without them.
     """
 
     def __repr__(self) -> str:
@@ -50,13 +50,13 @@ class DetectionResults(DetectionNumbers):
         )
 
     def numbers_only(self) -> "DetectionResults":
-        """The result without the rows it was made from: arrays and numbers remain."""
+        """The result without the evaluated rows: arrays and numbers remain."""
         return replace(self, _evidence=None)
 
     def per_class_summary(self) -> str:
-        """A table of the classes, as text; "-" where a number does not exist.
+        """A table of the classes, as text; "-" where a number is undefined.
 
-        F1 is the best at IoU .5, "at score" its threshold; without the rows they are not there.
+        F1 is the best one at IoU .5, and "at score" its threshold; both need the evaluated rows.
         """
         columns = ["objects", "detections", "AP", "AP50", "AP75", "AR"]
         rows: list[list[float]] = [
@@ -75,15 +75,15 @@ class DetectionResults(DetectionNumbers):
         """The precision-recall curve of one class, or the mean over classes, for plots.
 
         Args:
-            class_index: row of the class; None for the mean precision of the classes that have
-                ground truth at each recall. Its mean is AP at that threshold. A mean has no score:
-                NaN.
+            class_index: index of the class; None for the mean precision at each recall over the
+                classes that have ground truth. The mean of that curve is AP at the threshold, and
+                its scores are NaN.
             iou_threshold: one of `iou_thresholds`.
 
         Raises:
-            ValueError: a threshold that was not evaluated, a row that there is not, or no ground
+            ValueError: a threshold that was not evaluated, an index out of range, or no ground
                 truth.
-            TypeError: a class that is no row, such as its name.
+            TypeError: a class that is not given by its index, such as by its name.
         """
         from sightline.metrics.detection.curves import PrecisionRecallCurve
 
@@ -109,15 +109,15 @@ class DetectionResults(DetectionNumbers):
     def score_curve(
         self, class_index: int | None = None, *, iou_threshold: float = 0.5
     ) -> "ScoreCurve":
-        """Precision, recall and F1 of the detections of at least each score.
+        """Precision, recall and F1 with every occurring score as the threshold.
 
         Args:
-            class_index: row of the class; None counts the detections of all classes together.
-            iou_threshold: any in (0, 1].
+            class_index: index of the class; None counts the detections of all classes together.
+            iou_threshold: any value in (0, 1].
 
         Raises:
-            ValueError: a row that there is not.
-            TypeError: a class that is no row, such as its name.
+            ValueError: an index out of range.
+            TypeError: a class that is not given by its index, such as by its name.
         """
         if class_index is not None:
             self._check_class(class_index)
@@ -127,8 +127,8 @@ class DetectionResults(DetectionNumbers):
     def _check_class(self, row: int) -> None:
         if not isinstance(row, int | np.integer) or isinstance(row, bool):
             raise TypeError(
-                f"`class_index` must be a class's row in `class_names` or None, got {row!r}; "
-                "of a name pass class_names.index(name)"
+                f"`class_index` must be the index of a class in `class_names` or None, "
+                f"got {row!r}; for a name pass class_names.index(name)"
             )
         if not 0 <= row < len(self.class_names):
             raise ValueError(
@@ -136,17 +136,17 @@ class DetectionResults(DetectionNumbers):
             )
 
     def score_curves(self, *, iou_threshold: float = 0.5) -> "ScoreCurves":
-        """What `score_curve` draws on, for the curves of many classes: matched once."""
+        """The data of `score_curve` for all classes, from one matching."""
         from sightline.metrics.detection.curves import ScoreCurves
 
         check_threshold(iou_threshold)
         return ScoreCurves(self.evidence(), iou_threshold)
 
     def best_f1(self, *, iou_threshold: float = 0.5) -> "BestF1":
-        """The score threshold of the largest F1, for each class and for all together.
+        """The score threshold with the largest F1, per class and for all classes together.
 
-        Exact: every score that occurs is tried, not only those at the sampled recalls. Matching is
-        that of the protocol, so detections on crowds count neither way.
+        It is exact: every score that occurs is tried, not only those at the sampled recalls.
+        Matching is that of the protocol, so detections on crowds are ignored.
 
         Example:
             >>> from sightline.metrics import DetectionEvaluator
@@ -172,20 +172,20 @@ class DetectionResults(DetectionNumbers):
         precision: float | None = None,
         iou_threshold: float = 0.5,
     ) -> float:
-        """The score threshold that a wanted recall or precision takes.
+        """The score threshold that reaches a given recall or precision.
 
-        `score_curve(class_index).at(recall=...)` says what else is reached there.
+        `score_curve(class_index).at(recall=...)` also gives the precision, recall and F1 there.
 
         Args:
-            class_index: row of the class; None counts the detections of all classes together.
-            recall: at least it, in (0, 1], by the highest threshold that does, so the fewest boxes.
-            precision: at least it, by the lowest threshold that does, so the most objects found;
-                a threshold above it may reach less.
-            iou_threshold: any in (0, 1].
+            class_index: index of the class; None counts the detections of all classes together.
+            recall: in (0, 1]; returns the highest threshold that reaches it, so the fewest boxes.
+            precision: in (0, 1]; returns the lowest threshold that reaches it, so that the most
+                objects are found; a higher threshold may reach less.
+            iou_threshold: any value in (0, 1].
 
         Raises:
-            ValueError: both or neither are given, no objects, or out of reach; says what can be
-                reached.
+            ValueError: both or neither are given, there are no objects, or no threshold reaches
+                it; the message says what can be reached.
 
         Example:
             >>> from sightline.metrics import DetectionEvaluator
@@ -212,10 +212,10 @@ class DetectionResults(DetectionNumbers):
     def confusion_matrix(
         self, *, iou_threshold: float = 0.5, score_threshold: float = SCORE_THRESHOLD
     ) -> np.ndarray:
-        """Counts int64 [K + 1, K + 1] of (true class, detected class), the background last.
+        """Counts int64 [K + 1, K + 1] of (true class, detected class), with background last.
 
-        The rule is that of `detection_confusion_matrix`: detections of at least `score_threshold`
-        and objects are paired one to one whatever their class, the largest overlap first.
+        The rule is that of `detection_confusion_matrix`: objects and detections with a score of at
+        least `score_threshold` are paired one to one regardless of class, largest overlap first.
         """
         evidence = self.evidence()
         check_threshold(iou_threshold)
@@ -237,28 +237,30 @@ class DetectionResults(DetectionNumbers):
     ) -> "ErrorBreakdown":
         """Errors by kind, and the AP that each kind costs.
 
-        A false positive is, the first that fits:
+        A false positive is of the first kind that fits:
 
         - localisation: its largest overlap with an object of its class is at least
           `background_threshold` and less than `iou_threshold`;
         - classification: it overlaps an object of another class by at least `iou_threshold`;
-        - duplicate: it overlaps one of its class that much, which a better detection took;
+        - duplicate: it overlaps an object of its class by at least `iou_threshold`, but a better
+          detection has matched that object;
         - background: it overlaps no object by more than `background_threshold`;
         - both: another class, and too little overlap.
 
-        A localisation error aims at the object of its class that it overlaps most, a classification
-        error at that of the other classes. An object not found is missed, unless such an error aims
-        at it.
+        A localisation error is aimed at the object of its class with the largest overlap, a
+        classification error at that of the other classes. An object that is not found counts as
+        missed, unless such an error is aimed at it.
 
-        A kind's cost is the AP at `iou_threshold` with the kind mended, less the AP there is. Of
-        the localisation (classification) errors that aim at an object not found, the best becomes
-        a true positive (of the object's class); all others of the kind are removed, as are all
-        duplicates, background detections and boths. Missed objects are taken from the count of
-        objects. "false positives" is the cost of all of them together, "false negatives" that of
-        all objects not found. A class that is left without objects leaves the mean.
+        The cost of a kind is the AP at `iou_threshold` with the kind corrected, minus the AP. Among
+        the localisation (classification) errors that are aimed at an object that is not found, the
+        best one becomes a true positive (of the object's class). All others of the kind are
+        removed, as are all errors of the kinds duplicate, background and both. Missed objects are
+        subtracted from the count of objects. "false positives" is the cost of all false positives
+        together, "false negatives" that of all objects not found. A class that is left without
+        objects is left out of the mean.
 
-        These are the rules of TIDE (Bolya et al., ECCV 2020) on COCO's matching; docs/metrics/
-        analysis.md says where the two differ.
+        These are the rules of TIDE (Bolya et al., ECCV 2020) applied to COCO's matching;
+        docs/metrics/analysis.md says where the two differ.
 
         Raises:
             ValueError: not 0 < `background_threshold` < `iou_threshold` <= 1.
@@ -275,19 +277,19 @@ class DetectionResults(DetectionNumbers):
     def calibration(
         self, *, iou_threshold: float = 0.5, score_threshold: float = 0.0, num_bins: int = 10
     ) -> "Calibration":
-        """Scores against the share of true positives among the detections that have them.
+        """Compare scores with the share of true positives among the detections that have them.
 
         Detections that count (not those on crowds) are put into bins of equal width by their score.
         The detection expected calibration error (Kueppers et al., CVPR workshops 2020, by score
-        alone) is the mean over detections of the gap between the mean score of a bin and the share
-        of true positives in it, the maximum calibration error the largest gap. LaECE (Oksuz et
-        al., CVPR 2023) lets a true positive count as much as it overlaps its object, and is the
-        mean over classes.
+        alone) is the mean over detections of the gap between the mean score of a bin and its share
+        of true positives; the maximum calibration error is the largest gap. In LaECE (Oksuz et
+        al., CVPR 2023), a true positive counts by its overlap with the object, and the error is
+        the mean over classes.
 
         Args:
-            iou_threshold: what a true positive overlaps, in (0, 1].
-            score_threshold: detections below it are left out; most of a detector's detections have
-                scores near 0, and rule the mean with them.
+            iou_threshold: overlap of a true positive, in (0, 1].
+            score_threshold: detections with a lower score are left out; most detections of a
+                detector have scores near 0 and would dominate the mean.
             num_bins: bins between 0 and 1.
 
         Raises:
@@ -318,31 +320,31 @@ class DetectionResults(DetectionNumbers):
     def confidence_interval(
         self, *, level: float = 0.95, replicates: int = 1000, seed: int = 0
     ) -> "ConfidenceIntervals":
-        """Intervals of every number of `named` and of each class's AP, by resampling images.
+        """Confidence intervals of every number of `named` and of each class's AP, by bootstrap.
 
-        Images are drawn with replacement, as many as there are, and the detections are evaluated
-        on each draw as if the images drawn were the data set (an image drawn twice is there
-        twice). The replicates are moved so that their mean is the number itself, and the interval
-        holds the middle `level` of them. They have to be moved: AP of classes with few objects
-        grows when images repeat, by a quarter of the interval's width with 40 such classes.
+        As many images as there are get drawn with replacement, and the detections are evaluated on
+        each draw as if it were the data set (an image drawn twice is in it twice). The replicates
+        are shifted so that their mean is the number itself, and the interval contains the middle
+        `level` of them. The shift is needed because the AP of classes with few objects grows when
+        images repeat, by a quarter of the interval's width with 40 such classes.
 
-        The interval is about the mean of the number over other test sets of as many images of the
-        same kind, for this detector. Training again moves the number too, which no interval from
-        one result can tell. In simulations of 50 to 400 images and 1 to 40 classes, 93 to 95 % of
-        the 95 % intervals held that mean (84 to 94 % without moving). Draws in which a number does
-        not exist are left out of its interval.
+        The interval refers to the mean of the number over other test sets of as many images of the
+        same kind, for this detector. Training again changes the number too, which an interval from
+        one result cannot show. In simulations of 50 to 400 images and 1 to 40 classes, 93 to 95 %
+        of the 95 % intervals contained that mean (84 to 94 % without the shift). Draws in which a
+        number is undefined are left out of its interval.
 
-        To judge two detectors use `compare`: their own intervals may overlap widely where one is
-        better on nearly every draw.
+        To compare two detectors use `compare`: their own intervals may overlap widely even where
+        one is better on nearly every draw.
 
         Args:
-            level: share of the replicates inside, between 0 and 1.
+            level: share of the replicates inside the interval, between 0 and 1.
             replicates: number of draws.
-            seed: of the draws; the same seed gives the same intervals.
+            seed: seed of the draws; the same seed gives the same intervals.
 
         Raises:
-            ValueError: no images, an argument outside its range, a result without its rows or of
-                more than 16 IoU thresholds.
+            ValueError: no images, an argument outside its range, or a result without its rows or
+                with more than 16 IoU thresholds.
         """
         from sightline.metrics.detection.confidence import confidence_intervals
 

@@ -1,4 +1,4 @@
-"""The data of an evaluation: rows of all images side by side, their layout, and what matched."""
+"""The data of an evaluation: rows of all images, their layout, and the outcome of matching."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,12 +31,12 @@ class FlatTargets:
     area: np.ndarray  # [N] float64
     crowd: np.ndarray  # [N] bool
     ignore: np.ndarray  # [N] bool
-    void: np.ndarray | None = None  # [N] bool: taken by a match that is then not counted
+    void: np.ndarray | None = None  # [N] bool: a detection that matches it is not counted
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What distinguishes one protocol from another."""
+    """The settings in which protocols differ."""
 
     matching: str  # "coco" or "voc"
     iou_thresholds: np.ndarray  # [T]
@@ -49,14 +49,14 @@ class Rules:
 
 @dataclass(frozen=True)
 class Layout:
-    """Rows by group, a class and image that has any, and by class.
+    """Rows sorted by group (a class and image with any rows) and by class.
 
-    Groups go by class, then by image. The class order goes by class, then by score; equal scores
-    by image, then as they came. C of the D detections lie within the largest cap.
+    Groups are sorted by class, then by image. The class order sorts by class, then by score, and
+    equal scores by image, then as given. C of the D detections lie within the largest cap.
     """
 
     dt_rows: np.ndarray  # [C] int64, input rows by group, best first
-    dt_places: np.ndarray  # [C] int32, where each of dt_rows stands in the class order
+    dt_places: np.ndarray  # [C] int32, place of each of dt_rows in the class order
     dt_offsets: np.ndarray  # [S + 1] int64, where each group begins in dt_rows
     gt_rows: np.ndarray  # [G] int64, input rows by group, in input order
     gt_offsets: np.ndarray  # [S + 1] int64
@@ -78,7 +78,7 @@ class Layout:
 
 
 class RowGroups(Protocol):
-    """What overlaps need of a layout: rows of detections and of objects by group."""
+    """The part of a layout that overlaps need: rows of detections and of objects by group."""
 
     @property
     def dt_rows(self) -> np.ndarray: ...
@@ -96,7 +96,7 @@ Overlaps = Callable[[RowGroups], np.ndarray]
 
 @dataclass(frozen=True)
 class Matched:
-    """What matching found, kept for questions that come later."""
+    """The outcome of matching, kept for later analyses."""
 
     dt: FlatDetections
     gt: FlatTargets
@@ -109,7 +109,7 @@ class Matched:
 
     @property
     def caps(self) -> tuple[int, ...]:
-        """Caps on the detections of a class in an image."""
+        """Caps on the detections per class and image."""
         return self.rules.max_detections or (max(1, len(self.dt.scores)),)
 
     @cached_property

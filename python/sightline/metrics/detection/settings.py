@@ -1,4 +1,4 @@
-"""What an evaluator's arguments mean: the protocols' own values, and checks of others."""
+"""The settings of an evaluator: the defaults of the protocols, and checks of other values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ AVERAGES = {"coco": None, "voc2007": "11point", "voc2010": "all"}
 
 @dataclass(frozen=True)
 class Settings:
-    """What an evaluation was told, checked, with the protocol's own values where it was not."""
+    """Checked settings of an evaluation, with the protocol's defaults filled in."""
 
     protocol: str
     iou_type: str
@@ -70,14 +70,14 @@ def resolve_settings(
     """The settings of an evaluation; the arguments are those of `DetectionEvaluator`.
 
     Raises:
-        ValueError: an argument that the protocol does not have, or outside its range.
+        ValueError: an argument that does not apply to the protocol, or is outside its range.
     """
     if protocol not in AVERAGES:
         raise ValueError(f"`protocol` must be one of {sorted(AVERAGES)}, got {protocol!r}")
     if iou_type not in IOU_TYPES:
         raise ValueError(f"`iou_type` must be one of {IOU_TYPES}, got {iou_type!r}")
     if protocol != "coco" and iou_type != "bbox":
-        raise ValueError(f"`iou_type` {iou_type!r} is of the coco protocol, not of {protocol}")
+        raise ValueError(f"`iou_type` {iou_type!r} needs the coco protocol, got {protocol}")
     if parity not in PARITIES:
         raise ValueError(f"`parity` must be one of {PARITIES}, got {parity!r}")
     sigmas = resolve_keypoint_sigmas(iou_type, keypoint_sigmas)
@@ -123,7 +123,7 @@ def resolve_max_detections(
     if protocol != "coco":
         if caps is not None:
             raise ValueError(
-                f"`max_detections` is of the coco protocol only: {protocol} counts every "
+                f"`max_detections` is for the coco protocol only: {protocol} counts every "
                 f"detection, got {quoted(caps)}"
             )
         return None
@@ -139,13 +139,15 @@ def resolve_area_ranges(
 ) -> dict[str, tuple[float, float]]:
     if protocol != "coco":
         if ranges is not None:
-            raise ValueError(f"`area_ranges` is of the coco protocol only, not of {protocol}")
+            raise ValueError(f"`area_ranges` is for the coco protocol only, got {protocol}")
         return {"all": (0.0, np.inf)}
     if ranges is None:
         no_small = iou_type == "keypoints"
         return {k: v for k, v in COCO_AREA_RANGES.items() if k != "small" or not no_small}
     if not 1 <= len(ranges) <= MAX_MASK_AREAS:
-        raise ValueError(f"`area_ranges` must name 1 to {MAX_MASK_AREAS}, got {len(ranges)}")
+        raise ValueError(
+            f"`area_ranges` must have 1 to {MAX_MASK_AREAS} entries, got {len(ranges)}"
+        )
     for name, (low, high) in ranges.items():
         if not 0 <= low <= high:
             raise ValueError(
@@ -159,7 +161,7 @@ def resolve_keypoint_sigmas(
 ) -> tuple[float, ...] | None:
     if iou_type != "keypoints":
         if sigmas is not None:
-            raise ValueError(f"`keypoint_sigmas` is of keypoints only, not of {iou_type!r}")
+            raise ValueError(f"`keypoint_sigmas` is for keypoints only, got {iou_type!r}")
         return None
     if sigmas is None:
         return tuple(COCO_KEYPOINT_SIGMAS.tolist())
@@ -171,5 +173,7 @@ def resolve_keypoint_sigmas(
 
 def resolve_inclusive(protocol: str, inclusive: bool | None) -> bool:
     if protocol == "coco" and inclusive:
-        raise ValueError("`inclusive_pixels` is of the VOC protocols: COCO's sides are x2 - x1")
+        raise ValueError(
+            "`inclusive_pixels` is for the VOC protocols: sides of COCO boxes are x2 - x1"
+        )
     return protocol != "coco" if inclusive is None else bool(inclusive)

@@ -1,4 +1,4 @@
-"""AP averaged over IoU thresholds with other weights than one."""
+"""AP averaged over IoU thresholds with weights."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ def threshold_weighted_ap(
 ) -> float:
     """AP averaged over IoU thresholds with the threshold as the weight.
 
-    sum(t * AP_t) / sum(t), a definition of AP[.5:.05:.95] found in course notes; the plain mean is
-    `DetectionResults.ap`.
+    It is sum(t * AP_t) / sum(t), a definition of AP[.5:.05:.95] found in course notes; the plain
+    mean is `DetectionResults.ap`.
 
     Args:
         ap: AP at each threshold, [T].

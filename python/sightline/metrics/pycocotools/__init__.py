@@ -1,8 +1,8 @@
-"""pycocotools' classes under their own names, with native evaluation behind them.
+"""The classes of pycocotools under their own names, with native evaluation.
 
     from sightline.metrics.pycocotools import COCO, COCOeval, mask
 
-or, for a program that imports pycocotools itself, `install_as_pycocotools()` before it does.
+or, for a program that imports pycocotools, call `install_as_pycocotools()` before that import.
 """
 
 from sightline.metrics.pycocotools import mask

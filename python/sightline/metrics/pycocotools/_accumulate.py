@@ -1,4 +1,4 @@
-"""Accumulation from matches or from `evalImgs`, for any part of what was evaluated."""
+"""Accumulation from matches or from `evalImgs`, for any part of the evaluated settings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,11 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Selection:
-    """What to accumulate of what was evaluated.
+    """The part of an evaluation to accumulate.
 
-    Categories, areas and images are places in the new settings, and name the same places of the
-    evaluated ones: pycocotools' own reading, right for a common beginning of both lists.
+    As in pycocotools, categories, areas and images are given by their index in the new settings,
+    which is taken as the index in the evaluated settings too: right where one list begins with the
+    other.
     """
 
     shape: tuple[int, int, int, int, int]  # T, R, K, A, M of the result
@@ -29,7 +30,7 @@ class Selection:
     recall_thresholds: np.ndarray
 
     def from_matched(self, matched: Matched) -> Arrays | None:
-        """Arrays from a native result; None where a place lies outside of what it holds."""
+        """Arrays from a native result; None where an index is out of its range."""
         settings = matched.settings
         sizes = (settings.num_classes, len(settings.area_ranges), settings.num_images)
         places = (self.categories, self.areas, self.images)
@@ -48,7 +49,7 @@ class Selection:
         return self._place(*arrays)
 
     def _place(self, precision: np.ndarray, recall: np.ndarray, scores: np.ndarray) -> Arrays:
-        """The arrays in the shape of the result, in the order of its recalls, else -1."""
+        """The arrays in the shape of the result, in the order of its recalls; -1 elsewhere."""
         num_t = self.shape[0]
         grid = self.recall_thresholds
         if np.any(np.diff(grid) < 0):
@@ -72,7 +73,7 @@ class Selection:
 
 
 def select(p: Any, evaluated: Any) -> Selection:
-    """What settings `p` choose of the `evaluated` ones."""
+    """The part of the `evaluated` settings that `p` selects."""
     categories = evaluated.catIds if evaluated.useCats else [-1]
     known_categories, known_images = set(categories), set(evaluated.imgIds)
     known_areas, known_caps = set(map(tuple, evaluated.areaRng)), set(evaluated.maxDets)
@@ -89,7 +90,7 @@ def select(p: Any, evaluated: Any) -> Selection:
 
 
 def accumulate_lists(entries: Sequence[Any], selection: Selection) -> Arrays:
-    """Arrays from `evalImgs`, as they are now."""
+    """Arrays from the current `evalImgs`."""
     _, num_areas, num_images = selection.evaluated
     grid = np.sort(selection.recall_thresholds)
     curves: dict[tuple[int, int], Arrays] = {}

@@ -1,4 +1,4 @@
-"""Detections and objects as columns, from annotation dicts or from a file's own columns."""
+"""Detections and objects as columns, from annotation dicts or from the columns of a file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from sightline.metrics.pycocotools._files import ResultsFile, TruthFile
 
 Record = dict[str, Any]
 
-# Sides within these neither vanish nor overflow when areas are taken of them.
+# Areas of boxes with sides in this range neither underflow nor overflow.
 _SMALLEST_SIDE, _LARGEST = 1e-100, 1e100
 
 
@@ -32,17 +32,17 @@ class Objects:
 
 
 class Places:
-    """Where ids of images and categories stand in the settings."""
+    """The index of image and category ids in the settings."""
 
     def __init__(self, image_ids: Sequence[Any], category_ids: Sequence[Any]) -> None:
         self.images = {image: row for row, image in enumerate(image_ids)}
         self.labels = {category: row for row, category in enumerate(category_ids)}
-        # pycocotools evaluates what is named twice twice
+        # where an id is given twice, pycocotools evaluates it twice
         self.unique = len(self.labels) == len(category_ids)
         self.image_ids, self.category_ids = np.array(image_ids), np.array(category_ids)
 
     def of_columns(self, file: TruthFile | ResultsFile) -> tuple[Any, Any, Any] | None:
-        """Rows that are evaluated, their images and labels; None where ids are no integers."""
+        """The rows to evaluate, their images and labels; None where ids are not integers."""
         if self.image_ids.dtype.kind != "i" or self.category_ids.dtype.kind != "i":
             return None
         image = rows_of(file.columns["image_id"], self.image_ids)
@@ -54,7 +54,7 @@ class Places:
         return known, image[known], order[label[known]]
 
     def of_records(self, records: list[Record]) -> tuple[list[Record], np.ndarray, np.ndarray]:
-        """Records that are evaluated, their images and their labels."""
+        """The records to evaluate, their images and their labels."""
         images, labels = self.images, self.labels
         kept = [r for r in records if r["image_id"] in images and r["category_id"] in labels]
         image = np.array([images[r["image_id"]] for r in kept], np.int64)
@@ -62,7 +62,7 @@ class Places:
 
 
 def detections_of_file(file: ResultsFile, places: Places) -> Detections | None:
-    """None where the boxes or ids need pycocotools' own steps."""
+    """Columns of a file; None where its boxes or ids have to be evaluated one by one."""
     found = places.of_columns(file)
     if found is None:
         return None
@@ -75,7 +75,7 @@ def detections_of_file(file: ResultsFile, places: Places) -> Detections | None:
 
 
 def objects_of_file(file: TruthFile, places: Places) -> Objects | None:
-    """None where the boxes or ids need pycocotools' own steps."""
+    """Columns of a file; None where its boxes or ids have to be evaluated one by one."""
     found = places.of_columns(file)
     if found is None:
         return None
@@ -93,7 +93,7 @@ def objects_of_file(file: TruthFile, places: Places) -> Objects | None:
 def detections_of_records(
     records: list[Record], places: Places, iou_type: str = "bbox"
 ) -> Detections | None:
-    """None where an id is no number above 0, or a box not four numbers of ordinary size."""
+    """None where an id is not a positive number, or a box not four numbers of ordinary size."""
     found, image, label = places.of_records(records)
     ids, scores = [d["id"] for d in found], [d["score"] for d in found]
     numbers, values = _numbers(ids), _numbers(scores)
@@ -108,14 +108,14 @@ def detections_of_records(
 def objects_of_records(
     records: list[Record], places: Places, iou_type: str = "bbox"
 ) -> Objects | None:
-    """None where an id is no number, or a box not four numbers of ordinary size."""
+    """None where an id is not a number, or a box not four numbers of ordinary size."""
     found, image, label = places.of_records(records)
     ids = [g["id"] for g in found]
     boxes, area = _boxes(found, iou_type), _numbers([g["area"] for g in found])
     numbers = _numbers(ids)
     if any(x is None for x in (numbers, boxes, area)):
         return None
-    # of a flag that is text, such as "0", pycocotools takes the number here and the truth there
+    # pycocotools uses the number of a text flag such as "0" in one place, its truth in another
     crowd = np.array([int(g["iscrowd"]) for g in found], bool)
     ignore = np.array([bool(g["iscrowd"]) for g in found], bool)
     if iou_type == "keypoints":
@@ -125,13 +125,13 @@ def objects_of_records(
 
 
 def _void(ids: np.ndarray) -> np.ndarray | None:
-    """The mark of a match is the object's id, and 0 means that there is none."""
+    """Objects with id 0: matches are marked by the object's id, and 0 means no match."""
     void = ids == 0
     return void if void.any() else None
 
 
 def _numbers(values: list[Any]) -> Any:
-    """float64 [N], or None where values are no numbers."""
+    """float64 [N], or None where a value is not a number."""
     try:
         column = np.array(values)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Pictures fetched from the addresses that a data set's file gives: nothing it says is trusted."""
+"""Downloads the images of a data set; names and addresses in its file are not trusted."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _SCHEMES = ("http", "https")
-# urllib's own opener reads file: and data: too, and is redirected to ftp:.
+# The default opener of urllib also reads file: and data: and follows redirections to ftp:.
 _HANDLERS = (
     *(urllib.request.ProxyHandler, urllib.request.UnknownHandler),
     *(urllib.request.HTTPHandler, urllib.request.HTTPSHandler),
@@ -21,14 +21,14 @@ _SHOWN = 100
 
 
 def fetch_missing(images: Iterable[Mapping[str, Any]], folder: str) -> Iterator[None]:
-    """Fetch each picture that is not in the folder yet; one step for each image.
+    """Download each image that is not in the folder yet; yields once per image.
 
-    Names and addresses are all checked before the first is fetched. A picture appears under its
-    name when it is whole.
+    All names and addresses are checked before the first download. An image appears under its name
+    only when it is complete.
 
     Raises:
-        ValueError: a `file_name` that leads out of the folder, or a `coco_url` of another scheme
-            than http and https.
+        ValueError: a `file_name` that leads out of the folder, or a `coco_url` that is neither
+            http nor https.
     """
     images = list(images)
     paths = [_path_inside(folder, image["file_name"]) for image in images]
@@ -45,7 +45,7 @@ def fetch_missing(images: Iterable[Mapping[str, Any]], folder: str) -> Iterator[
 
 
 def _path_inside(folder: str, name: Any) -> str:
-    """Where a picture of that name lies."""
+    """The path of the image of that name."""
     posix, windows = PurePosixPath(str(name)), PureWindowsPath(str(name))
     leaves = (
         not isinstance(name, str)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 Record = dict[str, Any]
-# A crowd's own colour, so that it is told from the objects.
+# Crowds have a colour of their own.
 _CROWD_COLOUR = np.array([2.0, 166.0, 101.0]) / 255
 
 
@@ -61,7 +61,7 @@ def _draw_keypoints(
     for bone in np.array(skeleton) - 1:
         if np.all(visible[bone] > 0):
             axes.plot(x[bone], y[bone], linewidth=3, color=colour)
-    # labelled points have a dark rim, and among them visible ones have it in colour
+    # labelled points have a dark rim, visible ones a coloured rim
     for seen, rim in ((visible > 0, "k"), (visible > 1, colour)):
         axes.plot(
             x[seen],

@@ -1,4 +1,4 @@
-"""Files read as columns, so that no dict is made of a record until a program asks for one."""
+"""Reads files as columns, so that dicts of records are created only when a program needs them."""
 
 import gc
 import json
@@ -13,26 +13,26 @@ import numpy as np
 from sightline.metrics._native import native
 from sightline.metrics.coco.reader import FIELD_BITS, lvis_marks
 
-# What evaluation of boxes needs of every record; a file that lacks some of it is read as dicts.
+# Fields that box evaluation needs in every record; files that lack one are read as dicts.
 _TRUTH_FIELDS = ("id", "image_id", "category_id", "bbox", "area", "iscrowd")
-# Bytes in which the first record, which says what all of them are, surely names its fields.
+# The first record decides the kind of all; its field names lie within so many bytes.
 _FIRST_RECORD = 1 << 16
 _RESULT_FIELDS = ("image_id", "category_id", "bbox", "score")
 
 
 @dataclass(frozen=True)
 class TruthFile:
-    """A data set's file, and the columns of its annotations in their order."""
+    """A ground truth file, and the columns of its annotations in their order."""
 
     text: bytes
     image_ids: np.ndarray  # [I] int64, in the order of the file
     category_ids: np.ndarray  # [K] int64, in the order of the file
     columns: dict[str, np.ndarray]  # [N], bbox [N, 4]
-    lvis_marks: str  # what is LVIS's alone; empty where nothing is
+    lvis_marks: str  # what is specific to LVIS, in words; "" where nothing is
 
     @classmethod
     def read(cls, text: bytes) -> "TruthFile | None":
-        """None for a file that is not as COCO's are, for whatever reason."""
+        """The file; None where it is not in the usual COCO form, for whatever reason."""
         try:
             sections = native.read_coco_ground_truth(-1, 0, text, "", True, _TRUTH_FIELDS)
         except ValueError:
@@ -58,7 +58,7 @@ class ResultsFile:
 
     @classmethod
     def read(cls, text: bytes) -> "ResultsFile | None":
-        """None for a file that is not a list of boxes with scores, and for an empty one."""
+        """The file; None where it is not a list of boxes with scores, or is empty."""
         if text.find(b'"caption"', 0, _FIRST_RECORD) >= 0:
             return None
         try:
@@ -81,7 +81,7 @@ def load_json(text: bytes) -> Any:
 
 @contextmanager
 def paused_collector() -> Iterator[None]:
-    """Hold off the search for cycles: it would go through many new objects again and again."""
+    """Pause garbage collection, which would traverse many new objects again and again."""
     collects = gc.isenabled()
     gc.disable()
     try:

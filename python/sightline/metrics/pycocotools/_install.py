@@ -1,4 +1,4 @@
-"""Taking the place of pycocotools in a program that imports it."""
+"""Replaces pycocotools in a program that imports it."""
 
 import sys
 from importlib.machinery import ModuleSpec
@@ -8,11 +8,11 @@ _PARTS = ("coco", "cocoeval", "mask")
 
 
 class Installation:
-    """What `install_as_pycocotools` did; as a context, it is undone at the end.
+    """The effect of `install_as_pycocotools`; used as a context, it is undone at the end.
 
     Attributes:
-        replaced: names of the modules that had been imported and were replaced. What a program
-            took out of them before (`from pycocotools.coco import COCO`) stays what it was.
+        replaced: names of the modules that had been imported before and were replaced. Names that
+            a program imported from them before (`from pycocotools.coco import COCO`) are unchanged.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Installation:
         self.replaced = [name for name, module in self._before.items() if module is not None]
 
     def uninstall(self) -> None:
-        """Put the modules back that were there before."""
+        """Restore the earlier modules."""
         for name, module in self._before.items():
             if module is None:
                 sys.modules.pop(name, None)
@@ -40,17 +40,18 @@ class Installation:
         self.uninstall()
 
     def __repr__(self) -> str:
-        said = ", ".join(self.replaced) or "no module that was imported before"
-        return f"<sightline in the place of pycocotools; replaced {said}>"
+        said = ", ".join(self.replaced) or "no imported module"
+        return f"<sightline in place of pycocotools; replaced {said}>"
 
 
 def install_as_pycocotools() -> Installation:
-    """Make `import pycocotools` mean this package, in this process, from now on.
+    """Let `import pycocotools` import this package, in this process, from now on.
 
     Call it before anything imports pycocotools, which need not be installed.
 
     Returns:
-        What was replaced, with `uninstall()`; also a context that uninstalls at its end.
+        An `Installation`, which lists what was replaced and has `uninstall()`; used as a context,
+        it uninstalls at the end.
 
     Example:
         >>> with install_as_pycocotools():

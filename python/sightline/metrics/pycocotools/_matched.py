@@ -1,4 +1,4 @@
-"""Matching of all images at once, and the records that pycocotools keeps of every image."""
+"""Matching of all images at once, and pycocotools' records of every image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ class Settings:
 
 
 class Matched:
-    """Rows laid out by class, then image, and what became of each at every threshold and area.
+    """Rows laid out by class, then image, and the outcome of each at every threshold and area.
 
     D detections are those among the `max_detections` best of their image and class.
     """
@@ -65,7 +65,7 @@ class Matched:
             average=None,
         )
         given = None if overlaps is None else overlaps(self.layout)
-        self._given = given  # by group, each [D, G], in place of the IoU of boxes
+        self._given = given  # by group, each [D, G], instead of the IoU of boxes
         thresholds = settings.iou_thresholds
         self.parts = [
             thresholds[first : first + MAX_MASK_THRESHOLDS]
@@ -165,7 +165,7 @@ class Matched:
         for a, area_range in enumerate(area_ranges):
             marks = self._marks(gt_index[a], a, np.array(dt_ids, np.float64))
             ignored = self.gt_ignored[a][layout.gt_rows]
-            order = np.lexsort((ignored, group_of_gt))  # what counts comes first
+            order = np.lexsort((ignored, group_of_gt))  # objects that count come first
             gt_ids = _taken(self.gt.ids, layout.gt_rows[order])
             gt_ignore = ignored[order].astype(np.int64)
             gt_matches = marks.gt_matches[:, order]
@@ -191,7 +191,7 @@ class Matched:
     ) -> dict[Any, Any]:
         """pycocotools' `ious`: overlaps [D, G] by image and category, [] where there are none.
 
-        `order` is that of memory, "C" or "F", on which the last bit of a program's sums depends.
+        `order` is the memory order, "C" or "F", on which the last bit of sums over them depends.
         """
         layout = self.layout
         found: dict[Any, Any] = {(i, k): [] for i in image_ids for k in category_ids}
@@ -226,12 +226,12 @@ class Matched:
         return overlaps
 
     def _marks(self, index: np.ndarray, area: int, dt_ids: np.ndarray) -> "_Marks":
-        """Who took whom in one area range, from the places [T, D] of what was taken."""
+        """The matches in one area range, from the places [T, D] of the matched objects."""
         layout, dt = self.layout, self.dt.flat
         gt_ids = np.array(_taken(self.gt.ids, layout.gt_rows), np.float64)
         dt_matches = np.where(index >= 0, np.append(gt_ids, 0.0)[index], 0.0)
         gt_matches = np.zeros((len(index), len(gt_ids)))
-        t, d = np.nonzero(index >= 0)  # by detection, best first: of a crowd the last one stays
+        t, d = np.nonzero(index >= 0)  # best detection first: for a crowd, the last one is noted
         gt_matches[t, index[t, d]] = dt_ids[d]
         dt_area = dt.boxes_xywh[:, 2] * dt.boxes_xywh[:, 3] if dt.area is None else dt.area
         dt_area, (low, high) = dt_area[layout.dt_rows], self.settings.area_ranges[area]

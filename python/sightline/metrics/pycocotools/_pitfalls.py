@@ -1,4 +1,4 @@
-"""Inputs of which pycocotools' numbers are known to be false; they stay, and a warning says so."""
+"""Warnings for inputs with which pycocotools' numbers, and so ours, are known to be wrong."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ _LVIS_LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
 
 
 def warn_of_lvis(dataset: Any, marks: str | None) -> None:
-    """Warn where a data set is LVIS's; `marks` are those of its file, None where it is a dict."""
+    """Warn of a data set of LVIS; `marks` are those of its file, None where it is a dict."""
     if marks is None:
         tables = dataset if isinstance(dataset, dict) else {}
         images, categories = _records(tables, "images"), _records(tables, "categories")
@@ -31,17 +31,17 @@ def _records(tables: Record, name: str) -> list[Record]:
 
 
 def warn_of_object_ids(num_zero: int, num_objects: int) -> None:
-    """Warn of objects whose id is the mark of no match."""
+    """Warn of objects with id 0, which stands for "no match"."""
     if num_zero:
         warn(
             f"annotations with id 0: {num_zero} of {num_objects}. COCOeval, like pycocotools, "
-            "takes that for no match: their objects count as missed, and what finds them as false. "
-            'Number them from 1, or take evaluate_coco(..., parity="corrected")'
+            "takes that for no match: their objects count as missed, and detections of them as "
+            'false. Number them from 1, or use evaluate_coco(..., parity="corrected")'
         )
 
 
 def warn_of_detection_ids(ids: Sequence[Any]) -> None:
-    """Warn of detections whose id is no mark of a match."""
+    """Warn of detections whose id cannot mark a match."""
     unmarked = sum(1 for i in ids if i <= 0)
     if unmarked:
         warn(
@@ -52,11 +52,11 @@ def warn_of_detection_ids(ids: Sequence[Any]) -> None:
 
 
 def warn_of_text_flags(objects: Sequence[Record]) -> None:
-    """Warn of crowd flags whose text is true whatever it says."""
+    """Warn of crowd flags that are text, which is true whatever it says."""
     texts = [g["iscrowd"] for g in objects if isinstance(g.get("iscrowd"), str)]
     if texts:
         warn(
             f"annotations with `iscrowd` as text, such as {ascii(texts[0])[:20]}: {len(texts)} of "
             f"{len(objects)}. COCOeval, like pycocotools, takes any text for true: their objects "
-            "do not count. Write the numbers 0 and 1"
+            "do not count. Use the numbers 0 and 1"
         )

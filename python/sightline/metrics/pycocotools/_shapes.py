@@ -24,7 +24,7 @@ def mask_overlaps(dt: Detections, gt: Objects, coco_dt: Any, coco_gt: Any) -> Ov
 
 
 def keypoint_overlaps(dt: Detections, gt: Objects, sigmas: np.ndarray) -> Overlaps | None:
-    """Similarity of keypoints; None where they are not as many as sigmas, all of them finite."""
+    """Similarity of keypoints; None where their number is not that of sigmas, or not all finite."""
     points = [_keypoints(side.records or [], len(sigmas)) for side in (dt, gt)]
     if points[0] is None or points[1] is None:
         return None
@@ -53,7 +53,7 @@ def _masks(records: list[Record] | None, coco: Any, name: str) -> Segmentations:
 
 
 def _keypoints(records: list[Record], count: int) -> np.ndarray | None:
-    """[N, K, 3], or None where they are not K finite ones of each record."""
+    """[N, K, 3], or None where a record does not have K finite keypoints."""
     try:
         points = np.array([row["keypoints"] for row in records], np.float64)
         points = points.reshape(len(records), count, 3)

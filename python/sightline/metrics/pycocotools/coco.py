@@ -1,4 +1,4 @@
-"""`COCO`: a data set or results in COCO's form, as pycocotools' class of that name."""
+"""`COCO`: a data set or results in COCO's format, like the class of pycocotools."""
 
 import copy
 import os
@@ -26,7 +26,7 @@ _TABLES = ("dataset", "anns", "cats", "imgs", "imgToAnns", "catToImgs")
 
 
 class COCO:
-    """Annotations of a data set, and the index that finds them.
+    """Annotations of a data set, with an index.
 
     The interface, the printed lines and the answers are those of pycocotools 2.0.11.
 
@@ -43,7 +43,7 @@ class COCO:
     imgs: dict[Any, Record]
     imgToAnns: dict[Any, list[Record]]
     catToImgs: dict[Any, list[Any]]
-    # what `__getattr__` makes the dicts from, and the data set that results belong to
+    # the source of the dicts for `__getattr__`, and the data set that results belong to
     _file: TruthFile | ResultsFile | None = None
     _of: Any = None
 
@@ -65,7 +65,7 @@ class COCO:
         self.createIndex()
 
     def __getattr__(self, name: str) -> Any:
-        # reached for what a file has and nobody has asked for yet
+        # reached for tables of a file that have not been created yet
         file = self.__dict__.get("_file")
         if file is None or name not in _TABLES:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -79,7 +79,7 @@ class COCO:
         return self.__dict__[name]
 
     def createIndex(self) -> None:
-        """Index `dataset`; call it after the data set was replaced."""
+        """Index `dataset`; call it after replacing the data set."""
         print("creating index...")
         if self._file is None or "dataset" in self.__dict__:
             with paused_collector():
@@ -88,7 +88,7 @@ class COCO:
         print("index created!")
 
     def info(self) -> None:
-        """Print what the file says of itself."""
+        """Print the `info` section of the file."""
         for key, value in self.dataset["info"].items():
             print(f"{key}: {value}")
 
@@ -97,7 +97,7 @@ class COCO:
     ) -> list[Any]:
         """Ids of the annotations in these images and categories, with areas inside the range.
 
-        An empty filter passes everything; the ends of `areaRng` lie outside.
+        An empty filter passes everything; the ends of `areaRng` are excluded.
         """
         images, categories = _as_collection(imgIds), _as_collection(catIds)
         if len(images):
@@ -129,7 +129,7 @@ class COCO:
         return [category["id"] for category in found]
 
     def getImgIds(self, imgIds: Any = (), catIds: Any = ()) -> list[Any]:
-        """Ids of the images among these that have every one of these categories."""
+        """Ids of those of these images that have all of these categories."""
         images, categories = _as_collection(imgIds), _as_collection(catIds)
         if not len(images) and not len(categories):
             file = unread_file(self)
@@ -143,22 +143,22 @@ class COCO:
         return list(found)
 
     def loadAnns(self, ids: Any = ()) -> Any:
-        """The annotations of these ids."""
+        """The annotations with these ids."""
         return _load(self.anns, ids)
 
     def loadCats(self, ids: Any = ()) -> Any:
-        """The categories of these ids."""
+        """The categories with these ids."""
         return _load(self.cats, ids)
 
     def loadImgs(self, ids: Any = ()) -> Any:
-        """The images of these ids."""
+        """The images with these ids."""
         return _load(self.imgs, ids)
 
     def loadRes(self, resFile: Any) -> "COCO":
-        """Detections on these images: the path of a results file, its list, or an array [N, 7].
+        """Detections on these images: from the path of a results file, a list, or an array [N, 7].
 
-        The dicts of a list get `id`, `area`, `iscrowd`, and `bbox` or `segmentation` where one of
-        them is missing, in place.
+        The dicts of a list are completed in place: with `id`, `area`, `iscrowd`, and `bbox` or
+        `segmentation` where one of these is missing.
         """
         print("Loading and preparing results...")
         begin = time.time()
@@ -245,7 +245,7 @@ class COCO:
 
         Raises:
             ValueError: a `file_name` that leads out of the folder, or a `coco_url` that begins with
-                neither http:// nor https://; nothing is downloaded then. pycocotools takes both.
+                neither http:// nor https://; nothing is downloaded then. pycocotools accepts both.
         """
         if tarDir is None:
             print("Please specify target directory")
@@ -259,7 +259,7 @@ class COCO:
 
 
 def unread_file(coco: Any) -> TruthFile | ResultsFile | None:
-    """The file whose columns still say all that a program may see or have changed."""
+    """The file behind `coco` where the program cannot have changed anything; otherwise None."""
     if not isinstance(coco, COCO) or any(table in coco.__dict__ for table in _TABLES):
         return None
     asked = (type(coco).getAnnIds, type(coco).loadAnns)
@@ -267,13 +267,13 @@ def unread_file(coco: Any) -> TruthFile | ResultsFile | None:
 
 
 def _has_images(coco: Any, file: ResultsFile) -> bool:
-    """Whether all images of these results are surely there."""
+    """Whether all images of these results are certain to be in the data set."""
     known = np.unique(coco.getImgIds())
     return known.dtype.kind == "i" and bool((rows_of(file.columns["image_id"], known) >= 0).all())
 
 
 def _data_set_of(found: list[Record], coco: Any) -> Record:
-    """Detections as a data set of the same images; completes them in place."""
+    """Detections as a data set with the same images; they are completed in place."""
     dataset = {
         "info": copy.deepcopy(coco.dataset.get("info", {})),
         "images": list(coco.dataset["images"]),
@@ -309,7 +309,7 @@ def _index(dataset: Record) -> dict[str, Any]:
     if len(by_id) < len(annotations):
         warn(
             f"annotations whose id a later one has too: {len(annotations) - len(by_id)} of "
-            f"{len(annotations)}. The last one stands for all of them, as in pycocotools: give "
+            f"{len(annotations)}. The last one replaces all of them, as in pycocotools: give "
             "each its own id"
         )
     return {
@@ -322,7 +322,7 @@ def _index(dataset: Record) -> dict[str, Any]:
 
 
 def _as_collection(values: Any) -> Any:
-    """Anything with a length as it is, a single value as a list of one."""
+    """Anything with a length unchanged, a single value as a list of one."""
     return values if hasattr(values, "__iter__") and hasattr(values, "__len__") else [values]
 
 
@@ -353,7 +353,7 @@ def _complete_keypoints(found: Record, number: int) -> None:
     found["bbox"] = [left, top, right - left, bottom - top]
 
 
-# By the key that says what the first detection, and so every one, holds; tried in this order.
+# The first of these keys that the first detection has decides the kind of all.
 _COMPLETE = {
     "bbox": _complete_box,
     "segmentation": _complete_mask,

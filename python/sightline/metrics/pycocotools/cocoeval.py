@@ -1,4 +1,4 @@
-"""`COCOeval`: evaluation of detections, as pycocotools' class of that name."""
+"""`COCOeval`: evaluation of detections, like the class of pycocotools."""
 
 import copy
 import datetime
@@ -52,9 +52,9 @@ class COCOeval:
         evaluation.accumulate()
         evaluation.summarize()
 
-    `evaluate` matches all images in one native call. `evalImgs` and `ious` are made, as a plain
-    list and a plain dict, when they are first read; `accumulate` works from the list once it was
-    read or assigned, and from the native result otherwise. Where a subclass replaces `computeIoU`,
+    `evaluate` matches all images in one native call. `evalImgs` and `ious` are created, as a plain
+    list and a plain dict, when they are first read; `accumulate` uses that list once it was read or
+    assigned, and the native result otherwise. Where a subclass overrides `computeIoU`,
     `computeOks`, `evaluateImg` or `_prepare`, images are evaluated one by one through these.
 
     Attributes:
@@ -88,7 +88,7 @@ class COCOeval:
             self.params.catIds = sorted(cocoGt.getCatIds())
 
     def __getattr__(self, name: str) -> Any:
-        # reached for what `evaluate` left out, until it is first read
+        # reached for attributes that `evaluate` has not created yet
         matched = self.__dict__.get("_matched")
         if matched is None or name not in _LATE:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -98,7 +98,7 @@ class COCOeval:
     def evaluate(self) -> None:
         """Match the detections of every image, category and area range.
 
-        Warns where pycocotools' numbers are known to be false: annotations with id 0, crowd flags
+        Warns where pycocotools' numbers are known to be wrong: annotations with id 0, crowd flags
         that are text, a file of LVIS.
         """
         begin = time.time()
@@ -208,7 +208,7 @@ class COCOeval:
                 for record in records:
                     record["segmentation"] = coco.annToRLE(record)
         for record in truth:
-            # an `ignore` of the file gives way to `iscrowd`
+            # `iscrowd` overrides an `ignore` in the file
             record["ignore"] = record.get("iscrowd", False)
             if p.iouType == "keypoints":
                 record["ignore"] = record["num_keypoints"] == 0 or record["ignore"]
@@ -247,7 +247,7 @@ class COCOeval:
         return keypoint_similarities(found, truth, self.params.kpt_oks_sigmas)
 
     def evaluateImg(self, imgId: Any, catId: Any, aRng: Any, maxDet: int) -> Record | None:
-        """Match one image and category as one area range sees it."""
+        """Match one image and category for one area range."""
         truth, found = self._group(imgId, catId)
         if not truth and not found:
             return None
@@ -271,7 +271,7 @@ class COCOeval:
             overlaps = overlaps[: len(found), order]
             crowd = [bool(int(g["iscrowd"])) for g in truth]
             ignored = [g["_ignore"] == 1 for g in truth]
-            takes = [i > 0 for i in dt_ids]  # the mark 0 means "not taken"
+            takes = [i > 0 for i in dt_ids]  # 0 stands for "not matched"
             for t, threshold in enumerate(thresholds):
                 for d, g in enumerate(_take(overlaps, ignored, crowd, takes, threshold)):
                     if g >= 0:
@@ -294,7 +294,7 @@ class COCOeval:
         }
 
     def accumulate(self, p: Params | None = None) -> None:
-        """Precision and recall from the matches, by the settings of `p`, into `eval`."""
+        """Compute precision and recall from the matches with the settings `p`, into `eval`."""
         print("Accumulating evaluation results...")
         begin = time.time()
         matched = None if "evalImgs" in self.__dict__ else self._matched
@@ -318,7 +318,7 @@ class COCOeval:
         print(f"DONE (t={time.time() - begin:0.2f}s).")
 
     def summarize(self) -> None:
-        """Print the twelve numbers, of keypoints the ten, and keep them in `stats`."""
+        """Print the twelve numbers (ten for keypoints) and store them in `stats`."""
         if not self.eval:
             raise Exception("Please run accumulate() first")
         caps = self.params.maxDets
@@ -387,7 +387,7 @@ def _load_records(coco: Any, p: Params) -> list[Record]:
 
 
 def _best_first(found: list[Record]) -> list[Record]:
-    """By score; equal scores stay in order, NaN comes last."""
+    """Sorted by score; equal scores keep their order, NaN comes last."""
     return [found[i] for i in np.argsort([-d["score"] for d in found], kind="stable")]
 
 
@@ -395,13 +395,13 @@ def _take(
     overlaps: np.ndarray,  # [D, G], best detection first; objects that count before the others
     ignored: Sequence[bool],  # [G]
     crowd: Sequence[bool],  # [G]
-    takes: Sequence[bool],  # [D], whether what the detection takes is then taken
+    takes: Sequence[bool],  # [D], whether the detection's object is matched for the others
     threshold: float,
 ) -> list[int]:
-    """Place of the object that each detection takes, -1 for none.
+    """Index of the object that each detection matches, -1 for none.
 
-    Of the free objects that count the one of the largest overlap, the last of equal ones; where
-    none reaches the threshold, the same of the ignored. A crowd is always free.
+    That is the free object with the largest overlap among those that count, the last one among
+    equals; where none reaches the threshold, the same among ignored objects. Crowds are free.
     """
     free = [True] * len(ignored)
     found = []
@@ -410,7 +410,7 @@ def _take(
         for g, overlap in enumerate(row):
             if best >= 0 and ignored[g] and not ignored[best]:
                 break
-            # NaN is not less, and so passes, as it does in pycocotools
+            # a NaN is not less and so passes, as in pycocotools
             if (free[g] or crowd[g]) and not overlap < least:
                 best, least = g, overlap
         if best >= 0 and keeps:
@@ -419,7 +419,7 @@ def _take(
     return found
 
 
-# What is made when it is first read after `evaluate`.
+# Attributes that are created when they are first read after `evaluate`.
 _LATE: dict[str, Callable[[COCOeval, Params], None]] = {
     "evalImgs": COCOeval._make_eval_images,
     "ious": COCOeval._make_ious,

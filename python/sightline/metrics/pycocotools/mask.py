@@ -1,4 +1,4 @@
-"""Masks as run lengths, by the names and forms of `pycocotools.mask`.
+"""Masks as run lengths, with the functions of `pycocotools.mask`.
 
 A mask is `{"size": [height, width], "counts": bytes}`. Functions take a list of masks, or one.
 """
@@ -24,32 +24,32 @@ Mask = dict[str, Any]
 
 
 def encode(bimask: np.ndarray) -> Any:
-    """Masks of pictures [H, W, N], or the mask of one picture [H, W]."""
+    """Masks of images [H, W, N], or the mask of one image [H, W]."""
     if bimask.ndim == 2:
         return encode_masks(bimask[None])[0]
     return encode_masks(np.moveaxis(bimask, 2, 0))
 
 
 def decode(rleObjs: Any) -> np.ndarray:
-    """Pictures of masks of one size, uint8 [H, W, N] in Fortran order; of one mask [H, W]."""
+    """Images of masks of the same size, uint8 [H, W, N] in Fortran order; [H, W] for one mask."""
     pictures = decode_masks(_as_list(rleObjs)).view(np.uint8)
     return pictures.transpose(1, 2, 0) if isinstance(rleObjs, list) else pictures[0]
 
 
 def area(rleObjs: Any) -> Any:
-    """Pixels of each mask, uint32 [N], or of one mask."""
+    """The number of pixels of each mask, uint32 [N], or of one mask."""
     areas = mask_area(_as_list(rleObjs)).astype(np.uint32)
     return areas if isinstance(rleObjs, list) else areas[0]
 
 
 def toBbox(rleObjs: Any) -> np.ndarray:
-    """The smallest box xywh that holds each mask, float64 [N, 4], or [4] of one mask."""
+    """The smallest box xywh around each mask, float64 [N, 4], or [4] for one mask."""
     boxes = mask_boxes_xywh(_as_list(rleObjs))
     return boxes if isinstance(rleObjs, list) else boxes[0]
 
 
 def merge(rleObjs: list[Mask], intersect: Any = 0) -> Mask:
-    """The union of masks, or their intersection; of no masks, a mask without pixels."""
+    """The union of masks, or their intersection; without masks, an empty mask."""
     if not rleObjs:
         return {"size": [0, 0], "counts": b""}
     return merge_masks(rleObjs, intersect=bool(intersect))
@@ -58,7 +58,7 @@ def merge(rleObjs: list[Mask], intersect: Any = 0) -> Mask:
 def iou(dt: Any, gt: Any, pyiscrowd: Sequence[Any]) -> Any:
     """Overlaps [D, G] of masks, or of boxes xywh, in Fortran order; [] where there are none.
 
-    Over a crowd, the intersection as a share of the detection.
+    For a crowd, the overlap is the intersection as a share of the detection.
     """
     if len(dt) == 0 or len(gt) == 0:
         return []
@@ -76,7 +76,7 @@ def _box_overlaps(
     gt: np.ndarray,  # [G, 4] xywh
     crowd: np.ndarray,  # [G]
 ) -> np.ndarray:
-    """IoU [D, G]. As in pycocotools, sides that are not finite may make it NaN or infinite."""
+    """IoU [D, G]; as in pycocotools, NaN or infinite where sides are not finite."""
     with np.errstate(all="ignore"):
         first = np.fmax(dt[:, None, :2], gt[:, :2])
         sides = np.fmin((dt[:, :2] + dt[:, 2:])[:, None], gt[:, :2] + gt[:, 2:]) - first
@@ -89,7 +89,7 @@ def _box_overlaps(
 def frPyObjects(pyobj: Any, h: int, w: int) -> Any:
     """Masks of polygons, boxes xywh or run lengths, or the mask of one of them.
 
-    What has four numbers is a box, and what has more is a ring of a polygon.
+    Four numbers are a box, and more are a ring of a polygon.
     """
     if isinstance(pyobj, dict):
         return compress_masks([pyobj])[0]

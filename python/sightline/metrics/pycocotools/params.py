@@ -22,10 +22,10 @@ class Params:
     Attributes:
         imgIds, catIds: what to evaluate.
         iouThrs, recThrs: overlap thresholds [T] and recalls [R] at which precision is sampled.
-        areaRng, areaRngLbl: area ranges in pixels, both ends inside, and their names.
-        maxDets: best detections kept of an image and category.
-        useCats: 0 leaves categories out of account.
-        kpt_oks_sigmas: of keypoints, the deviation of each.
+        areaRng, areaRngLbl: area ranges in pixels, both ends included, and their names.
+        maxDets: how many of the best detections are kept per image and category.
+        useCats: 0 ignores categories.
+        kpt_oks_sigmas: the deviation of each keypoint.
     """
 
     def __init__(self, iouType: str = "segm") -> None:
@@ -41,7 +41,7 @@ class Params:
     def __deepcopy__(self, memo: dict[int, Any]) -> "Params":
         copied = type(self).__new__(type(self))
         for name, value in vars(self).items():
-            # thousands of ids, which cannot change, need no copies of their own
+            # thousands of ids, which are immutable, need not be copied
             ids = isinstance(value, list) and set(map(type, value)) <= _ID_TYPES
             vars(copied)[name] = list(value) if ids else copy.deepcopy(value, memo)
         return copied

@@ -1,1 +1,1 @@
-"""What overlaps other than boxes: masks as run lengths and polygons, and keypoints."""
+"""Shapes other than boxes: masks as run lengths and polygons, and keypoints."""

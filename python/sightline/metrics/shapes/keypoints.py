@@ -1,4 +1,4 @@
-"""Object keypoint similarity, COCO's overlap of poses."""
+"""Object keypoint similarity, COCO's measure of overlap for poses."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from sightline.metrics._native import native
 
-# How far annotators stray, as a share of the object's size, for nose, eyes, ears, shoulders,
-# elbows, wrists, hips, knees and ankles. The division rounds as pycocotools' does.
+# Deviation of annotators, as a share of the object's size, for nose, eyes, ears, shoulders,
+# elbows, wrists, hips, knees and ankles. The division rounds as in pycocotools.
 _TENTHS = (0.26, 0.25, 0.25, 0.35, 0.35, 0.79, 0.79, 0.72, 0.72, 0.62, 0.62, 1.07, 1.07, 0.87, 0.87)
 COCO_KEYPOINT_SIGMAS = np.array([*_TENTHS, 0.89, 0.89]) / 10.0
 COCO_KEYPOINT_SIGMAS.flags.writeable = False
@@ -23,24 +23,24 @@ def keypoint_similarity(
 ) -> np.ndarray:
     """Object keypoint similarity (OKS) of every detection with every object.
 
-    The mean of exp(-e) over the keypoints that the object shows (visibility above 0), with
-    e = distance^2 / (2 sigma)^2 / area / 2. Of an object that shows none, distances are those to
-    its box at three times its size, and the mean is over all keypoints.
+    The mean of exp(-e) over the visible keypoints of the object (visibility above 0), with
+    e = distance^2 / (2 sigma)^2 / area / 2. For an object without visible keypoints, distances are
+    those to its box enlarged three times, and the mean is over all keypoints.
 
     Args:
-        detections: [D, K, 3], x, y in pixels and a number that is not looked at.
+        detections: [D, K, 3], x, y in pixels and a third number that is ignored.
         objects: [G, K, 3], x, y and visibility.
         area: [G], the objects' areas in pixels.
         boxes_xywh: [G, 4], the objects' boxes.
         sigmas: [K], positive; by default those of COCO's 17 keypoints.
 
     Returns:
-        float64 [D, G], equal to pycocotools bit for bit beside the same NumPy, whose exponential
-        both take; another NumPy or machine may differ in the last place. A term of each keypoint
-        that the objects show is held for each pair.
+        float64 [D, G], equal to pycocotools bit for bit with the same NumPy, whose exponential
+        function both use; another NumPy version or machine may differ in the last place. Memory
+        grows with the pairs times the visible keypoints.
 
     Raises:
-        ValueError: a shape that does not fit the others, a number that is not finite, or a sigma
+        ValueError: shapes that do not fit each other, a number that is not finite, or a sigma
             that is not positive.
 
     Example:
@@ -58,7 +58,7 @@ def keypoint_similarity(
         _finite(boxes_xywh, (len(gt), 4), "boxes_xywh"),
         sigmas,
         np.arange(len(dt)),
-        # a group to each detection, so that threads can share them
+        # one group per detection, so that threads can share the work
         np.arange(len(dt) + 1),
         np.tile(np.arange(len(gt)), len(dt)),
         np.arange(len(dt) + 1) * len(gt),
@@ -100,7 +100,7 @@ def keypoint_overlaps(
 
 
 def keypoint_extent_area(keypoints: np.ndarray) -> np.ndarray:
-    """Area [N] of the smallest boxes that hold all keypoints [N, K, 3], seen or not."""
+    """Area [N] of the smallest boxes around all keypoints [N, K, 3], visible or not."""
     x, y = keypoints[..., 0], keypoints[..., 1]
     return (x.max(axis=1) - x.min(axis=1)) * (y.max(axis=1) - y.min(axis=1))
 

@@ -1,4 +1,4 @@
-"""Masks as a caller holds them (run-length dicts, rings of polygons) as columns for the kernels."""
+"""Converts masks of callers (run-length dicts, polygons) to columns for the kernels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from sightline.metrics.shapes.segmentations import (
 
 
 def native_table(masks: Segmentations, name: str = "masks") -> Any:
-    """The columns as the kernels take them: checked, and kept alive; `name` is for errors."""
+    """The columns in the form of the kernels, checked and kept alive; `name` is for errors."""
     contiguous = np.ascontiguousarray
     return native.MaskTable(
         contiguous(masks.size, np.int64).reshape(-1, 2),
@@ -39,11 +39,11 @@ def read_masks(
     Args:
         masks: `{"size": [height, width], "counts": ...}` with counts as bytes, str or run lengths,
             or rings `[x, y, x, y, ...]` of polygons.
-        name: the argument they came in, for errors.
+        name: name of the argument, for errors.
         sizes: height and width for each, which polygons need.
 
     Raises:
-        TypeError, ValueError: what is none of these, or polygons without `sizes`.
+        TypeError, ValueError: a mask in another form, or polygons without `sizes`.
     """
     kind, count = np.zeros(len(masks), np.uint8), np.zeros(len(masks), np.int64)
     size = np.zeros((len(masks), 2), np.int64)

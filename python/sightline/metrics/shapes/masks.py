@@ -1,12 +1,12 @@
-"""Run-length masks: encode, decode, merge, measure, overlap; polygons and boxes as masks.
+"""Run-length masks: encode, decode, merge, measure and overlap; masks from polygons and boxes.
 
-A mask is a dict as COCO's files hold it, `{"size": [height, width], "counts": ...}`: the lengths
-of its runs down the columns, background first. `counts` is COCO's compressed string (bytes, or
-str) or the list of lengths. What comes back has bytes; `pycocotools.mask` takes and gives the same.
+A mask is a dict as in COCO files, `{"size": [height, width], "counts": ...}`: the lengths of its
+runs down the columns, background first. `counts` is COCO's compressed string (bytes or str) or the
+list of lengths. Returned masks have bytes, as those of `pycocotools.mask`.
 
-Masks that the functions read must be whole: runs that do not add up to height * width, a byte
-that is no digit of COCO's strings or a string that ends inside a number raise ValueError, where
-pycocotools reads past its memory or does not return.
+Masks must be complete: runs that do not add up to height * width, a byte that is not a digit of
+COCO's strings, or a string that ends within a number raise ValueError, where pycocotools reads
+beyond its memory or does not return.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,12 +23,12 @@ from sightline.metrics.shapes.mask_columns import (
 
 Mask = dict[str, Any]
 
-# Detections that one thread overlaps with all objects before it looks for more work.
+# Detections that one thread compares with all objects before it takes more work.
 _ROWS_PER_GROUP = 64
 
 
 def encode_masks(pixels: Any) -> list[Mask]:
-    """Masks of pictures; what is not 0 is foreground.
+    """Masks of images; values other than 0 are foreground.
 
     Args:
         pixels: [N, H, W], bool or integers, any strides. Bytes and bools are not copied.
@@ -38,7 +38,7 @@ def encode_masks(pixels: Any) -> list[Mask]:
 
     Raises:
         TypeError: pixels that are neither bool nor integers.
-        ValueError: another number of axes, or a picture of 2^32 pixels or more.
+        ValueError: another number of axes, or an image of 2^32 pixels or more.
 
     Example:
         >>> encode_masks(np.array([[[0, 1], [0, 1]]]))
@@ -50,7 +50,7 @@ def encode_masks(pixels: Any) -> list[Mask]:
     if array.ndim != 3:
         raise ValueError(f"`pixels` must have shape [N, H, W], got {list(array.shape)}")
     if array.shape[1] * array.shape[2] >= 2**32:
-        raise ValueError(f"`pixels` must have fewer than 2**32 a mask, got {list(array.shape)}")
+        raise ValueError(f"`pixels` must have fewer than 2**32 per mask, got {list(array.shape)}")
     if array.itemsize != 1:
         array = array != 0
     strings, offsets = native.encode_masks(array, True)
@@ -58,16 +58,16 @@ def encode_masks(pixels: Any) -> list[Mask]:
 
 
 def decode_masks(masks: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Pictures of masks.
+    """Images of masks.
 
     Args:
-        masks: N masks of one size.
+        masks: N masks of the same size.
 
     Returns:
-        bool [N, H, W], in memory column after column; [0, 0, 0] for no masks.
+        bool [N, H, W], column after column in memory; [0, 0, 0] without masks.
 
     Raises:
-        ValueError: masks of different sizes, or one that is not whole.
+        ValueError: masks of different sizes, or one that is incomplete.
 
     Example:
         >>> decode_masks([{"size": [2, 2], "counts": b"22"}]).astype(int)
@@ -82,11 +82,11 @@ def merge_masks(masks: Sequence[Mapping[str, Any]], *, intersect: bool = False) 
     """The union of masks, or their intersection.
 
     Args:
-        masks: one or more, of one size.
-        intersect: the pixels that all masks hold, not those that any does.
+        masks: one or more, of the same size.
+        intersect: take the pixels that are in all masks instead of those in any.
 
     Raises:
-        ValueError: no mask, different sizes, or one that is not whole.
+        ValueError: no mask, different sizes, or one that is incomplete.
 
     Example:
         >>> merge_masks([{"size": [1, 4], "counts": [0, 2, 2]}, {"size": [1, 4], "counts": [3, 1]}])
@@ -101,7 +101,7 @@ def merge_masks(masks: Sequence[Mapping[str, Any]], *, intersect: bool = False) 
 
 
 def mask_area(masks: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Pixels of each mask, int64 [N].
+    """The number of pixels of each mask, int64 [N].
 
     Example:
         >>> mask_area([{"size": [2, 3], "counts": [1, 2, 3]}])
@@ -111,7 +111,7 @@ def mask_area(masks: Sequence[Mapping[str, Any]]) -> np.ndarray:
 
 
 def mask_boxes_xywh(masks: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """The smallest boxes that hold the masks, float64 [N, 4] xywh in pixels.
+    """The smallest boxes around the masks, float64 [N, 4] xywh in pixels.
 
     An empty mask has the box (0, 0, 0, 0).
 
@@ -132,14 +132,14 @@ def mask_iou(
     Args:
         masks1: D masks.
         masks2: G masks.
-        iscrowd: bool [G]; over a crowd, the share of the mask of `masks1` that it covers.
+        iscrowd: bool [G]; for a crowd, the result is the share of the first mask that it covers.
 
     Returns:
-        float64 [D, G], equal to pycocotools bit for bit: 0 where masks do not meet or are empty,
-        and -1 where two masks whose boxes meet have different sizes.
+        float64 [D, G], equal to pycocotools bit for bit: 0 where masks do not intersect or are
+        empty, and -1 where two masks whose boxes intersect have different sizes.
 
     Raises:
-        ValueError: a mask that is not whole, or an `iscrowd` of another length.
+        ValueError: an incomplete mask, or an `iscrowd` of another length.
 
     Example:
         >>> whole, half = {"size": [1, 4], "counts": [0, 4]}, {"size": [1, 4], "counts": [2, 2]}
@@ -155,7 +155,7 @@ def mask_iou(
             f"`iscrowd` must have one entry for each of {len(gt)} masks, "
             f"got shape {list(crowd.shape)}"
         )
-    # rows of a matrix are shared among threads by groups; each reads the objects for itself
+    # the rows of the matrix are shared among threads in groups; each thread decodes the objects
     starts = np.append(np.arange(0, len(dt), _ROWS_PER_GROUP), len(dt))
     groups = len(starts) - 1
     overlaps, _ = native.mask_overlaps(
@@ -177,14 +177,14 @@ def polygons_to_masks(
 
     Args:
         polygons: for each object its rings, each `[x, y, x, y, ...]` in pixels.
-        height, width: of the masks; what lies outside is cut off.
+        height, width: size of the masks; what lies outside is cut off.
 
     Returns:
-        A mask for each object: the pixels inside any of its rings, by even and odd crossings.
-        Bit for bit those of pycocotools 2.0.11, which draws edges on a grid five times as fine
-        as pixels.
-        A ring of fewer than three points holds nothing; the last of an odd number of
-        coordinates is dropped.
+        One mask per object: the pixels inside any of its rings, by the even-odd rule.
+        They equal those of pycocotools 2.0.11, which draws edges on a grid five times as fine
+        as the pixels, bit for bit.
+        A ring of fewer than three points is empty; where the number of coordinates is odd, the
+        last one is dropped.
 
     Raises:
         ValueError: a coordinate that is not finite or lies beyond +-1e8, or a size that is
@@ -207,7 +207,7 @@ def boxes_to_masks(boxes_xywh: Any, height: int, width: int) -> list[Mask]:
     """Masks of boxes [N, 4] xywh, drawn as the polygon of their corners.
 
     Raises:
-        ValueError: boxes of another shape, and what `polygons_to_masks` refuses.
+        ValueError: boxes of another shape, or for the reasons of `polygons_to_masks`.
 
     Example:
         >>> mask_area(boxes_to_masks([[1, 1, 2, 2]], 4, 4))
@@ -225,7 +225,7 @@ def boxes_to_masks(boxes_xywh: Any, height: int, width: int) -> list[Mask]:
 
 
 def compress_masks(masks: Sequence[Mapping[str, Any]]) -> list[Mask]:
-    """The same masks with counts as COCO's strings, run by run as they stand.
+    """The same masks, with their runs unchanged, and counts as COCO's compressed strings.
 
     Example:
         >>> compress_masks([{"size": [2, 3], "counts": [1, 2, 3]}])
@@ -236,7 +236,7 @@ def compress_masks(masks: Sequence[Mapping[str, Any]]) -> list[Mask]:
 
 
 def mask_counts(masks: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
-    """Run lengths of each mask, uint32, as they stand; the first is background.
+    """The run lengths of each mask, unchanged, as uint32; the first one is background.
 
     Example:
         >>> mask_counts([{"size": [2, 3], "counts": b"123"}])

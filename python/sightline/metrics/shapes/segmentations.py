@@ -1,4 +1,4 @@
-"""Segmentations of many rows as columns: what the JSON reader gives and the mask kernels take."""
+"""Segmentations as columns: the output of the JSON reader and the input of the mask kernels."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,8 @@ KIND_RLE_COUNTS = 3  # a list of run lengths, the first of them background
 class Segmentations:
     """Columns [N], and the tables that they point into.
 
-    Row i owns `count[i]` units of its kind's table, from unit `first[i]`: rings of polygons, bytes
-    of `strings`, or run lengths of `counts`. Rows point rather than follow one another, so that
+    Row i consists of `count[i]` entries of the table of its kind, from entry `first[i]`: rings of
+    polygons, bytes of `strings`, or run lengths of `counts`. Because rows point into the tables,
     `take` copies no table.
     """
 
@@ -32,7 +32,7 @@ class Segmentations:
         return len(self.kind)
 
     def take(self, rows: np.ndarray | slice) -> "Segmentations":
-        """The rows of an index or a mask; the tables are shared."""
+        """The rows selected by an index or a mask; the tables are shared."""
         return Segmentations(
             self.size[rows],
             self.kind[rows],
