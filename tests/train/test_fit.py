@@ -289,6 +289,15 @@ def test_a_run_folder_is_never_overwritten(tmp_path):
     assert bits(tmp_path) == before
 
 
+def test_states_keep_the_names_of_their_parts_and_older_ones_load(tmp_path):
+    fit(**toy_run(1), out=tmp_path)
+    names = ["model", "optimizer", "precision", "schedule", "ema"]
+    state = load_state(tmp_path / "weights" / "last.state.pt")
+    assert list(state["parts"]) == [*names, "early_stopping", "best", "history"]
+    assert state["parts"]["early_stopping"].keys() == {"waited", "best"}
+    assert state["parts"]["schedule"].keys() == {"steps", "scheduler", "warmup"}
+
+
 def test_resume_says_what_does_not_fit(tmp_path):
     fit(**toy_run(1), out=tmp_path)
     with pytest.raises(ValueError, match=r"was written by a run with .*ema"):

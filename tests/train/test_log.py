@@ -57,6 +57,13 @@ def test_a_line_that_cannot_be_written_ends_nothing():
     Log(Full()).line("epoch 1/2")
 
 
+def test_every_learning_rate_has_its_name_and_none_is_needed():
+    row = {"epoch": 1, "lr_a": 0.1, "lr_b": 0.25, "images_per_second": 10, "data_fraction": 0}
+    assert "  lr_a 0.1  lr_b 0.25  10 img/s" in epoch_line(row, epochs=1)
+    del row["lr_a"], row["lr_b"]
+    assert "lr" not in epoch_line(row, epochs=1)
+
+
 def test_what_is_not_defined_is_a_dash():
     row = {"epoch": 1, "lr": 0.1, "val/AP50": float("nan"), "images_per_second": 1}
     assert "AP50 -  lr" in epoch_line(row | {"data_fraction": 0}, epochs=1)

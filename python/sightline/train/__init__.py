@@ -11,6 +11,7 @@ except ModuleNotFoundError as error:
 from sightline.optim.ema import EMA
 from sightline.optim.make import OPTIMIZERS, make_optimizer
 from sightline.optim.schedule import SCHEDULES, Schedule, make_schedule
+from sightline.train.batches import Batch
 from sightline.train.checkpoint import load_state, load_weights, save_state, save_weights
 from sightline.train.early_stopping import EarlyStopping
 from sightline.train.evaluate import evaluate
@@ -46,6 +47,7 @@ __all__ = [
     "EMA",
     "OPTIMIZERS",
     "SCHEDULES",
+    "Batch",
     "EarlyStopping",
     "Evaluator",
     "History",

@@ -95,8 +95,8 @@ def fit(
         restore_best: leave the model with the weights of the best epoch (the averaged ones with
             `ema`), also where training was stopped early or interrupted.
         metadata: stored in every weights file, beside what `train_loader` and the model tell of
-            themselves. `sightline.load` reads "task" ("classify" or "detect"), "class_names" and
-            "preprocess" (a `Preprocess`).
+            themselves. `sightline.load` reads "task" (a name in `sightline.tasks.TASKS`),
+            "class_names" and "preprocess" (a `Preprocess`).
         on_epoch_end: a function, or several, called with the epoch's row and the model, before the
             epoch is saved.
         log: where progress is printed; None prints to standard output.

@@ -22,8 +22,9 @@ class History:
     """What `fit` returns.
 
     Attributes:
-        rows: one dict an epoch: "epoch" (from 1), "lr", "train/loss" and its terms, "val/loss", its
-            terms and the evaluator's numbers where there is validation, and the timing columns.
+        rows: one dict per epoch: "epoch" (from 1), the rates of the step ("lr"), "train/loss" with
+            its terms and logs, the same and the metric's numbers where there is validation, and
+            the timing columns.
         monitor: the column the best epoch is picked by.
         best_epoch: epoch (from 1) of the best monitored value; None before the first.
         best_value: that value.

@@ -116,7 +116,7 @@ def epoch_line(row: dict[str, float], *, epochs: int, best: bool = False) -> str
         parts.append(text)
         metrics = [f"{k} {_number(v)}" for k, v in columns.items() if not k.endswith("loss")]
         parts += metrics[:_MOST_METRICS]
-    parts.append(f"lr {row['lr']:.2g}")
+    parts += [f"{name} {value:.2g}" for name, value in row.items() if name.startswith("lr")]
     parts.append(f"{_speed(row['images_per_second'])} img/s")
     parts.append(f"data {100 * row['data_fraction']:.0f} %")
     return "  ".join(parts)

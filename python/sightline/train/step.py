@@ -128,7 +128,10 @@ class Step:
         """Move the schedules that move once an epoch; `row` has the epoch's columns."""
 
     def rates(self) -> dict[str, float]:
-        """Columns of rates at the start of an epoch: "lr", where the step has an `optimizer`."""
+        """Columns of rates at the start of an epoch: "lr", where the step has an `optimizer`.
+
+        Names that start with "lr" are printed in the epoch's line.
+        """
         optimizer = getattr(self, "optimizer", None)
         return {"lr": optimizer.param_groups[0]["lr"]} if optimizer is not None else {}
 
@@ -228,7 +231,7 @@ class SupervisedStep(Step):
         self.optimizer, self.ema, self.clip_norm, self.seed = optimizer, ema, clip_norm, seed
         self.precision = Precision(amp, self.device)
         self._stateful_loss = prepare_loss(loss, model)
-        self.terms = BatchTerms(model, loss, terms)
+        self.batch_terms = BatchTerms(model, loss, terms)
         self.may_log = terms is not None
         check_optimizer(optimizer, model, self._stateful_loss)
         self.schedule = as_schedule(schedule, optimizer)
@@ -241,10 +244,10 @@ class SupervisedStep(Step):
 
     def __call__(self, batch: Batch, progress: Progress) -> Terms:
         generator = None
-        if self.terms.takes_generator:
+        if self.batch_terms.takes_generator:
             generator = batch_generator(self.device, self.seed, progress)
         with self.autocast():
-            terms, _ = self.terms(self.network, batch.inputs, batch.targets, generator)
+            terms, _ = self.batch_terms(self.network, batch.inputs, batch.targets, generator)
         numbers = check_terms(terms, where=str(progress))
         total = as_terms(terms).total
         if self.precision.step(total, self.optimizer, self.network, self.clip_norm):
@@ -256,7 +259,7 @@ class SupervisedStep(Step):
 
     def validate(self, batch: Batch) -> tuple[Terms | None, Any]:
         with self.autocast():
-            return self.terms(self.model, batch.inputs, batch.targets, self._validation_noise)
+            return self.batch_terms(self.model, batch.inputs, batch.targets, self._validation_noise)
 
     def begin(self, *, epochs: int, monitor: str, mode: str, log: Log) -> None:
         self._monitor = monitor
@@ -280,6 +283,6 @@ class SupervisedStep(Step):
 
     def train(self, mode: bool) -> None:
         self.network.train(mode)
-        self.terms.train(mode)
+        self.batch_terms.train(mode)
         if not mode:  # every validation sees the same random numbers, and training's are untouched
             _seeded(self._validation_noise, self.seed)
