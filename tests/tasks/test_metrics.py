@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -24,6 +26,10 @@ def detection_set():
     return Annotations("boxes", ("cat", "dog"), records, category_ids=(7, 3))
 
 
+def samples(*indices):
+    return [SimpleNamespace(index=index) for index in indices]
+
+
 def perfect(annotations, preprocess):
     """What a perfect network would predict, in its own pixels."""
     predictions = []
@@ -44,7 +50,7 @@ def test_boxes_go_back_to_the_pixels_of_the_picture(mode):
     annotations, preprocess = detection_set(), Preprocess((64, 64), mode=mode)
     scorer = default_task(annotations).metric(annotations, preprocess)
     assert isinstance(scorer, DetectionScorer)
-    scorer.update(perfect(annotations, preprocess), [{"index": i} for i in range(3)])
+    scorer.update(perfect(annotations, preprocess), [{}] * 3, samples(0, 1, 2))
     metrics = scorer.compute()
     # float32 network pixels move a corner by less than 1e-4 of a picture's.
     assert metrics["AP"] == metrics["AP50"] == metrics["AP75"] == metrics["mAP_voc"] == 1.0
@@ -64,7 +70,7 @@ def test_detection_evaluation_counts_misses_and_false_alarms():
         "labels": torch.tensor([1]),
     }
     scorer = DetectionScorer(annotations, preprocess)
-    scorer.update(predictions, [{"index": i} for i in range(3)])
+    scorer.update(predictions, [{}] * 3, samples(0, 1, 2))
     found = scorer.evaluation()
     cat, dog = found.per_class
     assert (cat["name"], cat["AP50"], cat["objects"]) == ("cat", 1.0, 2)
@@ -85,10 +91,10 @@ def test_each_protocol_is_evaluated_once_for_all_that_is_asked_of_it(monkeypatch
     monkeypatch.setattr(
         DetectionEvaluator, "compute", lambda self: computed.append(1) or compute(self)
     )
-    scorer.update(perfect(annotations, preprocess)[:2], [{"index": i} for i in range(2)])
+    scorer.update(perfect(annotations, preprocess)[:2], [{}] * 2, samples(0, 1))
     scorer.compute()
     assert scorer.evaluation().metrics["AP50"] == 1.0 and len(computed) == 3
-    scorer.update(perfect(annotations, preprocess)[2:], [{"index": 2}])
+    scorer.update(perfect(annotations, preprocess)[2:], [{}], samples(2))
     scorer.compute()
     assert len(computed) == 5, "more pictures are other numbers"
 
@@ -98,7 +104,7 @@ def test_reset_forgets_every_picture():
     scorer = DetectionScorer(annotations, preprocess)
     for _ in range(2):
         scorer.reset()
-        scorer.update(perfect(annotations, preprocess), [{"index": i} for i in range(3)])
+        scorer.update(perfect(annotations, preprocess), [{}] * 3, samples(0, 1, 2))
     assert scorer.compute()["AP50"] == 1.0
 
 
@@ -112,9 +118,9 @@ def test_classification_numbers_of_a_hand_worked_case():
     scorer = default_task(annotations).metric(annotations, Preprocess((8, 8)))
     assert isinstance(scorer, ClassificationScorer)
     logits = torch.nn.functional.one_hot(torch.tensor([0, 1, 1, 1, 2]), 3) * 5.0
-    targets = [{"label": r.labels[0], "index": i} for i, r in enumerate(records)]
-    scorer.update(logits[:3], targets[:3])
-    scorer.update(logits[3:], targets[3:])
+    labels = torch.tensor([int(record.labels[0]) for record in records])
+    scorer.update(logits[:3], labels[:3], samples(0, 1, 2))
+    scorer.update(logits[3:], labels[3:], samples(3, 4))
     metrics = scorer.compute()
     assert metrics["accuracy"] == pytest.approx(4 / 5)
     assert metrics["precision_macro"] == pytest.approx((1 + 2 / 3 + 1) / 3)

@@ -9,6 +9,7 @@ left at their defaults.
   resume=<run>         continue a run that was stopped, to the same bits
   epochs= batch_size= lr= size=240x320 model= optimizer= schedule= seed= device= patience=
                        the settings used most often; config.yaml of any run lists all of them
+  task=<name>          one of {tasks}; derived from the labels by default
   name=<word> out=<folder>
                        the run folder is <out>/<task>/<name>; runs/<task>/train by default
   train_split=trainval val_split=none
@@ -24,8 +25,11 @@ from sightline._console import say
 from sightline.cli.arguments import UsageError, parse
 from sightline.report import write_report
 from sightline.settings.read import Layer, config_layer, override_layer
+from sightline.tasks import TASKS
 from sightline.train.log import Log
 from sightline.train.session import Run, resume_run, train_from_settings
+
+__doc__ = str(__doc__).replace("{tasks}", ", ".join(TASKS))
 
 
 def run(words: Sequence[str]) -> int:

@@ -139,11 +139,6 @@ class Annotations:
         return len(self.records)
 
     @property
-    def task(self) -> str:
-        """The task that the labels are for."""
-        return {LabelType.BOXES: "detect", LabelType.CLASS: "classify"}[self.label_type]
-
-    @property
     def num_classes(self) -> int:
         return len(self.class_names)
 

@@ -19,6 +19,7 @@ __all__ = [
     "Metric",
     "Prediction",
     "Task",
+    "indices_of",
     "is_detector",
     "path_of",
     "picture_to_draw_on",
@@ -92,8 +93,14 @@ class Metric(Protocol):
     def reset(self) -> None:
         """Forget every picture seen."""
 
-    def update(self, outputs: Any, targets: Any) -> None:
-        """Take in one batch: what the model gave for it, and its targets."""
+    def update(self, outputs: Any, targets: Any, samples: Sequence[Any] | None) -> None:
+        """Take in one batch.
+
+        Args:
+            outputs: `model.predictions(outputs)` where the model has that method, else the outputs.
+            targets: as the loader gave them.
+            samples: what the loader tells of each picture; `index` is its place in the data set.
+        """
 
     def compute(self) -> dict[str, float]:
         """Metric name -> value over the pictures seen since `reset`."""
@@ -228,6 +235,13 @@ class Task:
             predictions: those of its `Evaluation`.
         """
         raise NotImplementedError
+
+
+def indices_of(targets: Sequence[Any], samples: Sequence[Any] | None) -> list[int]:
+    """The places of the pictures of a batch in their data set."""
+    if samples is not None:
+        return [int(sample.index) for sample in samples]
+    return [int(target["index"]) for target in targets]
 
 
 def is_detector(model: nn.Module) -> bool:

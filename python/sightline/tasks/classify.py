@@ -19,6 +19,7 @@ from sightline.tasks.base import (
     NAME_LENGTH,
     Evaluation,
     Task,
+    indices_of,
     is_detector,
     path_of,
     picture_to_draw_on,
@@ -87,8 +88,8 @@ class ClassificationScorer:
 
     monitor = "val/accuracy"
 
-    def __init__(self, annotations: Annotations) -> None:
-        self.annotations = annotations
+    def __init__(self, annotations: Annotations, *, task: str = "classify") -> None:
+        self.annotations, self.task = annotations, task
         averages = [f"{m}_{a}" for a in ("macro", "micro") for m in ("precision", "recall", "f1")]
         top5 = ["top5"] if annotations.num_classes > 5 else []
         self.directions: Mapping[str, str] = dict.fromkeys(("accuracy", *top5, *averages), "max")
@@ -99,11 +100,13 @@ class ClassificationScorer:
         self._labels: list[int] = []
         self._indices: list[int] = []
 
-    def update(self, predictions: Tensor, targets: Sequence[dict[str, Any]]) -> None:
-        """Take in logits [B, K] and the targets of those images."""
-        self._scores.append(torch.softmax(predictions.float(), 1).cpu().numpy())
-        self._labels += [int(target["label"]) for target in targets]
-        self._indices += [int(target["index"]) for target in targets]
+    def update(self, outputs: Tensor, targets: Any, samples: Sequence[Any] | None) -> None:
+        """Take in logits [B, K] and the labels of those images."""
+        self._scores.append(torch.softmax(outputs.float(), 1).cpu().numpy())
+        self._indices += indices_of(targets, samples)
+        if not isinstance(targets, Tensor):
+            targets = [target["label"] for target in targets]
+        self._labels += [int(label) for label in targets]
 
     def compute(self) -> dict[str, float]:
         scores, labels = np.concatenate(self._scores), np.array(self._labels)
@@ -148,7 +151,7 @@ class ClassificationScorer:
             )
         ]
         return Evaluation(
-            task=CLASSIFY.name,
+            task=self.task,
             class_names=names,
             metrics=self.compute(),
             per_class=per_class,
@@ -170,7 +173,7 @@ class Classify(Task):
             )
 
     def metric(self, annotations: Annotations, preprocess: Preprocess) -> ClassificationScorer:
-        return ClassificationScorer(annotations)
+        return ClassificationScorer(annotations, task=self.name)
 
     def predictions(
         self,

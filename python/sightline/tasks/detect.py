@@ -20,6 +20,7 @@ from sightline.tasks.base import (
     SCORE_THRESHOLD,
     Evaluation,
     Task,
+    indices_of,
     is_detector,
     path_of,
     picture_to_draw_on,
@@ -116,8 +117,10 @@ class DetectionScorer:
     monitor = "val/AP50"
     directions: Mapping[str, str] = dict.fromkeys(("AP", "AP50", "AP75", "mAP_voc"), "max")
 
-    def __init__(self, annotations: Annotations, preprocess: Preprocess) -> None:
-        self.annotations, self.preprocess = annotations, preprocess
+    def __init__(
+        self, annotations: Annotations, preprocess: Preprocess, *, task: str = "detect"
+    ) -> None:
+        self.annotations, self.preprocess, self.task = annotations, preprocess, task
         self.reset()
 
     def reset(self) -> None:
@@ -125,12 +128,11 @@ class DetectionScorer:
         self._results: dict[str, Any] = {}  # of each protocol that was asked for
 
     def update(
-        self, predictions: Sequence[dict[str, Tensor]], targets: Sequence[dict[str, Any]]
+        self, outputs: Sequence[dict[str, Tensor]], targets: Any, samples: Sequence[Any] | None
     ) -> None:
         """Take in one dict of `boxes` (xyxy, network pixels), `scores` and `labels` per picture."""
         self._results.clear()
-        for found, target in zip(predictions, targets, strict=True):
-            index = int(target["index"])
+        for found, index in zip(outputs, indices_of(targets, samples), strict=True):
             record = self.annotations.records[index]
             transform = self.preprocess.transform_for(record.height, record.width)
             boxes = found["boxes"].detach().cpu().double().numpy()
@@ -181,7 +183,7 @@ class DetectionScorer:
         }
         labels = [*names, "background"]
         return Evaluation(
-            task=DETECT.name,
+            task=self.task,
             class_names=names,
             metrics=metrics,
             per_class=[
@@ -267,7 +269,7 @@ class Detect(Task):
             )
 
     def metric(self, annotations: Annotations, preprocess: Preprocess) -> DetectionScorer:
-        return DetectionScorer(annotations, preprocess)
+        return DetectionScorer(annotations, preprocess, task=self.name)
 
     def lacking(self, annotations: Annotations) -> str:
         counted = any((~record.iscrowd).any() for record in annotations.records)  # crowds do not

@@ -206,8 +206,9 @@ def load(
         device: where it predicts.
         model: the module to load the weights into, where `create_model` did not make it. It is
             changed: it has the weights afterwards, is in evaluation mode and on `device`.
-        task: "classify", for a model that gives logits [B, K], or "detect", for one that gives a
-            dict of boxes, scores and labels for each image.
+        task: a name in `sightline.tasks.TASKS`: that of a classifier for a model that gives logits
+            [B, K], that of a detector for one that gives a dict of boxes, scores and labels for
+            each image.
         class_names: names of labels 0, 1, ...
         preprocess: how a picture becomes the input of the network.
 
