@@ -1,4 +1,4 @@
-"""Weights under the names of the model itself, whatever it is wrapped in.
+"""The model itself, and weights under its own names, whatever it is wrapped in.
 
 `torch.compile`, `DistributedDataParallel` and `DataParallel` put a module around a model, or around
 a part of it, and their own name into the name of each tensor: `_orig_mod.head.weight`.
@@ -6,10 +6,11 @@ a part of it, and their own name into the name of each tensor: `_orig_mod.head.w
 
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["load_plain_state", "plain_state", "unwrapped"]
+__all__ = ["load_plain_state", "plain_state", "predictions_of", "unwrapped"]
 
 _COMPILED, _PARALLEL = "_orig_mod", "module"
 
@@ -19,6 +20,16 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while (held := _held_as(model)) is not None:
         model = getattr(model, held)
     return model
+
+
+def predictions_of(model: nn.Module, outputs: Any) -> Any:
+    """What a model says of each input: `model.predictions(outputs)` where it has that method.
+
+    Other outputs are the predictions themselves: logits, or a list of one dict per image, as
+    torchvision's detectors return them.
+    """
+    predictions = getattr(unwrapped(model), "predictions", None)
+    return outputs if predictions is None or isinstance(outputs, list) else predictions(outputs)
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:

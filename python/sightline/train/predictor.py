@@ -14,6 +14,7 @@ from sightline._text import listed
 from sightline.data import DataError, Preprocess, read_image
 from sightline.data.image import Picture, images_in
 from sightline.models import create_model
+from sightline.nn.wrappers import predictions_of
 from sightline.tasks import SCORE_THRESHOLD, TASKS, Classification, Detections, Prediction
 from sightline.train.checkpoint import load_into, load_weights
 
@@ -146,7 +147,7 @@ class Predictor:
         device = next(self.model.parameters()).device
         outputs = self.model(torch.stack([torch.from_numpy(image) for image in images]).to(device))
         return TASKS[self.task].predictions(
-            outputs,
+            predictions_of(self.model, outputs),
             pictures,
             transforms,
             class_names=self.class_names,

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sightline.losses import Terms, as_terms
-from sightline.nn.wrappers import unwrapped
+from sightline.nn.wrappers import predictions_of
 from sightline.optim.ema import EMA
 from sightline.optim.schedule import Schedule
 from sightline.train.arguments import as_schedule, check_instance, check_schedule
@@ -111,11 +111,7 @@ class Step:
         with self.autocast():
             if outputs is None:
                 outputs = self.model(batch.inputs)
-            predictions = getattr(unwrapped(self.model), "predictions", None)
-            # A list holds a dict per image, as torchvision's detectors return them: predictions.
-            if predictions is None or isinstance(outputs, list):
-                return outputs
-            return predictions(outputs)
+            return predictions_of(self.model, outputs)
 
     def take(self, batch: Any) -> Batch:
         """What a loader gave as a `Batch` on the model's device; for loaders of another form."""
