@@ -124,6 +124,10 @@ def _as_labels(targets: Any) -> Any:
     return torch.stack([target["label"] for target in targets])
 
 
+class _Checked(Terms):
+    """What `check_terms` gave, which it does not check again."""
+
+
 def check_terms(found: Any, *, where: str) -> Terms:
     """The terms as numbers: float64 scalars on the host, whatever the device.
 
@@ -136,6 +140,8 @@ def check_terms(found: Any, *, where: str) -> Terms:
         ValueError: one of several losses, or a log, has the name of the sum of the losses.
         FloatingPointError: a loss is NaN or infinite; the error names every such term.
     """
+    if isinstance(found, _Checked):
+        return found
     if not isinstance(found, Mapping | Terms) or not as_terms(found).losses:
         raise TypeError(
             "model(images, targets) must return a dict of loss terms, "
@@ -166,7 +172,7 @@ def check_terms(found: Any, *, where: str) -> Terms:
             f"loss term {', '.join(bad)} in {where}: try a lower learning rate, clip_norm=1, "
             "or amp='off', and check the labels"
         )
-    return Terms(
+    return _Checked(
         {name: torch.tensor(value, dtype=torch.float64) for name, value in losses.items()},
         {name: numbers[name] for name in terms.logs},
     )
