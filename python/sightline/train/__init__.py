@@ -13,6 +13,7 @@ from sightline.optim.make import OPTIMIZERS, make_optimizer
 from sightline.optim.schedule import SCHEDULES, Schedule, make_schedule
 from sightline.train.batches import Batch
 from sightline.train.checkpoint import load_state, load_weights, save_state, save_weights
+from sightline.train.closure_step import ClosureStep
 from sightline.train.early_stopping import EarlyStopping
 from sightline.train.evaluate import evaluate
 from sightline.train.fit import fit
@@ -48,6 +49,7 @@ __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
     "Batch",
+    "ClosureStep",
     "EarlyStopping",
     "Evaluator",
     "History",

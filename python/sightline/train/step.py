@@ -15,7 +15,7 @@ from sightline.losses import Terms, as_terms
 from sightline.nn.wrappers import predictions_of
 from sightline.optim.ema import EMA
 from sightline.optim.schedule import Schedule
-from sightline.train.arguments import as_schedule, check_instance, check_schedule
+from sightline.train.arguments import as_schedule, binds, check_instance, check_schedule
 from sightline.train.batches import Batch, check_optimizer, move_batch, split_batch
 from sightline.train.log import Log
 from sightline.train.precision import Precision
@@ -204,6 +204,8 @@ class SupervisedStep(Step):
             another optimizer.
     """
 
+    gives_closure = False  # to `optimizer.step`
+
     def __init__(
         self,
         model: nn.Module,
@@ -219,6 +221,11 @@ class SupervisedStep(Step):
     ) -> None:
         example = "torch.optim.AdamW(model.parameters())"
         check_instance(optimizer, "optimizer", "param_groups", example)
+        if not self.gives_closure and not binds(type(optimizer).step, 1):
+            raise TypeError(
+                f"{type(optimizer).__name__}.step needs a closure that evaluates a batch again: "
+                "train by sightline.train.ClosureStep(model, optimizer, loss=...)"
+            )
         if ema is not None:
             check_instance(ema, "ema", "model", "EMA(model)")
         if clip_norm is not None and not clip_norm > 0:
@@ -239,19 +246,27 @@ class SupervisedStep(Step):
         return self._network
 
     def __call__(self, batch: Batch, progress: Progress) -> Terms:
+        terms = self._training_terms(batch, progress)
+        numbers = check_terms(terms, where=str(progress))
+        total = as_terms(terms).total
+        if self.precision.step(total, self.optimizer, self.network, self.clip_norm):
+            self._updated()
+        return numbers
+
+    def _training_terms(self, batch: Batch, progress: Progress) -> Any:
+        """What `check_terms` takes, of one forward pass."""
         generator = None
         if self.batch_terms.takes_generator:
             generator = batch_generator(self.device, self.seed, progress)
         with self.autocast():
-            terms, _ = self.batch_terms(self.network, batch.inputs, batch.targets, generator)
-        numbers = check_terms(terms, where=str(progress))
-        total = as_terms(terms).total
-        if self.precision.step(total, self.optimizer, self.network, self.clip_norm):
-            if self.ema is not None:
-                self.ema.step(self.network)
-            if self.schedule is not None:
-                self.schedule.step()
-        return numbers
+            return self.batch_terms(self.network, batch.inputs, batch.targets, generator)[0]
+
+    def _updated(self) -> None:
+        """What follows an update of the weights."""
+        if self.ema is not None:
+            self.ema.step(self.network)
+        if self.schedule is not None:
+            self.schedule.step()
 
     def validate(self, batch: Batch) -> tuple[Terms | None, Any]:
         with self.autocast():
