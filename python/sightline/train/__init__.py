@@ -11,6 +11,7 @@ except ModuleNotFoundError as error:
 from sightline.optim.ema import EMA
 from sightline.optim.make import OPTIMIZERS, make_optimizer
 from sightline.optim.schedule import SCHEDULES, Schedule, make_schedule
+from sightline.train.adversarial_step import AdversarialStep, Player
 from sightline.train.batches import Batch
 from sightline.train.checkpoint import load_state, load_weights, save_state, save_weights
 from sightline.train.closure_step import ClosureStep
@@ -48,6 +49,7 @@ __all__ = [
     "EMA",
     "OPTIMIZERS",
     "SCHEDULES",
+    "AdversarialStep",
     "Batch",
     "ClosureStep",
     "EarlyStopping",
@@ -55,6 +57,7 @@ __all__ = [
     "History",
     "Log",
     "Metric",
+    "Player",
     "Progress",
     "RunDir",
     "Schedule",

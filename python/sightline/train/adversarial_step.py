@@ -1,0 +1,262 @@
+"""One batch for two networks that train against each other: a generator and a discriminator."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from sightline.losses import Terms, as_terms
+from sightline.optim.ema import EMA
+from sightline.optim.schedule import Schedule
+from sightline.train.arguments import as_schedule, check_instance, check_schedule
+from sightline.train.batches import Batch, batch_size, check_optimizer
+from sightline.train.log import Log
+from sightline.train.precision import Precision
+from sightline.train.step import Progress, Step, batch_generator
+from sightline.train.terms import check_terms
+
+__all__ = ["AdversarialStep", "Player"]
+
+
+@dataclass(frozen=True)
+class Player:
+    """One of the two networks, with what trains it.
+
+    Attributes:
+        model: on the device to train on.
+        optimizer: over the parameters of `model`.
+        loss: what the network minimises, a scalar, a dict of scalars that are summed, or `Terms`:
+            `loss(generated_scores)` of a generator, `loss(real_scores, generated_scores)` of a
+            discriminator. Scores are what the discriminator returns.
+        schedule: a `Schedule`, or a scheduler of torch that moves once an epoch, over `optimizer`.
+        clip_norm: largest L2 norm of all gradients of the network together.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    loss: Callable[..., Tensor | Mapping[str, Tensor] | Terms]
+    schedule: Schedule | LRScheduler | None = None
+    clip_norm: float | None = None
+
+
+class AdversarialStep(Step):
+    """Train a generator against a discriminator, as in a GAN.
+
+    Each batch of real pictures updates the discriminator `critic_steps` times, every time against
+    newly generated ones, and then the generator once. Columns of losses bear the name of the
+    network: "train/generator_loss", and "train/discriminator_real_loss" for a term "real". Their
+    sum "train/loss" says nothing of how good the pictures are; a `metric` can, which is given what
+    the generator makes of latents that are the same in every validation.
+
+    Args:
+        generator: makes pictures of latents [B, *latent_shape], drawn from a normal distribution.
+        discriminator: scores pictures, in any shape that the losses understand.
+        latent_shape: of one latent.
+        critic_steps: updates of the discriminator for each of the generator, >= 1.
+        ema: averaged weights of the generator; where given, they are what is validated and saved.
+        amp: "auto" (bfloat16 on a GPU, off on the CPU), "bf16", "fp16" or "off".
+        seed: of the latents, which depend on (seed, epoch, batch) alone: so a run that was stopped
+            goes on with the same ones.
+
+    Batches hold real pictures, by themselves or with targets, which only a `metric` is given.
+
+    Raises:
+        TypeError: a `Player` that lacks something, or an argument of another kind.
+        ValueError: an argument outside its range, or an optimizer of another network.
+        FloatingPointError: when called: a loss is NaN or infinite; names the epoch and the step.
+
+    Source: Goodfellow et al., "Generative Adversarial Nets" (2014), algorithm 1.
+    """
+
+    def __init__(
+        self,
+        generator: Player,
+        discriminator: Player,
+        *,
+        latent_shape: Sequence[int],
+        critic_steps: int = 1,
+        ema: EMA | None = None,
+        amp: str = "auto",
+        seed: int = 0,
+    ) -> None:
+        if critic_steps < 1:
+            raise ValueError(f"`critic_steps` must be >= 1, got {critic_steps}")
+        if ema is not None:
+            check_instance(ema, "ema", "model", "EMA(generator)")
+        self.latent_shape, self.critic_steps = tuple(latent_shape), critic_steps
+        self.ema, self.seed = ema, seed
+        self.generator = _Training("generator", generator, amp)
+        self.discriminator = _Training("discriminator", discriminator, amp)
+        self.model = generator.model if ema is None else ema.model
+        self.precision = self.generator.precision
+        self._generator_terms = _GeneratorTerms(generator, discriminator.model)
+        self._discriminator_terms = _DiscriminatorTerms(discriminator)
+        self._monitor = "train/loss"
+        self._validated = 0  # batches since the validation began
+
+    @property
+    def network(self) -> nn.Module:
+        return self.generator.model
+
+    def take(self, batch: Any) -> Batch:
+        """Real pictures, by themselves or with targets, on the generator's device."""
+        alone = isinstance(batch, (list, tuple)) and len(batch) == 1
+        if alone or isinstance(batch, Tensor):
+            batch = (batch[0] if alone else batch, None)
+        return super().take(batch)
+
+    def __call__(self, batch: Batch, progress: Progress) -> Terms:
+        count, where = batch_size(batch.inputs), str(progress)
+        random = batch_generator(self.device, self.seed, progress)
+        for _ in range(self.critic_steps):
+            with self.autocast():
+                with torch.no_grad():
+                    generated = self.network(self._latents(count, random))
+                found = self._discriminator_terms(batch.inputs, generated)
+            of_discriminator = check_terms(found, where=where)
+            self.discriminator.update(found.total)
+        with self.autocast(), _frozen(self.discriminator.model):
+            found = self._generator_terms(self._latents(count, random))
+            of_generator = check_terms(found, where=where)
+            updated = self.generator.update(found.total)
+        if updated and self.ema is not None:
+            self.ema.step(self.network)
+        return Terms(
+            {**of_generator.losses, **of_discriminator.losses},
+            {**of_generator.logs, **of_discriminator.logs},
+        )
+
+    def validate(self, batch: Batch) -> tuple[None, Any]:
+        """No losses, and as many generated pictures as the batch holds real ones."""
+        self._validated += 1
+        # Epochs count from 1: these latents are none of the training's.
+        place = Progress(epoch=0, epochs=0, batch=self._validated)
+        random = batch_generator(self.device, self.seed, place)
+        with self.autocast():
+            return None, self.model(self._latents(batch_size(batch.inputs), random))
+
+    def _latents(self, count: int, random: torch.Generator) -> Tensor:
+        return torch.randn(count, *self.latent_shape, generator=random, device=self.device)
+
+    def begin(self, *, epochs: int, monitor: str, mode: str, log: Log) -> None:
+        self._monitor = monitor
+        for training in (self.generator, self.discriminator):
+            if training.schedule is not None:
+                check_schedule(
+                    training.schedule, epochs=epochs, monitor=monitor, mode=mode, log=log
+                )
+
+    def end_epoch(self, row: Mapping[str, float]) -> None:
+        for training in (self.generator, self.discriminator):
+            if training.schedule is not None:
+                training.schedule.end_epoch(row[self._monitor])
+
+    def rates(self) -> dict[str, float]:
+        """ "lr" of the generator, and "discriminator_lr"."""
+        return {"lr": self.generator.rate, "discriminator_lr": self.discriminator.rate}
+
+    def parts(self) -> dict[str, Any]:
+        others = self.discriminator.parts()
+        parts = self.generator.parts() | {f"discriminator_{name}": p for name, p in others.items()}
+        return parts if self.ema is None else {**parts, "ema": self.ema}
+
+    def train(self, mode: bool) -> None:
+        self.generator.model.train(mode)
+        self.discriminator.model.train(mode)
+        self._validated = 0
+
+
+class _Training:
+    """What updates one of the two networks."""
+
+    def __init__(self, name: str, player: Player, amp: str) -> None:
+        example = f"torch.optim.Adam({name}.parameters())"
+        check_instance(player, name, "optimizer", f"Player({name}, optimizer, loss)")
+        check_instance(player.optimizer, f"{name}.optimizer", "param_groups", example)
+        if not callable(player.loss):
+            raise TypeError(f"`{name}.loss` must be a function, got {type(player.loss).__name__}")
+        if player.clip_norm is not None and not player.clip_norm > 0:
+            raise ValueError(f"`{name}.clip_norm` must be > 0, got {player.clip_norm}")
+        check_optimizer(player.optimizer, player.model, None)
+        self.model, self.optimizer, self.clip_norm = (
+            player.model,
+            player.optimizer,
+            player.clip_norm,
+        )
+        self.schedule = as_schedule(player.schedule, player.optimizer)
+        self.precision = Precision(amp, next(player.model.parameters()).device)
+
+    @property
+    def rate(self) -> float:
+        return self.optimizer.param_groups[0]["lr"]
+
+    def update(self, loss: Tensor) -> bool:
+        """Whether the weights were updated: not where float16 overflowed."""
+        updated = self.precision.step(loss, self.optimizer, self.model, self.clip_norm)
+        if updated and self.schedule is not None:
+            self.schedule.step()
+        return updated
+
+    def parts(self) -> dict[str, Any]:
+        names = ("model", "optimizer", "precision", "schedule")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+# The two below are what is to be wrapped for several processes or compiled: in each, one call of
+# `forward` uses every parameter that its loss trains.
+
+
+class _DiscriminatorTerms(nn.Module):
+    """Terms of real and generated pictures, which are separate batches to batch norm."""
+
+    def __init__(self, player: Player) -> None:
+        super().__init__()
+        self.discriminator, self.loss = player.model, player.loss
+
+    def forward(self, real: Tensor, generated: Tensor) -> Terms:
+        scores = self.discriminator(real), self.discriminator(generated)
+        return _named("discriminator", self.loss(*scores))
+
+
+class _GeneratorTerms(nn.Module):
+    """Terms of the pictures that the generator makes of latents."""
+
+    def __init__(self, player: Player, discriminator: nn.Module) -> None:
+        super().__init__()
+        self.generator, self.loss = player.model, player.loss
+        self._scores = (discriminator,)  # in a tuple: none of its parameters is of this module
+
+    def forward(self, latents: Tensor) -> Terms:
+        (discriminator,) = self._scores
+        return _named("generator", self.loss(discriminator(self.generator(latents))))
+
+
+def _named(network: str, value: Any) -> Terms:
+    """Terms under names that say which network they are of."""
+
+    def name(term: str) -> str:
+        return network if term == "loss" else f"{network}_{term}"
+
+    terms = as_terms(value)
+    return Terms(
+        {name(term): loss for term, loss in terms.losses.items()},
+        {name(term): number for term, number in terms.logs.items()},
+    )
+
+
+@contextlib.contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Without gradients for its parameters: they would be computed for nothing."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
