@@ -129,6 +129,20 @@ def test_an_unknown_argument_names_the_nearest():
         train(linear(), loss=nn.CrossEntropyLoss())
 
 
+def test_what_a_step_or_a_terms_function_must_return_is_said():
+    class Silent(Contrast):
+        def __call__(self, batch, progress):
+            super().__call__(batch, progress)
+
+    with pytest.raises(TypeError, match=r"Silent\(batch, progress\) must return .* got NoneType"):
+        train(Silent())
+    alone = supervised(loss=None, terms=lambda model, x, y: model(x).square().mean())
+    with pytest.raises(TypeError, match=r"`terms` must return a pair, .* got Tensor"):
+        train(alone)
+    with pytest.raises(NotImplementedError, match=r"Step must define __call__\(batch, progress\)"):
+        Step()(None, None)
+
+
 def test_a_part_with_a_name_of_fits_own_is_refused():
     step = Contrast()
     step.best = sgd(linear())

@@ -34,12 +34,13 @@ class Terms:
         return sum(others, start=first)
 
 
-def as_terms(value: Any) -> Terms:
+def as_terms(value: Any, *, source: str = "a loss") -> Terms:
     """The `Terms` of what a loss returned.
 
     Args:
         value: a scalar tensor, which is named "loss"; a dict of scalar tensors, which are the
             losses; or `Terms`, which stay as they are.
+        source: what returned it, for the error.
 
     Raises:
         TypeError: anything else.
@@ -56,6 +57,6 @@ def as_terms(value: Any) -> Terms:
     if isinstance(value, Mapping):
         return Terms(value)
     raise TypeError(
-        "a loss must return a scalar tensor or a dict of them, or sightline.losses.Terms, got "
-        f"{type(value).__name__}"
+        f"{source} must return a scalar tensor or a dict of them, or sightline.losses.Terms, "
+        f"got {type(value).__name__}"
     )

@@ -129,6 +129,7 @@ def fit(
         check_loader(val_loader, "val_loader")
     log = log or Log()
     step = _as_step(model, optimizer, options)
+    name = type(step).__name__
     metric = as_metric(metric, evaluator)
     if metric is not None and not validated:
         log.warn("`metric` has nothing to measure without `val_loader`")
@@ -184,8 +185,8 @@ def fit(
                 for number, batch in enumerate(watch.waiting(batches), start=1):
                     batch = step.take(batch)
                     progress = Progress(epoch, epochs, number, count)
-                    terms = check_terms(as_terms(step(batch, progress)), where=str(progress))
-                    meter.add(terms, batch_size(batch.inputs))
+                    terms = as_terms(step(batch, progress), source=f"{name}(batch, progress)")
+                    meter.add(check_terms(terms, where=str(progress)), batch_size(batch.inputs))
                 if not meter.images:
                     raise ValueError(f"`train_loader` gave no batch in epoch {epoch}")
 

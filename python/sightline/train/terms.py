@@ -103,11 +103,18 @@ class BatchTerms:
         """What `check_terms` takes (None: no losses), and the outputs (None: call `model`)."""
         if self._function is None:
             outputs = model(inputs)
-            return as_terms(self._loss(outputs, _as_labels(targets))), outputs
+            found = self._loss(outputs, _as_labels(targets))
+            return as_terms(found, source="loss(outputs, targets)"), outputs
         more = (generator,) if self.takes_generator else ()
-        terms, outputs = self._function(model, inputs, targets, *more)
+        found = self._function(model, inputs, targets, *more)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise TypeError(
+                "`terms` must return a pair, the terms and the outputs of the model, got "
+                f"{type(found).__name__}"
+            )
+        terms, outputs = found
         if terms is not None and self._function is not call_with_targets:
-            terms = as_terms(terms)
+            terms = as_terms(terms, source="terms(model, inputs, targets)")
         return terms, outputs
 
     def train(self, mode: bool) -> None:
