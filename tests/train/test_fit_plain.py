@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset, default_collate
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
 import sightline
 from sightline.data import Preprocess, fit_preprocess, load_digits_classification, make_loader
@@ -93,6 +93,16 @@ def test_batches_of_every_common_form_train_alike(form):
         val_loader=plain_loader(*HELD_OUT, collate_fn=form),
         metric=AccuracyEvaluator(),
     )
+    fit(**run)
+    assert same(weights_of(run["model"]), trained_by_hand(1).state_dict())
+
+
+def test_a_loader_that_cannot_tell_its_length_trains_alike():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return zip(IMAGES, LABELS, strict=True)
+
+    run = plain_run(1, train_loader=DataLoader(Stream(), batch_size=6))
     fit(**run)
     assert same(weights_of(run["model"]), trained_by_hand(1).state_dict())
 
