@@ -1,23 +1,23 @@
-"""The small works of `sightline bench` that need no other environment, under pytest-benchmark."""
+"""The small benchmarks of `sightline bench` that need no other environment, timed by pytest."""
 
 import pytest
 
-from sightline.bench.run import check_same
-from sightline.bench.run_program import arrays_of, contender, program
-from sightline.bench.suites import WORKS
+from sightline.bench.ops.contest import check_same
+from sightline.bench.ops.programs import arrays_of, bind, contender
+from sightline.bench.ops.suites import BENCHMARKS
 
 CASES = [
-    pytest.param(work, name, id=f"{work.name}, {name}")
-    for work in WORKS.values()
+    pytest.param(case, name, id=f"{case.name}, {name}")
+    for case in BENCHMARKS.values()
     for name in ("sightline", "torch")
-    if not work.long and name not in work.without and hasattr(contender(name), work.program)
+    if not case.long and name not in case.without and hasattr(contender(name), case.program)
 ]
 
 
-@pytest.mark.parametrize(("work", "name"), CASES)
-def test_work(benchmark, work, name):
-    run = program(contender(name), work, "cpu")
-    ours = program(contender("sightline"), work, "cpu")
-    check_same(work, name, arrays_of(run()), arrays_of(ours()))
-    benchmark.group = work.name
+@pytest.mark.parametrize(("case", "name"), CASES)
+def test_benchmark(benchmark, case, name):
+    run = bind(contender(name), case, "cpu")
+    ours = bind(contender("sightline"), case, "cpu")
+    check_same(case, name, arrays_of(run()), arrays_of(ours()))
+    benchmark.group = case.name
     benchmark(run)

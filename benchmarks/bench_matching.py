@@ -69,7 +69,7 @@ CONTENDERS = {"kernel": kernel, "tensor_program": tensor_program}
 # temporaries would take 5 GB.
 RPN = {"width": 1216, "height": 800, "strides": (4, 8, 16, 32, 64), "scales": (8,)}
 RETINA = {"width": 344, "height": 344, "strides": (8, 16, 32), "scales": (4, 5.04, 6.35)}
-WORKS = {
+CASES = {
     "16 images, 21,699 anchors x 7 objects": (RETINA, 1, 16, 7, tuple(CONTENDERS)),
     "242,934 anchors x 500 objects": (RPN, 1, 1, 500, ("kernel",)),
     "every tenth of 242,934 anchors x 500 objects": (RPN, 10, 1, 500, tuple(CONTENDERS)),
@@ -77,15 +77,15 @@ WORKS = {
 
 
 @pytest.mark.parametrize(
-    ("work", "contender"),
-    [(work, contender) for work, settings in WORKS.items() for contender in settings[-1]],
+    ("case", "contender"),
+    [(case, contender) for case, settings in CASES.items() for contender in settings[-1]],
 )
-def test_match_anchors(benchmark, work, contender):
-    grid, step, images, objects, contenders = WORKS[work]
+def test_match_anchors(benchmark, case, contender):
+    grid, step, images, objects, contenders = CASES[case]
     anchors = pyramid(**grid)[::step].contiguous()
     gt_boxes = objects_within(images, objects, grid["width"], grid["height"])
     if len(contenders) > 1:
         assert torch.equal(kernel(anchors, gt_boxes), tensor_program(anchors, gt_boxes))
-    benchmark.group = f"match_anchors, {work}"
+    benchmark.group = f"match_anchors, {case}"
     benchmark.extra_info["bytes"] = 16 * len(anchors) + images * (8 * len(anchors) + 16 * objects)
     benchmark(CONTENDERS[contender], anchors, gt_boxes)

@@ -9,58 +9,58 @@ import pytest
 import torch
 from torch import nn
 
-from sightline.bench import machine
-from sightline.bench.batch_norm import contenders, lines, resnet50
-from sightline.bench.batch_norm import run as runner
-from sightline.bench.batch_norm.contenders import COMPILE, EAGER, OURS, Plain
-from sightline.bench.batch_norm.goals import KEPT, LIMIT, THREADS, goals
+from sightline.bench import machine, text
+from sightline.bench.batch_norm import contenders, contest, resnet50
+from sightline.bench.batch_norm.benchmark import (
+    ACTIVATIONS,
+    COMPILE,
+    COPY,
+    COPY_ALONE,
+    DTYPES,
+    EAGER,
+    KEPT,
+    LAYOUTS,
+    NEAR_COPY,
+    NEW_COPY,
+    PROGRAMS,
+    SHAPES,
+    LayerBenchmark,
+    combinations,
+    copy_gain,
+    selection,
+)
+from sightline.bench.batch_norm.contenders import Plain
+from sightline.bench.batch_norm.contest import on_chip, prepare
+from sightline.bench.batch_norm.goals import goals
 from sightline.bench.batch_norm.memory import kept_bytes, peak_bytes
 from sightline.bench.batch_norm.plain_resnet import Bottleneck
 from sightline.bench.batch_norm.program import Program, Tensors, check_same
-from sightline.bench.batch_norm.run import (
-    COPY,
-    COPY_ALONE,
-    NEAR_COPY,
-    NEW_COPY,
-    ONE_THREAD,
-    Outcome,
-    on_chip,
-    run,
-)
-from sightline.bench.batch_norm.work import (
-    ACTIVATIONS,
-    DTYPES,
-    LAYOUTS,
-    PROGRAMS,
-    SHAPES,
-    Work,
-    combinations,
-    selection,
-)
+from sightline.bench.outcome import LIMIT, ONE_THREAD, OURS, THREADS, Outcome
+from sightline.bench.run import run
 from sightline.bench.timing import Times
 from sightline.cli import main
 
-SMALL = Work((2, 16, 8, 8))
-STEM = Work((16, 64, 112, 112))
+SMALL = LayerBenchmark((2, 16, 8, 8))
+STEM = LayerBenchmark((16, 64, 112, 112))
 
 
 @pytest.fixture
 def no_compile(monkeypatch):
-    """torch.compile takes seconds for a work."""
+    """torch.compile takes seconds per benchmark."""
     makes = {name: make for name, make in contenders.EVERYWHERE.items() if name != COMPILE}
     monkeypatch.setattr(contenders, "EVERYWHERE", makes)
 
 
 @pytest.fixture
 def small_copies(monkeypatch):
-    monkeypatch.setattr(runner, "_COPIED", {"cpu": 1 << 16})
+    monkeypatch.setattr(contest, "_COPIED", {"cpu": 1 << 16})
     monkeypatch.setattr(machine, "_FLOATS", 1 << 16)
 
 
 def test_least_bytes_are_those_of_the_passes():
     def passes(**settings):
-        work = replace(STEM, **settings)
-        return work.passes(on_chip=True), work.passes(on_chip=False)
+        layer = replace(STEM, **settings)
+        return layer.passes(on_chip=True), layer.passes(on_chip=False)
 
     assert passes() == passes(activation="silu") == passes(activation="none") == (5, 8)
     assert passes(activation="leaky_relu", save="output") == (5, 8)
@@ -88,7 +88,7 @@ def test_what_is_read_twice_fits_by_channel_or_by_line(monkeypatch):
     )
     assert replace(STEM, program="forward").slab(64) == 16 * 112 * 112 * 4
     for cache, fits in ((STEM.slab(64), True), (STEM.slab(64) - 1, False), (None, True)):
-        monkeypatch.setattr(runner, "last_level_cache", lambda cache=cache: cache)
+        monkeypatch.setattr(contest, "last_level_cache", lambda cache=cache: cache)
         assert on_chip(STEM, "cpu") is fits
 
 
@@ -119,20 +119,25 @@ def test_goals_are_those_of_layout_threads_and_device():
     assert goals(STEM, "cuda", 1, on_chip=False) == {}
 
 
-def outcome_of(work, times, **parts):
+def outcome_of(layer, times, **parts):
     """An outcome of these medians; a copy of as many bytes takes 0.5."""
     copies = {COPY: Times([0.5] * 4), NEAR_COPY: Times([0.25] * 4), NEW_COPY: Times([1.0] * 4)}
-    found = goals(work, "cpu", 2 if ONE_THREAD in times else 1, on_chip=True)
+    found = goals(layer, "cpu", 2 if ONE_THREAD in times else 1, on_chip=True)
     every = {name: Times([seconds] * 4) for name, seconds in times.items()}
-    return Outcome(work, True, found, every, copies, **parts)
+    size = layer.least_bytes(on_chip=True)
+    return Outcome(layer, every, copies, found, size, limit_name=COPY, on_chip=True, **parts)
+
+
+def block_of(outcome):
+    return outcome.benchmark.text(outcome)
 
 
 def test_a_goal_is_met_or_missed_and_counted():
     plain = outcome_of(STEM, {OURS: 1.0, EAGER: 4.5, COMPILE: 1.5})
     assert plain.reached() == {EAGER: (4.5, 4), COMPILE: (1.5, 2), LIMIT: (0.5, 0.7)}
-    text = lines.block(plain)
+    block = block_of(plain)
     assert (
-        "bn + relu step 16x64x112x112 contiguous float32: 257 MB at least (5E on chip; 8E" in text
+        "bn + relu step 16x64x112x112 contiguous float32: 257 MB at least (5E on chip; 8E" in block
     )
     for part in (
         "met: 4.5 times as fast as eager, goal 4",
@@ -142,17 +147,17 @@ def test_a_goal_is_met_or_missed_and_counted():
         "25% of a copy of that footprint",
         "100% of 2 copies into new memory",
     ):
-        assert part in text
+        assert part in block
     residual = replace(STEM, residual=True)
     size = STEM.size
     for own, verdict in ((size + size // 32, "met"), (size + size // 8, "missed")):
         kept = {OURS: own + 4096, EAGER: 2 * size + 4096}
-        found = lines.block(outcome_of(residual, {OURS: 1.0, EAGER: 5.0}, kept=kept))
+        found = block_of(outcome_of(residual, {OURS: 1.0, EAGER: 5.0}, kept=kept))
         assert f"{verdict}: {2 * size / own:.1f} times less kept, goal 1.9" in found
     two = outcome_of(STEM, {OURS: 1.0, ONE_THREAD: 1.6})
     assert two.reached() == {THREADS: (1.6, 1.7)}
     slow = outcome_of(STEM, {OURS: 1.0, EAGER: 3.0})
-    summary = lines.summary([plain, slow]).splitlines()
+    summary = text.summary([plain, slow]).splitlines()
     assert "goal 4 times as fast as eager: 1 of 2 benchmarks, from 3 to 4.5" in summary
 
 
@@ -160,16 +165,16 @@ def test_a_contender_that_cannot_run_is_a_line():
     outcome = outcome_of(
         STEM, {OURS: 1.0, EAGER: 4.0}, notes={"inplace_abn": "No module named 'x'"}
     )
-    assert "inplace_abn" in lines.block(outcome) and "No module named 'x'" in lines.block(outcome)
+    assert "inplace_abn" in block_of(outcome) and "No module named 'x'" in block_of(outcome)
 
 
-def test_ours_computes_what_eager_torch_does_in_every_work():
+def test_ours_computes_what_eager_torch_does_in_every_layer():
     shape = (2, 16, 9, 7)
     saves = [("input", False), ("input", True), ("output", False)]
-    works = [
-        work
+    layers = [
+        layer
         for save, residual in saves
-        for work in combinations(
+        for layer in combinations(
             [2],
             [shape[1:]],
             list(LAYOUTS),
@@ -180,13 +185,13 @@ def test_ours_computes_what_eager_torch_does_in_every_work():
             save,
         )
     ]
-    assert len(works) == 24 * 4 * 2 + 12 * 2
-    for work in works:
-        tensors = Tensors(work, "cpu")
-        expected = Program(work, Plain(work), tensors).first()
-        check_same(work, OURS, Program(work, contenders.ours(work), tensors).first(), expected)
+    assert len(layers) == 24 * 4 * 2 + 12 * 2
+    for layer in layers:
+        tensors = Tensors(layer, "cpu")
+        expected = Program(layer, Plain(layer), tensors).first()
+        check_same(layer, OURS, Program(layer, contenders.ours(layer), tensors).first(), expected)
         assert next(iter(expected)) == "output" and "running_var" in expected
-        gradients = {"step": 3 + work.residual, "frozen": 1 + work.residual}.get(work.program, 0)
+        gradients = {"step": 3 + layer.residual, "frozen": 1 + layer.residual}.get(layer.program, 0)
         assert sum(name.startswith("gradient") for name in expected) == gradients
 
 
@@ -199,10 +204,10 @@ def test_a_contender_that_computes_something_else_is_not_timed(
             y = super().forward(x, residual)
             return torch.cat([y[:-1], y[-1:] * 1.01])
 
-    work = replace(SMALL, activation=activation)
+    layer = replace(SMALL, activation=activation)
     monkeypatch.setitem(contenders.EVERYWHERE, "off", Off)
     with pytest.raises(ValueError, match="output of off is not eager torch's: off by"):
-        list(run([work]))
+        list(run(prepare, [layer]))
 
     class WrongGradient(Plain):
         def forward(self, x, residual=None):
@@ -210,16 +215,16 @@ def test_a_contender_that_computes_something_else_is_not_timed(
 
     monkeypatch.setitem(contenders.EVERYWHERE, "off", WrongGradient)
     with pytest.raises(ValueError, match="gradient of x of off is not eager torch's"):
-        list(run([work]))
+        list(run(prepare, [layer]))
 
     class Forgetful(Plain):
-        def __init__(self, work):
-            super().__init__(work)
+        def __init__(self, layer):
+            super().__init__(layer)
             self.bn.momentum = 0.0
 
     monkeypatch.setitem(contenders.EVERYWHERE, "off", Forgetful)
     with pytest.raises(ValueError, match="running_mean of off is not eager torch's"):
-        list(run([work]))
+        list(run(prepare, [layer]))
 
 
 def test_a_nan_or_another_type_is_not_the_same():
@@ -231,46 +236,46 @@ def test_a_nan_or_another_type_is_not_the_same():
 
 
 def test_kept_and_peak_memory_are_those_of_the_tensors():
-    work = replace(SMALL, shape=(8, 64, 16, 16), activation="silu")
-    tensors = Tensors(work, "cpu")
-    ours, eager = (Program(work, make(work), tensors) for make in (contenders.ours, Plain))
+    layer = replace(SMALL, shape=(8, 64, 16, 16), activation="silu")
+    tensors = Tensors(layer, "cpu")
+    ours, eager = (Program(layer, make(layer), tensors) for make in (contenders.ours, Plain))
     few = 64 * 64  # bytes of vectors of one number per channel
     for program, kept, peak in ((ours, 1, 2), (eager, 2, 4)):
-        assert kept * work.size <= kept_bytes(program.forward) <= kept * work.size + few
-        assert peak * work.size <= peak_bytes(program, "cpu") <= peak * work.size + few
+        assert kept * layer.size <= kept_bytes(program.forward) <= kept * layer.size + few
+        assert peak * layer.size <= peak_bytes(program, "cpu") <= peak * layer.size + few
     room = torch.empty(1000)
     assert peak_bytes(lambda: [room.clone(), room.clone()], "cpu") == 2 * room.nbytes
     assert peak_bytes(lambda: room.clone().add_(room.clone().sum()), "cpu") <= 2 * room.nbytes + 64
 
 
-def test_a_work_is_timed_with_copies_and_one_thread(no_compile, small_copies, monkeypatch):
+def test_a_layer_is_timed_with_copies_and_one_thread(no_compile, small_copies, monkeypatch):
     before = torch.get_num_threads()
-    monkeypatch.setattr(runner, "_MAPPED_FROM", 0)
-    (outcome,) = run([SMALL], threads=2, seconds=0.01)
+    monkeypatch.setattr(contest, "_MAPPED_FROM", 0)
+    (outcome,) = run(prepare, [SMALL], threads=2, seconds=0.01)
     assert torch.get_num_threads() == before
     assert list(outcome.times) == [OURS, EAGER, ONE_THREAD]
-    assert set(outcome.copies) == {COPY, COPY_ALONE, NEAR_COPY, NEW_COPY} and outcome.goals == {
+    assert set(outcome.passes) == {COPY, COPY_ALONE, NEAR_COPY, NEW_COPY} and outcome.goals == {
         THREADS: 1.7
     }
-    assert outcome.share(OURS, COPY) == pytest.approx(
-        outcome.copies[COPY].median / outcome.times[OURS].median
+    assert outcome.share(COPY) == pytest.approx(
+        outcome.passes[COPY].median / outcome.times[OURS].median
     )
     assert set(outcome.kept) == set(outcome.peaks) == {OURS, EAGER}
-    gain = outcome.copies[COPY_ALONE].median / outcome.copies[COPY].median
-    assert outcome.copy_gain == gain and f"a streaming copy {gain:.2f}x" in lines.block(outcome)
+    gain = outcome.passes[COPY_ALONE].median / outcome.passes[COPY].median
+    assert copy_gain(outcome) == gain and f"a streaming copy {gain:.2f}x" in block_of(outcome)
 
 
 def test_a_peer_that_is_missing_or_fails_is_a_note(small_copies, monkeypatch):
-    def missing(work):
+    def missing(layer):
         raise ImportError("No module named 'apex'")
 
-    def fails(work):
+    def fails(layer):
         raise RuntimeError("no compiler\nand more")
 
     makes = {EAGER: Plain, OURS: contenders.ours, "apex": missing, COMPILE: fails}
-    makes["none of this layout"] = lambda work: None
+    makes["none of this layout"] = lambda layer: None
     monkeypatch.setattr(contenders, "EVERYWHERE", makes)
-    (outcome,) = run([SMALL], seconds=0.01)
+    (outcome,) = run(prepare, [SMALL], seconds=0.01)
     assert outcome.notes == {"apex": "No module named 'apex'", COMPILE: "no compiler"}
     assert list(outcome.times) == [OURS, EAGER]
 
@@ -289,25 +294,25 @@ def test_peers_on_cuda_are_asked_for_what_they_can_do():
 def test_torch_compile_takes_part_and_is_compiled_for_the_shape(monkeypatch):
     # Without inductor, which takes seconds.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    work = replace(SMALL, activation="leaky_relu")
-    tensors = Tensors(work, "cpu")
-    program = Program(work, contenders.compiled(work), tensors)
-    check_same(work, COMPILE, program.first(), Program(work, Plain(work), tensors).first())
-    assert [tuple(t.shape) for t in program()] == [work.shape, work.shape, (16,), (16,)]
+    layer = replace(SMALL, activation="leaky_relu")
+    tensors = Tensors(layer, "cpu")
+    program = Program(layer, contenders.compiled(layer), tensors)
+    check_same(layer, COMPILE, program.first(), Program(layer, Plain(layer), tensors).first())
+    assert [tuple(t.shape) for t in program()] == [layer.shape, layer.shape, (16,), (16,)]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_works_are_named_once_and_quick_ones_are_few(device):
-    works = selection(device)
-    assert len({work.name for work in works}) == len(works) < 64
+def test_benchmarks_are_named_once_and_quick_ones_are_few(device):
+    layers = selection(device)
+    assert len({layer.name for layer in layers}) == len(layers) < 64
     quick = selection(device, quick=True)
-    assert set(quick) < set(works) and 5 <= len(quick) <= 16
-    assert {work.program for work in quick} == set(PROGRAMS)
-    assert {work.shape[1:] for work in works} >= {*SHAPES["resnet50"], *SHAPES["neck"]}
-    assert not any("," in work.name for work in works)
+    assert set(quick) < set(layers) and 5 <= len(quick) <= 16
+    assert {layer.program for layer in quick} == set(PROGRAMS)
+    assert {layer.shape[1:] for layer in layers} >= {*SHAPES["resnet50"], *SHAPES["neck"]}
+    assert not any("," in layer.name for layer in layers)
 
 
-def test_the_command_prints_a_block_a_work_and_writes_json(
+def test_the_command_prints_one_block_per_benchmark_and_writes_json(
     tmp_path, capsys, no_compile, small_copies
 ):
     file = tmp_path / "figures.json"
@@ -320,7 +325,7 @@ def test_the_command_prints_a_block_a_work_and_writes_json(
     found = json.loads(file.read_text())
     assert {"device", "instruction set", "threads", "versions", "bandwidths in GB/s"} <= set(found)
     assert found["resnet50"] == []
-    names = [work["name"] for work in found["works"]]
+    names = [layer["name"] for layer in found["works"]]
     assert names == [
         f"bn + add + {a} step 2x16x8x8 channels_last float32" for a in ("relu", "silu")
     ]
@@ -334,7 +339,7 @@ def test_the_command_prints_a_block_a_work_and_writes_json(
 
 def test_the_command_names_what_is_wrong(capsys):
     for words, said in (
-        (["--only", "nonsense"], "no benchmark's name holds 'nonsense'"),
+        (["--only", "nonsense"], "no benchmark's name contains 'nonsense'"),
         (["heads"], "batch_norm has no part 'heads'; there are layers, resnet50"),
         (["--device", "tpu"], "device must be cpu or cuda, got tpu"),
         (["--threads", "0"], "threads must be at least 1"),
@@ -362,15 +367,18 @@ class _Tiny(nn.Sequential):
 def test_a_training_step_is_timed_as_it_is_and_converted(monkeypatch):
     monkeypatch.setattr(resnet50, "resnet50", _Tiny)
     monkeypatch.setattr(resnet50, "_SIZE", 32)
-    (outcome,) = resnet50.run([resnet50.Step(2, "channels_last")], seconds=0.01)
+    (outcome,) = run(resnet50.prepare, [resnet50.StepBenchmark(2, "channels_last")], seconds=0.01)
     found = json.loads(json.dumps(outcome.as_json()))
     assert found["name"] == "resnet50 step of 2 images channels_last"
     assert 0 < found["shares"]["torch"] < 1 and found["gain"] > 0
     times = {"torch": Times([2.0] * 4), "converted": Times([1.6] * 4)}
-    outcome = resnet50.Outcome(resnet50.Step(), times, {"torch": 0.5, "converted": 0.1})
-    assert outcome.gain == outcome.allowed == 1.25 and outcome.share("torch") == 0.25
-    text = resnet50.block(outcome)
-    assert "met: 1.25 times as fast as torch, goal 1" in text and "0.5 s (25%)" in text
+    parts = {"torch": 0.5, "converted": 0.1}
+    step = resnet50.StepBenchmark()
+    outcome = Outcome(step, times, goals={"torch": 1}, own_name="converted", parts=parts)
+    assert outcome.ratio("torch") == resnet50.allowed_gain(outcome) == 1.25
+    assert resnet50.share_of_norms(outcome, "torch") == 0.25
+    shown = block_of(outcome)
+    assert "met: 1.25 times as fast as torch, goal 1" in shown and "0.5 s (25%)" in shown
 
 
 def test_the_command_times_steps_of_a_batch_and_a_layout(capsys, monkeypatch, small_copies):
@@ -392,7 +400,7 @@ def test_a_converted_network_with_another_gradient_is_not_timed(monkeypatch):
     monkeypatch.setattr(resnet50, "_SIZE", 32)
     monkeypatch.setattr(resnet50, "convert_batch_norm", wrong)
     with pytest.raises(ValueError, match=r"converted, the (loss|gradient of parameter)"):
-        list(resnet50.run([resnet50.Step(2)]))
+        list(run(resnet50.prepare, [resnet50.StepBenchmark(2)]))
 
 
 def test_the_network_is_resnet50():

@@ -11,30 +11,35 @@ import pytest
 import torch
 
 from sightline import _numpy
-from sightline.bench import boxes, growth, inputs, lines, machine
-from sightline.bench.contenders import sightline as ours
+from sightline.bench import machine, text
+from sightline.bench.device import ARRAYS
 from sightline.bench.limits import aligned
-from sightline.bench.peers import KEEPS_MEMORY, Peers
-from sightline.bench.run import Outcome, run
-from sightline.bench.run_program import ARRAYS
-from sightline.bench.suites import SUITES, WORKS, find
+from sightline.bench.ops import boxes, growth, inputs
+from sightline.bench.ops.benchmark import OpBenchmark
+from sightline.bench.ops.contenders import sightline as ours
+from sightline.bench.ops.contest import prepare
+from sightline.bench.ops.peers import KEEPS_MEMORY, Peers
+from sightline.bench.ops.suites import BENCHMARKS, SUITES, find
+from sightline.bench.outcome import OURS, Outcome
+from sightline.bench.run import run
 from sightline.bench.timing import Times, take_turns
-from sightline.bench.work import Work
 from sightline.cli import main
 
-SMALL = Work("nms 20 sparse", "nms", partial(inputs.sparse, 20), limit="sort", goals={"torch": 2})
+SMALL = OpBenchmark(
+    "nms 20 sparse", "nms", partial(inputs.sparse, 20), limit="sort", goals={"torch": 2}
+)
 
 
-def test_every_work_has_a_name_of_its_own_and_a_program_of_ours():
-    assert len(WORKS) == sum(map(len, SUITES.values()))
-    for work in WORKS.values():
-        assert callable(getattr(ours, work.program)), work.name
+def test_every_benchmark_has_a_name_of_its_own_and_a_program_of_ours():
+    assert len(BENCHMARKS) == sum(map(len, SUITES.values()))
+    for benchmark in BENCHMARKS.values():
+        assert callable(getattr(ours, benchmark.program)), benchmark.name
 
 
 def test_inputs_are_the_same_each_time_and_scores_differ():
-    for work in WORKS.values():
-        if not work.long:
-            for a, b in zip(work.inputs(), work.inputs()):
+    for benchmark in BENCHMARKS.values():
+        if not benchmark.long:
+            for a, b in zip(benchmark.inputs(), benchmark.inputs()):
                 np.testing.assert_array_equal(a, b)
     assert len(np.unique(inputs.scores(1_000_000))) == 1_000_000
     _, scores = inputs.raw_detections(2, 840, 8)
@@ -71,27 +76,27 @@ def test_times_say_their_spread_and_their_drift():
     assert times.spread == pytest.approx(1 / 3)
 
 
-def test_a_work_is_timed_against_peers_limit_and_one_thread():
+def test_a_benchmark_is_timed_against_peers_limit_and_one_thread():
     before = torch.get_num_threads(), _numpy.get_num_threads()
-    (outcome,) = run([SMALL], threads=2, seconds=0.01)
+    (outcome,) = run(prepare, [SMALL], threads=2, seconds=0.01)
     assert (torch.get_num_threads(), _numpy.get_num_threads()) == before
     assert outcome.peers["torch"].median > 0 and outcome.limit[0] == "sort"
-    assert outcome.moved == 20 * 20 + 8 * len(ours.nms(*map(torch.from_numpy, SMALL.inputs())))
-    text = lines.line(outcome)
+    assert outcome.size == 20 * 20 + 8 * len(ours.nms(*map(torch.from_numpy, SMALL.inputs())))
+    line = text.line(outcome)
     for part in ("nms 20 sparse", "of sort", "torch", "goal 2", "of one thread"):
-        assert part in text
+        assert part in line
     assert json.loads(json.dumps(outcome.as_json()))["peers"]["torch"]["ratio"] > 0
 
 
 def test_a_peer_that_gives_something_else_is_not_timed(monkeypatch):
-    from sightline.bench.contenders import torch as plain
+    from sightline.bench.ops.contenders import torch as plain
 
     monkeypatch.setattr(plain, "nms", lambda boxes, scores: torch.arange(3))
     with pytest.raises(ValueError, match="nms 20 sparse: torch gives"):
-        list(run([SMALL]))
+        list(run(prepare, [SMALL]))
     monkeypatch.setattr(plain, "nms", lambda boxes, scores: ours.nms(boxes, scores).flip(0))
     with pytest.raises(ValueError, match="nms 20 sparse: torch and ours differ"):
-        list(run([SMALL]))
+        list(run(prepare, [SMALL]))
 
 
 def test_a_figure_whose_limit_drifts_or_spreads_is_called_noisy():
@@ -103,31 +108,33 @@ def test_a_figure_whose_limit_drifts_or_spreads_is_called_noisy():
         (steady, spread, True),
         (spread, steady, True),
     ):
-        assert Outcome(SMALL, own, 1, passes={"sort": limit}).noisy == noisy
+        assert Outcome(SMALL, {OURS: own}, {"sort": limit}).noisy == noisy
 
 
 def test_goals_are_those_of_the_device():
-    work = WORKS["nms 20,000 sparse"]
-    assert work.goals_on("cpu") == {"torchvision": 100}
-    assert work.goals_on("cuda") == {"torchvision": 5}
+    benchmark = BENCHMARKS["nms 20,000 sparse"]
+    assert benchmark.goals_on("cpu") == {"torchvision": 100}
+    assert benchmark.goals_on("cuda") == {"torchvision": 5}
     steady = Times([1.0] * 8)
-    shown = Outcome(work, steady, 1, {"torchvision": steady}, goals=work.goals_on("cuda"))
-    assert "goal 5" in lines.line(shown) and shown.as_json()["goals"] == {"torchvision": 5}
+    shown = Outcome(
+        benchmark, {OURS: steady, "torchvision": steady}, goals=benchmark.goals_on("cuda"), size=1
+    )
+    assert "goal 5" in text.line(shown) and shown.as_json()["goals"] == {"torchvision": 5}
 
 
-def test_the_worker_runs_the_same_work_in_another_process():
-    work = WORKS["nms 1,000 sparse"]
+def test_the_worker_runs_the_same_benchmark_in_another_process():
+    benchmark = BENCHMARKS["nms 1,000 sparse"]
     with Peers(sys.executable, threads=1) as peers:
         peers.contenders = {"torch": torch.__version__}
-        assert peers.open(work, "cpu") == ["torch"]
-        (kept,) = peers.result("torch")
-        expected = ours.nms(*map(torch.from_numpy, work.inputs()))
+        assert peers.open(benchmark, "cpu") == ["torch"]
+        (kept,) = peers.result("torch").arrays
+        expected = ours.nms(*map(torch.from_numpy, benchmark.inputs()))
         np.testing.assert_array_equal(kept, expected)
         assert peers.sample("torch", 2) > 0
-        assert peers.open(WORKS["batched_nms 20,000 of 80 classes"], "cpu") == []
+        assert peers.open(BENCHMARKS["batched_nms 20,000 of 80 classes"], "cpu") == []
         (own, *_) = boxes.of_shape((7, 30))
         assert peers.open(own, "cpu") == ["torch"]
-        assert peers.result("torch")[0].shape == (7, 30)
+        assert peers.result("torch").arrays[0].shape == (7, 30)
         with pytest.raises(RuntimeError, match="open in the worker of --peers: KeyError"):
             peers.open(SMALL, "cpu")
 
@@ -150,13 +157,13 @@ def test_a_process_that_keeps_memory_gets_no_new_pages_for_what_it_frees():
 
 
 def test_a_peer_that_keeps_memory_is_timed_where_ours_writes_to_out():
-    works = {work.program: work for work in boxes.of_shape((30, 100))}
+    benchmarks = {benchmark.program: benchmark for benchmark in boxes.of_shape((30, 100))}
     with Peers(sys.executable, threads=1, keeps_memory=True) as peers:
         peers.contenders = {"torch": torch.__version__}
-        assert peers.open(works["box_iou"], "cpu") == []
-        (outcome,) = run([works["box_iou_out"]], peers=[peers], seconds=0.01)
+        assert peers.open(benchmarks["box_iou"], "cpu") == []
+        (outcome,) = run(partial(prepare, peers=[peers]), [benchmarks["box_iou_out"]], seconds=0.01)
     assert list(outcome.peers) == ["torch", "torch, memory kept"]
-    assert "torch, memory kept " in lines.line(outcome)
+    assert "torch, memory kept " in text.line(outcome)
 
 
 def test_a_worker_that_is_no_python_says_so():
@@ -199,12 +206,37 @@ def test_the_command_prints_one_line_per_benchmark_and_writes_json(tmp_path, cap
     assert [w["name"] for w in found["works"]] == ["box_iou of one box", "nms of one box"]
 
 
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["boxes", "--only", "of one box"], ["box_iou of one box", "nms of one box"]),
+        (["coco", "--only", "accumulation"], ["accumulation alone", "layout and accumulation"]),
+        (["coco", "--quick", "--only", "arrays, 50,000"], []),
+        (
+            ["batch_norm", "--batch", "2", "--shapes", "8x4x4", "--layout", "channels_last"],
+            ["bn + relu step 2x8x4x4 channels_last float32"],
+        ),
+        (
+            ["batch_norm", "--only", "resnet50 step of 4 images channels_last"],
+            ["resnet50 step of 4 images channels_last"],
+        ),
+    ],
+)
+def test_benchmarks_are_listed_by_the_names_that_only_takes(words, names, capsys, monkeypatch):
+    monkeypatch.setattr(machine, "describe", None)  # nothing is announced or timed
+    assert main(["bench", *words, "--list"]) == (0 if names else 2)
+    assert capsys.readouterr().out.splitlines() == names
+
+
 def test_the_growth_is_drawn(tmp_path):
     pytest.importorskip("matplotlib")
-    outcomes = [Outcome(w, Times([1e-3 * 3**i]), 1) for i, w in enumerate(growth.WORKS)]
+    outcomes = [
+        Outcome(benchmark, {OURS: Times([1e-3 * 3**i])})
+        for i, benchmark in enumerate(growth.BENCHMARKS)
+    ]
     growth.draw(outcomes, tmp_path / "growth.png")
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match="--plot draws the suite growth"):
+    with pytest.raises(ValueError, match="--plot needs the suite growth"):
         growth.draw(outcomes[:1], tmp_path / "other.png")
 
 
@@ -219,24 +251,27 @@ def test_the_help_explains_the_words_of_a_benchmark(part, words, capsys):
 
 def test_the_command_names_what_is_wrong(capsys):
     for words, said in (
-        (["--only", "nonsense"], "no benchmark's name holds 'nonsense'"),
+        (["--only", "nonsense"], "no benchmark's name contains 'nonsense'"),
         (["heads"], "no suite heads; there are boxes, growth"),
         (["--quick", "coco"], "coco comes first: sightline bench coco"),
         (["--device", "tpu"], "device must be cpu or cuda, got tpu"),
         (["--threads", "0"], "threads must be at least 1"),
-        (["--shapes", "3x"], "shapes must be one, two or three sizes as 5000, 1000x8400"),
-        (["--shapes", "30", "growth"], "--shapes are of no suite; leave out growth"),
-        (["--arrays", "--device", "cuda"], "--arrays are timed on the CPU"),
-        (["boxes", "--plot", "growth.png"], "--plot draws the suite growth"),
+        (["--shapes", "3x"], "shapes must be one, two or three sizes, such as 5000, 1000x8400"),
+        (["--shapes", "30", "growth"], "--shapes does not go with a suite; leave out growth"),
+        (["--arrays", "--device", "cuda"], "--arrays runs on the CPU"),
+        (["boxes", "--plot", "growth.png"], "--plot needs the suite growth"),
     ):
         assert main(["bench", *words]) == 2
         assert said in capsys.readouterr().err
 
 
 def test_an_environment_without_peers_is_refused(capsys, monkeypatch):
-    monkeypatch.setattr(Peers, "ask", lambda self, what: {"contenders": {}})
+    monkeypatch.setattr(Peers, "ask", lambda self, what, subject: {"versions": {}})
     assert main(["bench", "--peers", sys.executable]) == 2
-    assert f"--peers {sys.executable} has no torchvision that loads" in capsys.readouterr().err
+    assert (
+        f"--peers {sys.executable} has no torchvision that can be imported"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("part", [[], ["batch_norm"]])
@@ -252,15 +287,17 @@ def test_cuda_without_a_device_is_one_line_before_anything_is_timed(
     assert printed.err.startswith("sightline bench: no CUDA device: torch ")
 
 
-def works_of_small_shapes():
-    return [work for shape in ((20,), (30, 100), (2, 50, 3)) for work in boxes.of_shape(shape)]
+def benchmarks_of_small_shapes():
+    return [
+        benchmark for shape in ((20,), (30, 100), (2, 50, 3)) for benchmark in boxes.of_shape(shape)
+    ]
 
 
 def test_ops_are_timed_at_shapes_of_ones_own(capsys, monkeypatch):
     monkeypatch.setattr(machine, "_FLOATS", 1 << 16)
     assert main(["bench", "--shapes", "20,30x100", "--quick", "--only", "iou_rotated"]) == 0
     assert "box_iou_rotated(out=) 30 x 100 " in capsys.readouterr().out
-    names = {work.name for work in works_of_small_shapes()}
+    names = {benchmark.name for benchmark in benchmarks_of_small_shapes()}
     assert names >= {
         "box_iou(out=) 30 x 100",
         "box_iou_topk 30 x 100, k = 9",
@@ -269,17 +306,17 @@ def test_ops_are_timed_at_shapes_of_ones_own(capsys, monkeypatch):
         "weighted_boxes_fusion 3 x 20",
         "decode_boxes 2 x 50, clipped",
     }
-    assert "box_iou_topk" not in {work.program for work in boxes.of_shape((30, 8))}
+    assert "box_iou_topk" not in {benchmark.program for benchmark in boxes.of_shape((30, 8))}
     assert find("nms 20 sparse", (20,)).inputs()[0].shape == (20, 4)
 
 
 def test_arrays_are_timed_in_place_of_tensors():
-    works = works_of_small_shapes()
-    of_arrays = list(run(works, device=ARRAYS, seconds=0))
-    of_tensors = list(run(works, seconds=0))
-    assert [o.moved for o in of_arrays] == [o.moved for o in of_tensors]
+    benchmarks = benchmarks_of_small_shapes()
+    of_arrays = list(run(prepare, benchmarks, device=ARRAYS, seconds=0))
+    of_tensors = list(run(prepare, benchmarks, seconds=0))
+    assert [o.size for o in of_arrays] == [o.size for o in of_tensors]
     assert not any(outcome.peers for outcome in of_arrays)
-    assert all(outcome.limit or not outcome.work.limit for outcome in of_arrays)
+    assert all(outcome.limit or not outcome.benchmark.limit for outcome in of_arrays)
 
 
 def test_without_torch_arrays_are_timed():
@@ -299,4 +336,4 @@ for words in (["batch_norm"], ["--device", "cuda"], ["coco", "--only", "nonsense
     first, second, third = done.stderr.splitlines()
     assert first.endswith("bench batch_norm needs torch: pip install 'sightline[torch]'")
     assert "no CUDA device: torch is not installed" in second
-    assert "no benchmark's name holds 'nonsense'" in third  # coco itself needs no torch
+    assert "no benchmark's name contains 'nonsense'" in third  # coco itself needs no torch

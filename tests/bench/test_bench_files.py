@@ -88,7 +88,10 @@ def test_files_that_cannot_be_used_are_named_before_anything_is_timed(part, tmp_
         (["--compare", str(other)], "holds no figures that `sightline bench --json` wrote"),
         (["--compare", str(tmp_path / "torn.json")], "holds no figures"),
         (["--compare", str(tmp_path / "none.json")], "none.json: No such file"),
-        (["--compare", str(other), "--tolerance", "-1"], "tolerance must be a share of the time"),
+        (
+            ["--compare", str(other), "--tolerance", "-1"],
+            "tolerance must be a share of the earlier time",
+        ),
     ):
         assert main(["bench", *part, *words]) == 2
         printed = capsys.readouterr()

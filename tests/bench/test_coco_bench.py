@@ -6,6 +6,7 @@ import json
 import sys
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,24 +14,28 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from sightline.bench import machine
-from sightline.bench.coco import growth, lines, masks
-from sightline.bench.coco import run as runner
-from sightline.bench.coco import work as works
+from sightline.bench.coco import benchmark as benchmarks
+from sightline.bench.coco import contest, digests, growth, masks
+from sightline.bench.coco.benchmark import BENCHMARKS, CONTENDERS, CocoBenchmark
+from sightline.bench.coco.digests import digest
 from sightline.bench.coco.files import make
 from sightline.bench.coco.generate import CATEGORY_IDS, Recipe, generate
-from sightline.bench.coco.process import run_process
-from sightline.bench.coco.run import OURS, Settings, digest, run
-from sightline.bench.coco.work import CONTENDERS, WORKS, Work
+from sightline.bench.outcome import OURS, Outcome
+from sightline.bench.run import run
 from sightline.bench.timing import Times
 from sightline.cli import main
 
 SMALL = Recipe(images=40, objects=250, detections=2_000)
-FILES = Work("files of 40 images", "files", SMALL, {"fastest": 3}, slow=())
+FILES = CocoBenchmark("files of 40 images", "files", SMALL, {"fastest": 3}, slow=())
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("coco")
+
+
+def in_folder(folder, peers):
+    return partial(contest.prepare, peers=peers, folder=folder)
 
 
 def test_a_data_set_has_the_shares_of_coco():
@@ -110,84 +115,85 @@ def test_runs_are_those_of_coco():
 
 
 def test_ours_is_held_to_pycocotools_and_a_missing_peer_is_a_line(folder):
-    settings = Settings(sys.executable, 2, folder, seconds=0.01)
-    names = ("hotcoco", "pycocotools")
-    (outcome,) = run([replace(FILES, contenders=names)], settings)
-    assert outcome.held_to == ["pycocotools"]
+    benchmark = replace(FILES, contenders=("hotcoco", "pycocotools"))
+    (outcome,) = run(in_folder(folder, sys.executable), [benchmark], threads=2, seconds=0.01)
+    assert outcome.same_bits == ["pycocotools"]
     assert set(outcome.times) == {OURS, "pycocotools", "one thread"}
     assert "hotcoco" in outcome.notes["hotcoco"]
-    text = lines.block(outcome)
+    text = outcome.benchmark.text(outcome)
     assert "same bits as pycocotools" in text and "of the fastest peer, goal 3" in text
     assert json.loads(json.dumps(outcome.as_json()))["times"][OURS]["median"] > 0
 
 
 @pytest.mark.parametrize("program", ["arrays", "stream", "accumulate", "sort_and_accumulate"])
 def test_other_programs_give_the_same_arrays(folder, program):
-    work = Work("40 images", program, SMALL, {"limit": 3}, ("pycocotools",), slow=())
+    benchmark = CocoBenchmark("40 images", program, SMALL, {"limit": 3}, ("pycocotools",), slow=())
     peers = sys.executable if program in ("arrays", "accumulate") else None
-    (outcome,) = run([work], Settings(peers, 1, folder, seconds=0.01))
-    assert outcome.held_to == (["pycocotools"] if peers else [])
+    (outcome,) = run(in_folder(folder, peers), [benchmark], seconds=0.01)
+    assert outcome.same_bits == (["pycocotools"] if peers else [])
     assert (outcome.limit is not None) == program.endswith("accumulate")
     assert ("limit" in outcome.reached()) == program.endswith("accumulate")
 
 
 def test_arrays_that_are_not_pycocotools_are_not_timed(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "DIGESTS", tmp_path / "digests.json")
-    settings = Settings(sys.executable, 1, folder, seconds=0.01)
-    runner.record(FILES, settings)
-    alone = replace(FILES, contenders=())
-    (outcome,) = run([alone], settings)
-    assert outcome.held_to == ["pycocotools 2.0.11, recorded"]
+    monkeypatch.setattr(digests, "DIGESTS", tmp_path / "digests.json")
+    contest.record(FILES, threads=1, peers=sys.executable, folder=folder)
+    alone, prepare = [replace(FILES, contenders=())], in_folder(folder, sys.executable)
+    (outcome,) = run(prepare, alone, seconds=0.01)
+    assert outcome.same_bits == ["pycocotools 2.0.11, recorded"]
 
-    known = json.loads(runner.DIGESTS.read_text())
+    known = json.loads(digests.DIGESTS.read_text())
     entry = known[SMALL.name]
-    runner.DIGESTS.write_text(json.dumps({SMALL.name: {**entry, "arrays": digest([np.ones(3)])}}))
+    digests.DIGESTS.write_text(json.dumps({SMALL.name: {**entry, "arrays": digest([np.ones(3)])}}))
     with pytest.raises(ValueError, match=r"not the recorded arrays of pycocotools 2\.0\.11"):
-        list(run([alone], settings))
-    runner.DIGESTS.write_text(json.dumps({SMALL.name: {**entry, "files": "of other bytes"}}))
-    (outcome,) = run([alone], settings)
-    assert outcome.held_to == []
+        list(run(prepare, alone, seconds=0.01))
+    digests.DIGESTS.write_text(json.dumps({SMALL.name: {**entry, "files": "of other bytes"}}))
+    (outcome,) = run(prepare, alone, seconds=0.01)
+    assert outcome.same_bits == []
 
 
 def test_a_difference_is_counted_and_measured():
     ours = [np.zeros((2, 3)), np.ones(4)]
-    assert runner._difference([a.copy() for a in ours], ours) == ""
+    assert contest._difference([a.copy() for a in ours], ours) == ""
     theirs = [ours[0] + [[0, 0, 1e-3], [0, 0, 0]], ours[1]]
-    assert runner._difference(theirs, ours) == "1 cells differ, by at most 0.001"
-    assert "shapes" in runner._difference([ours[0]], ours)
+    assert contest._difference(theirs, ours) == "1 cells differ, by at most 0.001"
+    assert "shapes" in contest._difference([ours[0]], ours)
 
 
 def test_a_process_says_its_time_memory_and_numbers(folder):
     files = make(SMALL, folder)
-    ran = run_process(sys.executable, OURS, files, "bbox", 1, own=True)
+    ran = contest.evaluate_files(sys.executable, OURS, files, "bbox", 1, own=True)
     assert 0.01 < ran.seconds < 60 and 2e7 < ran.peak < 1e9 and len(ran.stats) == 12
     with pytest.raises(RuntimeError, match="No module named"):
-        run_process(sys.executable, "nobody", files, "bbox", 1, own=True)
+        contest.evaluate_files(sys.executable, "nobody", files, "bbox", 1, own=True)
 
 
-def test_works_are_named_once_and_quick_ones_are_small():
-    assert len({work.name for work in WORKS}) == len(WORKS)
-    for work in WORKS:
-        assert {*work.slow} <= {*CONTENDERS}
-        quick = work.quick()
-        assert quick.recipe.images * 10 == work.recipe.images and "pycocotools" not in quick.slow
+def test_benchmarks_are_named_once_and_quick_ones_are_small():
+    assert len({benchmark.name for benchmark in BENCHMARKS}) == len(BENCHMARKS)
+    for benchmark in BENCHMARKS:
+        assert {*benchmark.slow} <= {*CONTENDERS}
+        quick = benchmark.quick()
+        assert (
+            quick.recipe.images * 10 == benchmark.recipe.images and "pycocotools" not in quick.slow
+        )
 
 
 def test_the_growth_is_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     outcomes = []
-    for i, work in enumerate(growth.works()):
-        outcome = runner.Outcome(work, 1)
-        outcome.times = {OURS: Times([0.1 * 3**i]), "hotcoco": Times([0.3 * 3**i])}
-        outcome.peaks = {OURS: 10**8 * 3**i, "hotcoco": 2 * 10**8 * 3**i}
-        outcomes.append(outcome)
+    for i, benchmark in enumerate(growth.benchmarks()):
+        times = {OURS: Times([0.1 * 3**i]), "hotcoco": Times([0.3 * 3**i])}
+        peaks = {OURS: 10**8 * 3**i, "hotcoco": 2 * 10**8 * 3**i}
+        outcomes.append(Outcome(benchmark, times, peaks=peaks))
     growth.draw(outcomes, tmp_path / "growth.png")
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_command_prints_a_block_a_work_and_writes_json(folder, tmp_path, capsys, monkeypatch):
+def test_the_command_prints_one_block_per_benchmark_and_writes_json(
+    folder, tmp_path, capsys, monkeypatch
+):
     monkeypatch.setattr(machine, "_FLOATS", 1 << 16)
-    monkeypatch.setattr(works, "WORKS", (replace(FILES, contenders=("hotcoco",)),))
+    monkeypatch.setattr(benchmarks, "BENCHMARKS", (replace(FILES, contenders=("hotcoco",)),))
     file = tmp_path / "figures.json"
     words = ["--data", str(folder), "--threads", "1", "--json", str(file)]
     assert main(["bench", "coco", "--peers", sys.executable, *words]) == 0
@@ -200,7 +206,7 @@ def test_the_command_prints_a_block_a_work_and_writes_json(folder, tmp_path, cap
 
 def test_the_command_names_what_is_wrong(capsys):
     for words, said in (
-        (["--only", "nonsense"], "no benchmark's name holds 'nonsense'"),
+        (["--only", "nonsense"], "no benchmark's name contains 'nonsense'"),
         (["--threads", "0"], "threads must be at least 1"),
         (["segm"], "coco has no part 'segm'"),
         (["--peers", "/nowhere/python"], "make peers"),

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from sightline.bench.suites import SUITES
+from sightline.bench.ops.suites import SUITES
 from sightline.cli import VERBS, bench, main
 
 from .no_work import Taken, stop_before_work

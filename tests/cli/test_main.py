@@ -40,7 +40,7 @@ def test_words_that_mean_nothing_are_named(words, message):
 @pytest.mark.parametrize(
     "command", ["bench", "bench coco", "bench batch_norm", "eval", "predict a b", "info"]
 )
-@pytest.mark.parametrize("word", ["--list", "--jsn"])
+@pytest.mark.parametrize("word", ["--lst", "--jsn"])
 def test_an_unknown_option_without_a_value_is_called_unknown(command, word, capsys):
     assert main([*command.split(), word]) == 2
     said = capsys.readouterr().err

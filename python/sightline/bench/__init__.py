@@ -1,10 +1,12 @@
-"""How fast the ops are here, against the machine's own limits and against what people use now.
+"""How fast things are here, against the machine's own limits and against what people use now.
 
-A work (`work.py`) is named inputs from fixed seeds and the name of a program. A contender is a file
-of `contenders/` that holds such programs: ours, plain torch, torchvision. The contenders of a work
-take turns in one run, together with its limit: a pass over memory, or a sort, that the op cannot do
-without. `run.py` checks that contenders agree before it times them.
+A benchmark (`outcome.py`) is what is timed, under a name of its own: those of the ops are in
+`ops/`, of COCO evaluation in `coco/`, of batch norm in `batch_norm/`. Each of these has a function
+`prepare` (`contest.py`) that makes contenders ready, ours and others, and checks that they agree.
+`run.py` then times them in turns, together with their limit: a pass over memory, or a sort, that
+none can do without. `text.py` and `report.py` print what came out, `compare.py` holds it to an
+earlier run.
 
-Peers that need an environment of their own run in a worker (`worker.py`) of that environment's
-Python, which has no sightline: nothing that the worker loads may import sightline.
+Contenders that need an environment of their own run in a worker (`worker.py`, `process.py`) of that
+environment's Python, which has no sightline: nothing that the worker loads may import sightline.
 """

@@ -12,6 +12,7 @@ Summary = Mapping[str, Any]  # what `--json` keeps of one device
 
 # Where our time lies in a row, by what the row is of: ops; COCO evaluation and batch norm; a step.
 _OURS = (("ours",), ("times", "sightline"), ("times", "converted"))
+ROWS, STEPS = "works", "resnet50"  # keys of the rows in JSON, as in every file so far
 _SETTINGS = ("device", "inputs", "instruction set", "threads", "cores", "platform")
 
 
@@ -118,7 +119,7 @@ def _is_cuda(summary: Summary) -> bool:
 
 
 def _rows(summary: Summary) -> dict[str, Mapping[str, Any]]:
-    return {row["name"]: row for key in ("works", "resnet50") for row in summary.get(key, ())}
+    return {row["name"]: row for key in (ROWS, STEPS) for row in summary.get(key, ())}
 
 
 def _seconds(row: Mapping[str, Any]) -> float | None:

@@ -1,7 +1,8 @@
-"""What the machine needs for the part of a work that no program can leave out.
+"""What the machine needs for the part of a benchmark that no program can leave out.
 
-Each function takes the work's inputs, ours and a result of ours, and gives the passes to sample
-beside the contenders: name -> (run, how many of them make up the work). The fastest is the limit.
+Each function takes the benchmark's inputs, ours and a result of ours, and gives the passes to
+sample beside the contenders: name -> (run, how many of them make up the benchmark). The fastest is
+the limit.
 """
 
 import mmap
@@ -13,7 +14,7 @@ import numpy as np
 
 from sightline import _numpy, ops
 
-from .run_program import torch
+from .device import torch
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
@@ -107,7 +108,7 @@ def _is_cuda(array: Array) -> bool:
 
 
 def _copy(out: Array) -> Passes:
-    """Half the work read and half written: the copy bandwidth, by which GPUs are known."""
+    """Half of it read and half written: the copy bandwidth, by which GPUs are known."""
     half = out.flatten()[: max(1, out.numel() // 2)]
     other = torch.empty_like(half)
     return {"copy": (lambda: other.copy_(half), 1)}

@@ -13,8 +13,9 @@ import numpy as np
 import sightline
 from sightline import _numpy
 
+from .device import ARRAYS, torch
 from .limits import aligned, copies
-from .run_program import ARRAYS, sample, torch
+from .timing import sample
 
 _FLOATS = 2**25  # 128 MiB an array: several times any cache that one thread may have to itself
 _REPEATS = 5

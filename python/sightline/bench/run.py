@@ -1,153 +1,78 @@
-"""Runs works: equality first, then all contenders and the limit in turns."""
+"""Runs benchmarks: equality first, then all contenders and the limit in turns."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from typing import Generic
 
-import numpy as np
+from .outcome import ONE_THREAD, B, Outcome
+from .threads import threads_of
+from .timing import Sample, Times, take_turns
 
-from . import limits
-from .peers import Peers
-from .run_program import ARRAYS, Program, arrays_of, contender, parts_of, program, torch
-from .threads import sampler, sampler_on_one_thread, threads_of
-from .timing import Sample, Times, take_turns, unsteady
-from .work import Work
 
-HERE = ("torch", "torchvision")  # contenders that run in our own process, where they load
+@dataclass(frozen=True)
+class Settings:
+    """`device`: cpu or cuda for tensors there, or `ARRAYS`. `seconds` is about how long each
+    contender is sampled."""
+
+    device: str = "cpu"
+    threads: int = 1
+    seconds: float = 1.0
 
 
 @dataclass
-class Outcome:
-    """What one work gave. `peers` and `passes` are by name; the fastest pass is the limit."""
+class Contest(Generic[B]):
+    """Contenders that agree, each run once, and what is known of them already.
 
-    work: Work
-    ours: Times
-    moved: int  # bytes of the inputs and the results: what must be read and written at least
-    peers: dict[str, Times] = field(default_factory=dict)
-    passes: dict[str, Times] = field(default_factory=dict)
-    one_thread: Times | None = None
-    goals: Mapping[str, float] = field(default_factory=dict)  # of the device
+    Attributes:
+        samples: by contender, in the order in which they are shown.
+        one_thread: ours on one thread.
+        passes: what no contender can leave out, and how many of them make up the benchmark.
+        once: times of contenders that are too slow to be sampled again.
+    """
 
-    @property
-    def limit(self) -> tuple[str, Times] | None:
-        return min(self.passes.items(), key=lambda item: item[1].median, default=None)
+    outcome: Outcome[B]
+    samples: dict[str, Sample] = field(default_factory=dict)
+    one_thread: Sample | None = None
+    passes: dict[str, tuple[Sample, float]] = field(default_factory=dict)
+    once: dict[str, Times] = field(default_factory=dict)
 
-    @property
-    def noisy(self) -> bool:
-        return unsteady(self.limit[1] if self.limit else self.ours, self.ours)
 
-    def ratio(self, peer: str) -> float:
-        return self.peers[peer].median / self.ours.median
-
-    def as_json(self) -> dict[str, Any]:
-        peers = {n: {**t.as_json(), "ratio": self.ratio(n)} for n, t in self.peers.items()}
-        found: dict[str, Any] = {"name": self.work.name, "noisy": self.noisy, "bytes": self.moved}
-        found |= {"ours": self.ours.as_json(), "peers": peers, "goals": dict(self.goals)}
-        found["passes"] = {name: times.as_json() for name, times in self.passes.items()}
-        if self.limit:
-            name, times = self.limit
-            found["limit"] = {"name": name, "fraction": times.median / self.ours.median}
-        if self.one_thread:
-            gain = self.one_thread.median / self.ours.median
-            found["one thread"] = {**self.one_thread.as_json(), "ratio": gain}
-        return found
+# Makes the contenders of a benchmark ready. It raises ValueError where one that has to agree does
+# not; what it enters on the stack lives until they were timed.
+Prepare = Callable[[B, Settings, ExitStack], Contest[B]]
 
 
 def run(
-    works: Sequence[Work],
+    prepare: Prepare[B],
+    benchmarks: Iterable[B],
     *,
     device: str = "cpu",
     threads: int = 1,
-    peers: Sequence[Peers] = (),
     seconds: float = 1.0,
-) -> Iterator[Outcome]:
-    """An outcome for each work.
+) -> Iterator[Outcome[B]]:
+    """An outcome for each benchmark; with more than one thread, ours on one takes turns, too.
 
-    `device`: cpu or cuda for tensors there, or `ARRAYS`. `seconds` is about how long each contender
-    is sampled. With more than one thread, ours on one takes turns with the others.
+    Raises:
+        ValueError: a contender computes something else: then there is nothing to time.
     """
+    settings = Settings(device, threads, seconds)
     with threads_of(threads):
-        for work in works:
-            yield _run_work(work, device, threads, peers, seconds)
+        for benchmark in benchmarks:
+            with ExitStack() as stack:
+                outcome = _measure(prepare(benchmark, settings, stack), seconds)
+            yield outcome
 
 
-def _run_work(
-    work: Work, device: str, threads: int, peers: Sequence[Peers], seconds: float
-) -> Outcome:
-    own = contender("sightline")
-    ours = program(own, work, device) if own else None
-    if ours is None:
-        raise ImportError("sightline.ops does not load: `sightline info` says why")
-    ours()  # warm-up
-    result = ours()
-    expected = arrays_of(result)
-    if device == "cuda" and work.no_sync:
-        _call_without_sync(ours)
-
-    samples: dict[str, Sample] = {"sightline": sampler(ours, device)}
-    for name, run_peer in _peers_here(work, device):
-        check_same(work, name, arrays_of(run_peer()), expected)
-        samples[name] = sampler(run_peer, device)
-    for process in peers:
-        for name in process.open(work, "cpu" if device == ARRAYS else device):
-            shown = f"{name}{process.suffix}"
-            check_same(work, shown, process.result(name), expected)
-            samples[shown] = partial(process.sample, name)
-    peer_names = [name for name in samples if name != "sightline"]
-    if threads > 1:
-        samples["one thread"] = sampler_on_one_thread(ours, device)
-
-    inputs = list(ours.args)
-    passes = getattr(limits, work.limit)(inputs, parts_of(result)) if work.limit else {}
-    for name, (run_pass, _) in passes.items():
-        run_pass()
-        samples[name] = sampler(run_pass, device)
-
-    times = take_turns(samples, seconds=seconds)
-    return Outcome(
-        work,
-        times["sightline"],
-        sum(x.nbytes for x in _read_inputs(work, inputs)) + sum(x.nbytes for x in expected),
-        {name: times[name] for name in peer_names},
-        {n: times[n].scaled(many) for n, (_, many) in passes.items()},
-        times.get("one thread"),
-        work.goals_on(device),
-    )
-
-
-def _peers_here(work: Work, device: str) -> Iterator[tuple[str, Program]]:
-    for name in HERE:
-        if name in work.without or device == ARRAYS:
-            continue
-        programs = contender(name)
-        run_peer = program(programs, work, device) if programs else None
-        if run_peer:
-            yield name, run_peer
-
-
-def _read_inputs(work: Work, inputs: list[Any]) -> list[Any]:
-    return inputs[:-1] if work.writes_out else inputs
-
-
-def check_same(work: Work, name: str, got: list[np.ndarray], expected: list[np.ndarray]) -> None:
-    """Raise ValueError where the peer's result is another one: then there is nothing to time."""
-    if len(got) != len(expected):
-        raise ValueError(f"{work.name}: {name} gives {len(got)} results, ours {len(expected)}")
-    for theirs, mine in zip(got, expected):
-        if theirs.shape != mine.shape:
-            raise ValueError(f"{work.name}: {name} gives {theirs.shape}, ours {mine.shape}")
-        if work.tolerance == 0 and not np.array_equal(theirs, mine):
-            raise ValueError(f"{work.name}: {name} and ours differ")
-        if work.tolerance and not np.allclose(theirs, mine, rtol=0, atol=work.tolerance):
-            raise ValueError(f"{work.name}: {name} and ours differ by more than {work.tolerance}")
-
-
-def _call_without_sync(run_program: Program) -> None:
-    """Raise RuntimeError where the program waits for the device."""
-    before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        run_program()
-    finally:
-        torch.cuda.set_sync_debug_mode(before)
+def _measure(contest: Contest[B], seconds: float) -> Outcome[B]:
+    samples = {**contest.samples, **{name: one for name, (one, _) in contest.passes.items()}}
+    for name in contest.passes:
+        samples[name](1)
+    if contest.one_thread:
+        samples[ONE_THREAD] = contest.one_thread
+    rest = {name: sample for name, sample in samples.items() if name not in contest.once}
+    taken = {**contest.once, **(take_turns(rest, seconds=seconds) if rest else {})}
+    outcome = contest.outcome
+    outcome.passes = {name: taken[name].scaled(many) for name, (_, many) in contest.passes.items()}
+    outcome.times = {name: taken[name] for name in samples if name not in contest.passes}
+    return outcome

@@ -1,11 +1,78 @@
-"""Times, sizes and goals as text."""
+"""Outcomes, times and sizes as text."""
 
+from collections.abc import Callable, Iterable, Sequence
+
+from .outcome import Outcome
 from .timing import Times
 
 
-def held_to(value: float, goal: float, what: str, *, at_most: bool = False) -> str:
-    met = value <= goal if at_most else value >= goal
-    return f"  {'met' if met else 'missed'}: {value:.3g} {what}, goal {goal:.3g}"
+def line(outcome: Outcome) -> str:
+    """Time, bytes and bandwidth, the share of the limit, and how many times slower each peer is."""
+    ours = outcome.ours
+    rate = 1e-9 * outcome.size / ours.median
+    parts = [f"{timed(ours):>17}", f"{size(outcome.size):>8} {rate:6.2f} GB/s"]
+    if outcome.limit:
+        name, times = outcome.limit
+        share = f"{outcome.share(name):.0%} of {name} ({timed(times)})"
+        if goal := outcome.goals.get("limit"):
+            share += f", goal {1 / goal:.0%}"
+        parts.append(share)
+    for name, times in outcome.peers.items():
+        goal = outcome.goals.get(name)
+        wanted = f", goal {goal:g}" if goal else ""
+        parts.append(f"{name} {outcome.ratio(name):.3g}x ({timed(times)}){wanted}")
+    if outcome.one_thread:
+        gain = outcome.one_thread.median / ours.median
+        parts.append(f"{gain:.2f}x of one thread ({timed(outcome.one_thread)})")
+    if outcome.noisy:
+        parts.append("noisy")
+    return f"{outcome.benchmark.name:<34}" + " | ".join(parts)
+
+
+def block(
+    outcome: Outcome,
+    title: str,
+    columns: Callable[[str], Sequence[str]],
+    remarks: Sequence[str] = (),
+    *,
+    width: int = 15,
+) -> str:
+    """A title, one line per contender with its time, its columns and its note, and remarks."""
+    lines = [title]
+    for name, times in outcome.times.items():
+        note = [outcome.notes[name]] if name in outcome.notes else []
+        lines.append(" | ".join([row(name, timed(times), width), *columns(name), *note]))
+    absent = [name for name in outcome.notes if name not in outcome.times]
+    lines += [f"{row(name, '-', width)} | {outcome.notes[name]}" for name in absent]
+    return "\n".join([*lines, *remarks])
+
+
+def row(name: str, cell: str, width: int) -> str:
+    return f"  {name:<24}{cell:>{width}}"
+
+
+def verdicts(outcome: Outcome) -> list[str]:
+    """One line per goal, met or missed."""
+    lines = []
+    for name, (value, goal) in outcome.reached().items():
+        what, at_most = outcome.benchmark.unit(name)
+        met = value <= goal if at_most else value >= goal
+        lines.append(f"  {'met' if met else 'missed'}: {value:.3g} {what}, goal {goal:.3g}")
+    return lines
+
+
+def summary(outcomes: Iterable[Outcome]) -> str:
+    """One line per goal: how many benchmarks meet it, and the range."""
+    reached: dict[str, list[tuple[float, float]]] = {}
+    for outcome in outcomes:
+        for name, (value, goal) in outcome.reached().items():
+            what, _ = outcome.benchmark.unit(name)
+            reached.setdefault(f"{goal:.3g} {what}", []).append((value, goal))
+    return "\n".join(
+        f"goal {what}: {sum(value >= goal for value, goal in pairs)} of {len(pairs)} benchmarks, "
+        f"from {min(v for v, _ in pairs):.3g} to {max(v for v, _ in pairs):.3g}"
+        for what, pairs in reached.items()
+    )
 
 
 def timed(times: Times) -> str:

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from sightline import _numpy
 
-from .run_program import sample, torch
-from .timing import Sample
+from .device import torch
+from .timing import Sample, sample
 
 
 @contextmanager
@@ -21,10 +21,6 @@ def threads_of(count: int) -> Iterator[None]:
     finally:
         for library, threads in zip(libraries, before):
             library.set_num_threads(threads)
-
-
-def sampler(run: Callable[[], object], device: str) -> Sample:
-    return lambda calls: sample(run, calls, device)
 
 
 def sampler_on_one_thread(run: Callable[[], object], device: str) -> Sample:

@@ -2,6 +2,7 @@
 
 import gc
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,34 @@ class Times:
 def unsteady(limit: Times, ours: Times) -> bool:
     """Whether the machine was too busy for the figures to be trusted."""
     return limit.drift > _DRIFT or max(limit.spread, ours.spread) > _SPREAD
+
+
+def sample(run: Callable[[], object], calls: int, device: str = "cpu") -> float:
+    """Seconds of so many calls, one after another."""
+    if device == "cuda":
+        return _sample_cuda(run, calls)
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return time.perf_counter() - start
+
+
+def _sample_cuda(run: Callable[[], object], calls: int) -> float:
+    """By events on the stream, which see the host's pauses between launches, too."""
+    import torch  # not above: a worker need not have it
+
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    start.record()
+    for _ in range(calls):
+        run()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) * 1e-3
+
+
+def sampler(run: Callable[[], object], device: str = "cpu") -> Sample:
+    return lambda calls: sample(run, calls, device)
 
 
 def take_turns(contenders: dict[str, Sample], *, seconds: float) -> dict[str, Times]:

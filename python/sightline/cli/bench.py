@@ -1,5 +1,5 @@
 """sightline bench [boxes] [growth] [--device cpu|cuda] [--peers PYTHON] [--threads N] [--only NAME]
-                [--shapes SHAPE,...] [--arrays] [--quick] [--json FILE] [--plot FILE]
+                [--shapes SHAPE,...] [--arrays] [--quick] [--list] [--json FILE] [--plot FILE]
                 [--compare FILE] [--tolerance SHARE]
 sightline bench coco ...: COCO evaluation and other evaluators; `sightline bench coco --help`
 sightline bench batch_norm ...: fused batch norm and torch's; `sightline bench batch_norm --help`
@@ -21,6 +21,7 @@ The suite boxes times the ops, growth times nms with up to a million boxes; both
   --threads    1 by default; with more, the gain over one thread is printed
   --only       run only the benchmarks whose name contains this text
   --quick      take fewer samples, and leave out the long benchmarks
+  --list       print the names of the benchmarks that would be timed, and time none
   --shapes     time the ops at shapes of your own: one size (5000: losses, NMS and fusion of 5,000
                boxes), two (1000x8400: IoU of all pairs) or three (16x8400x80: decoding and
                multiclass_nms of images, anchors and classes); several as 300,5000,1000x8400
@@ -35,6 +36,7 @@ The suite boxes times the ops, growth times nms with up to a million boxes; both
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from sightline._console import say
@@ -42,7 +44,7 @@ from sightline.cli.arguments import UsageError, parse
 from sightline.cli.bench_files import OPTIONS, take_files
 
 SUBCOMMANDS = ("coco", "batch_norm")  # each in bench_<name>.py
-_FLAGS = ("quick", "arrays")
+_FLAGS = ("quick", "arrays", "list")
 _OPTIONS = ("--device", "--peers", "--threads", "--only", "--shapes", "--plot", *OPTIONS)
 
 
@@ -58,51 +60,55 @@ def run(words: Sequence[str]) -> int:
     if wrong := set(devices) - {"cpu", "cuda"}:
         raise UsageError(f"device must be cpu or cuda, got {', '.join(sorted(wrong))}")
 
+    from sightline.bench.device import ARRAYS, torch
     from sightline.bench.machine import require_cuda
-    from sightline.bench.run_program import ARRAYS, torch
 
-    arrays = "arrays" in arguments.flags
+    arrays, quick = "arrays" in arguments.flags, "quick" in arguments.flags
     if "cuda" in devices:
         if arrays:
             raise UsageError("--arrays runs on the CPU; leave out --device cuda")
         require_cuda()
     if arrays or torch is None:
         devices = [ARRAYS]
-    quick = "quick" in arguments.flags
-    works = [
-        work
-        for work in _works(arguments.positional, shapes)
-        if only in work.name and not (quick and work.long)
+    benchmarks = [
+        benchmark
+        for benchmark in _benchmarks(arguments.positional, shapes)
+        if only in benchmark.name and not (quick and benchmark.long)
     ]
-    if not works:
+    if not benchmarks:
         raise UsageError(f"no benchmark's name contains {only!r}")
+
+    from sightline.bench.ops import growth
+    from sightline.bench.report import list_names
+
+    if "list" in arguments.flags:
+        list_names(benchmarks)
+        return 0
     if files.plot:
-        _check_plot(works)
+        growth.check_drawn(benchmarks)
     found: list[dict[str, Any]] = []
     outcomes: list[Any] = []
     with ExitStack() as stack:
-        peers = _start_peers(peers_python, threads, works, devices, stack)
+        peers = _start_peers(peers_python, threads, benchmarks, devices, stack)
         for device in devices:
-            summary, outcomes = _run_on(device, works, threads, peers, 0.2 if quick else 1.0)
+            summary, outcomes = _run_on(device, benchmarks, threads, peers, 0.2 if quick else 1.0)
             found.append(summary)
-    from sightline.bench.growth import draw
-
-    return files.finish(found, lambda path: draw(outcomes, path))
+    return files.finish(found, lambda path: growth.draw(outcomes, path))
 
 
-def _works(suites: list[str], shapes: str | None) -> list[Any]:
-    from sightline.bench.boxes import of_shape
-    from sightline.bench.suites import SUITES
+def _benchmarks(suites: list[str], shapes: str | None) -> list[Any]:
+    from sightline.bench.ops.boxes import of_shape
+    from sightline.bench.ops.suites import SUITES
 
     if unknown := set(suites) - set(SUITES):
         for name in unknown & set(SUBCOMMANDS):
             raise UsageError(f"{name} comes first: sightline bench {name} ...")
         raise UsageError(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(SUITES)}")
     if shapes is None:
-        return [work for suite in suites or SUITES for work in SUITES[suite]]
+        return [benchmark for suite in suites or SUITES for benchmark in SUITES[suite]]
     if suites:
         raise UsageError(f"--shapes does not go with a suite; leave out {', '.join(suites)}")
-    works: dict[str, Any] = {}
+    benchmarks: dict[str, Any] = {}
     for text in shapes.split(","):
         if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){0,2}", text):
             raise UsageError(
@@ -110,22 +116,15 @@ def _works(suites: list[str], shapes: str | None) -> list[Any]:
                 f"got {text!r}"
             )
         shape = tuple(int(size) for size in text.split("x"))
-        works |= {work.name: work for work in of_shape(shape)}
-    return list(works.values())
-
-
-def _check_plot(works: list[Any]) -> None:
-    from sightline.bench import growth
-
-    if len(set(works) & set(growth.WORKS)) < 2:
-        raise UsageError("--plot needs the suite growth: add `growth` and leave out --only")
+        benchmarks |= {benchmark.name: benchmark for benchmark in of_shape(shape)}
+    return list(benchmarks.values())
 
 
 def _start_peers(
-    python: str | None, threads: int, works: list[Any], devices: list[str], stack: ExitStack
+    python: str | None, threads: int, benchmarks: list[Any], devices: list[str], stack: ExitStack
 ) -> list[Any]:
-    """Their processes: as they are, and one that keeps memory where a work compares that."""
-    from sightline.bench.peers import Peers
+    """Their processes: as they are, and one that keeps memory where a benchmark compares that."""
+    from sightline.bench.ops.peers import Peers
 
     if not python:
         return []
@@ -134,26 +133,31 @@ def _start_peers(
         raise UsageError(
             f"--peers {python} has no torchvision that can be imported: `make peers` creates one"
         )
-    if devices != ["cuda"] and any(work.writes_out for work in works):
+    if devices != ["cuda"] and any(benchmark.writes_out for benchmark in benchmarks):
         peers.append(stack.enter_context(Peers(python, threads, keeps_memory=True)))
     return peers
 
 
 def _run_on(
-    device: str, works: list[Any], threads: int, peers: list[Any], seconds: float
+    device: str, benchmarks: list[Any], threads: int, peers: list[Any], seconds: float
 ) -> tuple[dict[str, Any], list[Any]]:
     """The figures as JSON has them, and the outcomes."""
-    from sightline.bench import lines
-    from sightline.bench.run import run as run_works
+    from sightline.bench.ops.contest import prepare
+    from sightline.bench.report import announce, as_json, show
+    from sightline.bench.run import run as run_benchmarks
 
-    found = lines.announce(device, threads)
+    found = announce(device, threads)
     if peers:
         versions = peers[0].contenders
         found["versions"] |= versions
         say("peers: " + ", ".join(f"{name} {version}" for name, version in versions.items()))
-    outcomes = []
-    for outcome in run_works(works, device=device, threads=threads, peers=peers, seconds=seconds):
-        say(lines.line(outcome))
-        outcomes.append(outcome)
-    found["works"] = [outcome.as_json() for outcome in outcomes]
-    return found, outcomes
+    outcomes = show(
+        run_benchmarks(
+            partial(prepare, peers=peers),
+            benchmarks,
+            device=device,
+            threads=threads,
+            seconds=seconds,
+        )
+    )
+    return as_json(found, outcomes), outcomes

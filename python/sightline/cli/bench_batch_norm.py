@@ -2,7 +2,7 @@
                            [--only NAME] [--batch N,...] [--shapes NAME,...]
                            [--layout NAME,...] [--activation NAME,...] [--residual]
                            [--dtype NAME,...] [--program NAME,...] [--save input|output]
-                           [--json FILE] [--compare FILE] [--tolerance SHARE]
+                           [--list] [--json FILE] [--compare FILE] [--tolerance SHARE]
 
 Times batch norm with its activation beside eager torch (cuDNN on CUDA) and torch.compile, and on
 CUDA also beside apex and inplace_abn where these are installed. The implementations take turns,
@@ -19,6 +19,7 @@ convert_batch_norm (for --batch and --layout); without a name, both run.
   --threads    1 by default; with more, the gain over one thread is printed
   --quick      run few benchmarks with fewer samples
   --only       run only the benchmarks whose name contains this text
+  --list       print the names of the benchmarks that would be timed, and time none
   --json       write all figures to a file, with the machine and the versions
   --compare    print the ratio to the figures of an earlier --json, and what differs otherwise. The
                exit status is 1 where a benchmark takes longer by more than the tolerance
@@ -46,7 +47,7 @@ from sightline._console import say
 from sightline.cli.arguments import Arguments, UsageError, parse
 from sightline.cli.bench_files import OPTIONS, take_files
 
-_FLAGS = ("quick", "residual")
+_FLAGS = ("quick", "residual", "list")
 _CHOICES = ("batch", "shapes", "layout", "activation", "dtype", "program", "save")
 _OPTIONS = (*(f"--{name}" for name in ("device", "threads", "only", *_CHOICES, *_FLAGS)), *OPTIONS)
 _PARTS = ("layers", "resnet50")
@@ -71,64 +72,65 @@ def run(words: Sequence[str]) -> int:
     quick, residual = ("quick" in arguments.flags), ("residual" in arguments.flags)
     parts = arguments.positional or (_PARTS[:1] if quick or chosen or residual else _PARTS)
 
+    from sightline.bench.device import torch
     from sightline.bench.machine import require_cuda
-    from sightline.bench.run_program import torch
 
     if device == "cuda":
         require_cuda()
     if torch is None:
         raise ImportError("bench batch_norm needs torch: pip install 'sightline[torch]'")
 
-    from sightline.bench.batch_norm import resnet50
-    from sightline.bench.batch_norm.work import selection
+    from sightline.bench.batch_norm.benchmark import selection
+    from sightline.bench.batch_norm.resnet50 import StepBenchmark
+    from sightline.bench.report import list_names
 
     if chosen or residual:
-        works = _combinations(chosen, residual)
+        layers = _combinations(chosen, residual)
     else:
-        works = selection(device, quick=quick)
-    works = [work for work in works if "layers" in parts and only in work.name]
-    steps = [resnet50.Step(*s) for s in product(_batches(chosen, "4"), _layouts(chosen))]
+        layers = selection(device, quick=quick)
+    layers = [layer for layer in layers if "layers" in parts and only in layer.name]
+    steps = [StepBenchmark(*s) for s in product(_batches(chosen, "4"), _layouts(chosen))]
     steps = [step for step in steps if "resnet50" in parts and only in step.name]
-    if not works and not steps:
+    if not layers and not steps:
         raise UsageError(f"no benchmark's name contains {only!r}")
-    return files.finish(_measure(works, steps, device, threads, 0.2 if quick else 1.0))
+    if "list" in arguments.flags:
+        list_names([*layers, *steps])
+        return 0
+    return files.finish(_measure(layers, steps, device, threads, 0.2 if quick else 1.0))
 
 
 def _measure(
-    works: list[Any], steps: list[Any], device: str, threads: int, seconds: float
+    layers: list[Any], steps: list[Any], device: str, threads: int, seconds: float
 ) -> dict[str, Any]:
-    """Print one block per work; the figures as JSON has them."""
-    from sightline.bench.batch_norm import lines, resnet50
-    from sightline.bench.batch_norm.run import run as run_works
-    from sightline.bench.lines import announce
+    """Print one block per benchmark; the figures as JSON has them."""
+    from sightline.bench.batch_norm import contest, resnet50
+    from sightline.bench.compare import STEPS
+    from sightline.bench.report import announce, as_json, show
+    from sightline.bench.run import run as run_benchmarks
+    from sightline.bench.text import summary
 
+    given: dict[str, Any] = {"device": device, "threads": threads}
     found = announce(device, threads)
-    outcomes = []
-    for outcome in run_works(works, device=device, threads=threads, seconds=seconds):
-        say(lines.block(outcome))
-        outcomes.append(outcome)
+    outcomes = show(run_benchmarks(contest.prepare, layers, seconds=seconds, **given))
     if outcomes:
-        say(lines.summary(outcomes))
-    found["works"] = [outcome.as_json() for outcome in outcomes]
-    found["resnet50"] = []
+        say(summary(outcomes))
+    found = as_json(found, outcomes)
     seconds *= _STEP_SAMPLES
-    for step in resnet50.run(steps, device=device, threads=threads, seconds=seconds):
-        say(resnet50.block(step))
-        found["resnet50"].append(step.as_json())
-    return found
+    of_steps = show(run_benchmarks(resnet50.prepare, steps, seconds=seconds, **given))
+    return as_json(found, of_steps, STEPS)
 
 
 def _combinations(chosen: Mapping[str, str], residual: bool) -> list[Any]:
-    from sightline.bench.batch_norm import work
+    from sightline.bench.batch_norm import benchmark
 
     shapes = [
         shape
         for name in chosen.get("shapes", "resnet50").split(",")
-        for shape in work.SHAPES.get(name) or [_shape(name, work.SHAPES)]
+        for shape in benchmark.SHAPES.get(name) or [_shape(name, benchmark.SHAPES)]
     ]
-    activations = _listed(chosen, "activation", work.ACTIVATIONS, "relu")
-    programs = _listed(chosen, "program", work.PROGRAMS, "step")
-    saves = _listed(chosen, "save", work.SAVES, "input")
+    activations = _listed(chosen, "activation", benchmark.ACTIVATIONS, "relu")
+    programs = _listed(chosen, "program", benchmark.PROGRAMS, "step")
+    saves = _listed(chosen, "save", benchmark.SAVES, "input")
     if "output" in saves and (
         residual
         or not set(activations) <= {"leaky_relu", "none"}
@@ -141,13 +143,13 @@ def _combinations(chosen: Mapping[str, str], residual: bool) -> list[Any]:
     return [
         own
         for save in saves
-        for own in work.combinations(
+        for own in benchmark.combinations(
             _batches(chosen, "16"),
             shapes,
             _layouts(chosen),
             activations,
             residual,
-            _listed(chosen, "dtype", work.DTYPES, "float32"),
+            _listed(chosen, "dtype", benchmark.DTYPES, "float32"),
             programs,
             save,
         )
@@ -165,7 +167,7 @@ def _listed(
 
 
 def _layouts(chosen: Mapping[str, str]) -> list[str]:
-    from sightline.bench.batch_norm.work import LAYOUTS
+    from sightline.bench.batch_norm.benchmark import LAYOUTS
 
     return _listed(chosen, "layout", LAYOUTS, ",".join(LAYOUTS))
 

@@ -1,5 +1,5 @@
 """sightline bench coco [--peers PYTHON] [--quick] [--threads N] [--only NAME] [--data FOLDER]
-                     [--slow] [--record] [--json FILE] [--plot FILE] [--compare FILE]
+                     [--slow] [--record] [--list] [--json FILE] [--plot FILE] [--compare FILE]
                      [--tolerance SHARE]
 
 Times COCO evaluation beside the evaluators that people use, each in a process of its own: from two
@@ -16,6 +16,7 @@ pycocotools bit for bit. Prints one block per benchmark, with one line per evalu
                recorded digests of pycocotools' arrays
   --record     run pycocotools and record these digests
   --only       run only the benchmarks whose name contains this text
+  --list       print the names of the benchmarks that would be timed, and time none
   --data       folder in which the generated data sets are kept; a temporary one by default
   --json       write all figures to a file
   --plot       draw time and memory over the number of images, up to 50,000
@@ -28,6 +29,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ from sightline.cli.arguments import UsageError, parse
 from sightline.cli.bench_files import OPTIONS, take_files
 
 _OPTIONS = ("--peers", "--threads", "--only", "--data", "--plot", *OPTIONS)
-_FLAGS = ("quick", "slow", "record")
+_FLAGS = ("quick", "slow", "record", "list")
 
 
 def run(words: Sequence[str]) -> int:
@@ -50,43 +52,41 @@ def run(words: Sequence[str]) -> int:
     if arguments.positional:
         raise UsageError(f"coco has no part {arguments.positional[0]!r}; --only chooses benchmarks")
 
-    from sightline.bench.coco import growth, lines
-    from sightline.bench.coco.run import Settings, record
-    from sightline.bench.coco.run import run as run_works
-    from sightline.bench.coco.work import WORKS
-    from sightline.bench.lines import announce
-    from sightline.bench.peers import command
+    from sightline.bench.coco import growth
+    from sightline.bench.coco.benchmark import BENCHMARKS
+    from sightline.bench.coco.contest import prepare
+    from sightline.bench.process import worker_command
+    from sightline.bench.report import announce, as_json, list_names, show
+    from sightline.bench.run import run as run_benchmarks
 
     if peers:
-        command(peers, "")  # raises an error that says what is wrong with it
+        worker_command(peers)  # raises an error that says what is wrong with it
     quick = "quick" in arguments.flags
-    works = [work.quick() if quick else work for work in WORKS if not (quick and work.long)]
-    works = [work for work in works if only in work.name]
+    chosen = [one for one in BENCHMARKS if not (quick and one.long) and only in one.name]
+    benchmarks = [one.quick() if quick else one for one in chosen]
     if files.plot:
-        works = list(growth.works(quick=quick))
-    if not works:
+        benchmarks = list(growth.benchmarks(quick=quick))
+    if not benchmarks:
         raise UsageError(f"no benchmark's name contains {only!r}")
-    folder = nullcontext(data) if data else tempfile.TemporaryDirectory()
-    outcomes = []
-    with folder as path:
-        slow, seconds = "slow" in arguments.flags, 0.5 if quick or files.plot else 2.0
-        settings = Settings(peers, threads, Path(path), slow, seconds)
+    if "list" in arguments.flags:
+        list_names(benchmarks)
+        return 0
+    with nullcontext(data) if data else tempfile.TemporaryDirectory() as path:
+        folder = Path(path)
         if "record" in arguments.flags:
-            return _record(works, settings, record)
+            return _record(benchmarks, threads, peers, folder)
         found = announce("cpu", threads)
-        for outcome in run_works(works, settings):
-            say(lines.block(outcome))
-            outcomes.append(outcome)
-    found["works"] = [outcome.as_json() for outcome in outcomes]
-    return files.finish(found, lambda path: growth.draw(outcomes, path))
+        ready = partial(prepare, peers=peers, folder=folder, slow="slow" in arguments.flags)
+        seconds = 0.5 if quick or files.plot else 2.0
+        outcomes = show(run_benchmarks(ready, benchmarks, threads=threads, seconds=seconds))
+    return files.finish(as_json(found, outcomes), lambda path: growth.draw(outcomes, path))
 
 
-def _record(works: Sequence[Any], settings: Any, record: Any) -> int:
-    if not settings.peers:
+def _record(benchmarks: Sequence[Any], threads: int, peers: str | None, folder: Path) -> int:
+    from sightline.bench.coco.contest import record
+
+    if not peers:
         raise UsageError("--record needs --peers with pycocotools")
-    done = set()
-    for work in works:
-        if work.recipe.name not in done:
-            say(f"{work.recipe.name}: {record(work, settings)}")
-            done.add(work.recipe.name)
+    for name, benchmark in {one.recipe.name: one for one in benchmarks}.items():
+        say(f"{name}: {record(benchmark, threads=threads, peers=peers, folder=folder)}")
     return 0

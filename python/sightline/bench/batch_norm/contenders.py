@@ -1,4 +1,4 @@
-"""Who takes part: modules that compute a work, with parameters and buffers of the same names."""
+"""Who takes part: modules of one layer, with parameters and buffers of the same names."""
 
 from collections.abc import Callable
 
@@ -7,38 +7,38 @@ from torch import Tensor, nn
 
 from sightline.models import BatchNormAct2d, FrozenBatchNormAct2d
 
-from .work import Work
+from ..outcome import OURS
+from .benchmark import COMPILE, EAGER, LayerBenchmark
 
-OURS, EAGER, COMPILE = "sightline", "eager", "torch.compile"
 SLOPE = 0.01  # of leaky_relu
 
 
 class Plain(nn.Module):
     """What one writes in torch; on CUDA its batch norm is cuDNN's."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, layer: LayerBenchmark) -> None:
         super().__init__()
-        self.bn = nn.BatchNorm2d(work.shape[1])
+        self.bn = nn.BatchNorm2d(layer.shape[1])
         activations = {"relu": nn.ReLU, "silu": nn.SiLU, "none": nn.Identity}
-        leaky = work.activation == "leaky_relu"
-        self.act = nn.LeakyReLU(SLOPE) if leaky else activations[work.activation]()
+        leaky = layer.activation == "leaky_relu"
+        self.act = nn.LeakyReLU(SLOPE) if leaky else activations[layer.activation]()
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         normalized = self.bn(x)
         return self.act(normalized if residual is None else normalized + residual)
 
 
-def ours(work: Work) -> nn.Module:
-    activation = None if work.activation == "none" else work.activation
-    channels = work.shape[1]
-    if work.program == "frozen":
+def ours(layer: LayerBenchmark) -> nn.Module:
+    activation = None if layer.activation == "none" else layer.activation
+    channels = layer.shape[1]
+    if layer.program == "frozen":
         return FrozenBatchNormAct2d(channels, activation=activation, negative_slope=SLOPE)
-    return BatchNormAct2d(channels, activation=activation, negative_slope=SLOPE, save=work.save)
+    return BatchNormAct2d(channels, activation=activation, negative_slope=SLOPE, save=layer.save)
 
 
-def compiled(work: Work) -> nn.Module:
+def compiled(layer: LayerBenchmark) -> nn.Module:
     torch._dynamo.reset()  # or shapes after the first would be compiled for any shape
-    module: nn.Module = torch.compile(Plain(work))  # type: ignore[assignment]
+    module: nn.Module = torch.compile(Plain(layer))  # type: ignore[assignment]
     return module
 
 
@@ -65,35 +65,35 @@ class _OnACopy(nn.Module):
         return self.bn(x.clone())
 
 
-def apex_groupbn(work: Work) -> nn.Module | None:
-    if (work.layout, work.dtype, work.activation) != ("channels_last", "float16", "relu"):
+def apex_groupbn(layer: LayerBenchmark) -> nn.Module | None:
+    if (layer.layout, layer.dtype, layer.activation) != ("channels_last", "float16", "relu"):
         return None
     from apex.contrib.groupbn import BatchNorm2d_NHWC
 
-    return _ChannelsLast(BatchNorm2d_NHWC(work.shape[1], fuse_relu=True))
+    return _ChannelsLast(BatchNorm2d_NHWC(layer.shape[1], fuse_relu=True))
 
 
-def apex_sync(work: Work) -> nn.Module | None:
-    if (work.layout, work.activation) != ("channels_last", "relu"):
+def apex_sync(layer: LayerBenchmark) -> nn.Module | None:
+    if (layer.layout, layer.activation) != ("channels_last", "relu"):
         return None
     from apex.parallel import SyncBatchNorm
 
-    return _ChannelsLast(SyncBatchNorm(work.shape[1], channel_last=True, fuse_relu=True))
+    return _ChannelsLast(SyncBatchNorm(layer.shape[1], channel_last=True, fuse_relu=True))
 
 
-def inplace_abn(work: Work) -> nn.Module | None:
-    if (work.layout, work.activation, work.residual) != ("contiguous", "leaky_relu", False):
+def inplace_abn(layer: LayerBenchmark) -> nn.Module | None:
+    if (layer.layout, layer.activation, layer.residual) != ("contiguous", "leaky_relu", False):
         return None
-    if work.dtype == "bfloat16":
+    if layer.dtype == "bfloat16":
         return None
     from inplace_abn import InPlaceABN
 
-    bn = InPlaceABN(work.shape[1], activation="leaky_relu", activation_param=SLOPE)
+    bn = InPlaceABN(layer.shape[1], activation="leaky_relu", activation_param=SLOPE)
     return _OnACopy(bn)
 
 
-# Each gives None for a work that it does not do, and ImportError where it is not installed.
-Make = Callable[[Work], nn.Module | None]
+# Each gives None for a layer that it does not do, and ImportError where it is not installed.
+Make = Callable[[LayerBenchmark], nn.Module | None]
 EVERYWHERE: dict[str, Make] = {EAGER: Plain, OURS: ours, COMPILE: compiled}
 IN_TRAINING_ON_CUDA: dict[str, Make] = {
     "apex groupbn": apex_groupbn,
@@ -102,7 +102,7 @@ IN_TRAINING_ON_CUDA: dict[str, Make] = {
 }
 
 
-def contenders(work: Work, device: str) -> dict[str, Make]:
+def contenders(layer: LayerBenchmark, device: str) -> dict[str, Make]:
     """Eager torch first, which the others are held to."""
-    in_training = device == "cuda" and work.program in ("step", "forward")
+    in_training = device == "cuda" and layer.program in ("step", "forward")
     return EVERYWHERE | (IN_TRAINING_ON_CUDA if in_training else {})

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .work import DTYPES, LAYOUTS, Work
+from .benchmark import DTYPES, LAYOUTS, LayerBenchmark
 
 # Of the largest element. Torch sums channels-last in float32, 7e-5 off at 32x64x112x112, and
 # rounds to the storage type between its operations.
@@ -18,11 +18,11 @@ _NEAR_KINK = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
 class Tensors:
     """x, where wanted a residual, the gradient of the result, parameters and statistics."""
 
-    def __init__(self, work: Work, device: str) -> None:
+    def __init__(self, layer: LayerBenchmark, device: str) -> None:
         generator = torch.Generator(device).manual_seed(0)
         drawn: Any = {"generator": generator, "device": device}
-        dtype, layout = DTYPES[work.dtype], LAYOUTS[work.layout]
-        channels = work.shape[1]
+        dtype, layout = DTYPES[layer.dtype], LAYOUTS[layer.layout]
+        channels = layer.shape[1]
         self.state = {
             "weight": 0.5 + torch.rand(channels, **drawn),
             "bias": 0.2 * torch.randn(channels, **drawn),
@@ -30,26 +30,26 @@ class Tensors:
             "running_var": 0.5 + torch.rand(channels, **drawn),
         }
         *inputs, grad = (
-            torch.randn(work.shape, **drawn).to(dtype, memory_format=layout)
-            for _ in range(3 if work.residual else 2)
+            torch.randn(layer.shape, **drawn).to(dtype, memory_format=layout)
+            for _ in range(3 if layer.residual else 2)
         )
-        if work.kinked:
-            grad[self._preactivation(work, inputs).abs() < _NEAR_KINK[work.dtype]] = 0
-        self.inputs = [t.requires_grad_(work.program != "evaluation") for t in inputs]
+        if layer.kinked:
+            grad[self._preactivation(layer, inputs).abs() < _NEAR_KINK[layer.dtype]] = 0
+        self.inputs = [t.requires_grad_(layer.program != "evaluation") for t in inputs]
         self.grad = grad
 
-    def _preactivation(self, work: Work, inputs: list[Tensor]) -> Tensor:
+    def _preactivation(self, layer: LayerBenchmark, inputs: list[Tensor]) -> Tensor:
         mean, var = self.state["running_mean"].clone(), self.state["running_var"].clone()
         weight, bias = self.state["weight"], self.state["bias"]
-        found = F.batch_norm(inputs[0].float(), mean, var, weight, bias, work.program == "step")
-        return found + inputs[1] if work.residual else found
+        found = F.batch_norm(inputs[0].float(), mean, var, weight, bias, layer.program == "step")
+        return found + inputs[1] if layer.residual else found
 
 
 class Program:
-    """Calling it runs the work once; the results are the output and the gradients."""
+    """Calling it runs the layer once; the results are the output and the gradients."""
 
-    def __init__(self, work: Work, module: nn.Module, tensors: Tensors) -> None:
-        self.work, self.inputs, self.grad = work, tensors.inputs, tensors.grad
+    def __init__(self, layer: LayerBenchmark, module: nn.Module, tensors: Tensors) -> None:
+        self.layer, self.inputs, self.grad = layer, tensors.inputs, tensors.grad
         self.module = module.to(self.grad.device)
         self.running: dict[str, Tensor] = {}
         with torch.no_grad():
@@ -59,9 +59,9 @@ class Program:
                     own.copy_(tensors.state[last])
                 if last.startswith("running_"):
                     self.running[last] = own
-        if work.program in ("evaluation", "frozen"):
+        if layer.program in ("evaluation", "frozen"):
             module.eval()
-        if work.program == "frozen":
+        if layer.program == "frozen":
             module.requires_grad_(False)
         self.wanted = [t for t in (*self.inputs, *module.parameters()) if t.requires_grad]
 
@@ -69,39 +69,39 @@ class Program:
         return self.module(*self.inputs)
 
     def __call__(self) -> list[Tensor]:
-        if self.work.program == "evaluation":
+        if self.layer.program == "evaluation":
             with torch.no_grad():
                 return [self.forward()]
         y = self.forward()
-        if not self.work.has_backward:
+        if not self.layer.has_backward:
             return [y]
         return [y, *torch.autograd.grad(y, self.wanted, self.grad)]
 
     def first(self) -> dict[str, Tensor]:
         """Run once; all results by name, running statistics after it included."""
         names = ["output"]
-        if self.work.has_backward:
-            found = ("x", "residual") if self.work.residual else ("x",)
-            parameters = () if self.work.program == "frozen" else ("weight", "bias")
+        if self.layer.has_backward:
+            found = ("x", "residual") if self.layer.residual else ("x",)
+            parameters = () if self.layer.program == "frozen" else ("weight", "bias")
             names += [f"gradient of {name}" for name in (*found, *parameters)]
         return dict(zip(names, self(), strict=True)) | self.running
 
 
 def check_same(
-    work: Work, name: str, found: dict[str, Tensor], expected: dict[str, Tensor]
+    layer: LayerBenchmark, name: str, found: dict[str, Tensor], expected: dict[str, Tensor]
 ) -> None:
     """Raise ValueError where a contender computes something else: then there is nothing to time."""
     for key, theirs in expected.items():
         ours = found[key]
         if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
             raise ValueError(
-                f"{work.name}: {key} of {name} is {ours.dtype} {list(ours.shape)}, "
+                f"{layer.name}: {key} of {name} is {ours.dtype} {list(ours.shape)}, "
                 f"of eager torch {theirs.dtype} {list(theirs.shape)}"
             )
         largest = theirs.detach().abs().max().item()
         apart = (ours.detach().float() - theirs.detach().float()).abs().max().item()
-        if not apart <= _ROOM[work.dtype] * largest:  # so that a NaN is told, too
+        if not apart <= _ROOM[layer.dtype] * largest:  # so that a NaN is told, too
             raise ValueError(
-                f"{work.name}: {key} of {name} is not eager torch's: off by {apart:.3g} where the "
+                f"{layer.name}: {key} of {name} is not eager torch's: off by {apart:.3g} where the "
                 f"largest is {largest:.3g}"
             )

@@ -1,7 +1,8 @@
 """A training step of ResNet-50, its batch norms as they are and converted."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +11,13 @@ from torch import Tensor, nn
 
 from sightline.models import convert_batch_norm
 
+from ..outcome import Outcome, times_as_json
+from ..run import Contest, Settings
 from ..silent import silent
-from ..text import held_to, timed
-from ..threads import sampler, threads_of
-from ..timing import Times, take_turns
+from ..text import block, verdicts
+from ..timing import sampler
+from .benchmark import LAYOUTS
 from .plain_resnet import resnet50
-from .work import LAYOUTS
 
 PLAIN, CONVERTED = "torch", "converted"
 _SIZE = 224  # pixels
@@ -28,7 +30,9 @@ _ROOM = 0.15
 
 
 @dataclass(frozen=True)
-class Step:
+class StepBenchmark:
+    """A training step of so many images."""
+
     batch: int = 4
     layout: str = "contiguous"
 
@@ -36,67 +40,49 @@ class Step:
     def name(self) -> str:
         return f"resnet50 step of {self.batch} images {self.layout}"
 
+    def text(self, outcome: Outcome) -> str:
+        def columns(name: str) -> list[str]:
+            took = f"{outcome.parts[name]:.3g} s ({share_of_norms(outcome, name):.0%})"
+            return [f"batch norm, add and relu {took}"]
 
-@dataclass(frozen=True)
-class Outcome:
-    """Times of the steps, and of each the seconds of batch norm, add and activation."""
+        gain = f"  what batch norm, add and relu save allows {allowed_gain(outcome):.3g}"
+        return block(outcome, self.name, columns, [*verdicts(outcome), gain])
 
-    step: Step
-    times: dict[str, Times]
-    norms: dict[str, float]
+    def measured(self, outcome: Outcome) -> dict[str, float]:
+        return {}
 
-    @property
-    def gain(self) -> float:
-        return self.times[PLAIN].median / self.times[CONVERTED].median
+    def unit(self, goal: str) -> tuple[str, bool]:
+        return f"times as fast as {goal}", False
 
-    def share(self, name: str) -> float:
-        return self.norms[name] / self.times[name].median
-
-    @property
-    def allowed(self) -> float:
-        """The gain of a step of which nothing else changes."""
-        saved = self.norms[PLAIN] - self.norms[CONVERTED]
-        return self.times[PLAIN].median / (self.times[PLAIN].median - saved)
-
-    def as_json(self) -> dict[str, Any]:
+    def figures(self, outcome: Outcome) -> dict[str, Any]:
         return {
-            "name": self.step.name,
-            **vars(self.step),
-            "times": {name: times.as_json() for name, times in self.times.items()},
-            "seconds of batch norm, add and relu": self.norms,
-            "shares": {name: self.share(name) for name in self.norms},
-            "gain": self.gain,
-            "gain that the share allows": self.allowed,
+            **vars(self),
+            "times": times_as_json(outcome.times),
+            "seconds of batch norm, add and relu": outcome.parts,
+            "shares": {name: share_of_norms(outcome, name) for name in outcome.parts},
+            "gain": outcome.ratio(PLAIN),
+            "gain that the share allows": allowed_gain(outcome),
         }
 
 
-def block(outcome: Outcome) -> str:
-    lines = [outcome.step.name]
-    for name, times in outcome.times.items():
-        took = f"{outcome.norms[name]:.3g} s ({outcome.share(name):.0%})"
-        lines.append(f"  {name:<24}{timed(times):>15} | batch norm, add and relu {took}")
-    lines.append(held_to(outcome.gain, 1, "times as fast as torch"))
-    lines.append(f"  what batch norm, add and relu save allows {outcome.allowed:.3g}")
-    return "\n".join(lines)
+def share_of_norms(outcome: Outcome, name: str) -> float:
+    return outcome.parts[name] / outcome.times[name].median
 
 
-def run(
-    steps: Sequence[Step], *, device: str = "cpu", threads: int = 1, seconds: float = 1.0
-) -> Iterator[Outcome]:
-    """An outcome for each step.
-
-    Raises:
-        ValueError: the converted network has another loss or other gradients.
-    """
-    with threads_of(threads):
-        for step in steps:
-            programs = _programs(step, device)
-            norms = {name: _seconds_of_norms(program) for name, program in programs.items()}
-            samples = {name: sampler(program, device) for name, program in programs.items()}
-            yield Outcome(step, take_turns(samples, seconds=seconds), norms)
+def allowed_gain(outcome: Outcome) -> float:
+    """The gain of a step of which nothing else changes."""
+    plain = outcome.times[PLAIN].median
+    return plain / (plain - (outcome.parts[PLAIN] - outcome.parts[CONVERTED]))
 
 
-def _programs(step: Step, device: str) -> dict[str, Callable[[], Tensor]]:
+def prepare(step: StepBenchmark, settings: Settings, stack: ExitStack) -> Contest[StepBenchmark]:
+    programs = _programs(step, settings.device)
+    parts = {name: _seconds_of_norms(program) for name, program in programs.items()}
+    outcome = Outcome(step, goals={PLAIN: 1}, own_name=CONVERTED, parts=parts)
+    return Contest(outcome, {name: sampler(own, settings.device) for name, own in programs.items()})
+
+
+def _programs(step: StepBenchmark, device: str) -> dict[str, Callable[[], Tensor]]:
     """The two steps, after a check that they give the same loss and gradients."""
     torch.manual_seed(0)
     layout = LAYOUTS[step.layout]

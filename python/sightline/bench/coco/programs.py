@@ -1,19 +1,54 @@
 """What a contender can be asked for; it has what it overrides."""
 
+import importlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-Arrays = tuple[
-    np.ndarray, ...
-]  # precision [T, R, K, A, M], recall [T, K, A, M], scores as precision
+from ..worker import Program
+
+# precision [T, R, K, A, M], recall [T, K, A, M], scores as precision
+Arrays = tuple[np.ndarray, ...]
+
+BATCH = 16  # images
+REPLICATES = 1_000
+
+
+def make(
+    name: str,
+    threads: int,
+    program: str,
+    kind: str,
+    images: int,
+    gt: str,
+    dt: str,
+    columns: str,
+) -> Program:
+    """What a contender, by the name of its file, runs as a program: a method of `Programs`."""
+    module = importlib.import_module(f".contenders.{name.replace('-', '_')}", __package__)
+    programs: Programs = module.PROGRAMS
+    programs.set_threads(threads)
+    if program == "files":
+        run = partial(programs.files, gt, dt, kind)
+    elif program == "stream":
+        run = partial(programs.stream, programs.batches(columns, BATCH, images))
+    else:
+        run = partial(programs.evaluate, programs.load(gt, dt, columns, kind), kind)
+    if program not in ("accumulate", "sort_and_accumulate", "bootstrap"):
+        return Program(run, programs.arrays, programs.stats)
+    evaluated = run()  # which these go on from, and which has the arrays
+    given = (REPLICATES,) if program == "bootstrap" else ()
+    return Program(
+        partial(getattr(programs, program), evaluated, *given),
+        lambda _: programs.arrays(evaluated),
+        lambda _: programs.stats(evaluated),
+    )
 
 
 class Programs:
-    """The programs of one contender. `distribution` is its name at PyPI."""
-
-    distribution = ""
+    """The programs of one contender."""
 
     def set_threads(self, threads: int) -> None:
         """Those whose threads the environment sets need nothing."""
@@ -47,7 +82,7 @@ class Programs:
         raise NotImplementedError
 
     def bootstrap(self, evaluated: Any, replicates: int) -> Any:
-        """An interval of confidence by drawing images again."""
+        """A confidence interval by drawing images again."""
         raise NotImplementedError
 
     def stats(self, evaluated: Any) -> list[float]:
@@ -62,8 +97,7 @@ class Programs:
 class CocoApi(Programs):
     """A contender with the classes of pycocotools."""
 
-    def __init__(self, distribution: str, coco: Callable, evaluator: Callable) -> None:
-        self.distribution = distribution
+    def __init__(self, coco: Callable, evaluator: Callable) -> None:
         self._coco, self._evaluator = coco, evaluator
 
     def load(self, gt: str, dt: str, columns: str, kind: str) -> Any:

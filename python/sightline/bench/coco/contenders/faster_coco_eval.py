@@ -4,4 +4,4 @@ from faster_coco_eval import COCO, COCOeval_faster
 
 from ..programs import CocoApi
 
-PROGRAMS = CocoApi("faster-coco-eval", COCO, COCOeval_faster)
+PROGRAMS = CocoApi(COCO, COCOeval_faster)

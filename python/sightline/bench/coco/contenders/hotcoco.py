@@ -47,4 +47,4 @@ class Hotcoco(CocoApi):
         return compare(evaluated, evaluated, n_bootstrap=replicates)
 
 
-PROGRAMS = Hotcoco("hotcoco", COCO, COCOeval)
+PROGRAMS = Hotcoco(COCO, COCOeval)

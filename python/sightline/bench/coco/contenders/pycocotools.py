@@ -5,4 +5,4 @@ from pycocotools.cocoeval import COCOeval
 
 from ..programs import CocoApi
 
-PROGRAMS = CocoApi("pycocotools", COCO, COCOeval)
+PROGRAMS = CocoApi(COCO, COCOeval)

@@ -18,8 +18,6 @@ from ..programs import Arrays, Programs, images_of
 
 
 class Sightline(Programs):
-    distribution = "sightline"
-
     def set_threads(self, threads: int) -> None:
         _numpy.set_num_threads(threads)
 

@@ -19,8 +19,6 @@ _STATS += ["mar_1", "mar_10", "mar_100", "mar_small", "mar_medium", "mar_large"]
 
 
 class Torchmetrics(Programs):
-    distribution = "torchmetrics"
-
     def set_threads(self, threads: int) -> None:
         torch.set_num_threads(threads)
 

@@ -33,4 +33,4 @@ class Ultrafast(CocoApi):
         return None if isinstance(evaluated, dict) else super().arrays(evaluated)
 
 
-PROGRAMS = Ultrafast("ultrafast-pycocotools", COCO, COCOeval)
+PROGRAMS = Ultrafast(COCO, COCOeval)

@@ -11,4 +11,4 @@ class OneThreshold(Ultrafast):
     iou_thresholds: Any = 0.5
 
 
-PROGRAMS = OneThreshold("ultrafast-pycocotools", COCO, COCOeval)
+PROGRAMS = OneThreshold(COCO, COCOeval)

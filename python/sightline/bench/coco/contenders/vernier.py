@@ -20,8 +20,6 @@ _CAPS = {"bbox": [1, 10, 100], "segm": [1, 10, 100], "keypoints": [20]}
 
 
 class Vernier(Programs):
-    distribution = "vernier"
-
     def __init__(self) -> None:
         self.threads = os.cpu_count() or 1
         self._grid: Any = None

@@ -4,8 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
+from typing import Any
 
 import torch
+
+from ..outcome import LIMIT, ONE_THREAD, OURS, THREADS, Outcome, times_as_json
+from ..text import block, size, verdicts
 
 # Channels and sides: ResNet-50 at 224 pixels, and the three levels of a detector's neck at 640.
 SHAPES = {
@@ -29,12 +33,18 @@ SAVES = ("input", "output")
 # step: training, forward and backward; forward: the first half of that; evaluation: by running
 # statistics, without gradients; frozen: likewise, but forward and backward, by x alone.
 PROGRAMS = ("step", "forward", "evaluation", "frozen")
+# Contenders, and a goal: how many times as much as ours eager torch keeps for the backward pass.
+EAGER, COMPILE, KEPT = "eager", "torch.compile", "kept"
+# Passes over memory; the first is the limit.
+COPY, NEAR_COPY, NEW_COPY = "streaming copy", "copy of that footprint", "copies into new memory"
+COPY_ALONE = "streaming copy on one thread"
+_UNITS = {LIMIT: f"of a {COPY}", THREADS: "times one thread", KEPT: "times less kept"}
 _QUICK = ((512, 28, 28), (512, 20, 20))
 _BACK_AND_FORTH = ("step", "frozen")
 
 
 @dataclass(frozen=True)
-class Work:
+class LayerBenchmark:
     """One block of the table. `shape` is batch, channels, height, width."""
 
     shape: tuple[int, int, int, int]
@@ -117,8 +127,66 @@ class Work:
         width = DTYPES[self.dtype].itemsize if self.layout == "contiguous" else line
         return positions * width * (2 if self.program == "step" else 1)
 
+    def text(self, outcome: Outcome) -> str:
+        def columns(name: str) -> list[str]:
+            parts = [f"{1e-9 * outcome.size / outcome.times[name].median:6.1f} GB/s"]
+            parts.append(f"{outcome.share(COPY, name):4.0%} of {COPY}")
+            if name == OURS:
+                parts.append(f"{outcome.share(NEAR_COPY):.0%} of a {NEAR_COPY}")
+                if NEW_COPY in outcome.passes:
+                    parts.append(f"{outcome.share(NEW_COPY):.0%} of {self.results} {NEW_COPY}")
+            else:
+                parts.append(f"{outcome.ratio(name):.2f}x")
+            if name == ONE_THREAD and COPY_ALONE in outcome.passes:
+                parts.append(f"a {COPY} {copy_gain(outcome):.2f}x")
+            if name in outcome.kept:
+                parts.append(f"keeps {size(outcome.kept[name])}")
+            if name in outcome.peaks:
+                parts.append(f"peak {size(outcome.peaks[name])}")
+            return parts
 
-def selection(device: str, *, quick: bool = False) -> list[Work]:
+        ways = [f"{self.passes(on_chip=True)}E on chip", f"{self.passes(on_chip=False)}E streaming"]
+        if self.passes(on_chip=True) == self.passes(on_chip=False):
+            ways = [f"{self.passes(on_chip=True)}E"]
+        moved = "; ".join(ways if outcome.on_chip else ways[::-1])
+        title = f"{self.name}: {size(outcome.size)} at least ({moved})"
+        remarks = [*verdicts(outcome), *(["  noisy"] if outcome.noisy else [])]
+        return block(outcome, title, columns, remarks)
+
+    def measured(self, outcome: Outcome) -> dict[str, float]:
+        found = {LIMIT: outcome.share(COPY)}
+        if {OURS, EAGER} <= set(outcome.kept):
+            # Vectors of one number per channel do not count: 1 % at 2048x7x7.
+            found[KEPT] = round(outcome.kept[EAGER] / outcome.kept[OURS], 1)
+        return found
+
+    def unit(self, goal: str) -> tuple[str, bool]:
+        return _UNITS.get(goal, f"times as fast as {goal}"), False
+
+    def figures(self, outcome: Outcome) -> dict[str, Any]:
+        return {
+            **vars(self),
+            "least bytes": outcome.size,
+            "passes": self.passes(on_chip=outcome.on_chip),
+            "on chip": outcome.on_chip,
+            "noisy": outcome.noisy,
+            "times": times_as_json(outcome.times),
+            "ratios": {name: outcome.ratio(name) for name in outcome.times if name != OURS},
+            "copies": times_as_json(outcome.passes),
+            "fractions": {name: outcome.share(name) for name in outcome.passes},
+            "kept bytes": outcome.kept,
+            "peak bytes": outcome.peaks,
+            "goals": outcome.reached_as_json(),
+            "notes": outcome.notes,
+        }
+
+
+def copy_gain(outcome: Outcome) -> float:
+    """What the copy past the caches gains from the threads: memory may be one thread's."""
+    return outcome.passes[COPY_ALONE].median / outcome.passes[COPY].median
+
+
+def selection(device: str, *, quick: bool = False) -> list[LayerBenchmark]:
     """What is timed where nothing else is asked for."""
     resnet50, neck = SHAPES["resnet50"], SHAPES["neck"]
     ends = [resnet50[i] for i in (0, 2, 4)]
@@ -127,32 +195,38 @@ def selection(device: str, *, quick: bool = False) -> list[Work]:
         # 256 images are more than 200 MB, from where the copy bandwidth is what counts.
         plain = {16: resnet50, 32: resnet50, 256: ends[:2]}
         added = {32: ends, 256: ends[:2]}
-        works = [
-            Work((batch, *s), "channels_last", "relu", residual, dtype)
+        benchmarks = [
+            LayerBenchmark((batch, *s), "channels_last", "relu", residual, dtype)
             for dtype in ("float16", "bfloat16")
             for residual, batches in ((False, plain), (True, added))
             for batch, own in batches.items()
             for s in own
         ]
-        works += [Work((32, *s), "channels_last", "silu", dtype=half) for s in neck]
-        works += [Work((32, *s)) for s in ends]
+        benchmarks += [LayerBenchmark((32, *s), "channels_last", "silu", dtype=half) for s in neck]
+        benchmarks += [LayerBenchmark((32, *s)) for s in ends]
     else:
-        works = [Work((16, *s), layout) for layout in LAYOUTS for s in resnet50]
-        works += [Work((32, *s), layout) for layout in LAYOUTS for s in ends]
-        works += [
-            Work((16, *s), layout, residual=True)
+        benchmarks = [LayerBenchmark((16, *s), layout) for layout in LAYOUTS for s in resnet50]
+        benchmarks += [LayerBenchmark((32, *s), layout) for layout in LAYOUTS for s in ends]
+        benchmarks += [
+            LayerBenchmark((16, *s), layout, residual=True)
             for layout in LAYOUTS
             for s in (*ends, (1024, 14, 14), (2048, 7, 7))
         ]
-        works += [Work((16, *s), layout, "silu") for layout in LAYOUTS for s in neck]
-        works += [Work((16, 512, 28, 28), dtype=dtype) for dtype in ("bfloat16", "float16")]
-    one = Work((16, 512, 28, 28), "channels_last", dtype=half if device == "cuda" else "float32")
-    works += [
+        benchmarks += [LayerBenchmark((16, *s), layout, "silu") for layout in LAYOUTS for s in neck]
+        benchmarks += [
+            LayerBenchmark((16, 512, 28, 28), dtype=dtype) for dtype in ("bfloat16", "float16")
+        ]
+    one = LayerBenchmark(
+        (16, 512, 28, 28), "channels_last", dtype=half if device == "cuda" else "float32"
+    )
+    benchmarks += [
         replace(one, shape=(16, 512, 20, 20), activation="silu", residual=True),
         replace(one, layout="contiguous", activation="leaky_relu", save="output"),
         *(replace(one, program=program) for program in ("forward", "evaluation", "frozen")),
     ]
-    return [w for w in works if not quick or (w.shape[0] == 16 and w.shape[1:] in _QUICK)]
+    return [
+        one for one in benchmarks if not quick or (one.shape[0] == 16 and one.shape[1:] in _QUICK)
+    ]
 
 
 def combinations(
@@ -164,10 +238,10 @@ def combinations(
     dtypes: Sequence[str],
     programs: Sequence[str],
     save: str,
-) -> list[Work]:
+) -> list[LayerBenchmark]:
     """Every combination of what is given."""
     return [
-        Work((batch, *shape), layout, activation, residual, dtype, program, save)
+        LayerBenchmark((batch, *shape), layout, activation, residual, dtype, program, save)
         for program, dtype, activation, layout, batch, shape in product(
             programs, dtypes, activations, layouts, batches, tuple(shapes)
         )

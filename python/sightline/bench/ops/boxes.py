@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from .benchmark import OpBenchmark
 from .inputs import (
     Arrays,
     aligned_pairs,
@@ -18,7 +19,6 @@ from .inputs import (
     rotated_pairs,
     sparse,
 )
-from .work import Work
 
 _K = 9  # of box_iou_topk
 # Beyond, plain torch takes minutes, or more memory than there is.
@@ -28,8 +28,8 @@ _LONG = 100_000  # boxes
 
 @dataclass(frozen=True)
 class _Kind:
-    """Works that differ in their shape alone, which fills the gaps of `name` and is what `inputs`
-    takes. `quadratic`: plain torch looks at all pairs of boxes."""
+    """Benchmarks that differ in their shape alone, which fills the gaps of `name` and is what
+    `inputs` takes. `quadratic`: plain torch looks at all pairs of boxes."""
 
     name: str
     program: str
@@ -39,7 +39,7 @@ class _Kind:
     quadratic: bool = False
     no_sync: bool = False
 
-    def work(self, *shape: int, **settings: Any) -> Work:
+    def at(self, *shape: int, **settings: Any) -> OpBenchmark:
         if len(shape) == 2:
             many = long = shape[0] * shape[1] > _MOST_PAIRS
         else:
@@ -52,7 +52,7 @@ class _Kind:
             "limit": self.limit,
             **settings,
         }
-        return Work(
+        return OpBenchmark(
             program=self.program,
             inputs=partial(self.inputs, *shape),
             tolerance=self.tolerance,
@@ -148,42 +148,42 @@ _OF_BOXES = (
 _OF_DETECTIONS = (_decode_boxes, _multiclass_nms)
 
 
-def of_shape(shape: tuple[int, ...]) -> tuple[Work, ...]:
+def of_shape(shape: tuple[int, ...]) -> tuple[OpBenchmark, ...]:
     """All benchmarks that have inputs of that shape: n boxes, n x m pairs, or images x anchors x
     classes."""
     kinds = (_OF_BOXES, _OF_PAIRS, _OF_DETECTIONS)[len(shape) - 1]
     if len(shape) == 2 and shape[1] < _K:
         kinds = tuple(kind for kind in kinds if kind is not _box_iou_topk)
-    return tuple(kind.work(*shape, shape=shape) for kind in kinds)
+    return tuple(kind.at(*shape, shape=shape) for kind in kinds)
 
 
-WORKS = (
+BENCHMARKS = (
     *(
-        _box_iou.work(
+        _box_iou.at(
             1_000, m, goals={"torchvision": 100, "limit": 1 / 0.6}, cuda_goals={"limit": 1 / 0.8}
         )
         for m in (8_400, 100_000)
     ),
-    *(_fresh_box_iou.work(1_000, m, goals={"limit": 1.3}) for m in (8_400, 100_000)),
-    *(kind.work(1_000, 8_400, goals={"torchvision": 80}) for kind in (_generalized, _complete)),
-    _box_iou_max.work(100_000, 500, goals={"torchvision": 100}),
-    _box_iou_topk.work(500, 100_000),
-    _box_iou_rotated.work(2_000, 2_000, goals={"torchvision": 20}),
-    *(kind.work(100_000) for kind in _losses),
-    _decode_boxes.work(16, 8_400, 80),
-    _nms.work(100, goals={"torchvision": 4}),
-    _nms.work(1_000, goals={"torchvision": 20}, cuda_goals={"torchvision": 3}),
-    _nms.work(10_000, goals={"torchvision": 60}),
-    _nms.work(20_000, goals={"torchvision": 100}, cuda_goals={"torchvision": 5}),
-    _nms.work(100_000, cuda_goals={"torchvision": 10}),  # torchvision takes 20 s on a CPU
-    _clustered_nms.work(20_000, goals={"torchvision": 8}),
-    _batched_nms.work(20_000, goals={"torchvision": 15}, cuda_goals={"torchvision": 5}),
-    _multiclass_nms.work(16, 8_400, 80, goals={"torchvision": 20}, long=True),
-    _nms_padded.work(20_000),
-    *(kind.work(1_000) for kind in _soft_nms),
-    _matrix_nms.work(1_000),
-    _nms_rotated.work(2_000),
-    _fusion.work(1_000),
-    _fresh_box_iou.work(1, 1, name="box_iou of one box", limit=None),
-    _nms.work(1, name="nms of one box", limit=None, goals={"torchvision": 2}),
+    *(_fresh_box_iou.at(1_000, m, goals={"limit": 1.3}) for m in (8_400, 100_000)),
+    *(kind.at(1_000, 8_400, goals={"torchvision": 80}) for kind in (_generalized, _complete)),
+    _box_iou_max.at(100_000, 500, goals={"torchvision": 100}),
+    _box_iou_topk.at(500, 100_000),
+    _box_iou_rotated.at(2_000, 2_000, goals={"torchvision": 20}),
+    *(kind.at(100_000) for kind in _losses),
+    _decode_boxes.at(16, 8_400, 80),
+    _nms.at(100, goals={"torchvision": 4}),
+    _nms.at(1_000, goals={"torchvision": 20}, cuda_goals={"torchvision": 3}),
+    _nms.at(10_000, goals={"torchvision": 60}),
+    _nms.at(20_000, goals={"torchvision": 100}, cuda_goals={"torchvision": 5}),
+    _nms.at(100_000, cuda_goals={"torchvision": 10}),  # torchvision takes 20 s on a CPU
+    _clustered_nms.at(20_000, goals={"torchvision": 8}),
+    _batched_nms.at(20_000, goals={"torchvision": 15}, cuda_goals={"torchvision": 5}),
+    _multiclass_nms.at(16, 8_400, 80, goals={"torchvision": 20}, long=True),
+    _nms_padded.at(20_000),
+    *(kind.at(1_000) for kind in _soft_nms),
+    _matrix_nms.at(1_000),
+    _nms_rotated.at(2_000),
+    _fusion.at(1_000),
+    _fresh_box_iou.at(1, 1, name="box_iou of one box", limit=None),
+    _nms.at(1, name="nms of one box", limit=None, goals={"torchvision": 2}),
 )

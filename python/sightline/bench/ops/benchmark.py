@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from ..outcome import ONE_THREAD, Outcome, times_as_json
+from ..text import line
 from .inputs import Arrays
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
+class OpBenchmark:
     """One row of the table.
 
     `program` is the function of that name in each contender's file; it takes `inputs()` in order.
@@ -15,7 +18,7 @@ class Work:
     `tolerance`, 0 for the same bits. `goals` are ratios on the CPU, peer's time over ours, and
     `cuda_goals` those on CUDA. `no_sync`: on CUDA ours must not wait for the device. `long`:
     `--quick` leaves it out. `without` names contenders that have the program but would take
-    minutes. `shape`: of a work that `boxes.of_shape` makes, so that a worker can make it again.
+    minutes. `shape`: of one that `boxes.of_shape` makes, so that a worker can make it again.
     """
 
     name: str
@@ -37,3 +40,31 @@ class Work:
 
     def goals_on(self, device: str) -> Mapping[str, float]:
         return self.cuda_goals if device == "cuda" else self.goals
+
+    def text(self, outcome: Outcome) -> str:
+        return line(outcome)
+
+    def measured(self, outcome: Outcome) -> dict[str, float]:
+        return {}
+
+    def unit(self, goal: str) -> tuple[str, bool]:
+        return f"times as fast as {goal}", False
+
+    def figures(self, outcome: Outcome) -> dict[str, Any]:
+        def beside(name: str) -> dict[str, Any]:
+            return {**outcome.times[name].as_json(), "ratio": outcome.ratio(name)}
+
+        found: dict[str, Any] = {
+            "noisy": outcome.noisy,
+            "bytes": outcome.size,
+            "ours": outcome.ours.as_json(),
+            "peers": {name: beside(name) for name in outcome.peers},
+            "goals": dict(outcome.goals),
+            "passes": times_as_json(outcome.passes),
+        }
+        if outcome.limit:
+            name, _ = outcome.limit
+            found["limit"] = {"name": name, "fraction": outcome.share(name)}
+        if outcome.one_thread:
+            found["one thread"] = beside(ONE_THREAD)
+        return found

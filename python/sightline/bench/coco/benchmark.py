@@ -1,0 +1,173 @@
+"""What is timed: a data set, a program, and the goals that it is held to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..outcome import LIMIT, OURS, THREADS, Outcome, times_as_json
+from ..text import block, row, size, timed, verdicts
+from .generate import Recipe
+
+# Goals beside those of outcome.py.
+FASTEST, MEMORY, SECONDS = "fastest", "memory", "seconds"
+_UNITS = {
+    FASTEST: "of the fastest peer",
+    MEMORY: "of the leanest peer's memory",
+    THREADS: "of one thread",
+    LIMIT: "times the limit",
+    SECONDS: "s",
+}
+_WIDTH = 16  # of the column of times
+
+CONTENDERS = ("ultrafast", "hotcoco", "vernier", "faster-coco-eval", "pycocotools")
+_STREAMING = ("ultrafast", "ultrafast-one-threshold", "hotcoco")
+# Those that take minutes for ten times the images, and 10 GB or more.
+_NOT_FOR_MORE = ("vernier", "faster-coco-eval", "pycocotools")
+_QUICK = 0.1  # of the images
+
+
+@dataclass(frozen=True)
+class CocoBenchmark:
+    """One block of the table.
+
+    `program` is what the contender runs (programs.py), or "process": its files as a whole process.
+    `goals`: by how much ours must be faster than a peer; "fastest" stands for the fastest that was
+    timed, "memory" is a ratio of peaks, "seconds" the longest time, "limit" the most that ours may
+    take of the limit's, "threads" the gain of all threads over one. `slow`: contenders that are
+    timed on request only; `long`: `--quick` leaves it out.
+    """
+
+    name: str
+    program: str
+    recipe: Recipe
+    goals: Mapping[str, float] = field(default_factory=dict)
+    contenders: tuple[str, ...] = CONTENDERS
+    slow: tuple[str, ...] = ("pycocotools",)
+    images: int = 0  # the first so many of the set, of "stream"; 0 for all
+    long: bool = False
+
+    def quick(self) -> "CocoBenchmark":
+        """The same with a tenth of the images, few enough for pycocotools; goals are of all."""
+        return replace(
+            self,
+            recipe=self.recipe.times(_QUICK),
+            goals={},
+            slow=tuple(name for name in self.slow if name != "pycocotools"),
+            images=self.images // 10,
+        )
+
+    def text(self, outcome: Outcome) -> str:
+        images = f"{self.images or self.recipe.images:,} images"
+        found = f"{self.recipe.detections:,} detections"
+        if self.images:
+            found += f" of {self.recipe.images:,} images"
+
+        def columns(name: str) -> list[str]:
+            parts = []
+            if name != OURS and OURS in outcome.times:
+                parts.append(f"{outcome.ratio(name):.3g}x")
+            if name in outcome.peaks:
+                parts.append(size(outcome.peaks[name]))
+            return parts
+
+        remarks = [row(name, timed(times), _WIDTH) for name, times in outcome.passes.items()]
+        if outcome.same_bits:
+            remarks.append("  same bits as " + ", ".join(outcome.same_bits))
+        title = f"{self.name}: {images}, {found}, {size(outcome.size)} of json"
+        return block(outcome, title, columns, [*remarks, *verdicts(outcome)], width=_WIDTH)
+
+    def measured(self, outcome: Outcome) -> dict[str, float]:
+        found = {}
+        if OURS in outcome.times:
+            if outcome.peers:
+                found[FASTEST] = min(map(outcome.ratio, outcome.peers))
+            if outcome.limit:
+                found[LIMIT] = 1 / outcome.share(outcome.limit[0])
+            found[SECONDS] = outcome.ours.median
+        peers = [peak for name, peak in outcome.peaks.items() if name != OURS]
+        if OURS in outcome.peaks and peers:
+            found[MEMORY] = min(peers) / outcome.peaks[OURS]
+        return found
+
+    def unit(self, goal: str) -> tuple[str, bool]:
+        return _UNITS.get(goal, f"of {goal}"), goal in (LIMIT, SECONDS)
+
+    def figures(self, outcome: Outcome) -> dict[str, Any]:
+        return {
+            "program": self.program,
+            "data": vars(self.recipe),
+            "bytes of files": outcome.size,
+            "times": times_as_json(outcome.times),
+            "peak bytes": outcome.peaks,
+            "goals": outcome.reached_as_json(),
+            "limit": outcome.limit[1].as_json() if outcome.limit else None,
+            "same bits as": outcome.same_bits,
+            "notes": outcome.notes,
+        }
+
+
+VAL = Recipe()
+_MORE = Recipe(detections=733_000, most=300)
+_TEN_TIMES = VAL.times(10)
+_SEGM = Recipe(kind="segm")
+_KEYPOINTS = Recipe(objects=11_000, detections=100_000, most=40, kind="keypoints")
+
+BENCHMARKS = (
+    CocoBenchmark("files to twelve numbers", "files", VAL, {"fastest": 3, "threads": 1.7}),
+    CocoBenchmark("files as whole processes", "process", VAL, {"fastest": 2, "memory": 1}),
+    CocoBenchmark("files, 733,000 detections", "files", _MORE, {"fastest": 3}),
+    CocoBenchmark(
+        "files, scores of two digits", "files", replace(VAL, score_decimals=2), {"fastest": 3}
+    ),
+    CocoBenchmark(
+        "files, boxes of one decimal",
+        "files",
+        replace(VAL, score_decimals=2, box_decimals=1),
+        {"fastest": 3},
+    ),
+    CocoBenchmark(
+        "files, 50,000 images", "files", _TEN_TIMES, {"fastest": 3}, slow=_NOT_FOR_MORE, long=True
+    ),
+    CocoBenchmark("arrays to twelve numbers", "arrays", VAL, {"fastest": 10, "threads": 1.7}),
+    CocoBenchmark("arrays, 733,000 detections", "arrays", _MORE, {"fastest": 10}),
+    CocoBenchmark(
+        "arrays, 50,000 images",
+        "arrays",
+        _TEN_TIMES,
+        {"fastest": 10},
+        slow=_NOT_FOR_MORE,
+        long=True,
+    ),
+    CocoBenchmark(  # of the others, evaluate does it too
+        "accumulation alone", "accumulate", VAL, {"limit": 3}, ("hotcoco", "vernier", "pycocotools")
+    ),
+    CocoBenchmark("layout and accumulation", "sort_and_accumulate", VAL, {"limit": 3}, ()),
+    CocoBenchmark(
+        "streaming of 16-image batches",
+        "stream",
+        VAL,
+        {"ultrafast": 2, "ultrafast-one-threshold": 2},
+        _STREAMING,
+        slow=(),
+    ),
+    CocoBenchmark(  # torchmetrics takes a minute for all 5,000
+        "streaming, 500 images",
+        "stream",
+        VAL,
+        {"torchmetrics": 50},
+        (*_STREAMING, "torchmetrics"),
+        slow=(),
+        images=500,
+    ),
+    CocoBenchmark("segmentation files", "files", _SEGM, {"fastest": 2}),
+    CocoBenchmark("segmentation, loaded", "arrays", _SEGM, {"fastest": 2}),
+    CocoBenchmark("keypoint files", "files", _KEYPOINTS),
+    CocoBenchmark(
+        "bootstrap of 1,000 replicates",
+        "bootstrap",
+        VAL,
+        {"seconds": 10},
+        ("hotcoco",),
+        slow=("hotcoco",),
+    ),
+)

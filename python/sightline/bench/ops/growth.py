@@ -1,0 +1,57 @@
+"""How `nms` grows with the number of boxes: benchmarks of one density, and their picture."""
+
+from collections.abc import Sequence
+from functools import partial
+from math import log10, sqrt
+from pathlib import Path
+
+from ..outcome import OURS, Outcome
+from ..plot import Panel
+from ..plot import draw as draw_panels
+from .benchmark import OpBenchmark
+from .inputs import IMAGE, sparse
+
+_SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
+_DENSITY = 1_000 / IMAGE**2  # boxes per pixel
+_QUADRATIC_UP_TO = 30_000  # peers would take minutes beyond
+
+
+def _nms_of(n: int) -> OpBenchmark:
+    return OpBenchmark(
+        f"nms {n:,} at one density",
+        "nms",
+        partial(sparse, n, image=sqrt(n / _DENSITY)),
+        limit="sort",
+        without=("torch",) if n <= _QUADRATIC_UP_TO else ("torch", "torchvision"),
+        long=n > 100_000,
+    )
+
+
+_BOXES = {_nms_of(n): n for n in _SIZES}
+BENCHMARKS = tuple(_BOXES)
+
+
+def check_drawn(benchmarks: Sequence[OpBenchmark]) -> None:
+    """Raise ValueError where fewer than two of those that are drawn are among them."""
+    if len(set(benchmarks) & set(BENCHMARKS)) < 2:
+        raise ValueError("--plot needs the suite growth: add `growth` and leave out --only")
+
+
+def draw(outcomes: Sequence[Outcome[OpBenchmark]], path: Path) -> None:
+    """Time over the number of boxes, beside N log N through the first point.
+
+    Raises ValueError where fewer than two of the benchmarks were run.
+    """
+    check_drawn([outcome.benchmark for outcome in outcomes])
+    series: dict[str, dict[int, float]] = {}
+    for outcome in outcomes:
+        if outcome.benchmark in _BOXES:
+            for name, times in {OURS: outcome.ours, **outcome.peers}.items():
+                series.setdefault(name, {})[_BOXES[outcome.benchmark]] = times.median
+    ours = series[OURS]
+    first = min(ours)
+    each = ours[first] / (first * log10(first))
+    guide = {n: each * n * log10(n) for n in ours}
+    panel = Panel("seconds", series, "N log N", guide)
+    title = "nms of sparse boxes, one density"
+    draw_panels([panel], path, sizes="boxes", title=title, inches=(7, 5))

@@ -1,0 +1,125 @@
+"""What a benchmark is, and what one gave."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from .timing import Times, unsteady
+
+OURS, ONE_THREAD = "sightline", "one thread"
+# Names of goals beside those of peers: the gain of all threads over one, and the limit.
+THREADS, LIMIT = "threads", "limit"
+
+
+class Benchmark(Protocol):
+    """What is timed, under a name of its own, and how its outcome reads.
+
+    Each subject has its own kind, which holds what is to be known before anything is timed.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def text(self, outcome: Any) -> str:
+        """A line, or a block of one line per contender."""
+        ...
+
+    def figures(self, outcome: Any) -> dict[str, Any]:
+        """What JSON has beside the name."""
+        ...
+
+    def measured(self, outcome: Any) -> dict[str, float]:
+        """What goals are about beside ratios."""
+        ...
+
+    def unit(self, goal: str) -> tuple[str, bool]:
+        """What the goal of that name counts, and whether it is the most allowed."""
+        ...
+
+
+B = TypeVar("B", bound=Benchmark)
+
+
+@dataclass
+class Outcome(Generic[B]):
+    """What one benchmark gave, by contender.
+
+    Attributes:
+        times: of one call, ours among them, and ours on one thread.
+        passes: times of what no contender can leave out, by what it is; `limit_name` is the one
+            that counts as the limit, the fastest unless one is named.
+        goals: what ours is held to.
+        size: bytes that must be moved at least, or of the files that are read.
+        kept, peaks: bytes that a contender keeps for the backward pass, and the most that it has.
+        parts: seconds of the part that the benchmark is about.
+        notes: why a contender has no time, or how its results differ.
+        same_bits: whose arrays ours equal, bit for bit.
+        on_chip: whether what is read twice can stay in the caches.
+    """
+
+    benchmark: B
+    times: dict[str, Times] = field(default_factory=dict)
+    passes: dict[str, Times] = field(default_factory=dict)
+    goals: Mapping[str, float] = field(default_factory=dict)
+    size: int = 0
+    limit_name: str | None = None
+    own_name: str = OURS
+    kept: dict[str, int] = field(default_factory=dict)
+    peaks: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    same_bits: list[str] = field(default_factory=list)
+    on_chip: bool = False
+
+    @property
+    def ours(self) -> Times:
+        return self.times[self.own_name]
+
+    @property
+    def peers(self) -> dict[str, Times]:
+        own = (self.own_name, ONE_THREAD)
+        return {name: times for name, times in self.times.items() if name not in own}
+
+    @property
+    def one_thread(self) -> Times | None:
+        return self.times.get(ONE_THREAD)
+
+    @property
+    def limit(self) -> tuple[str, Times] | None:
+        if self.limit_name:
+            return self.limit_name, self.passes[self.limit_name]
+        return min(self.passes.items(), key=lambda item: item[1].median, default=None)
+
+    @property
+    def noisy(self) -> bool:
+        return unsteady(self.limit[1] if self.limit else self.ours, self.ours)
+
+    def ratio(self, name: str) -> float:
+        """How many times as long as ours a contender takes."""
+        return self.times[name].median / self.ours.median
+
+    def share(self, pass_name: str, name: str | None = None) -> float:
+        """Of the speed of a pass, what a contender reaches, ours unless another is named."""
+        times = self.times[name] if name else self.ours
+        return self.passes[pass_name].median / times.median
+
+    def reached(self) -> dict[str, tuple[float, float]]:
+        """Of each goal that was measured: what was reached, and the goal."""
+        found = {}
+        if self.own_name in self.times:
+            found = {name: self.ratio(name) for name in self.times if name != self.own_name}
+            if self.one_thread:
+                found[THREADS] = self.ratio(ONE_THREAD)
+        found |= self.benchmark.measured(self)
+        return {name: (found[name], goal) for name, goal in self.goals.items() if name in found}
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.benchmark.name, **self.benchmark.figures(self)}
+
+    def reached_as_json(self) -> dict[str, dict[str, float]]:
+        reached = self.reached().items()
+        return {name: {"reached": value, "goal": goal} for name, (value, goal) in reached}
+
+
+def times_as_json(times: Mapping[str, Times]) -> dict[str, dict[str, Any]]:
+    return {name: own.as_json() for name, own in times.items()}

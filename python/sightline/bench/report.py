@@ -1,0 +1,51 @@
+"""Prints what the figures are taken on, and the outcomes as they come."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sightline._console import say
+
+from . import machine
+from .compare import ROWS
+from .outcome import B, Benchmark, Outcome
+from .text import duration
+from .threads import threads_of
+
+
+def announce(device: str, threads: int) -> dict[str, Any]:
+    """Print what the figures are taken on, and give it as JSON has it."""
+    with threads_of(threads):
+        found = {
+            **machine.describe(device, threads),
+            "bandwidths in GB/s": machine.bandwidths(device),
+        }
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    rates = ", ".join(f"{name} {rate:.1f}" for name, rate in found["bandwidths in GB/s"].items())
+    say(
+        f"{found['device']}, {found['instruction set']}, {threads} of {found['cores']} threads, "
+        f"{found['inputs']}; {versions}\nGB/s: {rates}"
+    )
+    if device == "cuda":
+        found["seconds of an empty launch"] = machine.launch_floor()
+        say(f"an empty launch: {duration(found['seconds of an empty launch'])}")
+    return found
+
+
+def list_names(benchmarks: Iterable[Benchmark]) -> None:
+    """Print what would be timed, by the names that --only takes."""
+    for benchmark in benchmarks:
+        say(benchmark.name)
+
+
+def show(outcomes: Iterable[Outcome[B]]) -> list[Outcome[B]]:
+    """Print each as soon as it is there."""
+    shown = []
+    for outcome in outcomes:
+        say(outcome.benchmark.text(outcome))
+        shown.append(outcome)
+    return shown
+
+
+def as_json(found: dict[str, Any], outcomes: Iterable[Outcome], key: str = ROWS) -> dict[str, Any]:
+    """What was announced, and a row for each outcome."""
+    return {**found, key: [outcome.as_json() for outcome in outcomes]}
