@@ -255,7 +255,7 @@ def test_the_command_names_what_is_wrong(capsys):
         (["heads"], "no suite heads; there are boxes, growth"),
         (["--quick", "coco"], "coco comes first: sightline bench coco"),
         (["--device", "tpu"], "device must be cpu or cuda, got tpu"),
-        (["--threads", "0"], "threads must be at least 1"),
+        (["--threads", "0"], "threads must be a whole number of at least 1"),
         (["--shapes", "3x"], "shapes must be one, two or three sizes, such as 5000, 1000x8400"),
         (["--shapes", "30", "growth"], "--shapes does not go with a suite; leave out growth"),
         (["--arrays", "--device", "cuda"], "--arrays runs on the CPU"),

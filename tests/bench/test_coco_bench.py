@@ -207,7 +207,7 @@ def test_the_command_prints_one_block_per_benchmark_and_writes_json(
 def test_the_command_names_what_is_wrong(capsys):
     for words, said in (
         (["--only", "nonsense"], "no benchmark's name contains 'nonsense'"),
-        (["--threads", "0"], "threads must be at least 1"),
+        (["--threads", "0"], "threads must be a whole number of at least 1"),
         (["segm"], "coco has no part 'segm'"),
         (["--peers", "/nowhere/python"], "make peers"),
         (["--record", "--only", "segm"], "--record needs --peers"),
