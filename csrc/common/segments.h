@@ -1,62 +1,103 @@
-// Items of several segments (classes, images) made contiguous, for kernels that treat each segment
-// by itself.
+// Items by descending score, and items of several segments (classes, images) made contiguous, for
+// kernels that treat each segment by itself.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <memory>
+#include <limits>
+#include <utility>
 #include <vector>
 
+#include "common/column.h"
 #include "common/sort.h"
 #include "common/working_memory.h"
 
 namespace sightline {
 
-template <class Key>
-using KeyedItems = std::unique_ptr<Keyed<Key>[]>;
+namespace detail {
 
-template <class Key>
-KeyedItems<Key> keyed_items(int64_t n) {
-  return working_memory<Keyed<Key>>(n);
+template <class Index, class S, class Takes>
+Column<int64_t> best_first(const S* scores, int64_t n, Takes takes) {
+  using Item = Keyed<ScoreKey<S>, Index>;
+  const auto memory = working_memory<Item>(2 * n);
+  Item* const items = memory.get();
+  int64_t count = 0;
+  for (int64_t i = 0; i < n; ++i)
+    if (takes(i)) items[count++] = {score_key(scores[i]), static_cast<Index>(i)};
+  sort_keyed(items, items + count, count);
+  Column<int64_t> order(count);
+  for (int64_t r = 0; r < count; ++r) order[r] = items[r].index;
+  return order;
 }
 
-// The items of segment s are items[starts[s]] to items[starts[s + 1] - 1].
+}  // namespace detail
+
+// Those i < n for which takes(i), by descending score; equal scores ascending, NaN last.
+template <class S, class Takes>
+Column<int64_t> best_first(const S* scores /* [n] */, int64_t n, Takes takes) {
+  if (n <= std::numeric_limits<int32_t>::max())
+    return detail::best_first<int32_t>(scores, n, takes);
+  return detail::best_first<int64_t>(scores, n, takes);
+}
+template <class S>
+Column<int64_t> best_first(const S* scores /* [n] */, int64_t n) {
+  return best_first(scores, n, [](int64_t) { return true; });
+}
+
+// The values of segment s are values[starts[s]] to values[starts[s + 1] - 1].
 struct Segments {
-  std::vector<int64_t> items;   // [n]
+  Column<int64_t> values;       // [n]
   std::vector<int64_t> starts;  // [count() + 1]
 
   int64_t count() const { return static_cast<int64_t>(starts.size()) - 1; }
   int64_t size(int64_t s) const { return starts[s + 1] - starts[s]; }
-  const int64_t* begin(int64_t s) const { return items.data() + starts[s]; }
+  const int64_t* begin(int64_t s) const { return values.data() + starts[s]; }
 };
 
-// Groups items by idxs[item], ascending; within a segment they keep their order. Without idxs all
-// are of one segment, which may be empty.
-inline Segments group_by_segment(std::vector<int64_t> items, const int64_t* idxs /* or null */) {
+// The ranks 0 <= r < n grouped by idxs[items[r]], ascending in a group as groups are. No group is
+// empty, but the only one of no items.
+inline Segments ranks_by_segment(const Column<int64_t>& items, const int64_t* idxs) {
   const int64_t n = items.size();
-  if (idxs == nullptr) return {std::move(items), {0, n}};
-  const KeyedItems<uint64_t> keyed = keyed_items<uint64_t>(n), scratch = keyed_items<uint64_t>(n);
-  for (int64_t k = 0; k < n; ++k) keyed[k] = {integer_key(idxs[items[k]]), k};
-  sort_keyed(keyed.get(), scratch.get(), n);
-  Segments out{std::vector<int64_t>(n), {0}};
+  Segments out{Column<int64_t>(n), {0}};
+  if (n == 0) {
+    out.starts.push_back(0);
+    return out;
+  }
+  Column<int64_t> segment(n);
+  for (int64_t r = 0; r < n; ++r) segment[r] = idxs[items[r]];
+  const auto [least, most] = std::minmax_element(segment.begin(), segment.end());
+  const uint64_t range = uint64_t(*most) - uint64_t(*least);
+  if (range <= uint64_t(n)) {  // counted in one pass
+    const int64_t first = *least;
+    std::vector<int64_t> next(range + 1);
+    for (const int64_t s : segment) ++next[s - first];
+    int64_t start = 0;
+    for (int64_t& slot : next) {
+      start += std::exchange(slot, start);
+      if (start != out.starts.back()) out.starts.push_back(start);
+    }
+    for (int64_t r = 0; r < n; ++r) out.values[next[segment[r] - first]++] = r;
+    return out;
+  }
+  using Item = Keyed<uint64_t>;
+  const auto memory = working_memory<Item>(2 * n);
+  Item* const keyed = memory.get();
+  for (int64_t r = 0; r < n; ++r) keyed[r] = {integer_key(segment[r]), r};
+  sort_keyed(keyed, keyed + n, n);
   for (int64_t p = 0; p < n; ++p) {
     if (p > 0 && keyed[p].key != keyed[p - 1].key) out.starts.push_back(p);
-    out.items[p] = items[keyed[p].index];
+    out.values[p] = keyed[p].index;
   }
   out.starts.push_back(n);
   return out;
 }
 
-// The items, which come ascending, by descending score; equal scores ascending, NaN last.
-template <class S>
-std::vector<int64_t> best_first(const std::vector<int64_t>& items,
-                                const S* scores) {  // [items.size()]
-  using Key = ScoreKey<S>;
+// The items themselves, grouped so. Without idxs all are of one segment, which may be empty.
+inline Segments group_by_segment(Column<int64_t> items, const int64_t* idxs /* or null */) {
   const int64_t n = items.size();
-  const KeyedItems<Key> keyed = keyed_items<Key>(n), scratch = keyed_items<Key>(n);
-  for (int64_t k = 0; k < n; ++k) keyed[k] = {score_key(scores[k]), items[k]};
-  sort_keyed(keyed.get(), scratch.get(), n);
-  std::vector<int64_t> out(n);
-  for (int64_t k = 0; k < n; ++k) out[k] = keyed[k].index;
+  if (idxs == nullptr) return {std::move(items), {0, n}};
+  Segments out = ranks_by_segment(items, idxs);
+  for (int64_t& value : out.values) value = items[value];
   return out;
 }
 

@@ -109,18 +109,14 @@ FusedBoxes<T> weighted_boxes_fusion_cpu(const T* boxes, const T* scores, const i
                                         const int64_t* models, const double* weights, int64_t n,
                                         FusionSettings<T> settings, ParallelFor parallel_for) {
   std::vector<double> weighted_scores(n);
-  std::vector<int64_t> candidates;
-  std::vector<double> candidate_scores;
-  for (int64_t i = 0; i < n; ++i) {
-    if (!can_be_fused(load_box(boxes + 4 * i), scores[i], settings.score_threshold)) continue;
-    weighted_scores[i] = double(scores[i]) * weights[models[i]];
-    candidates.push_back(i);
-    candidate_scores.push_back(weighted_scores[i]);
-  }
-  if (candidates.empty()) return {};
-  const Segments segments =
-      group_by_segment(best_first(candidates, candidate_scores.data()), labels);
-  const int64_t count = segments.count(), total = candidates.size();
+  const auto takes = [&](int64_t i) {
+    return can_be_fused(load_box(boxes + 4 * i), scores[i], settings.score_threshold);
+  };
+  for (int64_t i = 0; i < n; ++i)
+    if (takes(i)) weighted_scores[i] = double(scores[i]) * weights[models[i]];
+  const Segments segments = group_by_segment(best_first(weighted_scores.data(), n, takes), labels);
+  if (segments.values.empty()) return {};
+  const int64_t count = segments.count(), total = segments.values.size();
   std::vector<std::vector<Fused<T>>> fused(count);
   parallel_for(count, kBoxesPerTask * count / total + 1, [&](int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; ++s)
@@ -131,17 +127,15 @@ FusedBoxes<T> weighted_boxes_fusion_cpu(const T* boxes, const T* scores, const i
   });
 
   std::vector<const Fused<T>*> of_founder(n, nullptr);
+  std::vector<T> score_of(n);
   for (const auto& of_label : fused)
-    for (const Fused<T>& one : of_label) of_founder[one.founder] = &one;
-  std::vector<int64_t> founders;
-  std::vector<T> founder_scores;
-  for (int64_t i = 0; i < n; ++i) {
-    if (of_founder[i] == nullptr) continue;
-    founders.push_back(i);
-    founder_scores.push_back(of_founder[i]->score);
-  }
+    for (const Fused<T>& one : of_label) {
+      of_founder[one.founder] = &one;
+      score_of[one.founder] = one.score;
+    }
   FusedBoxes<T> out;
-  for (const int64_t i : best_first(founders, founder_scores.data())) {
+  for (const int64_t i :
+       best_first(score_of.data(), n, [&](int64_t i) { return of_founder[i] != nullptr; })) {
     const Fused<T>& one = *of_founder[i];
     out.boxes.insert(out.boxes.end(), one.box, one.box + 4);
     out.scores.push_back(one.score);

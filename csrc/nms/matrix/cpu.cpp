@@ -153,9 +153,7 @@ template <class T>
 void matrix_nms_cpu(const T* boxes, const T* scores, const int64_t* idxs, T* decayed, int64_t n,
                     MatrixNmsSettings<T> settings, ParallelFor parallel_for) {
   if (n == 0) return;
-  std::vector<int64_t> all(n);
-  for (int64_t i = 0; i < n; ++i) all[i] = i;
-  const Segments segments = group_by_segment(best_first(all, scores), idxs);
+  const Segments segments = group_by_segment(best_first(scores, n), idxs);
   const int64_t count = segments.count();
   const auto decay = [&](int64_t s, ParallelFor within) {
     decay_segment(boxes, scores, segments.begin(s), segments.size(s), settings, decayed, within);

@@ -1,8 +1,7 @@
 #include <algorithm>
-#include <memory>
 #include <vector>
 
-#include "common/sort.h"
+#include "common/segments.h"
 #include "common/working_memory.h"
 #include "nms/padded/padded.h"
 #include "nms/suppress.h"
@@ -12,54 +11,30 @@ namespace {
 
 constexpr int64_t kBoxesPerTask = 1024;
 
-template <class Key>
-using Items = std::vector<Keyed<Key>>;
-
-template <class Key>
-void sort_items(Items<Key>& items) {
-  Items<Key> scratch(items.size());
-  sort_keyed(items.data(), scratch.data(), items.size());
-}
-
-// The candidates of an image, best first.
-template <class S>
-std::vector<int64_t> candidates_of(const S* scores, int64_t n, std::optional<S> threshold) {
-  Items<ScoreKey<S>> items;
-  items.reserve(n);
-  for (int64_t i = 0; i < n; ++i)
-    if (!threshold || scores[i] > *threshold) items.push_back({score_key(scores[i]), i});
-  sort_items(items);
-  std::vector<int64_t> order(items.size());
-  for (size_t r = 0; r < items.size(); ++r) order[r] = items[r].index;
-  return order;
-}
-
-// Ranks in the order by score, grouped by segment and ascending in each.
-Items<uint64_t> group_by_segment(const int64_t* idxs, const std::vector<int64_t>& order) {
-  Items<uint64_t> items(order.size());
-  for (size_t r = 0; r < order.size(); ++r)
-    items[r] = {idxs == nullptr ? 0 : integer_key(idxs[order[r]]), static_cast<int64_t>(r)};
-  if (idxs != nullptr) sort_items(items);
-  return items;
-}
-
 // The ranks that one image keeps, ascending: all of its max_detections best, and perhaps more.
 template <class T>
-std::vector<int64_t> kept_ranks(const T* boxes, const int64_t* idxs,
-                                const std::vector<int64_t>& order, int64_t max_detections,
-                                T threshold, ParallelFor parallel_for) {
+std::vector<int64_t> kept_ranks(const T* boxes, const int64_t* idxs, const Column<int64_t>& order,
+                                int64_t max_detections, T threshold, ParallelFor parallel_for) {
   const int64_t n = order.size();
-  const Items<uint64_t> grouped = group_by_segment(idxs, order);
   const auto memory = working_memory<T>(5 * n);
   const BoxColumns<T> columns(memory.get(), n);
-  for (int64_t p = 0; p < n; ++p) columns.set(p, load_box(boxes + 4 * order[grouped[p].index]));
-  std::vector<int64_t> positions(n), ranks;
-  for (int64_t start = 0, end = 0; start < n; start = end) {
-    while (end < n && grouped[end].key == grouped[start].key) ++end;
-    const int64_t kept = suppress(columns.from(start), positions.data(), end - start,
-                                  max_detections, threshold, parallel_for);
-    for (int64_t k = 0; k < kept; ++k) ranks.push_back(grouped[start + positions[k]].index);
+  std::vector<int64_t> ranks(n);
+  if (idxs == nullptr) {
+    for (int64_t r = 0; r < n; ++r) columns.set(r, load_box(boxes + 4 * order[r]));
+    ranks.resize(suppress(columns, ranks.data(), n, max_detections, threshold, parallel_for));
+    return ranks;
   }
+  const Segments segments = ranks_by_segment(order, idxs);
+  for (int64_t p = 0; p < n; ++p) columns.set(p, load_box(boxes + 4 * order[segments.values[p]]));
+  int64_t count = 0;
+  for (int64_t s = 0; s < segments.count(); ++s) {
+    int64_t* const kept = ranks.data() + count;
+    const int64_t found = suppress(columns.from(segments.starts[s]), kept, segments.size(s),
+                                   max_detections, threshold, parallel_for);
+    for (int64_t k = 0; k < found; ++k) kept[k] = segments.begin(s)[kept[k]];
+    count += found;
+  }
+  ranks.resize(count);
   std::sort(ranks.begin(), ranks.end());
   return ranks;
 }
@@ -72,7 +47,9 @@ void nms_padded_cpu(const T* boxes, const S* scores, const int64_t* idxs, int64_
                     std::optional<S> score_threshold, ParallelFor parallel_for) {
   const auto resolve = [&](int64_t image, ParallelFor within) {
     const int64_t first = image * shape.boxes;
-    const std::vector<int64_t> order = candidates_of(scores + first, shape.boxes, score_threshold);
+    const S* const own = scores + first;
+    const Column<int64_t> order = best_first(
+        own, shape.boxes, [&](int64_t i) { return !score_threshold || own[i] > *score_threshold; });
     const std::vector<int64_t> ranks =
         kept_ranks(boxes + 4 * first, idxs == nullptr ? nullptr : idxs + first, order,
                    shape.max_detections, iou_threshold, within);

@@ -16,9 +16,7 @@ template <class T, class S>
 std::vector<int64_t> nms_rotated_cpu(const T* boxes, const S* scores, const int64_t* idxs,
                                      int64_t n, T threshold, AngleUnit unit,
                                      ParallelFor parallel_for) {
-  std::vector<int64_t> all(n);
-  for (int64_t i = 0; i < n; ++i) all[i] = i;
-  const std::vector<int64_t> order = best_first(all, scores);
+  const Column<int64_t> order = best_first(scores, n);
   const Segments segments = group_by_segment(order, idxs);
   const auto is_kept = working_memory<uint8_t>(n);  // by box
   const auto resolve = [&](int64_t s, ParallelFor within) {

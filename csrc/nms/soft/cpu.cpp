@@ -165,7 +165,7 @@ int64_t keep_segment(const T* boxes, const T* scores, const int64_t* items /* [n
 template <class T>
 SoftNmsResult<T> soft_nms_cpu(const T* boxes, const T* scores, const int64_t* idxs, int64_t n,
                               SoftNmsSettings<T> settings, ParallelFor parallel_for) {
-  std::vector<int64_t> candidates;
+  Column<int64_t> candidates;
   for (int64_t i = 0; i < n; ++i)
     if (scores[i] >= settings.score_threshold) candidates.push_back(i);
   if (candidates.empty()) return {};
@@ -190,15 +190,10 @@ SoftNmsResult<T> soft_nms_cpu(const T* boxes, const T* scores, const int64_t* id
   for (int64_t s = 0; s < count; ++s)
     for (int64_t p = segments.starts[s]; p < segments.starts[s] + kept[s]; ++p)
       score_of[out.keep[p]] = out.scores[p];
-  std::vector<int64_t> survivors;
-  std::vector<T> survivor_scores;
-  for (int64_t i = 0; i < n; ++i) {
-    if (score_of[i] < T(0)) continue;
-    survivors.push_back(i);
-    survivor_scores.push_back(score_of[i]);
-  }
-  out.keep = best_first(survivors, survivor_scores.data());
-  out.keep.resize(std::min<int64_t>(out.keep.size(), settings.max_detections));
+  const Column<int64_t> order =
+      best_first(score_of.data(), n, [&](int64_t i) { return score_of[i] >= T(0); });
+  const int64_t most = std::min<int64_t>(order.size(), settings.max_detections);
+  out.keep.assign(order.begin(), order.begin() + most);
   out.scores.clear();
   for (const int64_t i : out.keep) out.scores.push_back(score_of[i]);
   return out;
