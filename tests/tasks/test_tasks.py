@@ -8,10 +8,11 @@ import pytest
 
 import sightline
 from sightline.cli import main, train
+from sightline.cli.eval import evaluation_table
 from sightline.data import Annotations, LabelType
 from sightline.settings.groups import SettingsError
 from sightline.settings.read import override_layer
-from sightline.tasks import TASKS, default_task
+from sightline.tasks import TASKS, Evaluation, default_task
 from sightline.train.log import Log
 from sightline.train.prepare import prepare
 from sightline.train.session import train_from_settings
@@ -39,6 +40,11 @@ def test_a_task_bears_its_name_and_accepts_the_labels_it_is_the_default_of():
         task = default_task(annotations)
         assert task.accepts(annotations) and TASKS[task.name] is task
     assert all(task.name == name for name, task in TASKS.items())
+
+
+def test_an_evaluation_without_classes_is_a_table_of_its_metrics_alone():
+    table = evaluation_table(Evaluation("reconstruct", (), {"error": 0.25, "images": 4}))
+    assert table == "  error            0.2500"
 
 
 def test_labels_without_a_task_are_named(monkeypatch):

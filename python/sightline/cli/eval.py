@@ -158,19 +158,20 @@ def read_annotations(source: Path, split: str, *, data: str | None) -> "Annotati
 
 
 def evaluation_table(evaluation: "Evaluation") -> str:
-    """Metrics, and one line per class, as text."""
+    """Metrics, and one line per class where there are classes, as text."""
     lines = [
         f"  {name:<16} {_cell(value)}"
         for name, value in evaluation.metrics.items()
         if isinstance(value, float)
     ]
-    columns = list(evaluation.per_class[0]) if evaluation.per_class else []
-    names = [shortened(row["name"]) for row in evaluation.per_class]
-    width = max([5, *map(len, names)])
-    lines.append("  " + "class".ljust(width) + "".join(f"{c:>12}" for c in columns[1:]))
-    for name, row in zip(names, evaluation.per_class):
-        cells = [f"{_cell(value):>12}" for value in row.values()][1:]
-        lines.append("  " + name.ljust(width) + "".join(cells))
+    if evaluation.per_class:
+        columns = list(evaluation.per_class[0])
+        names = [shortened(row["name"]) for row in evaluation.per_class]
+        width = max([5, *map(len, names)])
+        lines.append("  " + "class".ljust(width) + "".join(f"{c:>12}" for c in columns[1:]))
+        for name, row in zip(names, evaluation.per_class):
+            cells = [f"{_cell(value):>12}" for value in row.values()][1:]
+            lines.append("  " + name.ljust(width) + "".join(cells))
     if any(isinstance(v, float) and math.isnan(v) for v in evaluation.metrics.values()):
         lines.append("  -: not defined, since no image of the split has an object of this class")
     return "\n".join(lines)

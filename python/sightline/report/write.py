@@ -158,20 +158,7 @@ def _evaluation_section(
             if name in metrics
         ]
     )
-    page.heading("By class", level=3)
-    page.table(found["per_class"])
-    confusion = found["confusion"]
-    figure = draw_confusion(confusion["counts"], confusion["rows"], confusion["columns"])
-    page.heading("Confusion matrix", level=3)
-    if task.confusion_note:
-        page.text(task.confusion_note, note=True)
-    _show(page, plots / "confusion_matrix.png", figure, "confusion matrix")
-    if found["curves"]:
-        values = {row["name"]: row["AP50"] for row in found["per_class"]}
-        values = {name: math.nan if ap is None else ap for name, ap in values.items()}
-        curves = [{**curve, "AP50": values[curve["name"]]} for curve in found["curves"]]
-        page.heading("Precision and recall", level=3)
-        _show(page, plots / "precision_recall.png", draw_precision_recall(curves), "PR curves")
+    _class_sections(page, found, plots)
     try:
         annotations = read_split(
             _reading(settings, found["data"]), split, class_names=found["class_names"]
@@ -185,6 +172,25 @@ def _evaluation_section(
     plots.mkdir(parents=True, exist_ok=True)
     atomic_write(plots / "predictions.png", buffer.getvalue())
     page.picture(buffer.getvalue(), f"predictions on the {split} split")
+
+
+def _class_sections(page: Page, found: dict[str, Any], plots: Path) -> None:
+    """What an evaluation says of the classes; nothing for a task that has none."""
+    if found["per_class"]:
+        page.heading("By class", level=3)
+        page.table(found["per_class"])
+    if confusion := found["confusion"]:
+        figure = draw_confusion(confusion["counts"], confusion["rows"], confusion["columns"])
+        page.heading("Confusion matrix", level=3)
+        if note := TASKS[found["task"]].confusion_note:
+            page.text(note, note=True)
+        _show(page, plots / "confusion_matrix.png", figure, "confusion matrix")
+    if found["curves"]:
+        values = {row["name"]: row["AP50"] for row in found["per_class"]}
+        values = {name: math.nan if ap is None else ap for name, ap in values.items()}
+        curves = [{**curve, "AP50": values[curve["name"]]} for curve in found["curves"]]
+        page.heading("Precision and recall", level=3)
+        _show(page, plots / "precision_recall.png", draw_precision_recall(curves), "PR curves")
 
 
 def _reading(settings: Settings, source: str) -> Settings:

@@ -6,7 +6,7 @@ except ModuleNotFoundError as error:
     raise ImportError("sightline.tasks needs torch: pip install 'sightline[train]'") from error
 
 from sightline.data import Annotations
-from sightline.tasks.base import SCORE_THRESHOLD, Evaluation, Metric, Prediction, Task
+from sightline.tasks.base import SCORE_THRESHOLD, Evaluation, Prediction, Scorer, Task
 from sightline.tasks.classify import CLASSIFY, Classification
 from sightline.tasks.detect import DETECT, Detections
 
@@ -35,8 +35,8 @@ __all__ = [
     "Classification",
     "Detections",
     "Evaluation",
-    "Metric",
     "Prediction",
+    "Scorer",
     "Task",
     "default_task",
 ]

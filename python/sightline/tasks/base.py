@@ -16,8 +16,8 @@ __all__ = [
     "NAME_LENGTH",
     "SCORE_THRESHOLD",
     "Evaluation",
-    "Metric",
     "Prediction",
+    "Scorer",
     "Task",
     "indices_of",
     "is_detector",
@@ -44,9 +44,9 @@ class Evaluation:
         task: name of the task.
         class_names: one per class.
         metrics: name -> number.
-        per_class: one dict per class: "name" and its numbers.
+        per_class: one dict per class: "name" and its numbers; empty where there are no classes.
         confusion: "rows" and "columns" (names) and "counts" [rows][columns]; rows are the truth.
-            Detection has a last row and column "background".
+            Detection has a last row and column "background". Empty where there are no classes.
         curves: detection only: one dict per class with "name", "recall" and "precision" at IoU .5.
         score_curve: detection only: "scores", "precision" and "recall" at IoU .5 of the detections
             of at least each score, all classes counted together; thinned to steps of .001.
@@ -57,8 +57,8 @@ class Evaluation:
     task: str
     class_names: tuple[str, ...]
     metrics: dict[str, Any]
-    per_class: list[dict[str, Any]]
-    confusion: dict[str, Any]
+    per_class: list[dict[str, Any]] = field(default_factory=list)
+    confusion: dict[str, Any] = field(default_factory=dict)
     curves: list[dict[str, Any]] = field(default_factory=list)
     score_curve: dict[str, list[float]] = field(default_factory=dict)
     predictions: list[dict[str, Any]] = field(default_factory=list)
@@ -79,8 +79,8 @@ class Evaluation:
         return values
 
 
-class Metric(Protocol):
-    """The metrics of a task over one data set.
+class Scorer(Protocol):
+    """The metric of a task over one data set, in the form that `fit` asks for, and all it found.
 
     Attributes:
         monitor: the column that the best epoch is picked by, such as "val/accuracy".
@@ -106,7 +106,7 @@ class Metric(Protocol):
         """Metric name -> value over the pictures seen since `reset`."""
 
     def evaluation(self) -> Evaluation:
-        """Everything that there is to say of them."""
+        """All numbers, curves and predictions of those pictures."""
 
 
 class Prediction(Protocol):
@@ -195,7 +195,7 @@ class Task:
     def check_model(self, model: nn.Module, settings: Settings) -> None:
         """Raise SettingsError where a model is for another task."""
 
-    def metric(self, annotations: Annotations, preprocess: Preprocess) -> Metric:
+    def metric(self, annotations: Annotations, preprocess: Preprocess) -> Scorer:
         """What measures a model's outputs for the pictures of a data set."""
         raise NotImplementedError
 

@@ -11,6 +11,7 @@ except ModuleNotFoundError as error:
 from sightline.optim.ema import EMA
 from sightline.optim.make import OPTIMIZERS, make_optimizer
 from sightline.optim.schedule import SCHEDULES, Schedule, make_schedule
+from sightline.tasks import Classification, Detections
 from sightline.train.adversarial_step import AdversarialStep, Player
 from sightline.train.batches import Batch
 from sightline.train.checkpoint import load_state, load_weights, save_state, save_weights
@@ -51,7 +52,9 @@ __all__ = [
     "SCHEDULES",
     "AdversarialStep",
     "Batch",
+    "Classification",
     "ClosureStep",
+    "Detections",
     "EarlyStopping",
     "Evaluator",
     "History",
