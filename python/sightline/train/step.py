@@ -121,7 +121,7 @@ class Step:
         """Called by `fit` before the first epoch, with the column that it monitors."""
 
     def end_epoch(self, row: Mapping[str, float]) -> None:
-        """Move the schedules that move once an epoch; `row` has the epoch's columns."""
+        """Move the schedules that move once per epoch; `row` has the epoch's columns."""
 
     def rates(self) -> dict[str, float]:
         """Columns of rates at the start of an epoch: "lr", where the step has an `optimizer`.
@@ -190,7 +190,7 @@ class SupervisedStep(Step):
             outputs and targets; returns what `loss` returns, and the outputs. With a fourth
             argument `generator` it is given a `torch.Generator` for the batch, seeded from `seed`,
             so that random numbers do not depend on what else was drawn.
-        schedule: a `Schedule`, or a scheduler of torch that is stepped once an epoch, both over
+        schedule: a `Schedule`, or a scheduler of torch that moves once per epoch, both over
             `optimizer`. `ReduceLROnPlateau` is given the column that `fit` monitors. A schedule
             that moves by steps counts updates: a batch that float16 skipped does not move it.
         ema: averaged weights; where given, they are what is validated and saved.
@@ -238,7 +238,9 @@ class SupervisedStep(Step):
         self.may_log = terms is not None
         check_optimizer(optimizer, model, self._stateful_loss)
         self.schedule = as_schedule(schedule, optimizer)
-        self._validation_noise = torch.Generator(self.device)
+        # Only where it is asked for: not every device has generators.
+        wanted = self.batch_terms.takes_generator
+        self._validation_noise = torch.Generator(self.device) if wanted else None
         self._monitor = "train/loss"
 
     @property
@@ -295,5 +297,6 @@ class SupervisedStep(Step):
     def train(self, mode: bool) -> None:
         self.network.train(mode)
         self.batch_terms.train(mode)
-        if not mode:  # every validation sees the same random numbers, and training's are untouched
+        # Every validation sees the same random numbers, and training's are untouched.
+        if not mode and self._validation_noise is not None:
             _seeded(self._validation_noise, self.seed)
