@@ -131,6 +131,6 @@ def test_python_and_the_command_line_have_one_default_threshold():
         default = inspect.signature(method).parameters["score_threshold"].default
         assert default == SCORE_THRESHOLD
     text = f"{SCORE_THRESHOLD:g}"
-    assert f"0 to 1; {text} without it" in predict.__doc__
+    assert f"0 to 1; {text} by default" in predict.__doc__
     assert f"[score_threshold={text}]" in predict.__doc__
-    assert f"in [0, 1]; {text} without it" in Predictor.predict.__doc__
+    assert f"in [0, 1]; {text} by default" in Predictor.predict.__doc__

@@ -237,7 +237,7 @@ def test_a_val_split_without_objects_ends_with_weights(tmp_path, capsys, monitor
     assert resume_run(run.path, log=Log(quiet=True)).history.monitor == "val/loss"
     assert main(["eval", str(run.path), f"out={tmp_path / 'eval'}"]) == 0
     shown = capsys.readouterr().out
-    assert "AP50             -\n" in shown and "has an object of these classes" in shown
+    assert "AP50             -\n" in shown and "has an object of this class" in shown
 
 
 def test_header_lists_only_what_differs_from_the_defaults(trained):

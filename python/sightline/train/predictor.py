@@ -63,7 +63,7 @@ class Predictor:
                 file opened for reading bytes, a PIL image, a uint8 array [H, W] or
                 [H, W, 1 | 3 | 4] in RGB order), a list or tuple of them, or the path of a folder,
                 which stands for the images in it, sorted by name.
-            score_threshold: detections below it are left out, in [0, 1]; 0.3 without it, as in
+            score_threshold: detections below it are left out, in [0, 1]; 0.3 by default, as in
                 `sightline predict`. 0 leaves in all that the model gives.
             batch_size: pictures that go through the network together.
 
