@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from .timing import Times, unsteady
 
@@ -11,30 +11,28 @@ OURS, ONE_THREAD = "sightline", "one thread"
 THREADS, LIMIT = "threads", "limit"
 
 
-class Benchmark(Protocol):
-    """What is timed, under a name of its own, and how its outcome reads.
+class Benchmark:
+    """What is timed, under a name of its own. Each subject has its kind, which also says how an
+    outcome reads: `text` is a line, or a block of one line per contender."""
 
-    Each subject has its own kind, which holds what is to be known before anything is timed.
-    """
-
-    @property
-    def name(self) -> str: ...
+    name: str
+    units: ClassVar[Mapping[str, str]] = {}  # of goals that do not name a peer
+    peer_unit: ClassVar[str] = "times as fast as {}"
+    at_most: ClassVar[tuple[str, ...]] = ()  # goals that are not to be exceeded
 
     def text(self, outcome: Any) -> str:
-        """A line, or a block of one line per contender."""
-        ...
+        raise NotImplementedError
 
     def figures(self, outcome: Any) -> dict[str, Any]:
         """What JSON has beside the name."""
-        ...
+        raise NotImplementedError
 
     def measured(self, outcome: Any) -> dict[str, float]:
-        """What goals are about beside ratios."""
-        ...
+        """What goals are about beside the ratios of contenders."""
+        return {}
 
-    def unit(self, goal: str) -> tuple[str, bool]:
-        """What the goal of that name counts, and whether it is the most allowed."""
-        ...
+    def unit(self, goal: str) -> str:
+        return self.units.get(goal) or self.peer_unit.format(goal)
 
 
 B = TypeVar("B", bound=Benchmark)

@@ -1,41 +1,38 @@
-"""How times grow, both axes by decades."""
+"""How figures grow with size, both axes by decades."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from .outcome import OURS
-
-Points = Mapping[int, float]  # by size
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Points of each contender, ours among them, and a line to hold them against."""
-
-    label: str
-    series: Mapping[str, Points]
-    guide_label: str
-    guide: Points
+from .outcome import OURS, Outcome
 
 
 def draw(
-    panels: Sequence[Panel], path: Path, *, sizes: str, title: str, inches: tuple[float, float]
+    path: Path,
+    outcomes: Mapping[int, Outcome],
+    panels: Mapping[str, Callable[[Outcome], Mapping[str, float]]],
+    guide: Callable[[Mapping[int, float]], Mapping[int, float]],
+    *,
+    guide_name: str,
+    xlabel: str,
+    title: str,
 ) -> None:
-    """Side by side, over the sizes that were measured; `sizes` is what they count."""
+    """Outcomes by size, a panel per kind of figure, and a line that `guide` makes of ours."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("--plot needs matplotlib: pip install 'sightline[plots]'") from error
-    figure = Figure(figsize=inches, layout="constrained")
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
-        for name, points in panel.series.items():
+    figure = Figure(figsize=(1 + 5.5 * len(panels), 5), layout="constrained")
+    for i, (ylabel, figures) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, len(panels), i + 1)
+        found = {n: figures(outcome) for n, outcome in sorted(outcomes.items())}
+        for name in dict.fromkeys(name for own in found.values() for name in own):
+            points = {n: own[name] for n, own in found.items() if name in own}
             axes.loglog(*zip(*points.items()), "o-" if name == OURS else "s-", label=name)
-        if panel.guide:
-            axes.loglog(*zip(*panel.guide.items()), "k:", label=panel.guide_label)
-        measured = sorted({n for points in panel.series.values() for n in points})
-        axes.set(xlabel=sizes, ylabel=panel.label)
-        axes.set_xticks(measured, [f"{n:,}" for n in measured])
+        ours = {n: own[OURS] for n, own in found.items() if OURS in own}
+        if ours:
+            axes.loglog(*zip(*guide(ours).items()), "k:", label=guide_name)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.set_xticks(list(found), [f"{n:,}" for n in found])  # what was measured
         axes.set_xticks([], minor=True)
         axes.grid(which="both", alpha=0.3)
         axes.legend(loc="upper left")

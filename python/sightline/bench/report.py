@@ -8,6 +8,7 @@ from sightline._console import say
 from . import machine
 from .compare import ROWS
 from .outcome import B, Benchmark, Outcome
+from .run import Prepare, run
 from .text import duration
 from .threads import threads_of
 
@@ -37,13 +38,13 @@ def list_names(benchmarks: Iterable[Benchmark]) -> None:
         say(benchmark.name)
 
 
-def show(outcomes: Iterable[Outcome[B]]) -> list[Outcome[B]]:
-    """Print each as soon as it is there."""
-    shown = []
-    for outcome in outcomes:
+def show(prepare: Prepare[B], benchmarks: Iterable[B], **settings: Any) -> list[Outcome[B]]:
+    """Run benchmarks, `settings` as `run` takes them; print each outcome as soon as it is there."""
+    outcomes = []
+    for outcome in run(prepare, benchmarks, **settings):
         say(outcome.benchmark.text(outcome))
-        shown.append(outcome)
-    return shown
+        outcomes.append(outcome)
+    return outcomes
 
 
 def as_json(found: dict[str, Any], outcomes: Iterable[Outcome], key: str = ROWS) -> dict[str, Any]:

@@ -10,16 +10,6 @@ from .threads import threads_of
 from .timing import Sample, Times, take_turns
 
 
-@dataclass(frozen=True)
-class Settings:
-    """`device`: cpu or cuda for tensors there, or `ARRAYS`. `seconds` is about how long each
-    contender is sampled."""
-
-    device: str = "cpu"
-    threads: int = 1
-    seconds: float = 1.0
-
-
 @dataclass
 class Contest(Generic[B]):
     """Contenders that agree, each run once, and what is known of them already.
@@ -38,9 +28,9 @@ class Contest(Generic[B]):
     once: dict[str, Times] = field(default_factory=dict)
 
 
-# Makes the contenders of a benchmark ready. It raises ValueError where one that has to agree does
-# not; what it enters on the stack lives until they were timed.
-Prepare = Callable[[B, Settings, ExitStack], Contest[B]]
+# Makes contenders ready for a device and a number of threads. It raises ValueError where one that
+# has to agree does not; what it enters on the stack lives until they were timed.
+Prepare = Callable[[B, ExitStack, str, int], Contest[B]]
 
 
 def run(
@@ -53,14 +43,17 @@ def run(
 ) -> Iterator[Outcome[B]]:
     """An outcome for each benchmark; with more than one thread, ours on one takes turns, too.
 
+    Args:
+        device: cpu or cuda for tensors there, or `ARRAYS`.
+        seconds: about how long each contender is sampled.
+
     Raises:
         ValueError: a contender computes something else: then there is nothing to time.
     """
-    settings = Settings(device, threads, seconds)
     with threads_of(threads):
         for benchmark in benchmarks:
             with ExitStack() as stack:
-                outcome = _measure(prepare(benchmark, settings, stack), seconds)
+                outcome = _measure(prepare(benchmark, stack, device, threads), seconds)
             yield outcome
 
 

@@ -55,9 +55,9 @@ def verdicts(outcome: Outcome) -> list[str]:
     """One line per goal, met or missed."""
     lines = []
     for name, (value, goal) in outcome.reached().items():
-        what, at_most = outcome.benchmark.unit(name)
-        met = value <= goal if at_most else value >= goal
-        lines.append(f"  {'met' if met else 'missed'}: {value:.3g} {what}, goal {goal:.3g}")
+        met = value <= goal if name in outcome.benchmark.at_most else value >= goal
+        what = f"{value:.3g} {outcome.benchmark.unit(name)}"
+        lines.append(f"  {'met' if met else 'missed'}: {what}, goal {goal:.3g}")
     return lines
 
 
@@ -66,8 +66,8 @@ def summary(outcomes: Iterable[Outcome]) -> str:
     reached: dict[str, list[tuple[float, float]]] = {}
     for outcome in outcomes:
         for name, (value, goal) in outcome.reached().items():
-            what, _ = outcome.benchmark.unit(name)
-            reached.setdefault(f"{goal:.3g} {what}", []).append((value, goal))
+            what = f"{goal:.3g} {outcome.benchmark.unit(name)}"
+            reached.setdefault(what, []).append((value, goal))
     return "\n".join(
         f"goal {what}: {sum(value >= goal for value, goal in pairs)} of {len(pairs)} benchmarks, "
         f"from {min(v for v, _ in pairs):.3g} to {max(v for v, _ in pairs):.3g}"

@@ -144,20 +144,12 @@ def _run_on(
     """The figures as JSON has them, and the outcomes."""
     from sightline.bench.ops.contest import prepare
     from sightline.bench.report import announce, as_json, show
-    from sightline.bench.run import run as run_benchmarks
 
     found = announce(device, threads)
     if peers:
         versions = peers[0].contenders
         found["versions"] |= versions
         say("peers: " + ", ".join(f"{name} {version}" for name, version in versions.items()))
-    outcomes = show(
-        run_benchmarks(
-            partial(prepare, peers=peers),
-            benchmarks,
-            device=device,
-            threads=threads,
-            seconds=seconds,
-        )
-    )
+    ready = partial(prepare, peers=peers)
+    outcomes = show(ready, benchmarks, device=device, threads=threads, seconds=seconds)
     return as_json(found, outcomes), outcomes

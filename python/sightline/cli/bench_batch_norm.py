@@ -106,17 +106,16 @@ def _measure(
     from sightline.bench.batch_norm import contest, resnet50
     from sightline.bench.compare import STEPS
     from sightline.bench.report import announce, as_json, show
-    from sightline.bench.run import run as run_benchmarks
     from sightline.bench.text import summary
 
     given: dict[str, Any] = {"device": device, "threads": threads}
     found = announce(device, threads)
-    outcomes = show(run_benchmarks(contest.prepare, layers, seconds=seconds, **given))
+    outcomes = show(contest.prepare, layers, seconds=seconds, **given)
     if outcomes:
         say(summary(outcomes))
     found = as_json(found, outcomes)
     seconds *= _STEP_SAMPLES
-    of_steps = show(run_benchmarks(resnet50.prepare, steps, seconds=seconds, **given))
+    of_steps = show(resnet50.prepare, steps, seconds=seconds, **given)
     return as_json(found, of_steps, STEPS)
 
 

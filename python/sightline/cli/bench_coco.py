@@ -57,7 +57,6 @@ def run(words: Sequence[str]) -> int:
     from sightline.bench.coco.contest import prepare
     from sightline.bench.process import worker_command
     from sightline.bench.report import announce, as_json, list_names, show
-    from sightline.bench.run import run as run_benchmarks
 
     if peers:
         worker_command(peers)  # raises an error that says what is wrong with it
@@ -78,7 +77,7 @@ def run(words: Sequence[str]) -> int:
         found = announce("cpu", threads)
         ready = partial(prepare, peers=peers, folder=folder, slow="slow" in arguments.flags)
         seconds = 0.5 if quick or files.plot else 2.0
-        outcomes = show(run_benchmarks(ready, benchmarks, threads=threads, seconds=seconds))
+        outcomes = show(ready, benchmarks, threads=threads, seconds=seconds)
     return files.finish(as_json(found, outcomes), lambda path: growth.draw(outcomes, path))
 
 

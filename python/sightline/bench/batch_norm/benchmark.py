@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
-from ..outcome import LIMIT, ONE_THREAD, OURS, THREADS, Outcome, times_as_json
+from ..outcome import LIMIT, ONE_THREAD, OURS, THREADS, Benchmark, Outcome, times_as_json
 from ..text import block, size, verdicts
 
 # Channels and sides: ResNet-50 at 224 pixels, and the three levels of a detector's neck at 640.
@@ -38,14 +38,15 @@ EAGER, COMPILE, KEPT = "eager", "torch.compile", "kept"
 # Passes over memory; the first is the limit.
 COPY, NEAR_COPY, NEW_COPY = "streaming copy", "copy of that footprint", "copies into new memory"
 COPY_ALONE = "streaming copy on one thread"
-_UNITS = {LIMIT: f"of a {COPY}", THREADS: "times one thread", KEPT: "times less kept"}
 _QUICK = ((512, 28, 28), (512, 20, 20))
 _BACK_AND_FORTH = ("step", "frozen")
 
 
 @dataclass(frozen=True)
-class LayerBenchmark:
+class LayerBenchmark(Benchmark):
     """One block of the table. `shape` is batch, channels, height, width."""
+
+    units: ClassVar = {LIMIT: f"of a {COPY}", THREADS: "times one thread", KEPT: "times less kept"}
 
     shape: tuple[int, int, int, int]
     layout: str = "contiguous"
@@ -56,7 +57,7 @@ class LayerBenchmark:
     save: str = "input"
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # type: ignore[override]
         """Without commas, so that any part can be given to --only."""
         parts = ["bn", "add"] if self.residual else ["bn"]
         parts += [self.activation] if self.activation != "none" else []
@@ -159,9 +160,6 @@ class LayerBenchmark:
             # Vectors of one number per channel do not count: 1 % at 2048x7x7.
             found[KEPT] = round(outcome.kept[EAGER] / outcome.kept[OURS], 1)
         return found
-
-    def unit(self, goal: str) -> tuple[str, bool]:
-        return _UNITS.get(goal, f"times as fast as {goal}"), False
 
     def figures(self, outcome: Outcome) -> dict[str, Any]:
         return {

@@ -10,7 +10,7 @@ import torch
 
 from ..limits import copies, copy_fresh
 from ..outcome import OURS, Outcome
-from ..run import Contest, Settings
+from ..run import Contest
 from ..threads import sampler_on_one_thread
 from ..timing import sampler
 from .benchmark import COPY, COPY_ALONE, EAGER, NEAR_COPY, NEW_COPY, LayerBenchmark
@@ -24,11 +24,13 @@ _MAPPED_FROM = 2**25  # bytes: malloc maps anew what is larger, and keeps the re
 _CLUSTER = 16  # blocks that share their memory, from Hopper on
 
 
-def prepare(layer: LayerBenchmark, settings: Settings, stack: ExitStack) -> Contest[LayerBenchmark]:
-    device, fits = settings.device, on_chip(layer, settings.device)
+def prepare(
+    layer: LayerBenchmark, stack: ExitStack, device: str, threads: int
+) -> Contest[LayerBenchmark]:
+    fits = on_chip(layer, device)
     outcome = Outcome(
         layer,
-        goals=goals(layer, device, settings.threads, on_chip=fits),
+        goals=goals(layer, device, threads, on_chip=fits),
         size=layer.least_bytes(on_chip=fits),
         limit_name=COPY,
         on_chip=fits,
@@ -50,7 +52,7 @@ def prepare(layer: LayerBenchmark, settings: Settings, stack: ExitStack) -> Cont
     }
     if device == "cpu" and layer.size > _MAPPED_FROM:
         contest.passes[NEW_COPY] = sampler(copy_fresh(layer.size)), layer.results
-    if settings.threads > 1:
+    if threads > 1:
         contest.one_thread = sampler_on_one_thread(programs[OURS], device)
         contest.passes[COPY_ALONE] = sampler_on_one_thread(copy, device), copied
     return contest

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from sightline.models import convert_batch_norm
 
-from ..outcome import Outcome, times_as_json
-from ..run import Contest, Settings
+from ..outcome import Benchmark, Outcome, times_as_json
+from ..run import Contest
 from ..silent import silent
 from ..text import block, verdicts
 from ..timing import sampler
@@ -30,14 +30,14 @@ _ROOM = 0.15
 
 
 @dataclass(frozen=True)
-class StepBenchmark:
+class StepBenchmark(Benchmark):
     """A training step of so many images."""
 
     batch: int = 4
     layout: str = "contiguous"
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # type: ignore[override]
         return f"resnet50 step of {self.batch} images {self.layout}"
 
     def text(self, outcome: Outcome) -> str:
@@ -47,12 +47,6 @@ class StepBenchmark:
 
         gain = f"  what batch norm, add and relu save allows {allowed_gain(outcome):.3g}"
         return block(outcome, self.name, columns, [*verdicts(outcome), gain])
-
-    def measured(self, outcome: Outcome) -> dict[str, float]:
-        return {}
-
-    def unit(self, goal: str) -> tuple[str, bool]:
-        return f"times as fast as {goal}", False
 
     def figures(self, outcome: Outcome) -> dict[str, Any]:
         return {
@@ -75,11 +69,13 @@ def allowed_gain(outcome: Outcome) -> float:
     return plain / (plain - (outcome.parts[PLAIN] - outcome.parts[CONVERTED]))
 
 
-def prepare(step: StepBenchmark, settings: Settings, stack: ExitStack) -> Contest[StepBenchmark]:
-    programs = _programs(step, settings.device)
+def prepare(
+    step: StepBenchmark, stack: ExitStack, device: str, threads: int
+) -> Contest[StepBenchmark]:
+    programs = _programs(step, device)
     parts = {name: _seconds_of_norms(program) for name, program in programs.items()}
     outcome = Outcome(step, goals={PLAIN: 1}, own_name=CONVERTED, parts=parts)
-    return Contest(outcome, {name: sampler(own, settings.device) for name, own in programs.items()})
+    return Contest(outcome, {name: sampler(own, device) for name, own in programs.items()})
 
 
 def _programs(step: StepBenchmark, device: str) -> dict[str, Callable[[], Tensor]]:

@@ -2,21 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
-from ..outcome import LIMIT, OURS, THREADS, Outcome, times_as_json
+from ..outcome import LIMIT, OURS, THREADS, Benchmark, Outcome, times_as_json
 from ..text import block, row, size, timed, verdicts
 from .generate import Recipe
 
 # Goals beside those of outcome.py.
 FASTEST, MEMORY, SECONDS = "fastest", "memory", "seconds"
-_UNITS = {
-    FASTEST: "of the fastest peer",
-    MEMORY: "of the leanest peer's memory",
-    THREADS: "of one thread",
-    LIMIT: "times the limit",
-    SECONDS: "s",
-}
 _WIDTH = 16  # of the column of times
 
 CONTENDERS = ("ultrafast", "hotcoco", "vernier", "faster-coco-eval", "pycocotools")
@@ -27,7 +20,7 @@ _QUICK = 0.1  # of the images
 
 
 @dataclass(frozen=True)
-class CocoBenchmark:
+class CocoBenchmark(Benchmark):
     """One block of the table.
 
     `program` is what the contender runs (programs.py), or "process": its files as a whole process.
@@ -36,6 +29,16 @@ class CocoBenchmark:
     take of the limit's, "threads" the gain of all threads over one. `slow`: contenders that are
     timed on request only; `long`: `--quick` leaves it out.
     """
+
+    units: ClassVar = {
+        FASTEST: "of the fastest peer",
+        MEMORY: "of the leanest peer's memory",
+        THREADS: "of one thread",
+        LIMIT: "times the limit",
+        SECONDS: "s",
+    }
+    peer_unit = "of {}"
+    at_most = (LIMIT, SECONDS)
 
     name: str
     program: str
@@ -88,9 +91,6 @@ class CocoBenchmark:
         if OURS in outcome.peaks and peers:
             found[MEMORY] = min(peers) / outcome.peaks[OURS]
         return found
-
-    def unit(self, goal: str) -> tuple[str, bool]:
-        return _UNITS.get(goal, f"of {goal}"), goal in (LIMIT, SECONDS)
 
     def figures(self, outcome: Outcome) -> dict[str, Any]:
         return {

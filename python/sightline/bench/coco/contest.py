@@ -13,7 +13,7 @@ from sightline import _numpy
 from ..limits import aligned
 from ..outcome import OURS, Outcome
 from ..process import Result, WorkerProcess, run_process, thread_settings
-from ..run import Contest, Settings
+from ..run import Contest
 from ..timing import Sample, Times, sampler
 from . import digests
 from .benchmark import CocoBenchmark
@@ -28,8 +28,9 @@ _NEAR = 1e-6  # of a peer's numbers to ours; one that is farther off has another
 
 def prepare(
     benchmark: CocoBenchmark,
-    settings: Settings,
     stack: ExitStack,
+    device: str,
+    threads: int,
     *,
     peers: str | None,
     folder: Path,
@@ -47,13 +48,13 @@ def prepare(
         elif name == OURS or peers:
             try:
                 first[name], contest.samples[name] = _start(
-                    outcome, name, files, settings.threads, peers, stack
+                    outcome, name, files, threads, peers, stack
                 )
             except (RuntimeError, OSError) as error:
                 outcome.notes[name] = str(error).rpartition("worker of --peers: ")[2]
     _hold_to_peers(outcome, first, files)
     if OURS in first:
-        if settings.threads > 1 and benchmark.program != "process":
+        if threads > 1 and benchmark.program != "process":
             _, contest.one_thread = _start(outcome, OURS, files, 1, peers, stack)
         if benchmark.program.endswith("accumulate"):
             contest.passes = {"the limit": (_limit(benchmark, first[OURS]), 1)}

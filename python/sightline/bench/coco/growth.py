@@ -1,11 +1,10 @@
 """How time and memory grow with the number of images, and their picture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..outcome import OURS, Outcome
-from ..plot import Panel, Points
-from ..plot import draw as draw_panels
+from .. import plot
+from ..outcome import Outcome
 from .benchmark import VAL, CocoBenchmark
 
 _IMAGES = (500, 1_500, 5_000, 15_000, 50_000)
@@ -27,25 +26,22 @@ def benchmarks(*, quick: bool = False) -> tuple[CocoBenchmark, ...]:
 
 def draw(outcomes: Sequence[Outcome[CocoBenchmark]], path: Path) -> None:
     """Lowest time and peak memory over images, beside a straight line of ours."""
-    seconds: dict[str, dict[int, float]] = {}
-    peaks: dict[str, dict[int, float]] = {}
-    for outcome in outcomes:
-        images = outcome.benchmark.recipe.images
-        for name, times in outcome.times.items():
-            seconds.setdefault(name, {})[images] = times.lowest
-            peaks.setdefault(name, {})[images] = outcome.peaks[name] / 1e6
-    panels = [
-        Panel(label, series, "linear from first to last", _line(series.get(OURS, {})))
-        for label, series in (("seconds", seconds), ("peak MB", peaks))
-    ]
-    title = "COCO boxes, two json files to twelve numbers, whole processes"
-    draw_panels(panels, path, sizes="images", title=title, inches=(11, 4.5))
 
+    def line(ours: Mapping[int, float]) -> dict[int, float]:
+        """Through both ends: what the start takes, and so much per image."""
+        first, last = min(ours), max(ours)
+        slope = (ours[last] - ours[first]) / max(1, last - first)
+        return {n: ours[first] + slope * (n - first) for n in ours}
 
-def _line(points: Points) -> Points:
-    """Through both ends: what the start takes, and so much per image."""
-    if len(points) < 2:
-        return {}
-    first, last = min(points), max(points)
-    slope = (points[last] - points[first]) / (last - first)
-    return {n: points[first] + slope * (n - first) for n in points}
+    plot.draw(
+        path,
+        {o.benchmark.recipe.images: o for o in outcomes},
+        {
+            "seconds": lambda o: {name: times.lowest for name, times in o.times.items()},
+            "peak MB": lambda o: {name: peak / 1e6 for name, peak in o.peaks.items()},
+        },
+        line,
+        guide_name="linear from first to last",
+        xlabel="images",
+        title="COCO boxes, two json files to twelve numbers, whole processes",
+    )

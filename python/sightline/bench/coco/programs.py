@@ -122,6 +122,15 @@ class CocoApi(Programs):
         return tuple(np.asarray(found[name]) for name in ("precision", "recall", "scores"))
 
 
+def in_batches(
+    columns: str, size: int, images: int, forms: Callable[[dict, dict], tuple[Any, Any]]
+) -> list[list[list]]:
+    """Ids, detections and objects of so many images each; `forms` makes the last two of arrays."""
+    rows = [(i, *forms(dt, gt)) for i, dt, gt in images_of(columns, images)]
+    parts = [rows[at : at + size] for at in range(0, len(rows), size)]
+    return [list(map(list, zip(*part))) for part in parts]
+
+
 def images_of(columns: str, images: int) -> Iterator[tuple[int, dict, dict]]:
     """(id, detections, objects) of the first images, as arrays of xywh boxes."""
     with np.load(columns) as data:

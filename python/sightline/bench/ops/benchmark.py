@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..outcome import ONE_THREAD, Outcome, times_as_json
+from ..outcome import ONE_THREAD, Benchmark, Outcome, times_as_json
 from ..text import line
 from .inputs import Arrays
 
 
 @dataclass(frozen=True, eq=False)
-class OpBenchmark:
+class OpBenchmark(Benchmark):
     """One row of the table.
 
     `program` is the function of that name in each contender's file; it takes `inputs()` in order.
@@ -43,12 +43,6 @@ class OpBenchmark:
 
     def text(self, outcome: Outcome) -> str:
         return line(outcome)
-
-    def measured(self, outcome: Outcome) -> dict[str, float]:
-        return {}
-
-    def unit(self, goal: str) -> tuple[str, bool]:
-        return f"times as fast as {goal}", False
 
     def figures(self, outcome: Outcome) -> dict[str, Any]:
         def beside(name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from .. import limits
 from ..device import ARRAYS, torch
 from ..outcome import OURS, Outcome
-from ..run import Contest, Settings
+from ..run import Contest
 from ..threads import sampler_on_one_thread
 from ..timing import sampler
 from .benchmark import OpBenchmark
@@ -20,10 +20,14 @@ HERE = ("torch", "torchvision")  # contenders that run in our own process, where
 
 
 def prepare(
-    benchmark: OpBenchmark, settings: Settings, stack: ExitStack, *, peers: Sequence[Peers] = ()
+    benchmark: OpBenchmark,
+    stack: ExitStack,
+    device: str,
+    threads: int,
+    *,
+    peers: Sequence[Peers] = (),
 ) -> Contest[OpBenchmark]:
     """`peers`: workers of other environments, whose contenders take part."""
-    device = settings.device
     own = contender(OURS)
     ours = bind(own, benchmark, device) if own else None
     if ours is None:
@@ -48,7 +52,7 @@ def prepare(
             shown = f"{name}{process.suffix}"
             check_same(benchmark, shown, process.result(name).arrays, expected)
             contest.samples[shown] = partial(process.sample, name)
-    if settings.threads > 1:
+    if threads > 1:
         contest.one_thread = sampler_on_one_thread(ours, device)
     if benchmark.limit:
         passes: limits.Passes = getattr(limits, benchmark.limit)(inputs, parts_of(result))

@@ -1,13 +1,12 @@
 """How `nms` grows with the number of boxes: benchmarks of one density, and their picture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import log10, sqrt
 from pathlib import Path
 
-from ..outcome import OURS, Outcome
-from ..plot import Panel
-from ..plot import draw as draw_panels
+from .. import plot
+from ..outcome import Outcome
 from .benchmark import OpBenchmark
 from .inputs import IMAGE, sparse
 
@@ -43,15 +42,18 @@ def draw(outcomes: Sequence[Outcome[OpBenchmark]], path: Path) -> None:
     Raises ValueError where fewer than two of the benchmarks were run.
     """
     check_drawn([outcome.benchmark for outcome in outcomes])
-    series: dict[str, dict[int, float]] = {}
-    for outcome in outcomes:
-        if outcome.benchmark in _BOXES:
-            for name, times in {OURS: outcome.ours, **outcome.peers}.items():
-                series.setdefault(name, {})[_BOXES[outcome.benchmark]] = times.median
-    ours = series[OURS]
-    first = min(ours)
-    each = ours[first] / (first * log10(first))
-    guide = {n: each * n * log10(n) for n in ours}
-    panel = Panel("seconds", series, "N log N", guide)
-    title = "nms of sparse boxes, one density"
-    draw_panels([panel], path, sizes="boxes", title=title, inches=(7, 5))
+
+    def n_log_n(ours: Mapping[int, float]) -> dict[int, float]:
+        first = min(ours)
+        each = ours[first] / (first * log10(first))
+        return {n: each * n * log10(n) for n in ours}
+
+    plot.draw(
+        path,
+        {_BOXES[o.benchmark]: o for o in outcomes if o.benchmark in _BOXES},
+        {"seconds": lambda o: {name: times.median for name, times in o.times.items()}},
+        n_log_n,
+        guide_name="N log N",
+        xlabel="boxes",
+        title="nms of sparse boxes, one density",
+    )

@@ -14,7 +14,7 @@ from sightline.metrics.detection.kernels import accumulate_masks
 from sightline.metrics.detection.rows import FlatDetections, FlatTargets
 from sightline.metrics.detection.settings import resolve_settings
 
-from ..programs import Arrays, Programs, images_of
+from ..programs import Arrays, Programs, in_batches
 
 
 class Sightline(Programs):
@@ -67,17 +67,14 @@ class Sightline(Programs):
     def batches(self, columns: str, size: int, images: int) -> Any:
         with np.load(columns) as data:
             categories = data["category_ids"]
-        names = [str(i) for i in categories.tolist()]
-        ids, found, truth = [], [], []
-        for image_id, dt, gt in images_of(columns, images):
+
+        def forms(dt: dict, gt: dict) -> tuple[dict, dict]:
             labels = [np.searchsorted(categories, side["category"]) for side in (dt, gt)]
-            ids.append(image_id)
-            own = {"boxes_xywh": dt["boxes"], "scores": dt["scores"], "labels": labels[0]}
-            found.append(own)
-            own = {"boxes_xywh": gt["boxes"], "labels": labels[1]}
-            truth.append({**own, "area": gt["area"], "iscrowd": gt["crowd"]})
-        parts = [slice(i, i + size) for i in range(0, len(ids), size)]
-        return names, [(ids[part], found[part], truth[part]) for part in parts]
+            found = {"boxes_xywh": dt["boxes"], "scores": dt["scores"], "labels": labels[0]}
+            truth = {"boxes_xywh": gt["boxes"], "labels": labels[1]}
+            return found, {**truth, "area": gt["area"], "iscrowd": gt["crowd"]}
+
+        return list(map(str, categories.tolist())), in_batches(columns, size, images, forms)
 
     def stream(self, batches: Any) -> Any:
         names, parts = batches

@@ -12,7 +12,7 @@ except RuntimeError:  # made for another torch: ours lets it load, where there i
 
 from torchmetrics.detection import MeanAveragePrecision
 
-from ..programs import Programs, images_of
+from ..programs import Programs, in_batches
 
 _STATS = ["map", "map_50", "map_75", "map_small", "map_medium", "map_large"]
 _STATS += ["mar_1", "mar_10", "mar_100", "mar_small", "mar_medium", "mar_large"]
@@ -23,19 +23,19 @@ class Torchmetrics(Programs):
         torch.set_num_threads(threads)
 
     def batches(self, columns: str, size: int, images: int) -> Any:
-        found, truth = [], []
-        for _, dt, gt in images_of(columns, images):
-            own = {"boxes": dt["boxes"], "scores": dt["scores"], "labels": dt["category"]}
-            found.append({key: torch.from_numpy(value) for key, value in own.items()})
-            own = {"boxes": gt["boxes"], "labels": gt["category"], "area": gt["area"]}
-            own["iscrowd"] = gt["crowd"].astype("int64")
-            truth.append({key: torch.from_numpy(value) for key, value in own.items()})
-        return [(found[i : i + size], truth[i : i + size]) for i in range(0, len(found), size)]
+        def forms(dt: dict, gt: dict) -> tuple[dict, dict]:
+            found = {"boxes": dt["boxes"], "scores": dt["scores"], "labels": dt["category"]}
+            truth = {"boxes": gt["boxes"], "labels": gt["category"], "area": gt["area"]}
+            truth["iscrowd"] = gt["crowd"].astype("int64")
+            both = ({k: torch.from_numpy(v) for k, v in own.items()} for own in (found, truth))
+            return next(both), next(both)
+
+        return in_batches(columns, size, images, forms)
 
     def stream(self, batches: Any) -> Any:
         metric = MeanAveragePrecision(box_format="xywh")
         metric.warn_on_many_detections = False
-        for found, truth in batches:
+        for _, found, truth in batches:
             metric.update(found, truth)
         return metric.compute()
 

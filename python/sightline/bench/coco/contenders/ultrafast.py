@@ -6,23 +6,24 @@ import numpy as np
 from ultrafast_pycocotools import COCO, COCOeval
 from ultrafast_pycocotools.metrics import DetectionMetrics
 
-from ..programs import Arrays, CocoApi, images_of
+from ..programs import Arrays, CocoApi, in_batches
 
 
 class Ultrafast(CocoApi):
     iou_thresholds: Any = np.linspace(0.5, 0.95, 10)
 
     def batches(self, columns: str, size: int, images: int) -> Any:
-        found, truth = [], []
-        for _, dt, gt in images_of(columns, images):
-            found.append({"boxes": dt["boxes"], "scores": dt["scores"], "labels": dt["category"]})
-            own = {"boxes": gt["boxes"], "labels": gt["category"], "area": gt["area"]}
-            truth.append({**own, "iscrowd": gt["crowd"].astype(np.int64)})
-        return [(found[i : i + size], truth[i : i + size]) for i in range(0, len(found), size)]
+        def forms(dt: dict, gt: dict) -> tuple[dict, dict]:
+            crowd = gt["crowd"].astype(np.int64)
+            found = {"boxes": dt["boxes"], "scores": dt["scores"], "labels": dt["category"]}
+            truth = {"boxes": gt["boxes"], "labels": gt["category"], "area": gt["area"]}
+            return found, {**truth, "iscrowd": crowd}
+
+        return in_batches(columns, size, images, forms)
 
     def stream(self, batches: Any) -> Any:
         metric = DetectionMetrics(iou_thrs=self.iou_thresholds, box_format="xywh", max_dets=100)
-        for found, truth in batches:
+        for _, found, truth in batches:
             metric.update(found, truth)
         return metric.compute()
 

@@ -1,5 +1,6 @@
 """Ours, of tensors and of arrays alike."""
 
+from collections.abc import Callable
 from typing import Any
 
 from sightline import ops
@@ -11,36 +12,21 @@ def box_iou(boxes1: Array, boxes2: Array) -> Array:
     return ops.box_iou(boxes1, boxes2)
 
 
-def box_iou_out(boxes1: Array, boxes2: Array, out: Array) -> Array:
-    return ops.box_iou(boxes1, boxes2, out=out)
+def _with_out(op: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda boxes1, boxes2, out: op(boxes1, boxes2, out=out)
 
 
-def generalized_box_iou_out(boxes1: Array, boxes2: Array, out: Array) -> Array:
-    return ops.generalized_box_iou(boxes1, boxes2, out=out)
-
-
-def complete_box_iou_out(boxes1: Array, boxes2: Array, out: Array) -> Array:
-    return ops.complete_box_iou(boxes1, boxes2, out=out)
-
-
-def generalized_box_iou_loss(boxes1: Array, boxes2: Array) -> Array:
-    return ops.generalized_box_iou_loss(boxes1, boxes2)
-
-
-def distance_box_iou_loss(boxes1: Array, boxes2: Array) -> Array:
-    return ops.distance_box_iou_loss(boxes1, boxes2)
-
-
-def complete_box_iou_loss(boxes1: Array, boxes2: Array) -> Array:
-    return ops.complete_box_iou_loss(boxes1, boxes2)
+box_iou_out = _with_out(ops.box_iou)
+generalized_box_iou_out = _with_out(ops.generalized_box_iou)
+complete_box_iou_out = _with_out(ops.complete_box_iou)
+box_iou_rotated_out = _with_out(ops.box_iou_rotated)
+generalized_box_iou_loss = ops.generalized_box_iou_loss
+distance_box_iou_loss = ops.distance_box_iou_loss
+complete_box_iou_loss = ops.complete_box_iou_loss
 
 
 def decode_boxes(deltas: Array, anchors: Array) -> Array:
     return ops.decode_boxes(deltas, anchors, size=(1000, 1000))
-
-
-def box_iou_rotated_out(boxes1: Array, boxes2: Array, out: Array) -> Array:
-    return ops.box_iou_rotated(boxes1, boxes2, out=out)
 
 
 def box_iou_max(boxes1: Array, boxes2: Array) -> tuple[Array, ...]:

@@ -1,5 +1,7 @@
 """torchvision, as its users call it; it has no `out`."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torchvision import ops
@@ -10,28 +12,16 @@ def box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     return ops.box_iou(boxes1, boxes2)
 
 
-def box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
-    return ops.box_iou(boxes1, boxes2)
+def _without_out(op: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda boxes1, boxes2, out: op(boxes1, boxes2)
 
 
-def generalized_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
-    return ops.generalized_box_iou(boxes1, boxes2)
-
-
-def complete_box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
-    return ops.complete_box_iou(boxes1, boxes2)
-
-
-def generalized_box_iou_loss(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    return ops.generalized_box_iou_loss(boxes1, boxes2)
-
-
-def distance_box_iou_loss(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    return ops.distance_box_iou_loss(boxes1, boxes2)
-
-
-def complete_box_iou_loss(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    return ops.complete_box_iou_loss(boxes1, boxes2)
+box_iou_out = _without_out(ops.box_iou)
+generalized_box_iou_out = _without_out(ops.generalized_box_iou)
+complete_box_iou_out = _without_out(ops.complete_box_iou)
+generalized_box_iou_loss = ops.generalized_box_iou_loss
+distance_box_iou_loss = ops.distance_box_iou_loss
+complete_box_iou_loss = ops.complete_box_iou_loss
 
 
 def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
