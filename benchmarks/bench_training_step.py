@@ -4,7 +4,8 @@ import pytest
 import torch
 from bench_matching import box_iou, objects_within
 
-from sightline.models import create_model, detector
+from sightline.models import create_model
+from sightline.models.detectors import anchor
 
 IMAGES, OBJECTS, SIZE = 4, 7, 320
 
@@ -24,7 +25,7 @@ def tensor_program(anchors, gt_boxes, *, high_threshold, low_threshold, allow_lo
     return torch.stack(images)
 
 
-MATCHERS = {"kernel": detector.match_anchors, "tensor_program": tensor_program}
+MATCHERS = {"kernel": anchor.match_anchors, "tensor_program": tensor_program}
 
 
 class Step:
@@ -39,7 +40,7 @@ class Step:
         labels = torch.randint(20, (IMAGES, OBJECTS))
         self.targets = [{"boxes": b, "labels": c} for b, c in zip(self.boxes, labels)]
         with torch.no_grad():
-            self.anchors = self.model.raw(self.images)[2]
+            self.anchors = self.model(self.images).anchors
 
     def match(self, matcher) -> torch.Tensor:
         rule = {"high_threshold": 0.5, "low_threshold": 0.4, "allow_low_quality": True}
@@ -47,7 +48,7 @@ class Step:
 
     def __call__(self) -> None:
         self.optimizer.zero_grad()
-        sum(self.model(self.images, self.targets).values()).backward()
+        sum(self.model.loss(self.model(self.images), self.targets).values()).backward()
         self.optimizer.step()
 
 
@@ -56,7 +57,7 @@ class Step:
 def test_training_step(benchmark, monkeypatch, matcher, part):
     step = Step()
     assert torch.equal(*(step.match(contender) for contender in MATCHERS.values()))
-    monkeypatch.setattr(detector, "match_anchors", MATCHERS[matcher])
+    monkeypatch.setattr(anchor, "match_anchors", MATCHERS[matcher])
     benchmark.group = f"{part}: {IMAGES} images, {len(step.anchors):,} anchors x {OBJECTS} objects"
     if part == "step":
         benchmark(step)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sightline.models import AnchorDetector, ResNet, convert_batch_norm
+from sightline.models import AnchorDetector, AnchorObjective, ResNet, convert_batch_norm
 
 
 def scene(boxes, labels):
@@ -40,7 +40,12 @@ def detector():
     torch.manual_seed(0)
     anchors = [[(12, 12), (20, 20)]]
     model = AnchorDetector(
-        PlainTrunk(), 3, anchors=anchors, strides=(8,), fpn_channels=8, box_loss="ciou"
+        PlainTrunk(),
+        3,
+        anchors=anchors,
+        strides=(8,),
+        fpn_channels=8,
+        objective=AnchorObjective(box_loss="ciou"),
     )
     return convert_batch_norm(model)[0]
 
@@ -52,13 +57,17 @@ def classifier():
 
 CASES = {
     "detector": (detector, SCENES),
-    "classifier": (classifier, [[{"label": torch.tensor(k)} for k in (0, 2)]]),
+    "classifier": (classifier, [torch.tensor([0, 2])]),
 }
 BAD = {  # in shapes that are compiled already
     "detector": [scene([[4, 4, 20, 22], [10, 3, 32, 30]], [0, 3]), SCENES[0][1]],
     "detector of boxes": [SCENES[0][0], scene([[8, 3, 2, 25]], [1])],
-    "classifier": [{"label": torch.tensor(0)}, {"label": torch.tensor(3)}],
+    "classifier": torch.tensor([0, 3]),
 }
+
+
+def losses_of(model):
+    return lambda images, targets: model.loss(model(images), targets)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -66,9 +75,9 @@ def test_training_step_compiles_into_one_graph(name):
     make, batches = CASES[name]
     torch.compiler.reset()
     model, twin = make(), make()
-    step = torch.compile(model, fullgraph=True, backend="aot_eager")
+    step = torch.compile(losses_of(model), fullgraph=True, backend="aot_eager")
     for targets in batches:
-        losses, expected = step(IMAGES, targets), twin(IMAGES, targets)
+        losses, expected = step(IMAGES, targets), losses_of(twin)(IMAGES, targets)
         assert {k: float(v.detach()) for k, v in losses.items()} == pytest.approx(
             {k: float(v.detach()) for k, v in expected.items()}, rel=1e-6
         )
@@ -78,7 +87,7 @@ def test_training_step_compiles_into_one_graph(name):
         for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
             torch.testing.assert_close(ours.grad, theirs.grad)
     for bad in (targets for key, targets in BAD.items() if key.startswith(name)):
-        with pytest.raises(RuntimeError, match=r"`targets` must have .*'label.*in 0\.\.2"):
+        with pytest.raises(RuntimeError, match=r"`targets` must have .*label.*in 0\.\.2"):
             step(IMAGES, bad)
 
 
@@ -87,10 +96,10 @@ def test_training_step_compiles_into_one_graph(name):
     [
         ("detector", r"`targets\[0\]\['labels'\]\[1\]` must be in 0..2 for 3 classes, got 3"),
         ("detector of boxes", r"`targets\[1\]\['boxes'\]\[0\]` must be finite xyxy"),
-        ("classifier", r"`targets\[1\]\['label'\]` must be in 0..2 for 3 classes, got 3"),
+        ("classifier", r"`targets\[1\]` must be in 0..2 for 3 classes, got 3"),
     ],
 )
 def test_eager_step_names_the_bad_target(name, said):
     make, _ = CASES[name.split()[0]]
     with pytest.raises(ValueError, match=said):
-        make()(IMAGES, BAD[name])
+        losses_of(make())(IMAGES, BAD[name])

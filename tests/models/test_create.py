@@ -1,6 +1,14 @@
 import pytest
 
-from sightline.models import AnchorDetector, ResNet, create_model, list_models
+from sightline.models import (
+    AnchorDetector,
+    AnchorMatching,
+    AnchorObjective,
+    Postprocess,
+    ResNet,
+    create_model,
+    list_models,
+)
 
 
 @pytest.mark.parametrize("name", list_models())
@@ -18,3 +26,12 @@ def test_unknown_name_gives_the_nearest():
 def test_unknown_argument_is_an_error():
     with pytest.raises(TypeError, match="depth"):
         create_model("resnet20", 3, depth=4)
+
+
+def test_options_of_a_detector_reach_the_group_that_they_are_of():
+    model = create_model("light_detector", 3, low_threshold=0.3, box_weight=2, score_threshold=0.5)
+    assert model.matching == AnchorMatching(low_threshold=0.3)
+    assert model.objective == AnchorObjective(box_weight=2)
+    assert model.postprocess == Postprocess(score_threshold=0.5)
+    with pytest.raises(TypeError, match="threshold"):
+        create_model("light_detector", 3, threshold=0.5)

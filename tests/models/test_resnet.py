@@ -8,10 +8,6 @@ def parameter_count(model):
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def label_targets(labels):
-    return [{"label": torch.tensor(label)} for label in labels]
-
-
 def test_resnet18_has_the_published_parameter_count():
     assert parameter_count(resnet18(1000)) == 11_689_512
 
@@ -46,18 +42,20 @@ def test_features_have_the_stated_strides_and_channels(model, strides):
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet20"])
 @pytest.mark.parametrize("training", [True, False])
-def test_targets_decide_between_loss_and_logits_in_either_mode(name, training):
+def test_the_loss_is_of_the_logits_in_either_mode(name, training):
     model = create_model(name, 5).train(training)
     images = torch.randn(2, 3, 32, 32)
-    assert model(images).shape == (2, 5)
-    losses = model(images, label_targets([0, 4]))
+    logits = model(images)
+    assert logits.shape == (2, 5)
+    losses = model.loss(logits, torch.tensor([0, 4]))
     assert list(losses) == ["class_loss"]
     assert losses["class_loss"].shape == () and torch.isfinite(losses["class_loss"])
 
 
 def test_loss_reaches_every_parameter():
     model = resnet20(3)
-    model(torch.randn(2, 3, 16, 16), label_targets([0, 2]))["class_loss"].backward()
+    logits = model(torch.randn(2, 3, 16, 16))
+    model.loss(logits, torch.tensor([0, 2]))["class_loss"].backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
@@ -65,21 +63,20 @@ def test_loss_reaches_every_parameter():
 def test_loss_is_cross_entropy_of_the_logits():
     model = resnet20(3, label_smoothing=0.1).eval()
     images = torch.randn(4, 3, 16, 16)
-    labels = [0, 1, 2, 1]
-    expected = torch.nn.functional.cross_entropy(
-        model(images), torch.tensor(labels), label_smoothing=0.1
-    )
-    torch.testing.assert_close(model(images, label_targets(labels))["class_loss"], expected)
+    labels = torch.tensor([0, 1, 2, 1])
+    logits = model(images)
+    expected = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
+    torch.testing.assert_close(model.loss(logits, labels)["class_loss"], expected)
 
 
 def test_one_batch_is_overfitted():
     torch.manual_seed(0)
     model = resnet20(4, width=8)
-    images, targets = torch.randn(4, 3, 16, 16), label_targets([0, 1, 2, 3])
+    images, targets = torch.randn(4, 3, 16, 16), torch.arange(4)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(20):
         optimizer.zero_grad()
-        loss = model(images, targets)["class_loss"]
+        loss = model.loss(model(images), targets)["class_loss"]
         loss.backward()
         optimizer.step()
     assert loss < 0.05
@@ -100,18 +97,20 @@ def test_same_seed_gives_the_same_weights_and_state_dict_round_trips():
 
 
 @pytest.mark.parametrize(
-    ("targets", "message"),
+    ("targets", "error", "message"),
     [
-        (label_targets([0, 3]), r"`targets\[1\]\['label'\]` must be in 0..2 for 3 classes, got 3"),
-        (label_targets([-1, 0]), r"`targets\[0\]\['label'\]` must be in 0..2"),
-        (label_targets([0]), "one dict an image: 2, got 1"),
-        (label_targets([0, 1.0]), r"`targets\[1\]\['label'\]` must be an integer scalar"),
-        ([{"label": torch.tensor(0)}, {"labels": torch.tensor(0)}], r"has no 'label'"),
+        (torch.tensor([0, 3]), ValueError, r"`targets\[1\]` must be in 0..2 for 3 classes, got 3"),
+        (torch.tensor([-1, 0]), ValueError, r"`targets\[0\]` must be in 0..2"),
+        (torch.tensor([0]), ValueError, r"one label per image, got torch.int64 of shape \[1\]"),
+        (torch.tensor([0, 1.0]), ValueError, r"must be integers of shape \[2\], .* torch.float32"),
+        (torch.zeros(2, 1, dtype=torch.int64), ValueError, r"of shape \[2\], .* shape \[2, 1\]"),
+        ([{"label": torch.tensor(0)}] * 2, TypeError, r"tensor .* int64 \[2\], got list"),
     ],
 )
-def test_bad_target_is_named(targets, message):
-    with pytest.raises(ValueError, match=message):
-        resnet20(3)(torch.zeros(2, 3, 16, 16), targets)
+def test_bad_target_is_named(targets, error, message):
+    model = resnet20(3)
+    with pytest.raises(error, match=message):
+        model.loss(model(torch.zeros(2, 3, 16, 16)), targets)
 
 
 def test_bad_images_and_settings_are_named():

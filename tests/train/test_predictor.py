@@ -9,6 +9,7 @@ from PIL import Image
 import sightline
 from sightline.cli import predict
 from sightline.data import DataError, read_image
+from sightline.models import Postprocess
 from sightline.tasks import SCORE_THRESHOLD, Classification, Detections
 from sightline.train.checkpoint import save_weights
 from sightline.train.predictor import Predictor, weights_file
@@ -41,7 +42,9 @@ def test_a_picture_is_found_alike_by_every_route(trained, tmp_path):
     task, data, run = trained
     predictor = sightline.load(run.path)
     if task == "detect":
-        predictor.model.score_threshold = 0.0  # two epochs teach it no score worth keeping
+        predictor.model.postprocess = Postprocess(
+            score_threshold=0.0
+        )  # two epochs teach it no score worth keeping
     rgb = Image.open(next(data.rglob("*.png")))
     exif = Image.Exif()
     exif[0x0112] = 6

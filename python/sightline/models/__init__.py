@@ -1,5 +1,5 @@
-"""Models under one convention: `model(images, targets)` is a dict of loss terms, `model(images)`
-predictions, the same in train and eval mode."""
+"""Models: `outputs = model(images)`, `model.loss(outputs, targets)` the terms to minimise, and of a
+detector `model.predictions(outputs)`; the same in training and evaluation mode."""
 
 try:
     import torch  # noqa: F401
@@ -17,7 +17,13 @@ from sightline.models.anchors import (
 )
 from sightline.models.classifiers.resnet import ResNet, resnet18, resnet20
 from sightline.models.create import create_model, list_models
-from sightline.models.detectors.anchor import AnchorDetector
+from sightline.models.detectors.anchor import (
+    AnchorDetector,
+    AnchorMatching,
+    AnchorObjective,
+    AnchorOutputs,
+    Postprocess,
+)
 from sightline.models.necks.fpn import FPN
 from sightline.models.trunk import LightTrunk
 from sightline.nn.batch_norm.convert import convert_batch_norm
@@ -34,12 +40,16 @@ from sightline.nn.batch_norm.sync import SyncBatchNormAct, convert_sync_batch_no
 __all__ = [
     "FPN",
     "AnchorDetector",
+    "AnchorMatching",
+    "AnchorObjective",
+    "AnchorOutputs",
     "BatchNormAct1d",
     "BatchNormAct2d",
     "BatchNormAct3d",
     "ConversionReport",
     "FrozenBatchNormAct2d",
     "LightTrunk",
+    "Postprocess",
     "ResNet",
     "SyncBatchNormAct",
     "best_possible_recall",

@@ -1,7 +1,7 @@
 """Checks of the targets a model is given, so that a bad label is an error in words.
 
 On a GPU an out-of-range label would otherwise surface as a device-side assert that names a kernel.
-Each check reads the labels once, so it costs one synchronisation a batch. Within `torch.compile`
+Each check reads the labels once, so it costs one synchronisation per batch. Within `torch.compile`
 the shapes are checked as they are traced, and values by an assertion in the graph.
 """
 
@@ -43,40 +43,39 @@ def _assert_in_graph(bad: Tensor, need: str) -> None:
 def _check_count(targets: Sequence[dict[str, Tensor]], batch: int) -> None:
     if isinstance(targets, dict) or not isinstance(targets, Sequence):
         raise TypeError(
-            f"`targets` must be a list of one dict an image, got {type(targets).__name__}"
+            f"`targets` must be a list of one dict per image, got {type(targets).__name__}"
         )
     if len(targets) != batch:
-        raise ValueError(f"`targets` must have one dict an image: {batch}, got {len(targets)}")
+        raise ValueError(f"`targets` must have one dict per image: {batch}, got {len(targets)}")
 
 
-def class_labels(
-    targets: Sequence[dict[str, Tensor]], batch: int, num_classes: int, device: torch.device
-) -> Tensor:
-    """Return the labels of classification targets as one int64 tensor `[batch]` on `device`.
+def class_labels(targets: Tensor, batch: int, num_classes: int, device: torch.device) -> Tensor:
+    """Return the labels `[batch]` of a classifier as int64 on `device`.
 
-    Raises ValueError where a label is missing, not a scalar, or outside 0..num_classes - 1.
+    Raises TypeError for anything but a tensor, and ValueError for another shape, labels that are
+    not integers, or one outside 0..num_classes - 1, whose row it names.
     """
-    _check_count(targets, batch)
-    labels = []
-    for i in range(batch):
-        label = torch.as_tensor(_field(targets, i, "label"))
-        if label.ndim != 0 or label.is_floating_point():
-            raise ValueError(
-                f"`targets[{i}]['label']` must be an integer scalar, "
-                f"got {label.dtype} of shape {list(label.shape)}"
-            )
-        labels.append(label)
-    stacked = torch.stack(labels).to(device, torch.int64)
-    bad = (stacked < 0) | (stacked >= num_classes)
+    if not isinstance(targets, Tensor):
+        raise TypeError(
+            f"`targets` must be a tensor of one label per image, int64 [{batch}], "
+            f"got {type(targets).__name__}"
+        )
+    if targets.shape != (batch,) or targets.is_floating_point():
+        raise ValueError(
+            f"`targets` must be integers of shape [{batch}], one label per image, "
+            f"got {targets.dtype} of shape {list(targets.shape)}"
+        )
+    labels = targets.to(device, torch.int64)
+    bad = (labels < 0) | (labels >= num_classes)
     if torch.compiler.is_compiling():
-        _assert_in_graph(bad, f"each 'label' in 0..{num_classes - 1}")
+        _assert_in_graph(bad, f"each label in 0..{num_classes - 1}")
     elif bad.any():
         row = int(bad.nonzero()[0])
         raise ValueError(
-            f"`targets[{row}]['label']` must be in 0..{num_classes - 1} for {num_classes} classes, "
-            f"got {int(stacked[row])}"
+            f"`targets[{row}]` must be in 0..{num_classes - 1} for {num_classes} classes, "
+            f"got {int(labels[row])}"
         )
-    return stacked
+    return labels
 
 
 def object_targets(
@@ -97,7 +96,7 @@ def object_targets(
             )
         if label.shape != box.shape[:1] or label.is_floating_point():
             raise ValueError(
-                f"`targets[{i}]['labels']` must be integers of shape [{len(box)}], one a box, "
+                f"`targets[{i}]['labels']` must be integers of shape [{len(box)}], one per box, "
                 f"got {label.dtype} of shape {list(label.shape)}"
             )
         boxes.append(box.to(device, torch.float32))

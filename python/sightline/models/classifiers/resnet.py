@@ -73,8 +73,8 @@ class ResNet(nn.Module):
         shortcut: "projection" or "pad", see `BasicBlock`.
         label_smoothing: share of the target spread over all classes, in [0, 1).
 
-    `model(images [B, C, H, W])` returns logits `[B, num_classes]`; with targets (a list of dicts
-    with an integer scalar `label`) it returns `{"class_loss": scalar}`, in either mode.
+    `model(images [B, C, H, W])` returns logits `[B, num_classes]`, and `loss(logits, targets)` the
+    cross-entropy with `label_smoothing`. Both work the same in training and evaluation mode.
     """
 
     def __init__(
@@ -124,20 +124,28 @@ class ResNet(nn.Module):
             x = maps[stride] = self.get_submodule(f"layer{i + 1}")(x)
         return maps
 
-    def forward(
-        self, images: Tensor, targets: Sequence[dict[str, Tensor]] | None = None
-    ) -> Tensor | dict[str, Tensor]:
+    def forward(self, images: Tensor) -> Tensor:
         check_images(images, self.in_channels)
         if self.fc is None:
             raise ValueError("a ResNet without classes has no logits; call `features(images)`")
         # Channels-last convolutions are the faster ones on CPU and on tensor cores.
         images = images.contiguous(memory_format=torch.channels_last)
         last = list(self.features(images).values())[-1]
-        logits = self.fc(last.mean((2, 3)))
-        if targets is None:
-            return logits
-        labels = class_labels(targets, len(images), self.num_classes, images.device)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+        return self.fc(last.mean((2, 3)))
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return `{"class_loss": scalar}`, the mean cross-entropy over the batch.
+
+        Args:
+            outputs: logits `[B, num_classes]`.
+            targets: labels `[B]`, integers in 0..num_classes - 1.
+
+        Raises:
+            TypeError: `targets` is no tensor.
+            ValueError: another shape, labels that are not integers, or one out of range.
+        """
+        labels = class_labels(targets, len(outputs), self.num_classes, outputs.device)
+        loss = F.cross_entropy(outputs.float(), labels, label_smoothing=self.label_smoothing)
         return {"class_loss": loss}
 
 

@@ -1,8 +1,9 @@
-"""A one-stage anchor detector: trunk, feature pyramid, a head a level, focal and box-IoU losses."""
+"""A one-stage detector on anchors: trunk, pyramid, a head per level, focal and box-IoU losses."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +30,64 @@ _BOX_LOSSES = {
 # A new head says "object" with this probability, so that the many empty anchors do not drown the
 # first steps (Lin et al. 2017, section 3.3).
 _PRIOR_PROBABILITY = 0.01
-# Candidates an image that enter suppression; below this many nothing is cut.
+# Candidates per image that enter suppression; below this many nothing is cut.
 _PRE_NMS_TOP_K = 1000
+
+
+class AnchorOutputs(NamedTuple):
+    """What an `AnchorDetector` returns for a batch of B images with A anchors each."""
+
+    logits: Tensor  # [B, A, num_classes], of each class
+    deltas: Tensor  # [B, A, 4], of each anchor's box
+    anchors: Tensor  # [A, 4], xyxy in pixels of the images
+    image_size: Tensor  # int64 [2], height and width of the images
+
+
+@dataclass(frozen=True)
+class AnchorMatching:
+    """Which anchors learn an object.
+
+    An anchor whose IoU with an object reaches `high_threshold` is positive, below `low_threshold`
+    negative, and between them left out; each object also gets its best anchors.
+    """
+
+    high_threshold: float = 0.5
+    low_threshold: float = 0.4
+
+
+@dataclass(frozen=True)
+class AnchorObjective:
+    """The loss terms of an `AnchorDetector`.
+
+    `box_loss` is "giou", "diou" or "ciou", and `box_weight` multiplies it. `focal_alpha` and
+    `focal_gamma` are those of `sigmoid_focal_loss`; the defaults are for short training from
+    scratch: the paper's 0.25 and 2 leave so little of a positive's gradient that it took several
+    times as many steps to tell classes apart.
+    """
+
+    box_loss: str = "giou"
+    box_weight: float = 0.7
+    focal_alpha: float = 0.5
+    focal_gamma: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.box_loss not in _BOX_LOSSES:
+            raise ValueError(
+                f"`box_loss` must be one of {sorted(_BOX_LOSSES)}, got {self.box_loss!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Postprocess:
+    """What the predictions of an `AnchorDetector` keep.
+
+    The score threshold is low so that average precision sees the whole curve; raise it to show
+    pictures.
+    """
+
+    score_threshold: float = 0.02
+    iou_threshold: float = 0.5
+    max_detections: int = 100
 
 
 class AnchorHead(nn.Module):
@@ -67,27 +124,23 @@ class AnchorDetector(nn.Module):
         trunk: a module with `feature_channels` and `features(images)`, both by stride.
         num_classes: classes, at least 1.
         anchors: for each stride a list of `(width, height)` in network pixels (see `fit_anchors`);
-            nine a map when None.
+            nine per map when None.
         strides: strides of the maps that predict.
         fpn_channels, head_convs: width of pyramid and heads, convolutions before the predictors.
-        high_threshold, low_threshold: an anchor whose IoU with an object reaches the first is
-            positive, below the second negative, between them left out; each object also gets its
-            best anchors.
-        box_loss: "giou", "diou" or "ciou"; `box_weight` multiplies it.
-        focal_alpha, focal_gamma: see `sigmoid_focal_loss`. The defaults are for short training
-            from scratch: the paper's 0.25 and 2 leave so little of a positive's gradient that it
-            took several times as many steps to tell classes apart.
-        score_threshold, iou_threshold, max_detections: what predictions keep. The score threshold
-            is low so that average precision sees the whole curve; raise it to show pictures.
+        matching: which anchors learn an object, an `AnchorMatching`.
+        objective: the terms of `loss`, an `AnchorObjective`.
+        postprocess: what `predictions` keeps, a `Postprocess`.
 
-    `model(images [B, C, H, W], targets)` returns `{"class_loss", "box_loss"}`, each summed over the
-    batch and divided by the number of positive anchors; targets are a list of dicts with `boxes`
-    `[N, 4]` xyxy in network pixels and `labels` `[N]`; N may be 0. `model(images)` returns a list
-    of dicts with `boxes` `[n, 4]`, cut at the image's border, `scores` `[n]`, best first, and
-    `labels` `[n]`. Both work the same in train and eval mode.
+    `outputs = model(images [B, C, H, W])` is an `AnchorOutputs`, in training as in evaluation mode;
+    `loss(outputs, targets)` gives the terms to minimise, `predictions(outputs)` the detections.
+
+    Example:
+        >>> from sightline.models import create_model
+        >>> model = create_model("light_detector", 3).eval()
+        >>> detections = model.predictions(model(torch.zeros(1, 3, 64, 64)))
+        >>> sorted(detections[0])
+        ['boxes', 'labels', 'scores']
     """
-
-    anchor_sizes: Tensor
 
     def __init__(
         self,
@@ -99,21 +152,13 @@ class AnchorDetector(nn.Module):
         in_channels: int = 3,
         fpn_channels: int = 64,
         head_convs: int = 1,
-        high_threshold: float = 0.5,
-        low_threshold: float = 0.4,
-        box_loss: str = "giou",
-        box_weight: float = 0.7,
-        focal_alpha: float = 0.5,
-        focal_gamma: float = 0.5,
-        score_threshold: float = 0.02,
-        iou_threshold: float = 0.5,
-        max_detections: int = 100,
+        matching: AnchorMatching = AnchorMatching(),
+        objective: AnchorObjective = AnchorObjective(),
+        postprocess: Postprocess = Postprocess(),
     ) -> None:
         super().__init__()
         if num_classes < 1:
             raise ValueError(f"`num_classes` must be at least 1, got {num_classes}")
-        if box_loss not in _BOX_LOSSES:
-            raise ValueError(f"`box_loss` must be one of {sorted(_BOX_LOSSES)}, got {box_loss!r}")
         anchors = default_anchors(strides) if anchors is None else anchors
         if len(anchors) != len(strides) or not all(len(sizes) for sizes in anchors):
             raise ValueError(
@@ -127,15 +172,9 @@ class AnchorDetector(nn.Module):
         for sizes in self.anchors:
             if sizes.ndim != 2 or sizes.shape[1] != 2 or not bool((sizes > 0).all()):
                 raise ValueError(f"`anchors` must be (width, height) above 0, got {sizes.tolist()}")
-        self.high_threshold = high_threshold
-        self.low_threshold = low_threshold
-        self.box_loss = box_loss
-        self.box_weight = box_weight
-        self.focal_alpha = focal_alpha
-        self.focal_gamma = focal_gamma
-        self.score_threshold = score_threshold
-        self.iou_threshold = iou_threshold
-        self.max_detections = max_detections
+        self.matching = matching
+        self.objective = objective
+        self.postprocess = postprocess
 
         self.trunk: Any = trunk
         channels: Mapping[int, int] = trunk.feature_channels
@@ -148,8 +187,7 @@ class AnchorDetector(nn.Module):
             }
         )
 
-    def raw(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return class logits `[B, A, num_classes]`, box deltas `[B, A, 4]`, anchors `[A, 4]`."""
+    def forward(self, images: Tensor) -> AnchorOutputs:
         check_images(images, self.in_channels)
         # Channels-last convolutions are the faster ones on CPU and on tensor cores.
         images = images.contiguous(memory_format=torch.channels_last)
@@ -161,30 +199,33 @@ class AnchorDetector(nn.Module):
             deltas.append(level_deltas)
             height, width = maps[stride].shape[-2:]
             anchors.append(grid_anchors(sizes.to(images.device), stride, height, width))
-        return torch.cat(logits, 1), torch.cat(deltas, 1), torch.cat(anchors)
+        image_size = torch.tensor(images.shape[-2:], device=images.device)
+        return AnchorOutputs(
+            torch.cat(logits, 1), torch.cat(deltas, 1), torch.cat(anchors), image_size
+        )
 
-    def forward(
-        self, images: Tensor, targets: Sequence[dict[str, Tensor]] | None = None
-    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
-        logits, deltas, anchors = self.raw(images)
-        if targets is not None:
-            return self.losses(logits, deltas, anchors, targets)
-        return self.predictions(logits, deltas, anchors, images.shape[-2:])
-
-    def losses(
-        self,
-        logits: Tensor,
-        deltas: Tensor,
-        anchors: Tensor,
-        targets: Sequence[dict[str, Tensor]],
+    def loss(
+        self, outputs: AnchorOutputs, targets: Sequence[dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """Return the loss terms of what `raw` gave, against `targets`."""
+        """Return `{"class_loss", "box_loss"}`, summed over the batch, per positive anchor.
+
+        Args:
+            outputs: of `model(images)`.
+            targets: one dict per image with `boxes` `[N, 4]`, xyxy in pixels of the images, and
+                `labels` `[N]`, integers in 0..num_classes - 1; N may be 0.
+
+        Raises:
+            TypeError: `targets` is no list.
+            ValueError: another number of images or another shape, a label out of range, a box that
+                is inverted or not finite; names the image and the row.
+        """
+        logits, deltas, anchors, _ = outputs
         boxes, labels = object_targets(targets, len(logits), self.num_classes, logits.device)
         matched = match_anchors(
             anchors,
             boxes,
-            high_threshold=self.high_threshold,
-            low_threshold=self.low_threshold,
+            high_threshold=self.matching.high_threshold,
+            low_threshold=self.matching.low_threshold,
             allow_low_quality=True,
         )
         positive = matched >= 0
@@ -199,27 +240,34 @@ class AnchorDetector(nn.Module):
             wanted.dtype
         )
         class_loss = sigmoid_focal_loss(
-            logits, wanted, alpha=self.focal_alpha, gamma=self.focal_gamma
+            logits, wanted, alpha=self.objective.focal_alpha, gamma=self.objective.focal_gamma
         )
         class_loss = (class_loss * (matched != -2)[..., None]).sum()
         predicted = decode_boxes(deltas[positive], anchors.expand(len(logits), -1, -1)[positive])
-        box_loss = _BOX_LOSSES[self.box_loss](predicted, all_boxes[objects], reduction="sum")
+        box_loss = _BOX_LOSSES[self.objective.box_loss](
+            predicted, all_boxes[objects], reduction="sum"
+        )
         count = positive.sum().clamp(min=1)
-        return {"class_loss": class_loss / count, "box_loss": self.box_weight * box_loss / count}
+        return {
+            "class_loss": class_loss / count,
+            "box_loss": self.objective.box_weight * box_loss / count,
+        }
 
-    def predictions(
-        self, logits: Tensor, deltas: Tensor, anchors: Tensor, image_size: Sequence[int]
-    ) -> list[dict[str, Tensor]]:
-        """Return the detections of each image from what `raw` gave."""
-        height, width = image_size
-        border = torch.tensor([width, height, width, height], device=deltas.device)
+    def predictions(self, outputs: AnchorOutputs) -> list[dict[str, Tensor]]:
+        """Return the detections of each image from what `model(images)` returned.
+
+        A dict per image: `boxes` `[N, 4]`, xyxy in pixels of the images and cut at their border,
+        `scores` `[N]`, best first, and `labels` `[N]`.
+        """
+        logits, deltas, anchors, image_size = outputs
+        border = image_size.flip(0).repeat(2)  # width, height, width, height
         boxes = decode_boxes(deltas, anchors).clamp(min=0).minimum(border)
         boxes, scores, labels, count = multiclass_nms(
             boxes,
             logits.sigmoid(),
-            score_threshold=self.score_threshold,
-            iou_threshold=self.iou_threshold,
-            max_detections=self.max_detections,
+            score_threshold=self.postprocess.score_threshold,
+            iou_threshold=self.postprocess.iou_threshold,
+            max_detections=self.postprocess.max_detections,
             pre_top_k=_PRE_NMS_TOP_K,
         )
         return [
