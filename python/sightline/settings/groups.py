@@ -116,7 +116,7 @@ class TrainSettings:
         0.99, "decay of the moving average of the weights; 0 turns it off", low=0, high=0.999999
     )
     monitor: str | None = setting(
-        None, "column that decides which epoch is best; none: AP50 or accuracy"
+        None, "column that decides which epoch is best; none: that of the task"
     )
     mode: str | None = setting(
         None, "min where lower values of it are better, max where higher", choices=("min", "max")

@@ -200,7 +200,7 @@ class Task:
         raise NotImplementedError
 
     def lacking(self, annotations: Annotations) -> str:
-        """What no picture has and the metric needs, such as "an object"; "" where nothing is."""
+        """What the metric needs and no image of a set has ("an object"); "" where it is defined."""
         return ""
 
     def predictions(
