@@ -1,11 +1,13 @@
 """The files of `sightline bench`: checked before it times, and compared after."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from sightline.bench import machine
-from sightline.bench.compare import compare, load
+from sightline.bench.compare import Repeats, compare, load
 from sightline.bench.timing import Times
 from sightline.cli import main
 
@@ -58,6 +60,41 @@ def test_cpu_and_cuda_are_compared_each_with_its_own():
     found = compare([cpu, cuda], [summary({"a": 0.2}, capability="9.0")], 0.1)
     assert [change.ratio for change in found.changes] == [pytest.approx(2)]
     assert found.only_before == ["a"]
+
+
+def test_repeats_give_a_mean_speed_and_what_is_slower_in_each():
+    before = [summary({"a": 1.0, "b": 1.0, "c": 1.0, "gone": 1.0})]
+    nows = ({"a": 0.5, "b": 2.0, "c": 2.0}, {"a": 0.5, "b": 2.0, "c": 1.0})
+    found = Repeats([compare(before, [summary(now)], 0.1) for now in nows])
+    assert found.speed == pytest.approx(2 ** (-1 / 6))  # of .5, 2, 2, .5, 2, 1
+    assert found.slower == {"b": [2, 2]}
+    text = found.text()
+    assert "3 benchmarks, 2 repeats: 0.891 times as fast as before" in text
+    assert "slower in every repeat: b, 2.00x, 2.00x the time" in text
+    assert "not on both sides: gone" in text
+
+
+def test_two_checkouts_are_measured_in_turns(tmp_path, request):
+    """Stand-ins for their Pythons append their name to a log and write figures."""
+    log = tmp_path / "log"
+    stand_in = tmp_path / "python.py"
+    figures = json.dumps([summary({"a": 1.0})])
+    stand_in.write_text(
+        "import json, sys\n"
+        "name, factor, *words = sys.argv[1:]\n"
+        f"figures = json.loads({figures!r})\n"
+        "figures[0]['works'][0]['ours']['median'] *= float(factor)\n"
+        "assert words[:5] == ['-m', 'sightline', 'bench', '--only', 'a'], words\n"
+        "open(words[-1], 'w').write(json.dumps(figures))\n"
+        f"open({str(log)!r}, 'a').write(name)\n"
+    )
+    tool = request.config.rootpath / "tools" / "compare_checkouts.py"
+    commands = [f"{sys.executable} {stand_in} {n} {f}" for n, f in (("o", 1), ("n", 1.5))]
+    words = [sys.executable, str(tool), *commands, "--verb", "bench --only a", "--repeats", "2"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert log.read_text() == "onno"
+    assert "slower in every repeat: a, 1.50x, 1.50x the time" in done.stdout
 
 
 def test_figures_are_compared_with_those_of_an_earlier_run(tmp_path, capsys, monkeypatch):

@@ -1,9 +1,10 @@
 """The figures of a run beside those that `--json` kept of an earlier one."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 from .text import duration
@@ -62,6 +63,50 @@ class Comparison:
             if names:
                 lines.append(f"  {where}: {'; '.join(names)}")
         lines.append(f"  {len(self.slower)} of {len(self.changes)} benchmarks became slower")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Comparisons of the same two programs, each measured anew."""
+
+    comparisons: Sequence[Comparison]
+
+    @property
+    def ratios(self) -> dict[str, list[float]]:
+        """Time now over time before, of each benchmark that every comparison has."""
+        found: dict[str, list[float]] = {}
+        for comparison in self.comparisons:
+            for change in comparison.changes:
+                found.setdefault(change.name, []).append(change.ratio)
+        return {name: own for name, own in found.items() if len(own) == len(self.comparisons)}
+
+    @property
+    def speed(self) -> float:
+        """How many times as fast as before: the geometric mean over benchmarks and repeats."""
+        return 1 / geometric_mean(ratio for own in self.ratios.values() for ratio in own)
+
+    @property
+    def slower(self) -> dict[str, list[float]]:
+        """The ratios of benchmarks that are slower in every repeat."""
+        most = 1 + self.comparisons[0].tolerance
+        return {name: own for name, own in self.ratios.items() if min(own) > most}
+
+    def text(self) -> str:
+        lines = [
+            f"{len(self.ratios)} benchmarks, {len(self.comparisons)} repeats: "
+            f"{self.speed:.3f} times as fast as before (geometric mean)"
+        ]
+        for name, own in self.slower.items():
+            times = ", ".join(f"{ratio:.2f}x" for ratio in own)
+            lines.append(f"  slower in every repeat: {name}, {times} the time")
+        one_sided = {
+            name
+            for comparison in self.comparisons
+            for names in (comparison.only_before, comparison.only_now, comparison.other_data)
+            for name in names
+        }
+        lines += [f"  not on both sides: {name}" for name in sorted(one_sided)]
         return "\n".join(lines)
 
 
