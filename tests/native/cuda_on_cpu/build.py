@@ -5,6 +5,7 @@ import hashlib
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -81,39 +82,50 @@ def library(family: str) -> ctypes.CDLL:
     digest = hashlib.sha256(repr(FLAGS).encode())
     for path in sorted(p for p in inputs if p.is_file()):
         digest.update(path.name.encode() + path.read_bytes())
-    folder = BUILD / family / digest.hexdigest()[:16]
+    folder = BUILD / digest.hexdigest()[:16]
     built = folder / f"{family}.so"
     if not built.exists():
-        shutil.rmtree(BUILD / family, ignore_errors=True)
+        for other in BUILD.glob("*"):
+            if other != folder:
+                shutil.rmtree(other)
         _compile(compiler, family, folder, built)
     return ctypes.CDLL(str(built))
 
 
 def _compile(compiler: str, family: str, folder: Path, built: Path) -> None:
-    csrc = ROOT / "csrc"
+    csrc, translated = ROOT / "csrc", folder / "translated"
     for path in csrc.rglob("*.cu*"):
-        target = folder / "translated" / path.relative_to(csrc)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".cuh" or str(path.relative_to(csrc)) in SOURCES[family]:
+        target = translated / path.relative_to(csrc)
+        if not target.exists() and (
+            path.suffix == ".cuh" or str(path.relative_to(csrc)) in SOURCES[family]
+        ):
+            target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(translate(path.read_text(), path))
-    units = [folder / "translated" / name for name in SOURCES[family]]
-    units += [HERE / "emulator.cpp", HERE / "radix_sort.cpp", HERE / f"{family}.cpp"]
-    include = [
-        "-D__CUDACC__",
-        "-include",
-        HERE / "cuda_runtime.h",
-        f"-I{HERE}",
-        f"-I{folder / 'translated'}",
-        f"-I{csrc}",
-    ]
-    objects = []
+    command = [compiler, *FLAGS, "-D__CUDACC__", f"-I{HERE}", f"-I{translated}", f"-I{csrc}"]
+    # What every unit includes first is parsed once, and what all families share compiled once.
+    header = folder / "all.h"
+    if not header.exists():
+        header.write_text(f'#include "{HERE / "cuda_runtime.h"}"\n')
+        _run_all([[*command, "-x", "c++-header", header, "-o", f"{header}.gch"]])
+    units = [HERE / name for name in ("emulator.cpp", "radix_sort.cpp", f"{family}.cpp")]
+    units += [translated / name for name in SOURCES[family]]
+    objects = [folder / (str(unit.relative_to(ROOT)).replace("/", "_") + ".o") for unit in units]
+    _run_all(
+        [*command, "-include", header, "-x", "c++", "-c", unit, "-o", compiled]
+        for unit, compiled in zip(units, objects)
+        if not compiled.exists()
+    )
+    _run_all([[compiler, "-shared", *objects, "-o", built]])
+
+
+def _run_all(commands: Iterable[list[str | Path]]) -> None:
+    """Compilers beside each other; each one's file appears when it is whole."""
     running = []
-    for unit in units:
-        objects.append(folder / f"{len(objects)}.o")
-        command = [compiler, *FLAGS, *include, "-x", "c++", "-c", unit, "-o", objects[-1]]
-        running.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
-    errors = "".join(process.communicate()[1] for process in running)
-    assert not any(process.returncode for process in running), errors
-    partial = built.with_suffix(".part")
-    subprocess.run([compiler, "-shared", *objects, "-o", partial], check=True)
-    partial.rename(built)
+    for *command, target in commands:
+        part = f"{target}.part"
+        process = subprocess.Popen([*command, part], stderr=subprocess.PIPE, text=True)
+        running.append((process, part, target))
+    errors = "".join(process.communicate()[1] for process, *_ in running)
+    assert not any(process.returncode for process, *_ in running), errors
+    for _, part, target in running:
+        Path(part).rename(target)
