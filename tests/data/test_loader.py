@@ -16,6 +16,8 @@ from sightline.data import (
     Dataset,
     Preprocess,
     Record,
+    Sample,
+    collate,
     load_digit_scenes,
     load_digits_classification,
     make_loader,
@@ -37,30 +39,32 @@ def epoch_of(loader, epoch):
 
 def same(first, second):
     """Say whether two epochs hold the same bits."""
-    for (images, targets), (other_images, other_targets) in zip(first, second, strict=True):
+    for batch, other_batch in zip(first, second, strict=True):
+        images, targets, samples = batch
+        other_images, other_targets, other_samples = other_batch
+        if samples != other_samples:
+            return False
         if images.shape != other_images.shape or not torch.equal(images, other_images):
             return False
         for target, other in zip(targets, other_targets, strict=True):
             for name, value in target.items():
-                equal = value == other[name]
-                if isinstance(value, torch.Tensor):
-                    equal = torch.equal(value, other[name])
-                if not equal:
+                if not torch.equal(value, other[name]):
                     return False
     return True
 
 
 def test_detection_batch_has_the_stated_fields(scenes):
-    images, targets = next(iter(make_loader(scenes, PREPROCESS, batch_size=4, shuffle=False)))
+    loader = make_loader(scenes, PREPROCESS, batch_size=4, shuffle=False)
+    images, targets, samples = next(iter(loader))
     assert images.shape == (4, 3, 64, 64) and images.dtype == torch.float32
-    for index, target in enumerate(targets):
+    for index, (target, sample) in enumerate(zip(targets, samples, strict=True)):
         record = scenes.records[index]
         assert target["boxes"].dtype == torch.float32
         np.testing.assert_allclose(target["boxes"].numpy(), record.boxes / 2)
         np.testing.assert_array_equal(target["labels"].numpy(), record.labels)
         assert target["labels"].dtype == torch.int64
-        assert target["orig_size"].tolist() == [128, 128]
-        assert (target["image_id"], target["index"]) == (index, index)
+        assert sorted(target) == ["boxes", "difficult", "iscrowd", "labels"]
+        assert sample == Sample(index, index, (128, 128), PREPROCESS.transform_for(128, 128))
         assert len(target["iscrowd"]) == len(target["difficult"]) == len(record.labels)
 
 
@@ -68,12 +72,14 @@ def test_classification_batch_has_the_stated_fields():
     train, _ = load_digits_classification()
     preprocess = Preprocess((32, 32), channels=1)
     loader = make_loader(train, preprocess, batch_size=8, shuffle=False, augment=Augment(rotate=9))
-    images, targets = next(iter(loader))
+    images, targets, samples = next(iter(loader))
     assert images.shape == (8, 1, 32, 32)
-    assert set(targets[0]) == {"label", "image_id", "index"}
-    labels = [int(target["label"]) for target in targets]
-    assert labels == [int(record.labels[0]) for record in train.records[:8]]
-    assert targets[0]["label"].shape == ()
+    assert targets.dtype == torch.int64
+    assert targets.tolist() == [int(record.labels[0]) for record in train.records[:8]]
+    assert [s.index for s in samples] == list(range(8))
+    assert [s.image_id for s in samples] == [record.image_id for record in train.records[:8]]
+    assert {s.size for s in samples} == {(8, 8)}
+    assert torch.nn.functional.cross_entropy(torch.zeros(8, 10), targets) > 0  # any loss takes them
 
 
 @pytest.mark.parametrize("augment", [None, HEAVY])
@@ -109,14 +115,14 @@ def test_global_random_states_are_left_alone(scenes):
 def test_shuffle_visits_each_image_once_and_its_absence_keeps_the_order(scenes):
     shuffled = make_loader(scenes, PREPROCESS, batch_size=4, shuffle=True)
     orders = [
-        [target["index"] for _, targets in epoch_of(shuffled, epoch) for target in targets]
+        [sample.index for *_, samples in epoch_of(shuffled, epoch) for sample in samples]
         for epoch in (0, 1)
     ]
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(13))
     assert orders[0] != orders[1]
     plain = make_loader(scenes, PREPROCESS, batch_size=4, shuffle=False, drop_last=True)
     batches = epoch_of(plain, 5)
-    assert [target["index"] for _, targets in batches for target in targets] == list(range(12))
+    assert [sample.index for *_, samples in batches for sample in samples] == list(range(12))
 
 
 def test_augmented_boxes_stay_inside_the_picture(scenes):
@@ -187,6 +193,23 @@ def test_each_picture_is_decoded_once(one_file):
     assert torch.equal(cached[0][0], first)
     with pytest.raises(DataError, match=r"a\.png: no such image"):
         uncached[0]
+
+
+def test_a_loader_of_torch_takes_the_data_set_with_our_collate(scenes):
+    dataset = Dataset(scenes, PREPROCESS, keep_crowd=False)
+    loader = torch.utils.data.DataLoader(dataset, batch_size=4, collate_fn=collate)
+    ours = make_loader(scenes, PREPROCESS, batch_size=4, shuffle=False)
+    assert same(list(loader), list(ours))
+
+
+def test_worker_processes_give_labels_as_one_tensor():
+    digits = load_digits_classification()[0].subset(range(9))
+    options = {"batch_size": 4, "shuffle": False}
+    alone = make_loader(digits, Preprocess((8, 8), channels=1), **options)
+    together = make_loader(digits, Preprocess((8, 8), channels=1), workers=1, **options)
+    for (images, labels, samples), (*others, other_samples) in zip(alone, together, strict=True):
+        assert torch.equal(images, others[0]) and torch.equal(labels, others[1])
+        assert samples == other_samples
 
 
 def test_dataset_can_be_sent_to_another_process(one_file):

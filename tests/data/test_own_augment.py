@@ -53,10 +53,11 @@ def shifted_class(image, target):
 
 def test_pixels_and_boxes_are_those_that_the_function_returns(scenes):
     plain, changed = epoch_of(loader_of(scenes, None)), epoch_of(loader_of(scenes, mirror))
-    for (images, targets), (mirrored, moved) in zip(plain, changed, strict=True):
+    pairs = zip(plain, changed, strict=True)
+    for (images, targets, samples), (mirrored, moved, same_samples) in pairs:
+        assert samples == same_samples
         torch.testing.assert_close(images.flip(3), mirrored)
         for target, other in zip(targets, moved, strict=True):
-            assert target["image_id"] == other["image_id"]
             torch.testing.assert_close(target["boxes"][:, 0], 64 - other["boxes"][:, 2])
             assert torch.equal(target["labels"], other["labels"])
             assert other["iscrowd"].dtype == torch.bool and other["boxes"].dtype == torch.float32
@@ -64,15 +65,15 @@ def test_pixels_and_boxes_are_those_that_the_function_returns(scenes):
 
 def test_the_class_of_a_picture_may_change():
     digits = load_digits_classification(seed=0)[0].subset(range(4))
-    (_, targets), *_ = epoch_of(loader_of(digits, shifted_class, size=(8, 8), batch_size=4))
+    (_, targets, _), *_ = epoch_of(loader_of(digits, shifted_class, size=(8, 8), batch_size=4))
     wanted = [(int(record.labels[0]) + 1) % 10 for record in digits.records]
-    assert [int(target["label"]) for target in targets] == wanted
+    assert targets.tolist() == wanted
 
 
 def same(first, second):
     return all(
         torch.equal(a, b) and all(torch.equal(x["boxes"], y["boxes"]) for x, y in zip(s, t))
-        for (a, s), (b, t) in zip(first, second, strict=True)
+        for (a, s, _), (b, t, _) in zip(first, second, strict=True)
     )
 
 
@@ -103,14 +104,14 @@ def test_boxes_may_be_dropped_added_and_stick_out(scenes):
         boxes = [[-5.0, 4, 20, 30], [70, 10, 90, 20], [3, 3, 3.5, 40]]
         return image, {"boxes": boxes, "labels": [1, 2, 3]}
 
-    (_, targets), *_ = epoch_of(loader_of(scenes, other))
+    (_, targets, _), *_ = epoch_of(loader_of(scenes, other))
     assert targets[0]["boxes"].tolist() == [[0, 4, 20, 30]]
     assert targets[0]["labels"].tolist() == [1] and targets[0]["iscrowd"].tolist() == [False]
 
     def none(image, target):
         return image, {"boxes": [], "labels": []}
 
-    (_, targets), *_ = epoch_of(loader_of(scenes, none))
+    (_, targets, _), *_ = epoch_of(loader_of(scenes, none))
     assert targets[0]["boxes"].shape == (0, 4) and targets[0]["labels"].dtype == torch.int64
 
 

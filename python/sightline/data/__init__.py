@@ -10,12 +10,13 @@ from sightline.data.draw import draw_classification, draw_detections
 from sightline.data.image import read_image
 from sightline.data.preprocess import Preprocess, Transform, fit_preprocess
 from sightline.data.read import open_source, read_dataset
+from sightline.data.sample import Sample
 from sightline.data.splits import stratified_split
 
 if TYPE_CHECKING:
-    from sightline.data.loader import Dataset, Loader, make_loader
+    from sightline.data.loader import Dataset, Loader, collate, make_loader
 
-_NEED_TORCH = ("Dataset", "Loader", "make_loader")
+_NEED_TORCH = ("Dataset", "Loader", "collate", "make_loader")
 
 
 def __getattr__(name: str) -> Any:
@@ -37,8 +38,10 @@ __all__ = [
     "Loader",
     "Preprocess",
     "Record",
+    "Sample",
     "Transform",
     "apply_augment",
+    "collate",
     "default_augment",
     "draw_classification",
     "draw_detections",

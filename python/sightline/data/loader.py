@@ -16,15 +16,21 @@ from sightline.data.annotations import Annotations, LabelType
 from sightline.data.augment import Augment, apply_augment, clip_boxes, compose_mosaic
 from sightline.data.own_augment import AugmentFunction, call_augment
 from sightline.data.preprocess import Preprocess, load_record_image
+from sightline.data.sample import Sample
 from sightline.data.worker_batches import Failure, Targets, samples_or_failure
 
 DEFAULT_CACHE_BYTES = 2 << 30
-Target = dict[str, Any]
-Batch = tuple[torch.Tensor, list[Target]]
+# "boxes" float64 [N, 4] and the columns [N] of as many objects.
+Objects = dict[str, NDArray[Any]]
+# Of a set of boxes a dict, of a set of classes an int64 scalar.
+Target = dict[str, torch.Tensor] | torch.Tensor
+Item = tuple[torch.Tensor, Target, Sample]
+Batch = tuple[torch.Tensor, list[dict[str, torch.Tensor]] | torch.Tensor, list[Sample]]
 
 # Separate streams of random numbers for the order of an epoch, for its pictures, and for a function
 # of the user that changes them.
 _ORDER, _PICTURE, _OWN = 0, 1, 2
+_COLUMNS = ("labels", "iscrowd", "difficult")  # of a record, beside its boxes
 
 
 class ImageCache:
@@ -56,13 +62,13 @@ class ImageCache:
 
 
 class Dataset(TorchDataset):
-    """Annotations as `(image, target)` pairs for training and validation.
+    """Annotations as `(image, target, sample)` for training and validation.
 
     `dataset[(epoch, index)]` and `dataset[index]` (epoch 0) depend on (seed, epoch, index) and on
-    nothing else. `image` is float32 [C, H, W] as `preprocess` makes it. A detection target holds
-    `boxes` float32 [N, 4] (xyxy, network pixels, inside the picture), `labels` int64 [N], `iscrowd`
-    and `difficult` bool [N], `image_id`, `orig_size` int64 [2] (height, width) and `index`; a
-    classification target `label` (int64 scalar), `image_id` and `index`. Without objects, N is 0.
+    nothing else. `image` is float32 [C, H, W] as `preprocess` makes it, `sample` a `Sample`. The
+    target of a set of boxes holds `boxes` float32 [N, 4] (xyxy, network pixels, inside the
+    picture), `labels` int64 [N], `iscrowd` and `difficult` bool [N], where N may be 0; that of a
+    set of classes is the label, an int64 scalar. A DataLoader of torch needs `collate_fn=collate`.
 
     Each picture is decoded once and kept at network size in uint8, up to `cache_bytes` in all (0
     keeps none). With `keep_crowd=False` crowd regions are left out, as in training: no anchor
@@ -96,80 +102,36 @@ class Dataset(TorchDataset):
     def __len__(self) -> int:
         return len(self.annotations)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> tuple[torch.Tensor, Target]:
+    def __getitem__(self, key: int | tuple[int, int]) -> Item:
         epoch, index = key if isinstance(key, tuple) else (0, key)
         if not 0 <= index < len(self):
             raise IndexError(f"`index` must lie in [0, {len(self)}), got {index}")
-        image, boxes, rows = self._picture(index)
         record = self.annotations.records[index]
-        columns = {
-            "labels": record.labels[rows] if len(record.boxes) else record.labels,
-            "iscrowd": record.iscrowd[rows],
-            "difficult": record.difficult[rows],
-        }
+        image, objects = self._picture(index)
         if isinstance(self.augment, Augment):
             rng = np.random.default_rng([_PICTURE, self.seed, epoch, index])
-            if self.augment.mosaic and rng.random() < self.augment.mosaic:
-                image, boxes, columns = self._mosaic(image, boxes, columns, rng)
-            image, boxes, stay = apply_augment(
-                image, boxes, self.augment, rng, fill=self.preprocess.fill
+            image, objects = self._augmented(image, objects, self.augment, rng)
+        boxed = self.annotations.label_type is LabelType.BOXES
+        target: dict[str, Any] = objects if boxed else {"label": int(record.labels[0])}
+        if self.augment is not None and not isinstance(self.augment, Augment):
+            image, target = call_augment(
+                self.augment,
+                image,
+                target,
+                seed=[_OWN, self.seed, epoch, index],
+                num_classes=self.annotations.num_classes,
+                place=f"image {record.image_id!r}",
             )
-            if self.annotations.label_type is LabelType.BOXES:
-                columns = {name: values[stay] for name, values in columns.items()}
-        elif self.augment is not None:
-            image, boxes, columns = self._own_augment(epoch, index, image, boxes, columns)
-        tensor = torch.from_numpy(self.preprocess.normalise(image))
-        return tensor, self._target(index, boxes, columns)
+        size = record.height, record.width
+        sample = Sample(index, record.image_id, size, self.preprocess.transform_for(*size))
+        return torch.from_numpy(self.preprocess.normalise(image)), _as_tensors(target), sample
 
     def __getitems__(self, keys: list[Any]) -> list[Any]:
         """What torch's loader calls for the samples of a batch."""
         return samples_or_failure(self.__getitem__, keys, send=self._sends_failures)
 
-    def _own_augment(
-        self,
-        epoch: int,
-        index: int,
-        image: NDArray[np.uint8],
-        boxes: NDArray[np.float64],
-        columns: dict[str, NDArray[Any]],
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], dict[str, NDArray[Any]]]:
-        """Change a picture by the user's function."""
-        detect = self.annotations.label_type is LabelType.BOXES
-        target = {"boxes": boxes, **columns} if detect else {"label": int(columns["labels"][0])}
-        assert callable(self.augment)
-        changed: dict[str, Any]
-        image, changed = call_augment(
-            self.augment,
-            image,
-            target,
-            seed=[_OWN, self.seed, epoch, index],
-            num_classes=self.annotations.num_classes,
-            place=f"image {self.annotations.records[index].image_id!r}",
-        )
-        if not detect:
-            return image, boxes, {**columns, "labels": np.array([changed["label"]])}
-        return image, changed.pop("boxes"), changed
-
-    def _target(
-        self, index: int, boxes: NDArray[np.float64], columns: dict[str, NDArray[Any]]
-    ) -> Target:
-        record = self.annotations.records[index]
-        common = {"image_id": record.image_id, "index": index}
-        if self.annotations.label_type is LabelType.CLASS:
-            own = callable(self.augment)  # which alone may change the class of a picture
-            label = columns["labels"][0] if own else record.labels[0]
-            return {"label": torch.tensor(int(label)), **common}
-        return {
-            "boxes": torch.from_numpy(boxes.astype(np.float32)),
-            **{name: torch.from_numpy(values) for name, values in columns.items()},
-            "orig_size": torch.tensor([record.height, record.width]),
-            **common,
-        }
-
-    def _picture(
-        self, index: int
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int64]]:
-        """Return a picture at network size, its boxes inside it, and their rows in the record."""
+    def _picture(self, index: int) -> tuple[NDArray[np.uint8], Objects]:
+        """Return a picture at network size, and the objects of its record that lie inside it."""
         record = self.annotations.records[index]
         image = self._cache.get(index)
         if image is None:
@@ -182,29 +144,42 @@ class Dataset(TorchDataset):
         if not self.keep_crowd:
             single = ~record.iscrowd[rows]
             boxes, rows = boxes[single], rows[single]
-        return image, boxes, rows
+        return image, {"boxes": boxes, **{name: getattr(record, name)[rows] for name in _COLUMNS}}
 
-    def _mosaic(
+    def _augmented(
         self,
         image: NDArray[np.uint8],
-        boxes: NDArray[np.float64],
-        columns: dict[str, NDArray[Any]],
+        objects: Objects,
+        augment: Augment,
         rng: np.random.Generator,
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], dict[str, NDArray[Any]]]:
-        """Compose the picture and three more, drawn from the whole set."""
-        parts, tables = [(image, boxes)], [columns]
-        for other in rng.integers(len(self), size=3):
-            other_image, other_boxes, rows = self._picture(int(other))
-            record = self.annotations.records[int(other)]
-            parts.append((other_image, other_boxes))
-            tables.append({name: getattr(record, name)[rows] for name in columns})
-        assert isinstance(self.augment, Augment)
-        image, boxes, stay = compose_mosaic(parts, rng, min_visibility=self.augment.min_visibility)
-        merged = {
-            name: np.concatenate([table[name][rows] for table, rows in zip(tables, stay)])
-            for name in columns
-        }
-        return image, boxes, merged
+    ) -> tuple[NDArray[np.uint8], Objects]:
+        """Change a picture and its objects at random."""
+        if augment.mosaic and rng.random() < augment.mosaic:  # with three more of the whole set
+            others = [self._picture(int(other)) for other in rng.integers(len(self), size=3)]
+            parts = [(image, objects), *others]
+            image, boxes, stay = compose_mosaic(
+                [(image, objects["boxes"]) for image, objects in parts],
+                rng,
+                min_visibility=augment.min_visibility,
+            )
+            kept = [_rows(objects, rows) for (_, objects), rows in zip(parts, stay, strict=True)]
+            columns = {name: np.concatenate([part[name] for part in kept]) for name in _COLUMNS}
+            objects = {"boxes": boxes, **columns}
+        image, boxes, rows = apply_augment(
+            image, objects["boxes"], augment, rng, fill=self.preprocess.fill
+        )
+        return image, {**_rows(objects, rows), "boxes": boxes}
+
+
+def _rows(objects: Objects, rows: NDArray[np.int64]) -> Objects:
+    return {name: values[rows] for name, values in objects.items()}
+
+
+def _as_tensors(target: dict[str, Any]) -> Target:
+    if "label" in target:
+        return torch.tensor(target["label"])
+    boxes = target["boxes"].astype(np.float32)
+    return {name: torch.from_numpy(v) for name, v in {**target, "boxes": boxes}.items()}
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -242,18 +217,23 @@ class Loader(DataLoader):
             yield batch
 
 
-def collate(samples: list[tuple[torch.Tensor, Target]]) -> Batch:
-    """Stack images to [B, C, H, W]; targets stay a list, since images differ in their objects."""
-    images, targets = zip(*samples, strict=True)
-    return torch.stack(images), list(targets)
+def collate(items: list[Item]) -> Batch:
+    """Put what `Dataset` gives into a batch.
+
+    Images are stacked to [B, C, H, W] and labels to [B]; the targets of boxes stay a list, since
+    images differ in their objects, and so do the samples.
+    """
+    images, targets, samples = zip(*items, strict=True)
+    stacked = torch.stack(targets) if isinstance(targets[0], torch.Tensor) else list(targets)
+    return torch.stack(images), stacked, list(samples)
 
 
-def collate_to_send(samples: list[Any]) -> Any:
+def collate_to_send(items: list[Any]) -> Any:
     """`collate` in a loading process, in a form that can be sent."""
-    if isinstance(samples[0], Failure):
-        return samples[0]
-    images, targets = collate(samples)
-    return images, Targets(targets)
+    if isinstance(items[0], Failure):
+        return items[0]
+    images, targets, samples = collate(items)
+    return images, Targets(targets) if isinstance(targets, list) else targets, samples
 
 
 def make_loader(
@@ -269,17 +249,21 @@ def make_loader(
     cache_bytes: int = DEFAULT_CACHE_BYTES,
     keep_crowd: bool = True,
 ) -> Loader:
-    """Return a loader of `(images [B, C, H, W] float32, targets)`; see `Dataset` for the targets.
+    """Return a loader of `(images, targets, samples)`.
+
+    `images` is float32 [B, C, H, W]. `targets` is int64 [B] for a set of classes, and for a set of
+    boxes a list of one dict per image; see `Dataset`. `samples` is a list of one `Sample` per
+    image: its index, image id, original size and transform.
 
     Batches depend on (seed, epoch) and not on `workers`; torch's global generator is not touched.
     Raises ValueError for a set without images, and where `drop_last` would leave no batch.
 
     `augment` may be a function of yours, `(image, target) -> (image, target)`, in place of an
     `Augment`. The image is a uint8 array [H, W, C] at the network's size, before normalisation, and
-    keeps its shape. The target of a detection set holds `boxes` float64 [N, 4] (xyxy in pixels of
+    keeps its shape. The target of a set of boxes holds `boxes` float64 [N, 4] (xyxy in pixels of
     the image), `labels` int64 [N], `iscrowd` and `difficult` bool [N]; boxes may be moved, dropped
-    and added, and are clipped to the image afterwards. That of a classification set holds `label`,
-    an int. While the function runs, the global generators of `random`, `numpy.random` and torch (on
+    and added, and are clipped to the image afterwards. That of a set of classes holds `label`, an
+    int. While the function runs, the global generators of `random`, `numpy.random` and torch (on
     the CPU) are seeded from (seed, epoch, index), so that what it draws from them depends on
     nothing else; generators of its own are its own affair. With workers it must be picklable where
     processes are spawned. What it returns is checked, and errors name it.

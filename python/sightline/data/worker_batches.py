@@ -8,33 +8,27 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from sightline.data.annotations import DataError
 
 __all__ = ["Failure", "Targets", "samples_or_failure"]
 
 
-class Targets(list[dict[str, Any]]):
-    """The targets of a batch, which are pickled as NumPy arrays and arrive as a list of tensors.
+class Targets(list[dict[str, torch.Tensor]]):
+    """Targets of a set of boxes: pickled as NumPy arrays, they arrive as a list of tensors.
 
     torch would send every tensor as memory that both processes share, at a file descriptor each: a
     few batches of many small tensors are more than the 1,024 that a process may have open.
     """
 
     def __reduce__(self) -> Any:
-        rows = [
-            [(k, v.numpy(), True) if isinstance(v, torch.Tensor) else (k, v, False)
-             for k, v in target.items()]
-            for target in self
-        ]  # fmt: skip
+        rows = [{name: value.numpy() for name, value in target.items()} for target in self]
         return _targets, (rows,)
 
 
-def _targets(rows: list[list[tuple[str, Any, bool]]]) -> list[dict[str, Any]]:
-    return [
-        {name: torch.from_numpy(value) if tensor else value for name, value, tensor in row}
-        for row in rows
-    ]
+def _targets(rows: list[dict[str, NDArray[Any]]]) -> list[dict[str, torch.Tensor]]:
+    return [{name: torch.from_numpy(value) for name, value in row.items()} for row in rows]
 
 
 class Failure:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import nn
 
-from sightline.data import Annotations, LabelType, Preprocess, Transform, default_augment
+from sightline.data import Annotations, LabelType, Preprocess, Sample, Transform, default_augment
 from sightline.data.image import Picture
 from sightline.settings.groups import Settings, SettingsError
 
@@ -19,7 +19,6 @@ __all__ = [
     "Prediction",
     "Scorer",
     "Task",
-    "indices_of",
     "is_detector",
     "path_of",
     "picture_to_draw_on",
@@ -93,7 +92,7 @@ class Scorer(Protocol):
     def reset(self) -> None:
         """Forget every picture seen."""
 
-    def update(self, outputs: Any, targets: Any, samples: Sequence[Any] | None) -> None:
+    def update(self, outputs: Any, targets: Any, samples: Sequence[Sample]) -> None:
         """Take in one batch.
 
         Args:
@@ -235,13 +234,6 @@ class Task:
             predictions: those of its `Evaluation`.
         """
         raise NotImplementedError
-
-
-def indices_of(targets: Sequence[Any], samples: Sequence[Any] | None) -> list[int]:
-    """The places of the pictures of a batch in their data set."""
-    if samples is not None:
-        return [int(sample.index) for sample in samples]
-    return [int(target["index"]) for target in targets]
 
 
 def is_detector(model: nn.Module) -> bool:

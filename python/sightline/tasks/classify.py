@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline._text import printable, shortened
-from sightline.data import Annotations, LabelType, Preprocess, Transform
+from sightline.data import Annotations, LabelType, Preprocess, Sample, Transform
 from sightline.data.draw import draw_classification
 from sightline.data.image import Picture
 from sightline.data.preprocess import load_record_image
@@ -19,7 +19,6 @@ from sightline.tasks.base import (
     NAME_LENGTH,
     Evaluation,
     Task,
-    indices_of,
     is_detector,
     path_of,
     picture_to_draw_on,
@@ -100,13 +99,11 @@ class ClassificationScorer:
         self._labels: list[int] = []
         self._indices: list[int] = []
 
-    def update(self, outputs: Tensor, targets: Any, samples: Sequence[Any] | None) -> None:
-        """Take in logits [B, K] and the labels of those images."""
+    def update(self, outputs: Tensor, targets: Tensor, samples: Sequence[Sample]) -> None:
+        """Take in logits [B, K] and the labels [B] of those images."""
         self._scores.append(torch.softmax(outputs.float(), 1).cpu().numpy())
-        self._indices += indices_of(targets, samples)
-        if not isinstance(targets, Tensor):
-            targets = [target["label"] for target in targets]
-        self._labels += [int(label) for label in targets]
+        self._labels += targets.tolist()
+        self._indices += [sample.index for sample in samples]
 
     def compute(self) -> dict[str, float]:
         scores, labels = np.concatenate(self._scores), np.array(self._labels)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from sightline._text import shortened
-from sightline.data import Annotations, LabelType, Preprocess, Transform
+from sightline.data import Annotations, LabelType, Preprocess, Sample, Transform
 from sightline.data.draw import draw_detections, draw_side_by_side
 from sightline.data.image import Picture
 from sightline.data.preprocess import load_record_image
@@ -20,7 +20,6 @@ from sightline.tasks.base import (
     SCORE_THRESHOLD,
     Evaluation,
     Task,
-    indices_of,
     is_detector,
     path_of,
     picture_to_draw_on,
@@ -128,15 +127,15 @@ class DetectionScorer:
         self._results: dict[str, Any] = {}  # of each protocol that was asked for
 
     def update(
-        self, outputs: Sequence[dict[str, Tensor]], targets: Any, samples: Sequence[Any] | None
+        self, outputs: Sequence[dict[str, Tensor]], targets: Any, samples: Sequence[Sample]
     ) -> None:
         """Take in one dict of `boxes` (xyxy, network pixels), `scores` and `labels` per picture."""
         self._results.clear()
-        for found, index in zip(outputs, indices_of(targets, samples), strict=True):
-            record = self.annotations.records[index]
+        for found, sample in zip(outputs, samples, strict=True):
+            record = self.annotations.records[sample.index]
             transform = self.preprocess.transform_for(record.height, record.width)
             boxes = found["boxes"].detach().cpu().double().numpy()
-            self._detections[index] = {
+            self._detections[sample.index] = {
                 "boxes": self.preprocess.to_original(boxes, transform),
                 "scores": found["scores"].detach().cpu().double().numpy(),
                 "labels": found["labels"].cpu().numpy(),

@@ -103,7 +103,7 @@ class BatchTerms:
         """What `check_terms` takes (None: no losses), and the outputs (None: call `model`)."""
         if self._function is None:
             outputs = model(inputs)
-            found = self._loss(outputs, _as_labels(targets))
+            found = self._loss(outputs, targets)
             return as_terms(found, source="loss(outputs, targets)"), outputs
         more = (generator,) if self.takes_generator else ()
         found = self._function(model, inputs, targets, *more)
@@ -121,14 +121,6 @@ class BatchTerms:
         """Put a loss that is a module into training mode, or into evaluation mode."""
         if self._module is not None:
             self._module.train(mode)
-
-
-def _as_labels(targets: Any) -> Any:
-    """Targets of our classification loader as the tensor [B] that losses take."""
-    ours = isinstance(targets, (list, tuple)) and len(targets) > 0
-    if not ours or not all(isinstance(t, dict) and t.keys() >= {"label", "index"} for t in targets):
-        return targets
-    return torch.stack([target["label"] for target in targets])
 
 
 class _Checked(Terms):
