@@ -1,6 +1,5 @@
 """What a task is to the rest of the package: one entry of TASKS, and no name written elsewhere."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,11 @@ import sightline
 from sightline.cli import main, train
 from sightline.cli.eval import evaluation_table
 from sightline.data import Annotations, LabelType
+from sightline.losses import Terms
 from sightline.settings.groups import SettingsError
 from sightline.settings.read import override_layer
 from sightline.tasks import TASKS, Evaluation, default_task
+from sightline.tasks.classify import Classify
 from sightline.train.log import Log
 from sightline.train.prepare import prepare
 from sightline.train.session import train_from_settings
@@ -59,11 +60,18 @@ def test_the_help_of_train_lists_the_tasks():
 
 
 def test_one_entry_makes_a_task_that_trains_evaluates_and_predicts(tmp_path, monkeypatch):
-    monkeypatch.setitem(TASKS, "sort", replace(TASKS["classify"], name="sort", title="Sorter"))
+    class Sort(Classify):
+        def terms(self, model, inputs, targets, generator=None):
+            found, outputs = super().terms(model, inputs, targets, generator)
+            return Terms(found.losses, {"sorted": len(inputs)}), outputs
+
+    entry = Sort(**vars(TASKS["classify"]) | {"name": "sort", "title": "Sorter"})
+    monkeypatch.setitem(TASKS, "sort", entry)
     data = write_colours(tmp_path / "data")
     layer = override_layer({"data": str(data), **QUICK["classify"], "epochs": 1, "task": "sort"})
     run = train_from_settings([layer], log=Log(quiet=True), out=tmp_path / "run")
     assert run.evaluation.task == "sort" and run.history.monitor == "val/accuracy"
+    assert run.history.rows[0]["train/sorted"] == 4, "terms are those of the task"
     predictor = sightline.load(run.path)
     assert predictor.task == "sort"
     assert predictor.predict(np.zeros((8, 8, 3), np.uint8)).name in ("green", "red")

@@ -6,10 +6,13 @@ from os import PathLike, fsdecode
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import nn
 
 from sightline.data import Annotations, LabelType, Preprocess, Sample, Transform, default_augment
 from sightline.data.image import Picture
+from sightline.losses import Terms, as_terms
+from sightline.nn.wrappers import unwrapped
 from sightline.settings.groups import Settings, SettingsError
 
 __all__ = [
@@ -193,6 +196,19 @@ class Task:
 
     def check_model(self, model: nn.Module, settings: Settings) -> None:
         """Raise SettingsError where a model is for another task."""
+
+    def terms(
+        self, model: nn.Module, inputs: Any, targets: Any, generator: torch.Generator | None = None
+    ) -> tuple[Terms, Any]:
+        """What is minimised for one batch, and the outputs, in one forward pass.
+
+        Args:
+            inputs, targets: as the loader gives them, on the model's device.
+            generator: random numbers of this batch, for a task that draws some.
+        """
+        outputs = model(inputs)
+        own: Any = unwrapped(model)
+        return as_terms(own.loss(outputs, targets)), outputs
 
     def metric(self, annotations: Annotations, preprocess: Preprocess) -> Scorer:
         """What measures a model's outputs for the pictures of a data set."""

@@ -32,6 +32,7 @@ from sightline.train.predictor import Predictor, load
 from sightline.train.prepare import Prepared, prepare
 from sightline.train.resume_checks import check_data, check_settings
 from sightline.train.run_dir import RunDir, new_run_dir
+from sightline.train.step import SupervisedStep
 
 __all__ = ["Run", "evaluate_predictor", "resume_run", "train_from_settings", "write_evaluation"]
 
@@ -138,21 +139,13 @@ def _train(
     *,
     resume: bool | Literal["previous"],
 ) -> Run:
-    settings, model, path = prepared.settings, prepared.model, run.path
-    optimizer_settings, options = settings.optimizer, settings.train
+    options, path = prepared.settings.train, run.path
     train_loader = loader_for(prepared, prepared.train, training=True)
     val_loader = metric = None
     monitor, mode = watched
     if prepared.val is not None:
         val_loader = loader_for(prepared, prepared.val, training=False)
         metric = prepared.task.metric(prepared.val, prepared.preprocess)
-    optimizer = make_optimizer(
-        model,
-        optimizer_settings.name,
-        lr=optimizer_settings.lr,
-        weight_decay=optimizer_settings.weight_decay,
-        momentum=optimizer_settings.momentum,
-    )
     stopping = None
     if options.patience:
         stopping = EarlyStopping(
@@ -163,19 +156,14 @@ def _train(
             start_epoch=options.start_epoch,
         )
     history = fit(
-        model,
+        step_for(prepared, len(train_loader), mode),
         train_loader,
         val_loader=val_loader,
-        optimizer=optimizer,
-        schedule=schedule_for(prepared, optimizer, len(train_loader), mode),
         epochs=options.epochs,
         metric=metric,
         out=run,
         resume=resume,
-        ema=EMA(model, decay=options.ema_decay) if options.ema_decay else None,
         early_stopping=stopping,
-        clip_norm=optimizer_settings.clip_norm,
-        amp=options.amp,
         monitor=monitor,
         mode=mode,
         log=log,
@@ -186,9 +174,33 @@ def _train(
     evaluation = None
     if prepared.val is not None:
         predictor = load(path, device=prepared.device)
-        evaluation = evaluate_predictor(predictor, prepared.val, settings.data.batch_size)
+        evaluation = evaluate_predictor(predictor, prepared.val, prepared.settings.data.batch_size)
         write_evaluation(path, evaluation, prepared.val, weights="best")
     return Run(path, history, evaluation)
+
+
+def step_for(
+    prepared: Prepared, steps_per_epoch: int, mode: Literal["min", "max"]
+) -> SupervisedStep:
+    """Training of one batch as the settings ask for it, by the terms of the task."""
+    model, chosen, options = prepared.model, prepared.settings.optimizer, prepared.settings.train
+    optimizer = make_optimizer(
+        model,
+        chosen.name,
+        lr=chosen.lr,
+        weight_decay=chosen.weight_decay,
+        momentum=chosen.momentum,
+    )
+    return SupervisedStep(
+        model,
+        optimizer,
+        terms=prepared.task.terms,
+        schedule=schedule_for(prepared, optimizer, steps_per_epoch, mode),
+        ema=EMA(model, decay=options.ema_decay) if options.ema_decay else None,
+        clip_norm=chosen.clip_norm,
+        amp=options.amp,
+        seed=options.seed,
+    )
 
 
 def schedule_for(
