@@ -1,5 +1,5 @@
 # make demo            train a digit classifier and a digit detector, and write a report
-# make test            run the tests
+# make test            run the tests, in two processes that print at their ends
 # Both make .venv, install what constraints.txt pins and build the native code; a second call reuses it all.
 #
 # make check           ruff, clang-format, mypy
@@ -48,8 +48,16 @@ EXTRAS = $(shell $(PYTHON) -c "import tomllib; \
 demo: $(VENV)/.built
 	$(BIN)/python -m sightline demo
 
+# Nearly every test uses one core: two processes beside each other, each with about half of the time.
+FIRST_TESTS := tests/ops tests/native tests/nn
 test: $(VENV)/.built
-	$(BIN)/python -m pytest -q tests
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target first-tests other-tests
+
+first-tests:
+	$(BIN)/python -m pytest -q $(FIRST_TESTS)
+
+other-tests:
+	$(BIN)/python -m pytest -q tests $(FIRST_TESTS:%=--ignore=%)
 
 build: $(VENV)/.built
 
@@ -188,4 +196,4 @@ wheel: $(VENV)/.deps
 clean:
 	rm -rf build dist $(VENV)
 
-.PHONY: demo test build fuzz fuzz-all kill-resume check bench peers headers cuda without-torch abi sanitize gpu wheel clean
+.PHONY: demo test first-tests other-tests build fuzz fuzz-all kill-resume check bench peers headers cuda without-torch abi sanitize gpu wheel clean
