@@ -1,4 +1,5 @@
-// The only copy of the box formulas, for host and device. Boxes are xyxy in continuous pixels.
+// The formulas of boxes, for host and device. Boxes are xyxy in continuous pixels. Only evaluation
+// has an IoU of its own, that of pycocotools: evaluation/average_precision/rules.h.
 // Bad boxes: a box with a non-finite coordinate, or an area that overflows, lies nowhere once
 // loaded: it overlaps nothing, and every form is 0 for it. An inverted box has area zero; an empty
 // union gives IoU 0, an empty hull GIoU 0. Nothing here returns NaN.

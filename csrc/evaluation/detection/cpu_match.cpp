@@ -13,6 +13,7 @@ namespace {
 
 using average_precision::kHighestCocoThreshold;
 using average_precision::load_xywh;
+using average_precision::overlap;
 
 using Mask = uint16_t;
 
@@ -23,35 +24,30 @@ bool is_outside(const MaskMatchInput& in, int64_t a, double area) {
   return area < in.area_ranges[2 * a] || area > in.area_ranges[2 * a + 1];
 }
 
-// Boxes as columns of kWidth each, one after another: x1, y1, x2, y2, area, and 1 for a crowd.
-constexpr int64_t kWidth = 64, kColumns = 6;
-using BoxColumns = std::array<double, kColumns * kWidth>;
+// Boxes one array per field, so that consecutive ones fill the lanes of a vector.
+constexpr int64_t kWidth = 64;
+struct BoxColumns {
+  double x1[kWidth], y1[kWidth], x2[kWidth], y2[kWidth], area[kWidth];
+  double crowd[kWidth];  // 1 or 0, as wide as a lane
 
-void set_box(BoxColumns* columns, int64_t i, const Box<double>& box, bool crowd) {
-  const double values[kColumns] = {box.x1, box.y1, box.x2, box.y2, box.area, crowd ? 1.0 : 0.0};
-  for (int64_t c = 0; c < kColumns; ++c) (*columns)[c * kWidth + i] = values[c];
-}
+  void set(int64_t i, const Box<double>& box, bool is_crowd) {
+    x1[i] = box.x1, y1[i] = box.y1, x2[i] = box.x2, y2[i] = box.y2, area[i] = box.area;
+    crowd[i] = is_crowd ? 1 : 0;
+  }
+  SIGHTLINE_INLINE Box<double> operator[](int64_t i) const {
+    return {x1[i], y1[i], x2[i], y2[i], area[i], 0};
+  }
+};
 
-// overlap() of average_precision/rules.h for a block of detections and objects, without a branch.
 struct OverlapBlock {
-  SIGHTLINE_INLINE static void run(const double* dt, int64_t num_dt, const double* gt,
+  SIGHTLINE_INLINE static void run(const BoxColumns* dt, int64_t num_dt, const BoxColumns* gt,
                                    int64_t num_gt, double pixel, double* out, int64_t stride) {
-    constexpr double kMax = std::numeric_limits<double>::max();
-    const double *gx1 = gt, *gy1 = gt + kWidth, *gx2 = gt + 2 * kWidth, *gy2 = gt + 3 * kWidth;
-    const double *g_area = gt + 4 * kWidth, *crowd = gt + 5 * kWidth;
     for (int64_t d = 0; d < num_dt; ++d) {
-      const double x1 = dt[d], y1 = dt[kWidth + d], x2 = dt[2 * kWidth + d];
-      const double y2 = dt[3 * kWidth + d], area = dt[4 * kWidth + d];
+      const Box<double> box = (*dt)[d];
       double* const line = out + d * stride;
       SIGHTLINE_INDEPENDENT
-      for (int64_t g = 0; g < num_gt; ++g) {
-        const double w = smaller(x2, gx2[g]) - larger(x1, gx1[g]) + pixel;
-        const double h = smaller(y2, gy2[g]) - larger(y1, gy1[g]) + pixel;
-        const double inter = w * h;
-        const double both = crowd[g] > 0 ? area : area + g_area[g] - inter;
-        const bool some = (w > 0) & (h > 0) & (both > 0) & (both <= kMax);
-        line[g] = some ? inter / both : 0;
-      }
+      for (int64_t g = 0; g < num_gt; ++g)
+        line[g] = overlap(box, (*gt)[g], gt->crowd[g] > 0, pixel);
     }
   }
 };
@@ -111,19 +107,18 @@ class Matcher {
     if (in_.overlaps != nullptr) return;
     objects_.resize((size_ + kWidth - 1) / kWidth);
     for (int64_t g = 0; g < size_; ++g)
-      set_box(&objects_[g / kWidth], g % kWidth, load_xywh(in_.gt_boxes + 4 * rows_[g], pixel()),
-              in_.rule == MatchRule::kCoco && in_.gt_crowd[rows_[g]]);
+      objects_[g / kWidth].set(g % kWidth, load_xywh(in_.gt_boxes + 4 * rows_[g], pixel()),
+                               in_.rule == MatchRule::kCoco && in_.gt_crowd[rows_[g]]);
   }
 
   // [n, size] of the detections first ... first + n - 1.
   const double* box_overlaps(int64_t first, int64_t n) {
     for (int64_t i = 0; i < n; ++i)
-      set_box(&detections_, i, load_xywh(in_.dt_boxes + 4 * in_.dt_rows[first + i], pixel()),
-              false);
+      detections_.set(i, load_xywh(in_.dt_boxes + 4 * in_.dt_rows[first + i], pixel()), false);
     overlaps_.resize(n * size_);
     for (int64_t g = 0; g < size_; g += kWidth)
-      run_for_isa<OverlapBlock>(static_cast<const double*>(detections_.data()), n,
-                                static_cast<const double*>(objects_[g / kWidth].data()),
+      run_for_isa<OverlapBlock>(static_cast<const BoxColumns*>(&detections_), n,
+                                static_cast<const BoxColumns*>(&objects_[g / kWidth]),
                                 std::min(kWidth, size_ - g), pixel(), overlaps_.data() + g, size_);
     return overlaps_.data();
   }
