@@ -11,7 +11,7 @@ namespace sightline {
 inline void check_groups(const Array<int64_t>& rows, const Array<int64_t>& offsets, int64_t groups,
                          int64_t num_rows) {
   const int64_t* const o = offsets.data();
-  require(offsets.ndim() == 1 && offsets.size() == groups + 1 && o[0] == 0 &&
+  require(rows.ndim() == 1 && offsets.ndim() == 1 && offsets.size() == groups + 1 && o[0] == 0 &&
               o[groups] == rows.size() && std::is_sorted(o, o + groups + 1),
           "offsets must ascend from 0 to the number of rows");
   const int64_t* const r = rows.data();

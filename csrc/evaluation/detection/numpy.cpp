@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "common/memory.h"
+#include "common/groups_numpy.h"
 #include "evaluation/detection/detection.h"
 
 namespace sightline::evaluation::detection {
@@ -48,9 +48,50 @@ Array<T> as_array(Column<T>&& values) {
   return Array<T>({static_cast<py::ssize_t>(kept.size())}, kept.data(), capsule);
 }
 
-const double* data_or_null(const std::optional<Doubles>& array) {
+// A field of a record of metrics/detection/rows.py, an array of exactly T.
+template <class T>
+Array<T> field(const py::handle& record, const char* name) {
+  const py::object value = record.attr(name);
+  if (!py::isinstance<Array<T>>(value))
+    throw py::type_error(std::string(name) + " must be a contiguous array of " +
+                         py::str(py::dtype::of<T>()).template cast<std::string>());
+  return py::reinterpret_borrow<Array<T>>(value);
+}
+// The same where the record may hold None.
+template <class T>
+std::optional<Array<T>> optional_field(const py::handle& record, const char* name) {
+  if (record.attr(name).is_none()) return std::nullopt;
+  return field<T>(record, name);
+}
+
+template <class T>
+const T* data_or_null(const std::optional<Array<T>>& array) {
   return array ? array->data() : nullptr;
 }
+
+// The part of a Layout that groups rows, checked for so many detections and objects.
+struct GroupedRows {
+  Longs class_rows, dt_rows, dt_offsets, gt_rows, gt_offsets;
+  Ints dt_places;
+
+  GroupedRows(const py::handle& layout, int64_t num_dt, int64_t num_gt)
+      : class_rows(field<int64_t>(layout, "class_rows")),
+        dt_rows(field<int64_t>(layout, "dt_rows")),
+        dt_offsets(field<int64_t>(layout, "dt_offsets")),
+        gt_rows(field<int64_t>(layout, "gt_rows")),
+        gt_offsets(field<int64_t>(layout, "gt_offsets")),
+        dt_places(field<int32_t>(layout, "dt_places")) {
+    check_offsets(dt_offsets, count(), "dt_offsets");
+    check_groups(dt_rows, dt_offsets, groups(), num_dt);
+    check_groups(gt_rows, gt_offsets, groups(), num_gt);
+    check_length(class_rows, count(), "class_rows");
+    check_below(class_rows, num_dt, "class_rows");
+    check_length(dt_places, count(), "dt_places");
+    check_below(dt_places, count(), "dt_places");
+  }
+  int64_t count() const { return dt_rows.size(); }
+  int64_t groups() const { return dt_offsets.size() - 1; }
+};
 
 py::tuple lay_out_detections(const Longs& dt_image, const Longs& dt_class,
                              const std::optional<Longs>& dt_label, const Doubles& dt_scores,
@@ -96,63 +137,52 @@ py::tuple lay_out_detections(const Longs& dt_image, const Longs& dt_class,
                         as_array(std::move(out.class_scores)));
 }
 
-// [C, A, 2] of uint16, the bits of true positives and of ignored detections.
-Array<uint16_t> match_masks(const Doubles& dt_boxes, const std::optional<Doubles>& dt_area,
-                            const Doubles& gt_boxes, const Doubles& gt_area, const Bools& gt_crowd,
-                            const Bools& gt_ignore, const std::optional<Bools>& gt_void,
-                            const std::optional<Doubles>& overlaps, const Longs& class_rows,
-                            const Longs& dt_rows, const Ints& dt_places, const Longs& dt_offsets,
-                            const Longs& gt_rows, const Longs& gt_offsets,
+// [C, A, 2] of uint16, the bits of true positives and of ignored detections. dt, gt and layout are
+// records of metrics/detection/rows.py: FlatDetections, FlatTargets and Layout.
+Array<uint16_t> match_masks(const py::object& dt, const py::object& gt, const py::object& layout,
                             const Doubles& iou_thresholds, const Doubles& area_ranges, int64_t rule,
-                            bool inclusive) {
-  check_boxes(dt_boxes, "dt_boxes");
-  check_boxes(gt_boxes, "gt_boxes");
-  const int64_t num_dt = dt_boxes.shape(0), num_gt = gt_area.size(), num_rows = dt_rows.size();
-  const int64_t num_t = iou_thresholds.size(), num_groups = dt_offsets.size() - 1;
+                            bool inclusive, const std::optional<Doubles>& overlaps) {
+  const Doubles dt_boxes = field<double>(dt, "boxes_xywh"),
+                gt_boxes = field<double>(gt, "boxes_xywh");
+  const Doubles gt_area = field<double>(gt, "area");
+  const Bools gt_crowd = field<bool>(gt, "crowd"), gt_ignore = field<bool>(gt, "ignore");
+  const std::optional<Doubles> dt_area = optional_field<double>(dt, "area");
+  const std::optional<Bools> gt_void = optional_field<bool>(gt, "void");
+  check_boxes(dt_boxes, "dt.boxes_xywh");
+  check_boxes(gt_boxes, "gt.boxes_xywh");
+  const int64_t num_dt = dt_boxes.shape(0), num_gt = gt_area.size();
+  const int64_t num_t = iou_thresholds.size();
   require(num_t <= kMaxThresholds, "at most 16 IoU thresholds at once");
-  require(gt_boxes.shape(0) == num_gt, "gt_boxes and gt_area must have the same length");
-  if (dt_area) check_length(*dt_area, num_dt, "dt_area");
-  check_length(gt_crowd, num_gt, "gt_crowd");
-  check_length(gt_ignore, num_gt, "gt_ignore");
-  if (gt_void) check_length(*gt_void, num_gt, "gt_void");
-  check_length(class_rows, num_rows, "class_rows");
-  check_below(class_rows, num_dt, "class_rows");
-  check_length(dt_places, num_rows, "dt_places");
-  check_length(gt_offsets, num_groups + 1, "gt_offsets");
-  check_offsets(dt_offsets, num_rows, "dt_offsets");
-  check_offsets(gt_offsets, gt_rows.size(), "gt_offsets");
-  check_below(dt_rows, num_dt, "dt_rows");
-  check_below(gt_rows, num_gt, "gt_rows");
-  check_below(dt_places, num_rows, "dt_places");
+  require(gt_boxes.shape(0) == num_gt, "gt.boxes_xywh and gt.area must have the same length");
+  if (dt_area) check_length(*dt_area, num_dt, "dt.area");
+  check_length(gt_crowd, num_gt, "gt.crowd");
+  check_length(gt_ignore, num_gt, "gt.ignore");
+  if (gt_void) check_length(*gt_void, num_gt, "gt.void");
+  const GroupedRows rows(layout, num_dt, num_gt);
   require(area_ranges.ndim() == 2 && area_ranges.shape(1) == 2 && area_ranges.shape(0) <= kMaxAreas,
           "area_ranges must have shape [A, 2] with at most 16 rows");
-  if (overlaps) {
-    int64_t size = 0;
-    for (int64_t s = 0; s < num_groups; ++s)
-      size += (dt_offsets.at(s + 1) - dt_offsets.at(s)) * (gt_offsets.at(s + 1) - gt_offsets.at(s));
-    check_length(*overlaps, size, "overlaps");
-  }
+  if (overlaps) check_length(*overlaps, count_cells(rows.dt_offsets, rows.gt_offsets), "overlaps");
   const int64_t num_a = area_ranges.shape(0);
   static_assert(sizeof(OutcomeMasks) == 2 * sizeof(uint16_t));
-  Array<uint16_t> outcome({num_rows, num_a, int64_t(2)});
+  Array<uint16_t> outcome({rows.count(), num_a, int64_t(2)});
   const MaskMatchInput in{.dt_boxes = dt_boxes.data(),
                           .dt_area = data_or_null(dt_area),
                           .gt_boxes = gt_boxes.data(),
                           .gt_area = gt_area.data(),
                           .gt_crowd = gt_crowd.data(),
                           .gt_ignore = gt_ignore.data(),
-                          .gt_void = gt_void ? gt_void->data() : nullptr,
+                          .gt_void = data_or_null(gt_void),
                           .overlaps = data_or_null(overlaps),
-                          .class_rows = class_rows.data(),
-                          .dt_rows = dt_rows.data(),
-                          .dt_places = dt_places.data(),
-                          .dt_offsets = dt_offsets.data(),
-                          .gt_rows = gt_rows.data(),
-                          .gt_offsets = gt_offsets.data(),
+                          .class_rows = rows.class_rows.data(),
+                          .dt_rows = rows.dt_rows.data(),
+                          .dt_places = rows.dt_places.data(),
+                          .dt_offsets = rows.dt_offsets.data(),
+                          .gt_rows = rows.gt_rows.data(),
+                          .gt_offsets = rows.gt_offsets.data(),
                           .iou_thresholds = iou_thresholds.data(),
                           .area_ranges = area_ranges.data(),
                           .num_dt = num_dt,
-                          .num_groups = num_groups,
+                          .num_groups = rows.groups(),
                           .num_thresholds = num_t,
                           .num_areas = num_a,
                           .rule = checked_enum(rule, MatchRule::kVoc, "rule"),
@@ -186,12 +216,14 @@ MaskAccumulateInput accumulate_input(const Array<uint16_t>& outcome, const Ints&
 }
 
 // precision [K, A, M, T, R], recall [K, A, M, T], scores [K, A, M, T, R]
-py::tuple accumulate_masks(const Array<uint16_t>& outcome, const Doubles& class_scores,
-                           const Ints& class_ranks, const Longs& class_offsets,
+py::tuple accumulate_masks(const Array<uint16_t>& outcome, const py::object& layout,
                            const Longs& gt_count, const Longs& max_detections,
                            const Doubles& recall_thresholds, int64_t num_thresholds) {
+  const Ints class_ranks = field<int32_t>(layout, "class_ranks");
+  const Longs class_offsets = field<int64_t>(layout, "class_offsets");
   MaskAccumulateInput in = accumulate_input(outcome, class_ranks, class_offsets, max_detections,
                                             recall_thresholds, num_thresholds);
+  const Doubles class_scores = field<double>(layout, "class_scores");
   check_length(class_scores, outcome.shape(0), "class_scores");
   require(gt_count.ndim() == 2 && gt_count.shape(0) == in.num_areas &&
               gt_count.shape(1) == in.num_classes,
@@ -226,14 +258,16 @@ Doubles gather(const Doubles& cells, int64_t first, int64_t last, int64_t area, 
 }
 
 // stats: rows of first, last, area, cap, recall
-py::tuple resample_stats(const Array<uint16_t>& outcome, const Ints& class_ranks,
-                         const Longs& class_offsets, const Ints& class_images,
+py::tuple resample_stats(const Array<uint16_t>& outcome, const py::object& layout,
                          const Ints& gt_images, const Array<uint16_t>& gt_counted,
                          const Longs& gt_offsets, const Array<uint16_t>& weights,
                          const Longs& max_detections, const Doubles& recall_thresholds,
                          int64_t num_thresholds, const Longs& stats) {
+  const Ints class_ranks = field<int32_t>(layout, "class_ranks");
+  const Longs class_offsets = field<int64_t>(layout, "class_offsets");
   const MaskAccumulateInput evaluation = accumulate_input(
       outcome, class_ranks, class_offsets, max_detections, recall_thresholds, num_thresholds);
+  const Ints class_images = field<int32_t>(layout, "class_images");
   require(evaluation.num_areas >= 1 && evaluation.num_areas <= kMaxAreas, "1 to 16 area ranges");
   require(evaluation.num_caps >= 1, "max_detections is empty");
   require(weights.ndim() == 2, "weights must have shape [B, I]");
@@ -279,20 +313,17 @@ const AddToModule add([](py::module_& m) {
         array("dt_label"), array("dt_scores"), array("gt_image"), array("gt_class"),
         array("gt_label"), py::arg("num_images"), py::arg("num_classes"),
         py::arg("max_detections"));
-  m.def("match_masks", &match_masks, array("dt_boxes"), array("dt_area"), array("gt_boxes"),
-        array("gt_area"), array("gt_crowd"), array("gt_ignore"), array("gt_void"),
-        array("overlaps"), array("class_rows"), array("dt_rows"), array("dt_places"),
-        array("dt_offsets"), array("gt_rows"), array("gt_offsets"), array("iou_thresholds"),
-        array("area_ranges"), py::arg("rule"), py::arg("inclusive"));
-  m.def("accumulate_masks", &accumulate_masks, array("outcome"), array("class_scores"),
-        array("class_ranks"), array("class_offsets"), array("gt_count"), array("max_detections"),
-        array("recall_thresholds"), py::arg("num_thresholds"));
+  m.def("match_masks", &match_masks, py::arg("dt"), py::arg("gt"), py::arg("layout"),
+        array("iou_thresholds"), array("area_ranges"), py::arg("rule"), py::arg("inclusive"),
+        array("overlaps"));
+  m.def("accumulate_masks", &accumulate_masks, array("outcome"), py::arg("layout"),
+        array("gt_count"), array("max_detections"), array("recall_thresholds"),
+        py::arg("num_thresholds"));
   m.def("gather_cells", &gather, array("cells"), py::arg("first"), py::arg("last"), py::arg("area"),
         py::arg("cap"));
-  m.def("resample_stats", &resample_stats, array("outcome"), array("class_ranks"),
-        array("class_offsets"), array("class_images"), array("gt_images"), array("gt_counted"),
-        array("gt_offsets"), array("weights"), array("max_detections"), array("recall_thresholds"),
-        py::arg("num_thresholds"), array("stats"));
+  m.def("resample_stats", &resample_stats, array("outcome"), py::arg("layout"), array("gt_images"),
+        array("gt_counted"), array("gt_offsets"), array("weights"), array("max_detections"),
+        array("recall_thresholds"), py::arg("num_thresholds"), array("stats"));
 });
 
 }  // namespace

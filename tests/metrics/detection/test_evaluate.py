@@ -1,11 +1,18 @@
 """The native evaluation against the public ops, and resampled images against explicit copies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from sightline import _numpy
 from sightline.metrics.detection.evaluate import EvaluatedArrays, evaluate, lay_out
-from sightline.metrics.detection.kernels import accumulate_sorted, match_sorted, resample
+from sightline.metrics.detection.kernels import (
+    accumulate_sorted,
+    match_masks,
+    match_sorted,
+    resample,
+)
 from sightline.metrics.detection.rows import FlatDetections, FlatTargets, Rules
 
 AREAS = np.array([[0, 1e10], [0, 1024], [1024, 9216], [9216, 1e10]], np.float64)
@@ -148,6 +155,25 @@ def test_layout_orders_rows_by_group_and_by_class() -> None:
         assert np.all(np.diff(dt.scores[rows]) <= 0)
     np.testing.assert_array_equal(layout.class_scores, dt.scores[layout.class_rows])
     np.testing.assert_array_equal(layout.class_images, dt.image[layout.class_rows])
+
+
+def test_matching_refuses_a_record_whose_fields_do_not_fit() -> None:
+    dt, gt = draw(3)
+    layout = lay_out(dt, gt, 4, num_images=9)
+
+    def match(dt=dt, gt=gt, layout=layout):
+        return match_masks(dt, gt, layout, rules(), np.array([0.5]), None)
+
+    assert match().shape == (len(dt.scores), len(AREAS), 2)
+    narrow = replace(dt, boxes_xywh=dt.boxes_xywh.astype(np.float32))
+    with pytest.raises(TypeError, match="boxes_xywh must be a contiguous array of float64"):
+        match(dt=narrow)
+    with pytest.raises(ValueError, match=r"gt.crowd must have shape \[60\]"):
+        match(gt=replace(gt, crowd=gt.crowd[1:]))
+    with pytest.raises(ValueError, match="a row that is not there"):
+        match(layout=replace(layout, gt_rows=layout.gt_rows + 1))
+    with pytest.raises(ValueError, match="dt_places has a value out of range"):
+        match(layout=replace(layout, dt_places=layout.dt_places - 1))
 
 
 @pytest.mark.parametrize("tied", [False, True])

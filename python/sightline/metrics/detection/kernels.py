@@ -62,24 +62,14 @@ def match_masks(
 ) -> np.ndarray:
     """Bits of true positives and of ignored detections, uint16 [C, A, 2] in class order."""
     return native.match_masks(
-        dt.boxes_xywh,
-        dt.area,
-        gt.boxes_xywh,
-        gt.area,
-        gt.crowd,
-        gt.ignore,
-        gt.void,
-        overlaps,
-        layout.class_rows,
-        layout.dt_rows,
-        layout.dt_places,
-        layout.dt_offsets,
-        layout.gt_rows,
-        layout.gt_offsets,
+        dt,
+        gt,
+        layout,
         np.ascontiguousarray(iou_thresholds),
         rules.area_ranges,
         RULES.index(rules.matching),
         rules.inclusive,
+        overlaps,
     )
 
 
@@ -94,9 +84,7 @@ def accumulate_masks(
     """precision [K, A, M, T, R], recall [K, A, M, T], scores [K, A, M, T, R]."""
     return native.accumulate_masks(
         outcome,
-        layout.class_scores,
-        layout.class_ranks,
-        layout.class_offsets,
+        layout,
         gt_count,
         np.array(max_detections, np.int64),
         recall_thresholds,
@@ -127,9 +115,7 @@ def resample(
     counted = np.bitwise_or.reduce(matched.gt_counted.astype(np.uint16) << areas, axis=0)
     return native.resample_stats(
         matched.outcome[0],
-        layout.class_ranks,
-        layout.class_offsets,
-        layout.class_images,
+        layout,
         matched.gt.image[layout.gt_rows].astype(np.int32),
         counted[layout.gt_rows],
         layout.gt_class_offsets,
