@@ -152,6 +152,19 @@ def test_state_dict_round_trips():
             assert torch.equal(first[key], second[key])
 
 
+def test_weights_have_the_names_that_saved_files_hold():
+    names = set(small_detector().state_dict())
+    convolutions = ["trunk.stages.0.0.conv", "trunk.stages.2.1.conv2"]
+    convolutions += [
+        f"fpn.{part}.{stride}.conv" for part in ("lateral", "output") for stride in (8, 16)
+    ]
+    for stride in (8, 16):
+        parts = ("tower.0.conv", "class_logits", "box_deltas")
+        convolutions += [f"heads.{stride}.{part}" for part in parts]
+    assert {f"{name}.weight" for name in convolutions} <= names
+    assert len(names) == 80
+
+
 def test_resnet_trunk_detects_with_the_default_anchors():
     model = create_model("resnet18_detector", 2).eval()
     logits, deltas, anchors, _ = model(torch.zeros(1, 3, 64, 64))

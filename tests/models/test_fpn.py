@@ -41,5 +41,5 @@ def test_every_parameter_gets_a_gradient():
 def test_unknown_stride_and_mismatched_stages_are_named():
     with pytest.raises(ValueError, match=r"`out_strides` must be among \[8, 16\], got \[4\]"):
         FPN({8: 4, 16: 4}, out_strides=[4, 8])
-    with pytest.raises(ValueError, match="one number a stage, got 3 and 2"):
+    with pytest.raises(ValueError, match="one number per stage, got 3 and 2"):
         LightTrunk(widths=(8, 16, 32), blocks=(0, 1))

@@ -109,7 +109,7 @@ def apply_augment(
         boxes: float64 [N, 4], xyxy in its pixels, inside it.
         augment: what to draw from; its `mosaic` is done before, by `compose_mosaic`.
         rng: gives every draw.
-        fill: the colour of what comes in from outside, one value a channel.
+        fill: the colour of what comes in from outside, one value per channel.
 
     Returns:
         image uint8 of the same shape, boxes float64 [K, 4] inside the picture, rows

@@ -1,4 +1,4 @@
-"""Folders of images, one a class, for classification."""
+"""Folders of images, one per class, for classification."""
 
 from __future__ import annotations
 

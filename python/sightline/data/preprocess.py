@@ -37,8 +37,8 @@ class Preprocess:
 
     `size` is (height, width) in pixels. `mode` "stretch" fills it; "letterbox" keeps the aspect
     ratio and centres the picture on the mean colour, which normalises to 0. `mean` and `std` are
-    those of the training set, for pixel values in 0 to 1, one each or one a channel. `channels` is
-    3 (RGB) or 1 (grey).
+    those of the training set, for pixel values in 0 to 1, one for all channels or one per channel.
+    `channels` is 3 (RGB) or 1 (grey).
     """
 
     size: tuple[int, int]
@@ -68,7 +68,7 @@ class Preprocess:
 
     @property
     def fill(self) -> tuple[int, ...]:
-        """The mean colour in 0 to 255, one value a channel: stands where there is no picture."""
+        """The mean colour in 0 to 255, one value per channel, for what the picture leaves empty."""
         return tuple(int(np.clip(np.rint(value * 255), 0, 255)) for value in self.mean)
 
     def transform_for(self, height: int, width: int) -> Transform:

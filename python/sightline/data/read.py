@@ -73,7 +73,7 @@ def read_dataset(
             whole image.
         class_names: the classes and their order, as from a checkpoint; any other is an unknown
             class.
-        seed: of the splits that are drawn.
+        seed: of the random numbers that draw the splits.
         test_share: share of the images in (0, 1) that is put aside as split "test" where there is
             no official one, stratified as val is; "train", "val" and "trainval" are of the rest.
             Give the same share and seed for all of them.

@@ -50,11 +50,11 @@ def kmeans_anchors(sizes: ArrayLike, count: int, *, max_rounds: int = 300) -> ND
         count: number of anchors, at least 1.
         max_rounds: rounds of assignment and update at most; it stops earlier once nothing moves.
 
-    Returns `[count, 2]` float64. There is no chance in it: the first centres are the boxes at even
+    Returns `[count, 2]` float64. It is deterministic: the first centres are the boxes at even
     steps of log-area between the 2nd and the 98th percentile, so that rare sizes have a centre too,
     an equal distance goes to the first centre, and a centre left without boxes stays where it is.
-    Time is N * count a round, memory a few numbers a box. Raises ValueError where there is no box
-    or a size is not above 0.
+    Time is N * count per round, memory a few numbers per box. Raises ValueError where there is no
+    box or a size is not above 0.
     Source: Redmon and Farhadi, "YOLO9000", CVPR 2017, section 2.
 
     >>> kmeans_anchors([[10, 10], [12, 12], [40, 20], [44, 20]], 2)
@@ -91,7 +91,7 @@ def best_possible_recall(
             [0, 1]; for "v5" a width and a height that differ by less than this factor, above 1.
         rule: "v2", "v3" or "v5", as for `sightline.ops.assign_yolo`.
 
-    Memory is a few numbers a box. Raises ValueError for sizes without a row or not above 0, a
+    Memory is a few numbers per box. Raises ValueError for sizes without a row or not above 0, a
     threshold out of range or another rule.
 
     >>> best_possible_recall([[10, 10], [30, 10]], [[10, 10], [20, 20]], 0.5)
@@ -129,7 +129,7 @@ def fit_anchors(
 
 
 def default_anchors(strides: Sequence[int]) -> list[list[tuple[float, float]]]:
-    """Return nine sizes a map: areas `(4 * stride * 2^(0, 1/3, 2/3))^2`, aspects 1:2, 1:1, 2:1.
+    """Return nine sizes per map: areas `(4 * stride * 2^(0, 1/3, 2/3))^2`, aspects 1:2, 1:1, 2:1.
 
     Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, section 4.
     """

@@ -28,7 +28,7 @@ class LightTrunk(nn.Module):
         super().__init__()
         if len(widths) != len(blocks):
             raise ValueError(
-                f"`widths` and `blocks` must have one number a stage, got {len(widths)} and "
+                f"`widths` and `blocks` must have one number per stage, got {len(widths)} and "
                 f"{len(blocks)}"
             )
         self.stages = nn.ModuleList()
