@@ -303,6 +303,21 @@ def test_a_metric_is_given_predictions_targets_and_samples_from_one_forward_pass
     assert [seen[2] for seen in metric.given] == [list("012345")] * 2
 
 
+def test_an_averaged_model_is_validated_by_its_own_loss():
+    class Scaled(WithMethods):
+        """A loss that depends on a weight of the model."""
+
+        def loss(self, outputs, targets):
+            return self.head.bias.sum() + 0 * outputs.logits.sum()
+
+    model = Scaled()
+    ema = EMA(model, decay=0.9)
+    history = train(supervised(model, loss=None, ema=ema), epochs=1)
+    average = float(ema.model.head.bias.detach().sum())
+    assert history.rows[0]["val/loss"] == pytest.approx(average)
+    assert average != pytest.approx(float(model.head.bias.detach().sum()))
+
+
 def test_a_metric_of_two_arguments_is_called_as_before():
     class Two(Seen):
         def update(self, predictions, targets, weight=1.0):

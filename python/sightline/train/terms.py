@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -84,10 +84,9 @@ class BatchTerms:
             )
         inner = unwrapped(model)
         # A module may hold a loss for its own use under this name: only a method is meant for us.
-        own = getattr(type(inner), "loss", None)
-        self._loss: Any = loss if loss is not None or own is None else inner.loss
-        self._function = terms
-        if terms is None and self._loss is None:
+        own = hasattr(type(inner), "loss")
+        self._loss, self._function = loss, terms
+        if terms is None and loss is None and not own:
             if not binds(inner.forward, 2):
                 raise TypeError(
                     f"{type(inner).__name__}.forward does not take (images, targets), so it gives "
@@ -102,8 +101,9 @@ class BatchTerms:
     ) -> tuple[Any, Any]:
         """What `check_terms` takes (None: no losses), and the outputs (None: call `model`)."""
         if self._function is None:
-            outputs = model(inputs)
-            found = self._loss(outputs, targets)
+            outputs, inner = model(inputs), cast(Any, unwrapped(model))
+            loss = inner.loss if self._loss is None else self._loss
+            found = loss(outputs, targets)
             return as_terms(found, source="loss(outputs, targets)"), outputs
         more = (generator,) if self.takes_generator else ()
         found = self._function(model, inputs, targets, *more)
