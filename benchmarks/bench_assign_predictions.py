@@ -11,7 +11,7 @@ Case = tuple[torch.Tensor, ...]
 
 
 def case(images: int, count: int) -> Case:
-    """Scores, boxes, points, strides, objects and labels; 8,400 anchors an image."""
+    """Scores, boxes, points, strides, objects and labels; 8,400 anchors per image."""
     generator = torch.Generator().manual_seed(0)
     points, strides = [], []
     for stride in STRIDES:

@@ -1,6 +1,6 @@
 """COCO evaluation against pycocotools, and its two kernels alone, on synthetic detections.
 
-The shape is that of COCO val2017: 80 classes, 7.4 objects an image; detections are objects moved
+The shape is that of COCO val2017: 80 classes, 7.4 objects per image; detections are objects moved
 by a few pixels, with one in four elsewhere.
 """
 

@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/plot_assignment.py
 
-8,400 anchors and 8 classes an image, one thread. Each point runs in a process of its own; memory is
-how far its peak rises while the op runs, inputs and the warm-up on one image left out.
+8,400 anchors and 8 classes per image, one thread. Each point runs in its own process; memory is how
+far its peak rises while the op runs, without the inputs and the warm-up on one image.
 """
 
 import json

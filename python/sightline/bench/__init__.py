@@ -1,12 +1,12 @@
-"""How fast things are here, against the machine's own limits and against what people use now.
+"""Speed on this machine, beside the machine's own limits and the libraries that people use now.
 
-A benchmark (`outcome.py`) is what is timed, under a name of its own: those of the ops are in
-`ops/`, of COCO evaluation in `coco/`, of batch norm in `batch_norm/`. Each of these has a function
-`prepare` (`contest.py`) that makes contenders ready, ours and others, and checks that they agree.
-`run.py` then times them in turns, together with their limit: a pass over memory, or a sort, that
-none can do without. `text.py` and `report.py` print what came out, `compare.py` holds it to an
-earlier run.
+A benchmark (`outcome.py`) has a unique name and says what is timed. The benchmarks of the ops are
+in `ops/`, those of COCO evaluation in `coco/`, those of batch norm in `batch_norm/`. The function
+`prepare` of each of these packages (`contest.py`) sets up the contenders, ours and others, and
+checks that their results agree. `run.py` then times them in turns, together with their limit: a
+pass over memory or a sort that no implementation can avoid. `text.py` and `report.py` print the
+outcomes, `compare.py` compares them with those of an earlier run.
 
-Contenders that need an environment of their own run in a worker (`worker.py`, `process.py`) of that
-environment's Python, which has no sightline: nothing that the worker loads may import sightline.
+Contenders that need another environment run in a worker (`worker.py`, `process.py`) under that
+environment's Python, which has no sightline: no module that the worker loads may import sightline.
 """

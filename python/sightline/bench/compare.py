@@ -1,4 +1,4 @@
-"""The figures of a run beside those that `--json` kept of an earlier one."""
+"""Compares the figures of a run with those that `--json` wrote in an earlier one."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,9 +9,9 @@ from typing import Any
 
 from .text import duration
 
-Summary = Mapping[str, Any]  # what `--json` keeps of one device
+Summary = Mapping[str, Any]  # what `--json` writes for one device
 
-# Where our time lies in a row, by what the row is of: ops; COCO evaluation and batch norm; a step.
+# The keys of our time in a row: of an op, of COCO evaluation or batch norm, of a training step.
 _OURS = (("ours",), ("times", "sightline"), ("times", "converted"))
 ROWS, STEPS = "works", "resnet50"  # keys of the rows in JSON, as in every file so far
 _SETTINGS = ("device", "inputs", "instruction set", "threads", "cores", "platform")
@@ -31,11 +31,11 @@ class Change:
 
 @dataclass
 class Comparison:
-    """`tolerance`: by which part a time may grow before it counts as slower."""
+    """`tolerance`: the share by which a time may grow before it counts as slower."""
 
     tolerance: float
     changes: list[Change] = field(default_factory=list)
-    settings: list[str] = field(default_factory=list)  # that are not the same
+    settings: list[str] = field(default_factory=list)  # that differ
     only_before: list[str] = field(default_factory=list)
     only_now: list[str] = field(default_factory=list)
     other_data: list[str] = field(default_factory=list)
@@ -68,13 +68,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Repeats:
-    """Comparisons of the same two programs, each measured anew."""
+    """Comparisons of the same two programs, measured anew each time."""
 
     comparisons: Sequence[Comparison]
 
     @property
     def ratios(self) -> dict[str, list[float]]:
-        """Time now over time before, of each benchmark that every comparison has."""
+        """The new time over the old one, for each benchmark that every comparison has."""
         found: dict[str, list[float]] = {}
         for comparison in self.comparisons:
             for change in comparison.changes:
@@ -83,7 +83,7 @@ class Repeats:
 
     @property
     def speed(self) -> float:
-        """How many times as fast as before: the geometric mean over benchmarks and repeats."""
+        """The old time over the new one: the geometric mean over benchmarks and repeats."""
         return 1 / geometric_mean(ratio for own in self.ratios.values() for ratio in own)
 
     @property
@@ -111,10 +111,10 @@ class Repeats:
 
 
 def load(path: Path) -> list[Summary]:
-    """What `--json` wrote.
+    """The figures in a file that `--json` wrote.
 
     Raises:
-        ValueError: the file is none that it writes.
+        ValueError: the file is not one of these.
         OSError: it cannot be read.
     """
     wrong = ValueError(f"{path} holds no figures that `sightline bench --json` wrote")
@@ -132,9 +132,9 @@ def load(path: Path) -> list[Summary]:
 
 
 def compare(before: list[Summary], now: list[Summary], tolerance: float) -> Comparison:
-    """Benchmarks are those of one name on one kind of device.
+    """Compare benchmarks of the same name on the same kind of device, CPU or CUDA.
 
-    Raises ValueError where the two have none in common.
+    Raises ValueError if the two runs have none in common.
     """
     found = Comparison(tolerance)
     earlier = {_is_cuda(summary): summary for summary in before}
@@ -168,7 +168,7 @@ def _rows(summary: Summary) -> dict[str, Mapping[str, Any]]:
 
 
 def _seconds(row: Mapping[str, Any]) -> float | None:
-    """The median of ours; None where it was not timed."""
+    """Our median; None if it was not timed."""
     for keys in _OURS:
         value: Any = row
         for key in keys:

@@ -2,7 +2,7 @@
 
 try:
     import torch
-except (ImportError, OSError):  # arrays alone, then
+except (ImportError, OSError):  # then only arrays are timed
     torch = None  # type: ignore[assignment]
 
 ARRAYS = "arrays"  # in place of "cpu" or "cuda"

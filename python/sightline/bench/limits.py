@@ -1,8 +1,8 @@
-"""What the machine needs for the part of a benchmark that no program can leave out.
+"""The time that the machine needs for the part of a benchmark that no implementation can avoid.
 
-Each function takes the benchmark's inputs, ours and a result of ours, and gives the passes to
-sample beside the contenders: name -> (run, how many of them make up the benchmark). The fastest is
-the limit.
+Each function takes the inputs of a benchmark and our result, and returns the passes to sample
+beside the contenders: name -> (run, how many of them make up the benchmark). The fastest is the
+limit.
 """
 
 import mmap
@@ -24,7 +24,7 @@ Passes = dict[str, tuple[Callable[[], object], float]]
 
 
 def fill(inputs: list[Array], result: list[Array]) -> Passes:
-    """Writing an output of that size, which was written before."""
+    """Writing an output of that size into memory that was written before."""
     (out,) = result
     if _is_cuda(out):
         return {"fill": (lambda: out.fill_(0.5), 1), **_copy(out)}
@@ -36,7 +36,7 @@ def fill(inputs: list[Array], result: list[Array]) -> Passes:
 
 
 def fill_fresh(inputs: list[Array], result: list[Array]) -> Passes:
-    """Allocating an output of that size and writing it; on a CPU in huge pages, too."""
+    """Allocating an output of that size and writing it; on a CPU also in huge pages."""
     (out,) = result
     if isinstance(out, np.ndarray):
         passes: Passes = {"fresh fill": (lambda: np.full_like(out, 0.5), 1)}
@@ -51,7 +51,7 @@ def fill_fresh(inputs: list[Array], result: list[Array]) -> Passes:
 
 
 def copy_fresh(size: int) -> Callable[[], object]:
-    """Allocating so many bytes and copying as many there; in huge pages, where the system can."""
+    """Allocating `size` bytes and copying as many into them; in huge pages if the system can."""
     source = aligned(_whole_pages(size) // 4)
     if not _HUGE_PAGES:
         return torch.from_numpy(source).clone
@@ -64,7 +64,7 @@ def _in_huge_pages(size: int, use: Callable[[np.ndarray], object]) -> None:
         pages.madvise(mmap.MADV_HUGEPAGE)
         room = np.frombuffer(pages, np.float32)
         use(room)
-        del room  # or the pages could not be closed
+        del room  # otherwise the pages cannot be closed
 
 
 def _whole_pages(size: int) -> int:
@@ -108,14 +108,14 @@ def _is_cuda(array: Array) -> bool:
 
 
 def _copy(out: Array) -> Passes:
-    """Half of it read and half written: the copy bandwidth, by which GPUs are known."""
+    """Half of the bytes read and half written: the copy bandwidth that is quoted for GPUs."""
     half = out.flatten()[: max(1, out.numel() // 2)]
     other = torch.empty_like(half)
     return {"copy": (lambda: other.copy_(half), 1)}
 
 
 def copies(size: int, device: str) -> dict[str, Callable[[], object]]:
-    """Copies of so many bytes into memory that was written before."""
+    """Copies of `size` bytes into memory that was written before."""
     if device == "cuda":
         a, b = (torch.zeros(size, dtype=torch.uint8, device="cuda") for _ in range(2))
         return dict.fromkeys(("copy", "streaming copy"), lambda: b.copy_(a))

@@ -17,7 +17,7 @@ from .device import ARRAYS, torch
 from .limits import aligned, copies
 from .timing import sample
 
-_FLOATS = 2**25  # 128 MiB an array: several times any cache that one thread may have to itself
+_FLOATS = 2**25  # 128 MiB per array: several times any cache that one thread may use alone
 _REPEATS = 5
 
 
@@ -47,7 +47,7 @@ def describe(device: str, threads: int) -> dict[str, Any]:
 
 
 def require_cuda() -> None:
-    """Raise ValueError, which says why, where there is no CUDA device to time on."""
+    """Raise ValueError with the reason if there is no CUDA device to time on."""
     if torch is None:
         raise ValueError("no CUDA device: torch is not installed; pip install 'sightline[torch]'")
     if torch.version.cuda is None:
@@ -68,7 +68,7 @@ def bandwidths(device: str) -> dict[str, float]:
 
 
 def launch_floor() -> float:
-    """Seconds of a kernel on CUDA that does nothing to speak of, launches back to back."""
+    """Seconds of a CUDA kernel that does almost nothing, launched back to back."""
     one = torch.zeros(1, device="cuda")
     return min(sample(lambda: one.fill_(1), 1000, "cuda") / 1000 for _ in range(_REPEATS))
 

@@ -1,4 +1,4 @@
-"""What a benchmark is, and what one gave."""
+"""What a benchmark is, and its outcome."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Generic, TypeVar
 from .timing import Times, unsteady
 
 OURS, ONE_THREAD = "sightline", "one thread"
-# Names of goals beside those of peers: the gain of all threads over one, and the limit.
+# Goals that do not name a peer: the gain of all threads over one, and the limit.
 THREADS, LIMIT = "threads", "limit"
 
 
 class Benchmark:
-    """What is timed, under a name of its own. Each subject has its kind, which also says how an
-    outcome reads: `text` is a line, or a block of one line per contender."""
+    """What is timed, under a unique name. Each subject has its own class, which also says how an
+    outcome is shown: `text` is a line, or a block with one line per contender."""
 
     name: str
     units: ClassVar[Mapping[str, str]] = {}  # of goals that do not name a peer
@@ -24,11 +24,11 @@ class Benchmark:
         raise NotImplementedError
 
     def figures(self, outcome: Any) -> dict[str, Any]:
-        """What JSON has beside the name."""
+        """The figures that `--json` writes after the name."""
         raise NotImplementedError
 
     def measured(self, outcome: Any) -> dict[str, float]:
-        """What goals are about beside the ratios of contenders."""
+        """The values, other than ratios of contenders, that goals refer to."""
         return {}
 
     def unit(self, goal: str) -> str:
@@ -40,19 +40,19 @@ B = TypeVar("B", bound=Benchmark)
 
 @dataclass
 class Outcome(Generic[B]):
-    """What one benchmark gave, by contender.
+    """The figures of one benchmark, by contender.
 
     Attributes:
-        times: of one call, ours among them, and ours on one thread.
-        passes: times of what no contender can leave out, by what it is; `limit_name` is the one
-            that counts as the limit, the fastest unless one is named.
-        goals: what ours is held to.
-        size: bytes that must be moved at least, or of the files that are read.
-        kept, peaks: bytes that a contender keeps for the backward pass, and the most that it has.
-        parts: seconds of the part that the benchmark is about.
+        times: of one call of each contender, ours under `own_name`, and of ours on one thread.
+        passes: times of what no contender can avoid, such as a pass over memory. The limit is the
+            pass `limit_name`, or the fastest if that is None.
+        goals: values that ours should reach.
+        size: bytes that must be moved at least, or the size of the files that are read.
+        kept, peaks: bytes that a contender keeps for the backward pass, and its peak memory.
+        parts: seconds of the part of a contender's time that the benchmark is about.
         notes: why a contender has no time, or how its results differ.
-        same_bits: whose arrays ours equal, bit for bit.
-        on_chip: whether what is read twice can stay in the caches.
+        same_bits: the contenders whose arrays equal ours bit for bit.
+        on_chip: whether data that is read twice fits in the caches.
     """
 
     benchmark: B
@@ -97,12 +97,12 @@ class Outcome(Generic[B]):
         return self.times[name].median / self.ours.median
 
     def share(self, pass_name: str, name: str | None = None) -> float:
-        """Of the speed of a pass, what a contender reaches, ours unless another is named."""
+        """The share of the speed of a pass that a contender reaches, by default ours."""
         times = self.times[name] if name else self.ours
         return self.passes[pass_name].median / times.median
 
     def reached(self) -> dict[str, tuple[float, float]]:
-        """Of each goal that was measured: what was reached, and the goal."""
+        """The value reached and the goal, for each goal that was measured."""
         found = {}
         if self.own_name in self.times:
             found = {name: self.ratio(name) for name in self.times if name != self.own_name}

@@ -1,4 +1,4 @@
-"""How figures grow with size, both axes by decades."""
+"""Plots of how figures grow with size, on logarithmic axes."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ def draw(
     xlabel: str,
     title: str,
 ) -> None:
-    """Outcomes by size, a panel per kind of figure, and a line that `guide` makes of ours."""
+    """One panel per kind of figure, over the sizes, with a line that `guide` computes from ours."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -32,7 +32,7 @@ def draw(
         if ours:
             axes.loglog(*zip(*guide(ours).items()), "k:", label=guide_name)
         axes.set(xlabel=xlabel, ylabel=ylabel)
-        axes.set_xticks(list(found), [f"{n:,}" for n in found])  # what was measured
+        axes.set_xticks(list(found), [f"{n:,}" for n in found])  # the measured sizes
         axes.set_xticks([], minor=True)
         axes.grid(which="both", alpha=0.3)
         axes.legend(loc="upper left")

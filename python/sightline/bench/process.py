@@ -1,4 +1,4 @@
-"""Programs in other processes: in a worker that lives for many, or in a whole process for one."""
+"""Programs in other processes: many in one worker, or one in a whole process."""
 
 import json
 import os
@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
-# Loads this folder as a package of its own: the other Python has no sightline, and must not see the
-# packages that lie beside ours.
+# Imports this folder as a package of another name: the other Python has no sightline, and must not
+# see the packages installed beside ours.
 _BOOT = """
 import importlib.util, sys
 spec = importlib.util.spec_from_file_location("sightline_bench", sys.argv[1] + "/__init__.py",
@@ -21,8 +21,8 @@ spec = importlib.util.spec_from_file_location("sightline_bench", sys.argv[1] + "
 sys.modules["sightline_bench"] = importlib.util.module_from_spec(spec)
 importlib.import_module("sightline_bench.worker").main()
 """
-# A process inherits the peak of the one that starts it, so a small one stands between: it needs
-# 10 MB, and this one has torch.
+# A process inherits the peak memory of the one that starts it, so a small one of 10 MB starts it:
+# this one has torch.
 _LAUNCH = """
 import os, sys, time
 start = time.perf_counter()
@@ -34,16 +34,16 @@ print(time.perf_counter() - start, usage.ru_maxrss, os.waitstatus_to_exitcode(st
 
 @dataclass(frozen=True)
 class Result:
-    """What one run of a contender gave."""
+    """The result of one run of a contender."""
 
     seconds: float
     stats: list[float]
-    arrays: list[np.ndarray] = field(default_factory=list)  # none where it does not show them
-    peak: int = 0  # bytes of resident memory, of a whole process
+    arrays: list[np.ndarray] = field(default_factory=list)  # empty if it does not expose them
+    peak: int = 0  # bytes of resident memory, for a whole process
 
 
 def worker_command(python: str | os.PathLike) -> list[str]:
-    """What runs `worker.py` in a Python that need not have sightline."""
+    """The command that runs `worker.py` under a Python that need not have sightline."""
     if not os.access(python, os.X_OK):
         raise FileNotFoundError(
             f"--peers must be a Python interpreter, got {python}: `make peers` makes one"
@@ -52,13 +52,13 @@ def worker_command(python: str | os.PathLike) -> list[str]:
 
 
 def environment(settings: Mapping[str, str] | None = None, *, own: bool = False) -> dict[str, str]:
-    """Variables of a process; `own` keeps PYTHONPATH, by which ours may be found."""
+    """The environment of a process; `own` keeps PYTHONPATH, through which ours may be found."""
     kept = {key: value for key, value in os.environ.items() if own or key != "PYTHONPATH"}
     return {**kept, **(settings or {})}
 
 
 def thread_settings(threads: int) -> dict[str, str]:
-    """What libraries take their number of threads from, when they start."""
+    """Variables from which libraries take their number of threads when they start."""
     names = ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return dict.fromkeys(names, str(threads))
 
@@ -128,7 +128,7 @@ def run_process(
 ) -> Result:
     """Answer requests in a new process, the last for a result; the time is that of the process.
 
-    Raises RuntimeError with the last line of what it said where it fails.
+    Raises RuntimeError with the last line of its output if it fails.
     """
     command = [*worker_command(python), *map(json.dumps, requests)]
     done = subprocess.run(

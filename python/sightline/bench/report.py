@@ -1,4 +1,4 @@
-"""Prints what the figures are taken on, and the outcomes as they come."""
+"""Prints the machine on which figures are taken, and the outcomes as they come."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +14,7 @@ from .threads import threads_of
 
 
 def announce(device: str, threads: int) -> dict[str, Any]:
-    """Print what the figures are taken on, and give it as JSON has it."""
+    """Print the machine, versions and bandwidths, and return them for JSON."""
     with threads_of(threads):
         found = {
             **machine.describe(device, threads),
@@ -33,13 +33,13 @@ def announce(device: str, threads: int) -> dict[str, Any]:
 
 
 def list_names(benchmarks: Iterable[Benchmark]) -> None:
-    """Print what would be timed, by the names that --only takes."""
+    """Print the names, which --only takes."""
     for benchmark in benchmarks:
         say(benchmark.name)
 
 
 def show(prepare: Prepare[B], benchmarks: Iterable[B], **settings: Any) -> list[Outcome[B]]:
-    """Run benchmarks, `settings` as `run` takes them; print each outcome as soon as it is there."""
+    """Run benchmarks with the settings of `run`, and print each outcome as soon as it is there."""
     outcomes = []
     for outcome in run(prepare, benchmarks, **settings):
         say(outcome.benchmark.text(outcome))
@@ -48,5 +48,5 @@ def show(prepare: Prepare[B], benchmarks: Iterable[B], **settings: Any) -> list[
 
 
 def as_json(found: dict[str, Any], outcomes: Iterable[Outcome], key: str = ROWS) -> dict[str, Any]:
-    """What was announced, and a row for each outcome."""
+    """What `announce` returned, with a row per outcome."""
     return {**found, key: [outcome.as_json() for outcome in outcomes]}

@@ -1,4 +1,4 @@
-"""Runs benchmarks: equality first, then all contenders and the limit in turns."""
+"""Runs benchmarks: first the check that results agree, then all contenders in turns."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -12,13 +12,13 @@ from .timing import Sample, Times, take_turns
 
 @dataclass
 class Contest(Generic[B]):
-    """Contenders that agree, each run once, and what is known of them already.
+    """Contenders whose results agree, each run once before, ready to be timed.
 
     Attributes:
         samples: by contender, in the order in which they are shown.
         one_thread: ours on one thread.
-        passes: what no contender can leave out, and how many of them make up the benchmark.
-        once: times of contenders that are too slow to be sampled again.
+        passes: what no contender can avoid, and how many such passes make up the benchmark.
+        once: times of contenders that are too slow to be run again.
     """
 
     outcome: Outcome[B]
@@ -28,8 +28,8 @@ class Contest(Generic[B]):
     once: dict[str, Times] = field(default_factory=dict)
 
 
-# Makes contenders ready for a device and a number of threads. It raises ValueError where one that
-# has to agree does not; what it enters on the stack lives until they were timed.
+# Sets up the contenders for a device and a number of threads. It raises ValueError if results
+# differ. What it enters on the stack is closed after they were timed.
 Prepare = Callable[[B, ExitStack, str, int], Contest[B]]
 
 
@@ -41,14 +41,14 @@ def run(
     threads: int = 1,
     seconds: float = 1.0,
 ) -> Iterator[Outcome[B]]:
-    """An outcome for each benchmark; with more than one thread, ours on one takes turns, too.
+    """Yield an outcome per benchmark; with several threads, ours on one thread is timed as well.
 
     Args:
         device: cpu or cuda for tensors there, or `ARRAYS`.
         seconds: about how long each contender is sampled.
 
     Raises:
-        ValueError: a contender computes something else: then there is nothing to time.
+        ValueError: a contender computes something else, which would not be worth timing.
     """
     with threads_of(threads):
         for benchmark in benchmarks:

@@ -1,4 +1,4 @@
-"""For libraries that print."""
+"""Silence for libraries that print."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ _REDIRECT = {1: contextlib.redirect_stdout, 2: contextlib.redirect_stderr}
 
 @contextlib.contextmanager
 def silent(descriptor: int = 1) -> Iterator[None]:
-    """What native code and Python write to standard output, or error (2), goes nowhere."""
+    """Discard what native code and Python write to standard output, or to standard error (2)."""
     kept, nowhere = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)
     try:

@@ -7,7 +7,7 @@ from .timing import Times
 
 
 def line(outcome: Outcome) -> str:
-    """Time, bytes and bandwidth, the share of the limit, and how many times slower each peer is."""
+    """Time, bytes and rate, the share of the limit, and how many times as long each peer takes."""
     ours = outcome.ours
     rate = 1e-9 * outcome.size / ours.median
     parts = [f"{timed(ours):>17}", f"{size(outcome.size):>8} {rate:6.2f} GB/s"]
@@ -37,7 +37,7 @@ def block(
     *,
     width: int = 15,
 ) -> str:
-    """A title, one line per contender with its time, its columns and its note, and remarks."""
+    """A title, one line per contender with its time, columns and note, and the remarks."""
     lines = [title]
     for name, times in outcome.times.items():
         note = [outcome.notes[name]] if name in outcome.notes else []
@@ -52,7 +52,7 @@ def row(name: str, cell: str, width: int) -> str:
 
 
 def verdicts(outcome: Outcome) -> list[str]:
-    """One line per goal, met or missed."""
+    """One line per goal, which says whether it is met."""
     lines = []
     for name, (value, goal) in outcome.reached().items():
         met = value <= goal if name in outcome.benchmark.at_most else value >= goal
@@ -62,7 +62,7 @@ def verdicts(outcome: Outcome) -> list[str]:
 
 
 def summary(outcomes: Iterable[Outcome]) -> str:
-    """One line per goal: how many benchmarks meet it, and the range."""
+    """One line per goal: how many benchmarks meet it, and the range of values."""
     reached: dict[str, list[tuple[float, float]]] = {}
     for outcome in outcomes:
         for name, (value, goal) in outcome.reached().items():
@@ -76,7 +76,7 @@ def summary(outcomes: Iterable[Outcome]) -> str:
 
 
 def timed(times: Times) -> str:
-    """The median and half the distance of the quartiles."""
+    """The median and half the interquartile range."""
     return f"{duration(times.median)} ±{times.spread:.0%}"
 
 
@@ -89,6 +89,6 @@ def size(count: int) -> str:
 
 
 def _in_units(value: float, scales: dict[str, float]) -> str:
-    """In the largest unit of which there is one at least; the last where there is none."""
+    """In the largest unit that is not above the value; otherwise in the last."""
     unit = next((u for u, scale in scales.items() if value >= scale), list(scales)[-1])
     return f"{value / scales[unit]:.3g} {unit}"

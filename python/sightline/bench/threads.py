@@ -1,4 +1,4 @@
-"""Samples on a number of threads, torch's and ours."""
+"""The number of threads of torch and of our library."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from .timing import Sample, sample
 
 @contextmanager
 def threads_of(count: int) -> Iterator[None]:
-    """So many threads inside, and as many as before afterwards."""
+    """Set the number of threads inside, and restore it afterwards."""
     libraries = [_numpy] if torch is None else [_numpy, torch]
     before = [library.get_num_threads() for library in libraries]
     for library in libraries:

@@ -1,4 +1,4 @@
-"""Times of contenders that take turns, so that a busy moment meets all of them."""
+"""Times of contenders that take turns, so that other load on the machine affects all alike."""
 
 import gc
 import statistics
@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Sample = Callable[[int], float]  # runs it so many times; seconds of all of them
+Sample = Callable[[int], float]  # takes the number of calls, returns seconds for all
 
-_SHORTEST_SAMPLE = 2e-3  # seconds; below it the clock and the loop around the calls are felt
+_SHORTEST_SAMPLE = 2e-3  # seconds; in less, the clock and the loop around the calls would matter
 _MOST_ROUNDS = 25
 _FEWEST_ROUNDS = 3
 _DRIFT = 1.1  # between the halves of a run, above which its figures are "noisy"
@@ -32,7 +32,7 @@ class Times:
 
     @property
     def spread(self) -> float:
-        """Half the distance of the quartiles over the median."""
+        """Half the interquartile range over the median."""
         if len(self.seconds) < 2:
             return 0.0
         low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
@@ -40,13 +40,13 @@ class Times:
 
     @property
     def drift(self) -> float:
-        """How far the second half lies from the first, as a ratio of at least 1."""
+        """The ratio, at least 1, of the medians of the first and the second half."""
         half = len(self.seconds) // 2
         first, second = (statistics.median(p) for p in (self.seconds[:half], self.seconds[half:]))
         return max(first, second) / min(first, second)
 
     def scaled(self, count: float) -> "Times":
-        """Of so many calls."""
+        """The times of `count` calls."""
         return Times([count * seconds for seconds in self.seconds])
 
     def as_json(self) -> dict[str, Any]:
@@ -74,8 +74,8 @@ def sample(run: Callable[[], object], calls: int, device: str = "cpu") -> float:
 
 
 def _sample_cuda(run: Callable[[], object], calls: int) -> float:
-    """By events on the stream, which see the host's pauses between launches, too."""
-    import torch  # not above: a worker need not have it
+    """By events on the stream, which include the pauses of the host between launches."""
+    import torch  # not at the top: a worker need not have it
 
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
@@ -92,15 +92,15 @@ def sampler(run: Callable[[], object], device: str = "cpu") -> Sample:
 
 
 def take_turns(contenders: dict[str, Sample], *, seconds: float) -> dict[str, Times]:
-    """Times of each, of about `seconds` in all for each but at least three samples.
+    """Times of each contender, for about `seconds` each but with at least three samples.
 
-    Every contender has been run once before. One that is slow sits out rounds, evenly.
+    Every contender has been run once before. A slow one sits out rounds at even intervals.
     """
     calls, rounds = {}, {}
     for name, sample in contenders.items():
         once = max(sample(1), 1e-7)
         calls[name] = max(1, round(_SHORTEST_SAMPLE / once))
-        # A first call may be slow: what it says of a fast one is corrected.
+        # A first call may be slow, so the number of calls is corrected.
         once = sample(calls[name]) / calls[name]
         calls[name] = max(1, round(_SHORTEST_SAMPLE / once))
         wanted = seconds / (calls[name] * once)

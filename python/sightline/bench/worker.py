@@ -1,14 +1,14 @@
 """Runs contenders in an environment of their own: one JSON request per line, one answer per line.
 
-{"do": "open", "subject", "names", ...} -> {"opened": [name]}: those that have the program; what was
-    open before is dropped. `subject` is the folder whose programs.py makes programs of the rest
-{"do": "result", "name", "file"} -> {"seconds", "stats"}: one run, its arrays as an .npz where it
-    has any
+{"do": "open", "subject", "names", ...} -> {"opened": [name]}: the contenders that have the program.
+    Closes what was open before. The other keys are arguments of `make` in <subject>/programs.py
+{"do": "result", "name", "file"} -> {"seconds", "stats"}: of one run, whose arrays, if any, are
+    written as .npz
 {"do": "sample", "name", "calls"} -> {"seconds"}
-{"do": "versions", "subject"} -> {"versions": {name: version}}: the contenders that there are
+{"do": "versions", "subject"} -> {"versions": {name: version}}: of the contenders that are installed
 
 Requests come from the command line, after which the process ends, or from standard input. Nothing
-that is loaded here may import sightline, except our own contender.
+that is imported here may import sightline, except our own contender.
 """
 
 import importlib
@@ -28,7 +28,7 @@ from .timing import sample
 
 @dataclass(frozen=True)
 class Program:
-    """What a contender runs, bound to all that it takes, and how its result is read."""
+    """What a contender runs, and how its result is read."""
 
     run: Callable[[], Any]
     arrays: Callable[[Any], Sequence[np.ndarray] | None]
@@ -44,7 +44,7 @@ class Worker:
         return {"versions": _programs_of(subject).versions()}
 
     def open(self, subject: str, names: list[str], **given: Any) -> dict[str, Any]:
-        self.programs.clear()  # frees the inputs of the last benchmark first
+        self.programs.clear()  # first frees the inputs of the last benchmark
         with silent():
             for name in names:
                 program = _programs_of(subject).make(name, **given)
@@ -75,7 +75,7 @@ def _programs_of(subject: str) -> Any:
 
 
 def main() -> None:
-    # Libraries may print: only answers go to what was standard output.
+    # Libraries may print, so only the answers go to what was standard output.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     worker = Worker()

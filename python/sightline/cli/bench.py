@@ -123,7 +123,7 @@ def _benchmarks(suites: list[str], shapes: str | None) -> list[Any]:
 def _start_peers(
     python: str | None, threads: int, benchmarks: list[Any], devices: list[str], stack: ExitStack
 ) -> list[Any]:
-    """Their processes: as they are, and one that keeps memory where a benchmark compares that."""
+    """Their process, and one whose malloc keeps memory if a benchmark compares that."""
     from sightline.bench.ops.peers import Peers
 
     if not python:
@@ -141,7 +141,7 @@ def _start_peers(
 def _run_on(
     device: str, benchmarks: list[Any], threads: int, peers: list[Any], seconds: float
 ) -> tuple[dict[str, Any], list[Any]]:
-    """The figures as JSON has them, and the outcomes."""
+    """The figures for JSON, and the outcomes."""
     from sightline.bench.ops.contest import prepare
     from sightline.bench.report import announce, as_json, show
 

@@ -102,7 +102,7 @@ def run(words: Sequence[str]) -> int:
 def _measure(
     layers: list[Any], steps: list[Any], device: str, threads: int, seconds: float
 ) -> dict[str, Any]:
-    """Print one block per benchmark; the figures as JSON has them."""
+    """Print one block per benchmark, and return the figures for JSON."""
     from sightline.bench.batch_norm import contest, resnet50
     from sightline.bench.compare import STEPS
     from sightline.bench.report import announce, as_json, show

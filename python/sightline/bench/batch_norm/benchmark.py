@@ -1,4 +1,4 @@
-"""What is timed: a shape, what is computed of it, and the bytes that this must move."""
+"""What is timed: a shape, what is computed from it, and the bytes that this must move."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -30,10 +30,10 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 ACTIVATIONS = ("relu", "silu", "leaky_relu", "none")
 SAVES = ("input", "output")
-# step: training, forward and backward; forward: the first half of that; evaluation: by running
-# statistics, without gradients; frozen: likewise, but forward and backward, by x alone.
+# step: training, forward and backward; forward: only the forward pass of that; evaluation: running
+# statistics, without gradients; frozen: running statistics, forward and backward for x alone.
 PROGRAMS = ("step", "forward", "evaluation", "frozen")
-# Contenders, and a goal: how many times as much as ours eager torch keeps for the backward pass.
+# Contenders, and a goal: by which factor eager torch keeps more than ours for the backward pass.
 EAGER, COMPILE, KEPT = "eager", "torch.compile", "kept"
 # Passes over memory; the first is the limit.
 COPY, NEAR_COPY, NEW_COPY = "streaming copy", "copy of that footprint", "copies into new memory"
@@ -76,13 +76,13 @@ class LayerBenchmark(Benchmark):
 
     @property
     def tensors(self) -> int:
-        """How many of the size of x take part."""
+        """How many tensors of the size of x are read or written."""
         one_way = 3 if self.residual else 2
         return one_way * (2 if self.has_backward else 1)
 
     @property
     def results(self) -> int:
-        """How many of the size of x are new."""
+        """How many tensors of the size of x are allocated."""
         if not self.has_backward:
             return 1
         return 3 if self.residual and self.activation != "none" else 2
@@ -99,11 +99,11 @@ class LayerBenchmark(Benchmark):
 
     @property
     def backward_passes(self) -> int:
-        """The gradient read, its successor written, and what the derivative asks for.
+        """The incoming gradient read, that of x written, and what the derivative needs.
 
-        That is x; for a kink by constant statistics the sign of y instead, for no activation
-        nothing; and the residual, where SiLU has to be computed again. A residual's own gradient
-        is written, but where no activation makes it another.
+        The derivative needs x; with constant statistics it needs the sign of y for a kinked
+        activation and nothing without one. SiLU is computed again, which needs the residual, too.
+        The gradient of the residual is written unless it is the incoming gradient itself.
         """
         located = self.program == "step" or self.activation != "none"
         if not self.residual:
@@ -111,7 +111,7 @@ class LayerBenchmark(Benchmark):
         return 2 + located + (self.activation != "none") + (self.activation == "silu")
 
     def passes(self, *, on_chip: bool) -> int:
-        """How many times E moves. What statistics or sums need is read twice where not on chip."""
+        """How often E bytes move. Inputs of statistics and sums are read twice unless on chip."""
         forward = 3 if self.residual else 2
         found = forward + (self.backward_passes if self.has_backward else 0)
         if on_chip or self.program in ("evaluation", "frozen"):
@@ -123,7 +123,7 @@ class LayerBenchmark(Benchmark):
         return self.passes(on_chip=on_chip) * self.size + marks
 
     def slab(self, line: int) -> int:
-        """Bytes to keep between two readings: a channel, or the lines that channels share."""
+        """Bytes to keep between two reads: a channel, or the cache lines that channels share."""
         positions = self.shape[0] * self.shape[2] * self.shape[3]
         width = DTYPES[self.dtype].itemsize if self.layout == "contiguous" else line
         return positions * width * (2 if self.program == "step" else 1)
@@ -180,17 +180,17 @@ class LayerBenchmark(Benchmark):
 
 
 def copy_gain(outcome: Outcome) -> float:
-    """What the copy past the caches gains from the threads: memory may be one thread's."""
+    """The gain of a streaming copy from more threads: one thread may saturate the memory."""
     return outcome.passes[COPY_ALONE].median / outcome.passes[COPY].median
 
 
 def selection(device: str, *, quick: bool = False) -> list[LayerBenchmark]:
-    """What is timed where nothing else is asked for."""
+    """What is timed by default."""
     resnet50, neck = SHAPES["resnet50"], SHAPES["neck"]
     ends = [resnet50[i] for i in (0, 2, 4)]
     half = "bfloat16"
     if device == "cuda":
-        # 256 images are more than 200 MB, from where the copy bandwidth is what counts.
+        # 256 images are more than 200 MB, where the copy bandwidth is the limit.
         plain = {16: resnet50, 32: resnet50, 256: ends[:2]}
         added = {32: ends, 256: ends[:2]}
         benchmarks = [

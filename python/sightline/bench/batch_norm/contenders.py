@@ -1,4 +1,4 @@
-"""Who takes part: modules of one layer, with parameters and buffers of the same names."""
+"""The implementations: modules whose parameters and buffers have the same names."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ SLOPE = 0.01  # of leaky_relu
 
 
 class Plain(nn.Module):
-    """What one writes in torch; on CUDA its batch norm is cuDNN's."""
+    """The usual torch modules; on CUDA their batch norm is cuDNN's."""
 
     def __init__(self, layer: LayerBenchmark) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ def ours(layer: LayerBenchmark) -> nn.Module:
 
 
 def compiled(layer: LayerBenchmark) -> nn.Module:
-    torch._dynamo.reset()  # or shapes after the first would be compiled for any shape
+    torch._dynamo.reset()  # otherwise shapes after the first are compiled as dynamic shapes
     module: nn.Module = torch.compile(Plain(layer))  # type: ignore[assignment]
     return module
 
@@ -92,7 +92,7 @@ def inplace_abn(layer: LayerBenchmark) -> nn.Module | None:
     return _OnACopy(bn)
 
 
-# Each gives None for a layer that it does not do, and ImportError where it is not installed.
+# Each returns None for a layer that it does not support, and raises ImportError if not installed.
 Make = Callable[[LayerBenchmark], nn.Module | None]
 EVERYWHERE: dict[str, Make] = {EAGER: Plain, OURS: ours, COMPILE: compiled}
 IN_TRAINING_ON_CUDA: dict[str, Make] = {
@@ -103,6 +103,6 @@ IN_TRAINING_ON_CUDA: dict[str, Make] = {
 
 
 def contenders(layer: LayerBenchmark, device: str) -> dict[str, Make]:
-    """Eager torch first, which the others are held to."""
+    """Eager torch first, with which the others are compared."""
     in_training = device == "cuda" and layer.program in ("step", "forward")
     return EVERYWHERE | (IN_TRAINING_ON_CUDA if in_training else {})

@@ -1,4 +1,4 @@
-"""Contenders of a batch norm, checked against eager torch, and copies that bound them."""
+"""The contenders of a layer, checked against eager torch, and the copies that limit them."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,7 +20,7 @@ from .memory import kept_bytes, peak_bytes
 from .program import Program, Tensors, check_same
 
 _COPIED = {"cpu": 2**27, "cuda": 2**30}  # bytes: several times any cache
-_MAPPED_FROM = 2**25  # bytes: malloc maps anew what is larger, and keeps the rest at hand
+_MAPPED_FROM = 2**25  # bytes: malloc maps larger blocks anew in each call, and reuses smaller ones
 _CLUSTER = 16  # blocks that share their memory, from Hopper on
 
 
@@ -58,13 +58,13 @@ def prepare(
     return contest
 
 
-@lru_cache(maxsize=1)  # of the last size: all benchmarks of a run have one
+@lru_cache(maxsize=1)  # all benchmarks of a run use one size
 def _copy_past_caches(size: int, device: str) -> Callable[[], object]:
     return copies(size, device)[COPY]
 
 
 def _programs(outcome: Outcome[LayerBenchmark], device: str) -> dict[str, Program]:
-    """Those that compute what eager torch does; a contender that cannot run is a note."""
+    """Contenders whose results are those of eager torch; one that cannot run gets a note."""
     layer = outcome.benchmark
     tensors = Tensors(layer, device)
     programs: dict[str, Program] = {}
@@ -76,7 +76,7 @@ def _programs(outcome: Outcome[LayerBenchmark], device: str) -> dict[str, Progra
                 continue
             program = Program(layer, module, tensors)
             found = program.first()
-        except Exception as error:  # whatever a peer, or the compiler it needs, stumbles over
+        except Exception as error:  # anything that a peer, or the compiler it needs, may raise
             if name in (EAGER, OURS):
                 raise
             outcome.notes[name] = (str(error).splitlines() or [type(error).__name__])[0]
@@ -88,7 +88,7 @@ def _programs(outcome: Outcome[LayerBenchmark], device: str) -> dict[str, Progra
 
 
 def on_chip(layer: LayerBenchmark, device: str) -> bool:
-    """Whether what is read twice can stay: in a core's caches, or in a cluster's shared memory."""
+    """Whether data that is read twice fits in a core's caches, or in a cluster's shared memory."""
     if device == "cuda":
         properties: Any = torch.cuda.get_device_properties()
         blocks = _CLUSTER if properties.major >= 9 else 1
@@ -98,7 +98,7 @@ def on_chip(layer: LayerBenchmark, device: str) -> bool:
 
 
 def last_level_cache() -> int | None:
-    """Bytes, or None where the system does not say."""
+    """Bytes, or None if the system does not tell."""
     sizes = [
         path.read_text().strip()
         for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")

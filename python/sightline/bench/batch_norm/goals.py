@@ -1,14 +1,14 @@
-"""What ours is held to."""
+"""The goals of our batch norm."""
 
 from ..outcome import LIMIT, THREADS
 from .benchmark import COMPILE, DTYPES, EAGER, KEPT, LayerBenchmark
 
-_LARGE = 200e6  # bytes from which a GPU's copy bandwidth is what counts
+_LARGE = 200e6  # bytes above which the copy bandwidth of a GPU is the limit
 
 
 def goals(layer: LayerBenchmark, device: str, threads: int, *, on_chip: bool) -> dict[str, float]:
-    """By how much the times of peers, or of one thread, are to be longer; the share of the limit;
-    and how much more than ours eager torch keeps."""
+    """Ratios: time of a peer or of one thread to ours, limit to our time, and what eager torch
+    keeps for the backward pass to what ours keeps."""
     if layer.program != "step":
         return {}
     speed = _on_cuda(layer, on_chip) if device == "cuda" else _on_cpu(layer, threads)
@@ -33,7 +33,7 @@ def _on_cuda(layer: LayerBenchmark, on_chip: bool) -> dict[str, float]:
 
 
 def _memory(layer: LayerBenchmark) -> dict[str, float]:
-    """x in place of x and another tensor as large; with a residual, x and one bit per element."""
+    """Ours keeps x, not two tensors of its size; with a residual, x and one bit per element."""
     if layer.activation == "silu" and not layer.residual:
         return {KEPT: 2}
     if layer.activation == "relu" and layer.residual:

@@ -1,4 +1,4 @@
-"""Bytes of tensors: what a forward pass keeps, and the most there is at a time."""
+"""Bytes of tensors: kept by a forward pass, and at the peak of a step."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from ..silent import silent
 
 
 def kept_bytes(forward: Callable[[], object]) -> int:
-    """What autograd keeps for the backward pass, each storage once; x is among it."""
+    """What autograd keeps for the backward pass, x included, each storage counted once."""
     storages = {}
 
     def pack(t: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def kept_bytes(forward: Callable[[], object]) -> int:
 
 
 def peak_bytes(run: Callable[[], object], device: str) -> int:
-    """The most that torch's allocator holds during a run, beyond what it held before."""
+    """The peak of torch's allocator during a run, above what it held before."""
     if device == "cuda":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
@@ -36,7 +36,7 @@ def peak_bytes(run: Callable[[], object], device: str) -> int:
     events = profile.profiler.kineto_results.events()
     held = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
-        if event.name() == "[memory]":  # given or, negative, given back
+        if event.name() == "[memory]":  # allocated or, if negative, freed
             held += event.nbytes()
             peak = max(peak, held)
     return peak

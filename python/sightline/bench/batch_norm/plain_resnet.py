@@ -1,7 +1,7 @@
-"""ResNet-18 and ResNet-50 of plain torch, on which converted batch norms are measured.
+"""ResNet-18 and ResNet-50 in plain torch, to measure what converting their batch norms gains.
 
-Written as torchvision writes them (one ReLU module for several places, an add in place, the stride
-of a bottleneck in its 3x3 convolution) and with the same names in the state dict.
+They are built as in torchvision (one ReLU module for several places, an add in place, the stride of
+a bottleneck in its 3x3 convolution), with the same names in the state dict.
 
 Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 1.
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 def shortcut(channels: int, out: int, stride: int) -> nn.Sequential | None:
-    """A 1x1 convolution and its batch norm where shapes differ."""
+    """A 1x1 convolution and its batch norm if the shapes differ."""
     if stride == 1 and channels == out:
         return None
     return nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))

@@ -1,4 +1,4 @@
-"""A contender bound to a benchmark's tensors, and the check that all of them compute the same."""
+"""A contender with the tensors of a benchmark, and the check that all contenders agree."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ from torch.nn import functional as F
 
 from .benchmark import DTYPES, LAYOUTS, LayerBenchmark
 
-# Of the largest element. Torch sums channels-last in float32, 7e-5 off at 32x64x112x112, and
-# rounds to the storage type between its operations.
+# Relative to the largest element. torch sums channels-last in float32, with an error of 7e-5 at
+# 32x64x112x112, and rounds to the storage type between its operations.
 _ROOM = {"float32": 5e-4, "float16": 4e-3, "bfloat16": 3e-2}
-# How near the kink rounding may choose the side, so that gradients pass or do not.
+# Within this distance of the kink, rounding decides whether a gradient passes.
 _NEAR_KINK = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
 
 
 class Tensors:
-    """x, where wanted a residual, the gradient of the result, parameters and statistics."""
+    """x, a residual if there is one, the gradient of the result, parameters and statistics."""
 
     def __init__(self, layer: LayerBenchmark, device: str) -> None:
         generator = torch.Generator(device).manual_seed(0)
@@ -78,7 +78,7 @@ class Program:
         return [y, *torch.autograd.grad(y, self.wanted, self.grad)]
 
     def first(self) -> dict[str, Tensor]:
-        """Run once; all results by name, running statistics after it included."""
+        """Run once, and return all results by name, with the running statistics after it."""
         names = ["output"]
         if self.layer.has_backward:
             found = ("x", "residual") if self.layer.residual else ("x",)
@@ -90,7 +90,7 @@ class Program:
 def check_same(
     layer: LayerBenchmark, name: str, found: dict[str, Tensor], expected: dict[str, Tensor]
 ) -> None:
-    """Raise ValueError where a contender computes something else: then there is nothing to time."""
+    """Raise ValueError if a contender computes something else, which would not be worth timing."""
     for key, theirs in expected.items():
         ours = found[key]
         if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
@@ -100,7 +100,7 @@ def check_same(
             )
         largest = theirs.detach().abs().max().item()
         apart = (ours.detach().float() - theirs.detach().float()).abs().max().item()
-        if not apart <= _ROOM[layer.dtype] * largest:  # so that a NaN is told, too
+        if not apart <= _ROOM[layer.dtype] * largest:  # so that NaN fails, too
             raise ValueError(
                 f"{layer.name}: {key} of {name} is not eager torch's: off by {apart:.3g} where the "
                 f"largest is {largest:.3g}"

@@ -1,4 +1,4 @@
-"""A training step of ResNet-50, its batch norms as they are and converted."""
+"""A training step of ResNet-50, with its batch norms as they are and converted."""
 
 import copy
 from collections.abc import Callable
@@ -21,17 +21,17 @@ from .plain_resnet import resnet50
 
 PLAIN, CONVERTED = "torch", "converted"
 _SIZE = 224  # pixels
-# What the conversion is about, as the profiler names it. Adds are of residuals and of gradients.
+# Names in the profiler of what the conversion replaces. Adds are of residuals and of gradients.
 _COUNTED = ("batch_norm", "BatchNorm", "relu", "clamp_min", "threshold_backward", "aten::add")
-_PROFILED = 3  # steps, of which the least counts
-# Of the norm of a parameter's gradient. Rounding chooses on which side of the kink some elements of
-# 49 ReLUs lie: from float64, torch's gradients were up to .054 off (channels-last), ours .020.
+_PROFILED = 3  # steps, of which the fastest counts
+# Relative to the norm of a parameter's gradient. Rounding decides on which side of the kink some
+# elements of 49 ReLUs lie: torch differs from float64 by up to .054 (channels-last), ours by .020.
 _ROOM = 0.15
 
 
 @dataclass(frozen=True)
 class StepBenchmark(Benchmark):
-    """A training step of so many images."""
+    """A training step on a batch of images."""
 
     batch: int = 4
     layout: str = "contiguous"
@@ -64,7 +64,7 @@ def share_of_norms(outcome: Outcome, name: str) -> float:
 
 
 def allowed_gain(outcome: Outcome) -> float:
-    """The gain of a step of which nothing else changes."""
+    """The gain if nothing else in the step changes."""
     plain = outcome.times[PLAIN].median
     return plain / (plain - (outcome.parts[PLAIN] - outcome.parts[CONVERTED]))
 
@@ -79,7 +79,7 @@ def prepare(
 
 
 def _programs(step: StepBenchmark, device: str) -> dict[str, Callable[[], Tensor]]:
-    """The two steps, after a check that they give the same loss and gradients."""
+    """Both steps, after a check that loss and gradients agree."""
     torch.manual_seed(0)
     layout = LAYOUTS[step.layout]
     plain: Any = resnet50()

@@ -1,7 +1,7 @@
-"""How fast COCO evaluation is here, against every evaluator that people use now.
+"""Speed of COCO evaluation, beside the evaluators that people use now.
 
-`generate.py` draws a data set of COCO's kind from a seed, `files.py` writes it, `benchmark.py` says
-what is timed on it. A contender is a file of `contenders/`, which has the programs that
-`programs.py` lists; each runs in a process of its own, ours in this Python and the others in that
-of --peers. `contest.py` holds our arrays to pycocotools' before anything is timed.
+`generate.py` draws a data set like COCO from a seed, `files.py` writes it, `benchmark.py` says what
+is timed on it. Each file of `contenders/` implements the programs that `programs.py` lists for one
+evaluator. Each evaluator runs in its own process, ours under this Python and the others under that
+of --peers. `contest.py` compares our arrays with those of pycocotools before anything is timed.
 """

@@ -1,4 +1,4 @@
-"""What is timed: a data set, a program, and the goals that it is held to."""
+"""What is timed: a program on a data set, and its goals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,13 +8,13 @@ from ..outcome import LIMIT, OURS, THREADS, Benchmark, Outcome, times_as_json
 from ..text import block, row, size, timed, verdicts
 from .generate import Recipe
 
-# Goals beside those of outcome.py.
+# Goals in addition to those of outcome.py.
 FASTEST, MEMORY, SECONDS = "fastest", "memory", "seconds"
 _WIDTH = 16  # of the column of times
 
 CONTENDERS = ("ultrafast", "hotcoco", "vernier", "faster-coco-eval", "pycocotools")
 _STREAMING = ("ultrafast", "ultrafast-one-threshold", "hotcoco")
-# Those that take minutes for ten times the images, and 10 GB or more.
+# With ten times the images these take minutes, and 10 GB or more.
 _NOT_FOR_MORE = ("vernier", "faster-coco-eval", "pycocotools")
 _QUICK = 0.1  # of the images
 
@@ -23,11 +23,12 @@ _QUICK = 0.1  # of the images
 class CocoBenchmark(Benchmark):
     """One block of the table.
 
-    `program` is what the contender runs (programs.py), or "process": its files as a whole process.
-    `goals`: by how much ours must be faster than a peer; "fastest" stands for the fastest that was
-    timed, "memory" is a ratio of peaks, "seconds" the longest time, "limit" the most that ours may
-    take of the limit's, "threads" the gain of all threads over one. `slow`: contenders that are
-    timed on request only; `long`: `--quick` leaves it out.
+    `program` is what the contender runs (programs.py), or "process": the program "files" as a whole
+    process. `goals` has, by the name of a peer, how many times as fast as it ours should be;
+    "fastest" is the fastest peer that was timed, "threads" the gain of all threads over one,
+    "memory" the ratio of the peaks, "seconds" the longest time allowed, and "limit" the largest
+    multiple of the limit's time allowed. `slow` names contenders that are timed only on request.
+    `--quick` leaves out what is `long`.
     """
 
     units: ClassVar = {
@@ -46,11 +47,11 @@ class CocoBenchmark(Benchmark):
     goals: Mapping[str, float] = field(default_factory=dict)
     contenders: tuple[str, ...] = CONTENDERS
     slow: tuple[str, ...] = ("pycocotools",)
-    images: int = 0  # the first so many of the set, of "stream"; 0 for all
+    images: int = 0  # how many images of the set "stream" takes; 0 for all
     long: bool = False
 
     def quick(self) -> "CocoBenchmark":
-        """The same with a tenth of the images, few enough for pycocotools; goals are of all."""
+        """With a tenth of the images, few enough for pycocotools, and no goals: these need all."""
         return replace(
             self,
             recipe=self.recipe.times(_QUICK),
@@ -138,7 +139,7 @@ BENCHMARKS = (
         slow=_NOT_FOR_MORE,
         long=True,
     ),
-    CocoBenchmark(  # of the others, evaluate does it too
+    CocoBenchmark(  # the other evaluators do it in evaluate
         "accumulation alone", "accumulate", VAL, {"limit": 3}, ("hotcoco", "vernier", "pycocotools")
     ),
     CocoBenchmark("layout and accumulation", "sort_and_accumulate", VAL, {"limit": 3}, ()),

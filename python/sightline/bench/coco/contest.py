@@ -1,4 +1,4 @@
-"""Ours and other evaluators, each in a process of its own, after a check of our arrays."""
+"""The evaluators, each in its own process, after a check of our arrays."""
 
 import sys
 from contextlib import ExitStack
@@ -19,11 +19,11 @@ from . import digests
 from .benchmark import CocoBenchmark
 from .files import Files, make
 
-_ONCE = 2.0  # seconds of a peer's run above which that one run is the time
+_ONCE = 2.0  # seconds: a peer whose first run takes longer is not run again
 # Bytes per detection: a sort of keys and indices in three passes, a code for each of ten thresholds
 # and four areas.
 _SORT_BYTES, _SCAN_BYTES = 52, 40
-_NEAR = 1e-6  # of a peer's numbers to ours; one that is farther off has another task
+_NEAR = 1e-6  # largest difference between a peer's numbers and ours that is not noted
 
 
 def prepare(
@@ -36,8 +36,8 @@ def prepare(
     folder: Path,
     slow: bool = False,
 ) -> Contest[CocoBenchmark]:
-    """`peers` is their Python, `folder` that of the data sets; `slow` takes in those, too, that
-    take minutes."""
+    """`peers` is the Python of the other evaluators; `folder` holds the data sets; `slow` includes
+    the evaluators that take minutes."""
     files = make(benchmark.recipe, folder)
     outcome = Outcome(benchmark, goals=benchmark.goals, size=files.size)
     contest = Contest(outcome)
@@ -74,7 +74,7 @@ def _start(
     peers: str | None,
     stack: ExitStack,
 ) -> tuple[Result, Sample]:
-    """The first run of a contender, and how to sample more."""
+    """The result of a first run, and the function that samples more."""
     benchmark, own, peaks = outcome.benchmark, name == OURS, outcome.peaks
     python, kind = sys.executable if own else str(peers), benchmark.recipe.kind
     if benchmark.program != "process":
@@ -110,7 +110,7 @@ def _request(
 
 
 def _hold_to_peers(outcome: Outcome[CocoBenchmark], found: dict[str, Result], files: Files) -> None:
-    """Note where others differ; raise ValueError where ours differ from pycocotools."""
+    """Note how others differ; raise ValueError if ours differ from pycocotools."""
     ours, benchmark = found.get(OURS), outcome.benchmark
     if ours is None:
         return
@@ -140,7 +140,7 @@ def _hold_to_peers(outcome: Outcome[CocoBenchmark], found: dict[str, Result], fi
 
 
 def _difference(theirs: list[np.ndarray], ours: list[np.ndarray]) -> str:
-    """Empty where they are the same bits, or where there is nothing to compare."""
+    """How arrays differ; empty if all bits are the same, or if there is nothing to compare."""
     if not theirs or not ours:
         return ""
     if [a.shape for a in theirs] != [a.shape for a in ours]:
@@ -151,7 +151,7 @@ def _difference(theirs: list[np.ndarray], ours: list[np.ndarray]) -> str:
 
 
 def record(benchmark: CocoBenchmark, *, threads: int, peers: str, folder: Path) -> str:
-    """Run pycocotools on a benchmark's files, unless it was, and keep the digest of its arrays."""
+    """Record the digest of pycocotools' arrays for a benchmark's files, unless there is one."""
     recipe = benchmark.recipe
     files = make(recipe, folder)
     if entry := digests.recorded(recipe.name, files):
@@ -164,7 +164,7 @@ def record(benchmark: CocoBenchmark, *, threads: int, peers: str, folder: Path) 
 
 
 def _limit(benchmark: CocoBenchmark, ours: Result) -> Sample:
-    """Moving the bytes of accumulation: a scan, a sort where that is timed, and the arrays."""
+    """Moving the bytes of accumulation: a scan, a sort if that is timed, and the arrays."""
     each = _SCAN_BYTES + (_SORT_BYTES if benchmark.program == "sort_and_accumulate" else 0)
     read = aligned(each * benchmark.recipe.detections // 4).view(np.uint32)
     written = aligned(sum(array.nbytes for array in ours.arrays) // 4)

@@ -1,4 +1,4 @@
-"""Digests of pycocotools' arrays, to which ours are held where it would take minutes to run."""
+"""Digests of pycocotools' arrays, for data sets on which pycocotools takes minutes."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ _BY = "pycocotools 2.0.11"
 
 
 def digest(arrays: Sequence[np.ndarray]) -> str:
-    """Of shapes and bits."""
+    """A digest of shapes and bits."""
     found = hashlib.sha256()
     for array in arrays:
         found.update(str(array.shape).encode())
@@ -23,7 +23,7 @@ def digest(arrays: Sequence[np.ndarray]) -> str:
 
 
 def recorded(recipe: str, files: Files) -> dict[str, str] | None:
-    """The entry of a recipe for these very files; None where there is none."""
+    """The entry of a recipe; None if there is none for exactly these files."""
     entry = _all().get(recipe)
     return entry if entry and entry["files"] == _digest_of_files(files) else None
 

@@ -1,4 +1,4 @@
-"""The data sets as COCO's json files, and as columns for those who take arrays."""
+"""The data sets as COCO's json files, and as columns for evaluators that take arrays."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from . import masks
 from .generate import CocoSet, Recipe, generate
 
 _VERSION = 1  # raised when the same recipe gives other bytes
-_CHUNK = 50_000  # rows that are Python objects at a time
+_CHUNK = 50_000  # rows that exist as Python objects at one time
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Files:
 
 
 def make(recipe: Recipe, folder: Path) -> Files:
-    """The recipe's files in a folder, written where they are not there yet.
+    """The files of a recipe in a folder, written unless they exist.
 
-    A seed gives the same bytes each time, but for what another NumPy draws from it.
+    A seed gives the same bytes each time, unless another NumPy draws other numbers from it.
     """
     name = f"v{_VERSION}-{recipe.name}"
     files = Files(*(folder / f"{name}-{end}" for end in ("gt.json", "dt.json", "columns.npz")))
@@ -44,14 +44,14 @@ def make(recipe: Recipe, folder: Path) -> Files:
     _write(files.gt, _truth(data, recipe))
     _write(files.dt, _results(data, recipe))
     unfinished = files.columns.with_suffix(".part.npz")
-    columns: Any = _columns(data)  # or mypy takes one for an option of savez
+    columns: Any = _columns(data)  # Any: mypy takes a column for an option of savez
     np.savez(unfinished, **columns)
     os.replace(unfinished, files.columns)
     return files
 
 
 def _write(path: Path, parts: Iterable[str]) -> None:
-    """Under another name until it is whole, so that a file that is there can be taken."""
+    """Under another name until it is complete, so that a file that exists is complete."""
     unfinished = path.with_suffix(".part")
     with open(unfinished, "w", encoding="ascii") as file:
         file.writelines(parts)

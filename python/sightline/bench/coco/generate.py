@@ -1,9 +1,9 @@
-"""A data set of COCO's kind and a detector's results on it, as columns, from a seed.
+"""A data set like COCO and the results of a detector on it, as columns, drawn from a seed.
 
 The shares are those of COCO val2017: the frequencies of classes fall from person's .3 to one object
 in some thousands, ids have gaps, .41 of objects are small and .25 large, 1 % are crowds, an image
-holds about three classes. Detections are what a detector leaves after NMS: the objects that it
-found, moved a little; more boxes of them, some of a wrong class; and background of low score.
+holds about three classes. Detections are like those of a detector after NMS: the objects that it
+found, moved a little; more boxes around them, some of a wrong class; and background of low score.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ _GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 CATEGORY_IDS = np.setdiff1d(np.arange(1, 91), _GAPS)
 _PERSON_SHARE = 0.30
 _DECAY = 0.945  # of the other classes' shares: 3.9 % to .05 %
-_NEW_CLASS = 2.6  # of Polya's urn: the 6.4 objects of an image have about 2.9 classes
-_BACKGROUND_CLASSES = 16  # that false boxes of one image are taken for
+_NEW_CLASS = 2.6  # parameter of Polya's urn: the 6.4 objects of an image have about 2.9 classes
+_BACKGROUND_CLASSES = 16  # among which the false boxes of one image are
 _CROWD_SHARE = 0.01
 # ln(area) is normal with .41 below 32^2 and .75 below 96^2.
 _LN_AREA, _LN_AREA_DEVIATION = 7.486, 2.437
@@ -44,7 +44,7 @@ class Recipe:
         return f"{self.kind}-{self.images}x{self.detections}{digits}{boxes}-seed{self.seed}"
 
     def times(self, factor: float) -> "Recipe":
-        """The same with so many times the images."""
+        """The same recipe with a multiple of the images, objects and detections."""
         counts = (round(n * factor) for n in (self.images, self.objects, self.detections))
         names = ("images", "objects", "detections")
         return Recipe(**{**vars(self), **dict(zip(names, counts))})
@@ -166,7 +166,7 @@ def _detections(
     first = np.append(0, own.cumsum())[:-1]
     with_objects = own[image] > 0
 
-    # A slot of an image is the finding of an object, another box of one, or background.
+    # Each detection of an image finds an object, is another box around one, or is background.
     area = objects.area
     found_share = np.select([objects.crowd, area < 32**2, area < 96**2], [0.1, 0.6, 0.85], 0.95)
     found = np.append(rng.random(recipe.objects) < found_share, False)

@@ -1,4 +1,4 @@
-"""How time and memory grow with the number of images, and their picture."""
+"""How time and memory grow with the number of images: benchmarks and a plot."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ _IMAGES = (500, 1_500, 5_000, 15_000, 50_000)
 
 
 def benchmarks(*, quick: bool = False) -> tuple[CocoBenchmark, ...]:
-    """Whole processes on sets of one density of objects and detections."""
+    """Whole processes on data sets with the same numbers of objects and detections per image."""
     return tuple(
         CocoBenchmark(
             f"growth, {images:,} images",
@@ -25,10 +25,10 @@ def benchmarks(*, quick: bool = False) -> tuple[CocoBenchmark, ...]:
 
 
 def draw(outcomes: Sequence[Outcome[CocoBenchmark]], path: Path) -> None:
-    """Lowest time and peak memory over images, beside a straight line of ours."""
+    """Lowest time and peak memory over the number of images, and a straight line through ours."""
 
     def line(ours: Mapping[int, float]) -> dict[int, float]:
-        """Through both ends: what the start takes, and so much per image."""
+        """Through both ends: a constant, and a cost per image."""
         first, last = min(ours), max(ours)
         slope = (ours[last] - ours[first]) / max(1, last - first)
         return {n: ours[first] + slope * (n - first) for n in ours}

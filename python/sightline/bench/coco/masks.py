@@ -31,7 +31,7 @@ def run_strings(boxes: np.ndarray, sizes: np.ndarray, seed: int) -> Iterator[byt
 
 
 def run_lists(boxes: np.ndarray, sizes: np.ndarray, seed: int) -> list[list[int]]:
-    """The same, as lists of counts: what COCO has for crowds."""
+    """The same as lists of counts, which is how COCO stores crowds."""
     counts, offsets = _runs(np.random.default_rng([seed, 3]), boxes, sizes)
     return [part.tolist() for part in np.split(counts, offsets[1:-1])]
 
@@ -39,7 +39,7 @@ def run_lists(boxes: np.ndarray, sizes: np.ndarray, seed: int) -> list[list[int]
 def _runs(
     rng: np.random.Generator, boxes: np.ndarray, sizes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Counts of zeros and ones in turns, column after column, and where each mask's begin [N + 1].
+    """Alternating counts of zeros and ones, column by column, and where each mask begins [N + 1].
 
     Each column of pixels of an ellipse is one run of ones. An ellipse outside its image is a run
     of zeros alone.
@@ -60,7 +60,7 @@ def _runs(
     top = np.ceil(middle - half - 0.5) + ragged[0]
     bottom = np.floor(middle + half - 0.5) + 1 + ragged[1]
     top = np.clip(top, 0, height[mask]).astype(np.int64)
-    # A column may not end at the image's foot where the next begins at its head: one run then.
+    # A column may not end at the bottom of the image if the next begins at the top: one run then.
     bottom = np.clip(bottom, top, height[mask] - 1)
     kept = bottom > top
     mask, column, top, bottom = mask[kept], column[kept], top[kept], bottom[kept]
@@ -71,7 +71,7 @@ def _runs(
     pairs = np.stack([begin - before, end - begin], 1).ravel()
     own = np.bincount(mask, minlength=n)  # runs of ones in each mask
     last = np.zeros(n, np.int64)
-    last[mask] = end  # of rows in order: the last one stays
+    last[mask] = end  # the last row of each mask remains
     offsets = np.append(0, (2 * own + 1).cumsum())
     counts = np.empty(offsets[-1], np.int64)
     tails = offsets[1:] - 1
@@ -81,10 +81,10 @@ def _runs(
 
 
 def _compress(counts: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Characters of all masks, and where each mask's end.
+    """Characters of all masks, and where each mask ends.
 
-    From its fourth on, a count is written as its difference from the one two before; five bits a
-    character, least first, with a bit that says that more follow.
+    From its fourth on, a count is written as its difference from the one two before; five bits per
+    character, least significant first, and a sixth bit if more follow.
     """
     place = np.arange(len(counts)) - np.repeat(offsets[:-1], np.diff(offsets))
     value = counts.copy()

@@ -1,4 +1,4 @@
-"""What a contender can be asked for; it has what it overrides."""
+"""The programs of an evaluator; each evaluator overrides those that it supports."""
 
 import importlib
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ def make(
     dt: str,
     columns: str,
 ) -> Program:
-    """What a contender, by the name of its file, runs as a program: a method of `Programs`."""
+    """A program (a method of `Programs`) of the contender whose file has that name."""
     module = importlib.import_module(f".contenders.{name.replace('-', '_')}", __package__)
     programs: Programs = module.PROGRAMS
     programs.set_threads(threads)
@@ -38,7 +38,7 @@ def make(
         run = partial(programs.evaluate, programs.load(gt, dt, columns, kind), kind)
     if program not in ("accumulate", "sort_and_accumulate", "bootstrap"):
         return Program(run, programs.arrays, programs.stats)
-    evaluated = run()  # which these go on from, and which has the arrays
+    evaluated = run()  # the input of these programs, which has the arrays
     given = (REPLICATES,) if program == "bootstrap" else ()
     return Program(
         partial(getattr(programs, program), evaluated, *given),
@@ -51,30 +51,30 @@ class Programs:
     """The programs of one contender."""
 
     def set_threads(self, threads: int) -> None:
-        """Those whose threads the environment sets need nothing."""
+        """Nothing to do for contenders that read their number of threads from the environment."""
 
     def files(self, gt: str, dt: str, kind: str) -> Any:
         """From two json files to twelve numbers."""
         return self.evaluate(self.load(gt, dt, "", kind), kind)
 
     def load(self, gt: str, dt: str, columns: str, kind: str) -> Any:
-        """What `evaluate` takes, ready: its time does not count."""
+        """The input of `evaluate`, whose preparation is not timed."""
         raise NotImplementedError
 
     def evaluate(self, loaded: Any, kind: str) -> Any:
-        """From there to twelve numbers."""
+        """From loaded data to twelve numbers."""
         raise NotImplementedError
 
     def accumulate(self, evaluated: Any) -> None:
-        """Once more from matches to precision, recall and scores."""
+        """From matches to precision, recall and scores, once more."""
         raise NotImplementedError
 
     def sort_and_accumulate(self, evaluated: Any) -> None:
-        """The same with the sort by class and score, which may be part of something else."""
+        """The same with the sort by class and score, which may otherwise be part of `evaluate`."""
         self.accumulate(evaluated)
 
     def batches(self, columns: str, size: int, images: int) -> Any:
-        """Those images in batches, in the contender's own form: ready for `stream`."""
+        """The first images in batches, in the form that `stream` takes."""
         raise NotImplementedError
 
     def stream(self, batches: Any) -> Any:
@@ -82,20 +82,20 @@ class Programs:
         raise NotImplementedError
 
     def bootstrap(self, evaluated: Any, replicates: int) -> Any:
-        """A confidence interval by drawing images again."""
+        """A confidence interval by resampling images."""
         raise NotImplementedError
 
     def stats(self, evaluated: Any) -> list[float]:
-        """The twelve numbers; ten of keypoints."""
+        """The twelve numbers; ten for keypoints."""
         raise NotImplementedError
 
     def arrays(self, evaluated: Any) -> Arrays | None:
-        """What the numbers are made of; None where the contender does not show it."""
+        """Precision, recall and scores; None if the contender does not expose them."""
         return None
 
 
 class CocoApi(Programs):
-    """A contender with the classes of pycocotools."""
+    """A contender with the same classes as pycocotools."""
 
     def __init__(self, coco: Callable, evaluator: Callable) -> None:
         self._coco, self._evaluator = coco, evaluator
@@ -125,7 +125,7 @@ class CocoApi(Programs):
 def in_batches(
     columns: str, size: int, images: int, forms: Callable[[dict, dict], tuple[Any, Any]]
 ) -> list[list[list]]:
-    """Ids, detections and objects of so many images each; `forms` makes the last two of arrays."""
+    """Ids, detections and objects of `size` images each; `forms` makes the last two from arrays."""
     rows = [(i, *forms(dt, gt)) for i, dt, gt in images_of(columns, images)]
     parts = [rows[at : at + size] for at in range(0, len(rows), size)]
     return [list(map(list, zip(*part))) for part in parts]

@@ -1,6 +1,7 @@
-"""How fast the ops are here, against plain torch and torchvision.
+"""Speed of the ops, beside plain torch and torchvision.
 
-`boxes.py` and `growth.py` list the benchmarks, with inputs (`inputs.py`) from fixed seeds. A
-contender is a file of `contenders/`, one function per program. `contest.py` checks that contenders
-agree; those that need an environment of their own run in a worker there (`peers.py`).
+`boxes.py` and `growth.py` list the benchmarks, whose inputs (`inputs.py`) come from fixed seeds.
+Each file of `contenders/` implements their programs with one library, one function per program.
+`contest.py` checks that the results agree. Libraries that need another environment run in a worker
+there (`peers.py`).
 """

@@ -1,4 +1,4 @@
-"""What is timed: a program's name, its inputs, and the limit and the goals it is held to."""
+"""What is timed: the name of a program, its inputs, its limit and its goals."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from .inputs import Arrays
 class OpBenchmark(Benchmark):
     """One row of the table.
 
-    `program` is the function of that name in each contender's file; it takes `inputs()` in order.
-    `limit` names a function of limits.py, or is None. Results of contenders differ by at most
-    `tolerance`, 0 for the same bits. `goals` are ratios on the CPU, peer's time over ours, and
-    `cuda_goals` those on CUDA. `no_sync`: on CUDA ours must not wait for the device. `long`:
-    `--quick` leaves it out. `without` names contenders that have the program but would take
-    minutes. `shape`: of one that `boxes.of_shape` makes, so that a worker can make it again.
+    `program` is the name of a function in the contenders' files, which takes `inputs()` in order.
+    `limit` names a function of limits.py, or is None. Results of contenders may differ by
+    `tolerance`; 0 requires the same bits. `goals` are ratios on the CPU, a peer's time to ours, and
+    `cuda_goals` those on CUDA. With `no_sync`, ours must not wait for the device on CUDA. `--quick`
+    leaves out what is `long`. `without` names contenders that have the program but would take
+    minutes. `shape` is that of `boxes.of_shape`, if it made this, so that a worker can repeat it.
     """
 
     name: str
@@ -35,7 +35,7 @@ class OpBenchmark(Benchmark):
 
     @property
     def writes_out(self) -> bool:
-        """Whether the last input is room for the result."""
+        """Whether the last input is the memory for the result."""
         return self.program.endswith("_out")
 
     def goals_on(self, device: str) -> Mapping[str, float]:

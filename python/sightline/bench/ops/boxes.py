@@ -1,4 +1,4 @@
-"""The benchmarks of IoU and NMS: kinds, each of any shape, and those of the suite with goals."""
+"""The benchmarks of IoU and NMS: kinds for any shape, and the suite with its goals."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from .inputs import (
 )
 
 _K = 9  # of box_iou_topk
-# Beyond, plain torch takes minutes, or more memory than there is.
+# With more, plain torch takes minutes, or more memory than there is.
 _MOST_PAIRS, _MOST_BOXES = 10_000_000, 9_999
 _LONG = 100_000  # boxes
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """Benchmarks that differ in their shape alone, which fills the gaps of `name` and is what
-    `inputs` takes. `quadratic`: plain torch looks at all pairs of boxes."""
+    """Benchmarks that differ only in their shape, which is formatted into `name` and passed to
+    `inputs`. `quadratic`: plain torch computes all pairs of boxes."""
 
     name: str
     program: str
@@ -79,7 +79,7 @@ _box_iou_rotated = _Kind(
     "box_iou_rotated_out",
     rotated_pairs,
     "fill",
-    tolerance=1e-3,  # of torchvision, in float32; ours is held to the reference by the tests
+    tolerance=1e-3,  # of torchvision, in float32; tests compare ours with the reference
 )
 # Of n boxes.
 _losses = tuple(
@@ -149,7 +149,7 @@ _OF_DETECTIONS = (_decode_boxes, _multiclass_nms)
 
 
 def of_shape(shape: tuple[int, ...]) -> tuple[OpBenchmark, ...]:
-    """All benchmarks that have inputs of that shape: n boxes, n x m pairs, or images x anchors x
+    """All benchmarks with inputs of that shape: n boxes, n x m pairs, or images x anchors x
     classes."""
     kinds = (_OF_BOXES, _OF_PAIRS, _OF_DETECTIONS)[len(shape) - 1]
     if len(shape) == 2 and shape[1] < _K:

@@ -1,4 +1,4 @@
-"""Ours, its peers and the limit of an op, after a check that they give the same."""
+"""Our op, its peers and its limit, after a check that the results agree."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ from .benchmark import OpBenchmark
 from .peers import Peers
 from .programs import Call, arrays_of, bind, contender, parts_of
 
-HERE = ("torch", "torchvision")  # contenders that run in our own process, where they load
+HERE = ("torch", "torchvision")  # contenders that run in our own process, if they can be imported
 
 
 def prepare(
@@ -27,7 +27,7 @@ def prepare(
     *,
     peers: Sequence[Peers] = (),
 ) -> Contest[OpBenchmark]:
-    """`peers`: workers of other environments, whose contenders take part."""
+    """`peers`: workers in other environments, whose contenders take part."""
     own = contender(OURS)
     ours = bind(own, benchmark, device) if own else None
     if ours is None:
@@ -73,7 +73,7 @@ def _peers_here(benchmark: OpBenchmark, device: str) -> Iterator[tuple[str, Call
 def check_same(
     benchmark: OpBenchmark, name: str, got: list[np.ndarray], expected: list[np.ndarray]
 ) -> None:
-    """Raise ValueError where the peer's result is another one: then there is nothing to time."""
+    """Raise ValueError if a peer gives another result, which would not be worth timing."""
     what, tolerance = benchmark.name, benchmark.tolerance
     if len(got) != len(expected):
         raise ValueError(f"{what}: {name} gives {len(got)} results, ours {len(expected)}")
@@ -87,7 +87,7 @@ def check_same(
 
 
 def _call_without_sync(call: Call) -> None:
-    """Raise RuntimeError where the program waits for the device."""
+    """Raise RuntimeError if the program waits for the device."""
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:

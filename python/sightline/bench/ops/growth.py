@@ -1,4 +1,4 @@
-"""How `nms` grows with the number of boxes: benchmarks of one density, and their picture."""
+"""How the time of `nms` grows with the number of boxes: benchmarks at one density, and a plot."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,7 +12,7 @@ from .inputs import IMAGE, sparse
 
 _SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 _DENSITY = 1_000 / IMAGE**2  # boxes per pixel
-_QUADRATIC_UP_TO = 30_000  # peers would take minutes beyond
+_QUADRATIC_UP_TO = 30_000  # with more, peers would take minutes
 
 
 def _nms_of(n: int) -> OpBenchmark:
@@ -31,15 +31,15 @@ BENCHMARKS = tuple(_BOXES)
 
 
 def check_drawn(benchmarks: Sequence[OpBenchmark]) -> None:
-    """Raise ValueError where fewer than two of those that are drawn are among them."""
+    """Raise ValueError if fewer than two of them belong to the plot."""
     if len(set(benchmarks) & set(BENCHMARKS)) < 2:
         raise ValueError("--plot needs the suite growth: add `growth` and leave out --only")
 
 
 def draw(outcomes: Sequence[Outcome[OpBenchmark]], path: Path) -> None:
-    """Time over the number of boxes, beside N log N through the first point.
+    """Time over the number of boxes, and N log N through the first point.
 
-    Raises ValueError where fewer than two of the benchmarks were run.
+    Raises ValueError if fewer than two of the benchmarks were run.
     """
     check_drawn([outcome.benchmark for outcome in outcomes])
 

@@ -1,4 +1,4 @@
-"""Arrays that benchmarks are made of, from fixed seeds: the same numbers in every process."""
+"""Inputs of the benchmarks, from fixed seeds: the same numbers in every process."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,10 @@ IMAGE = 1000  # pixels
 
 
 def sparse_boxes(n: int, *, image: float = IMAGE, seed: int = 0) -> Floats:
-    """[n, 4] boxes with sides of 10 to 100 pixels, anywhere.
+    """[n, 4] boxes with sides of 10 to 100 pixels, at random places.
 
-    In 1,000 pixels NMS at 0.5 keeps 99, 918, 6,418 and 10,498 of the first 100, 1,000, 10,000 and
-    20,000.
+    In 1,000 x 1,000 pixels NMS at 0.5 keeps 99, 918, 6,418 and 10,498 of the first 100, 1,000,
+    10,000 and 20,000.
     """
     rng = np.random.default_rng(seed)
     corner, sides = rng.uniform(0, image, (n, 2)), rng.uniform(10, 100, (n, 2))
@@ -21,7 +21,7 @@ def sparse_boxes(n: int, *, image: float = IMAGE, seed: int = 0) -> Floats:
 
 
 def clustered_boxes(n: int, *, objects: int = 60, seed: int = 0) -> Floats:
-    """[n, 4] boxes around objects, as a detector's anchors give them: NMS keeps about one each."""
+    """[n, 4] boxes around objects, as from the anchors of a detector: NMS keeps about one each."""
     rng = np.random.default_rng(seed)
     corner, sides = rng.uniform(0, 900, (objects, 2)), rng.uniform(50, 200, (objects, 2))
     centred = np.concatenate([corner, corner + sides], 1)
@@ -30,7 +30,7 @@ def clustered_boxes(n: int, *, objects: int = 60, seed: int = 0) -> Floats:
 
 
 def scores(n: int, *, seed: int = 1) -> Floats:
-    """[n] in (0, 1), all different: peers sort ties as they like."""
+    """[n] in (0, 1), all different, since peers order ties differently."""
     return ((np.random.default_rng(seed).permutation(n) + 1) / (n + 1)).astype(np.float32)
 
 
@@ -43,18 +43,18 @@ def clustered(n: int) -> Arrays:
 
 
 def classes(n: int, count: int) -> Arrays:
-    """Sparse boxes, scores, and a class of each."""
+    """Sparse boxes, scores, and the class of each box."""
     return *sparse(n), np.random.default_rng(2).integers(0, count, n)
 
 
 def pairs(n: int, m: int, *, out: bool = True) -> Arrays:
-    """Two sets of boxes and, with `out`, room for the matrix."""
+    """Two sets of boxes and, with `out`, memory for the matrix."""
     boxes = sparse_boxes(n), sparse_boxes(m, seed=1)
     return (*boxes, np.zeros((n, m), np.float32)) if out else boxes
 
 
 def aligned_pairs(n: int) -> Arrays:
-    """Clustered boxes, and each moved a little: what a detector predicts, and its targets."""
+    """Clustered boxes, and the same moved a little: predictions and targets."""
     moved = np.random.default_rng(3).normal(0, 5, (n, 4))
     boxes = clustered_boxes(n)
     return boxes, (boxes + moved).astype(np.float32)
@@ -75,13 +75,13 @@ def models(count: int, n: int) -> Arrays:
 
 
 def rotated(n: int) -> Arrays:
-    """Boxes [n, 5] as `rotated_pairs` has them, and scores."""
+    """Boxes [n, 5] like those of `rotated_pairs`, and scores."""
     boxes, _, _ = rotated_pairs(n, 0)
     return boxes, scores(n)
 
 
 def rotated_pairs(n: int, m: int) -> Arrays:
-    """Two sets [., 5] of boxes (cx, cy, w, h, degrees), and room for the matrix."""
+    """Two sets [., 5] of boxes (cx, cy, w, h, degrees), and memory for the matrix."""
 
     def boxes(count: int, seed: int) -> Floats:
         rng = np.random.default_rng(seed)

@@ -1,21 +1,19 @@
-"""Contenders that run in a worker of another Python."""
+"""Contenders that run in a worker under another Python."""
 
 import os
 
 from ..process import WorkerProcess
 from .benchmark import OpBenchmark
 
-# glibc takes no large block from the system anew, and gives none back: what the process allocated
-# once, it has.
+# glibc then neither maps large blocks anew nor returns any: the process keeps what it allocated.
 KEEPS_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 
 
 class Peers(WorkerProcess):
     """The contenders of one worker; `contenders` maps names to versions.
 
-    With `keeps_memory` malloc keeps what they free, as memory for `out` is kept: such a process
-    takes part in benchmarks that write to `out`, on the CPU. `suffix` is what it adds to their
-    names.
+    With `keeps_memory` malloc keeps freed memory, as memory for `out` is kept: such a process takes
+    part in benchmarks that write to `out`, on the CPU. `suffix` is added to the names.
     """
 
     def __init__(
@@ -32,7 +30,7 @@ class Peers(WorkerProcess):
             raise
 
     def open(self, benchmark: OpBenchmark, device: str) -> list[str]:
-        """Make the programs of a benchmark ready; the contenders that have one and take part."""
+        """Set up a benchmark; returns the names of the contenders that take part."""
         if self.keeps_memory and not (benchmark.writes_out and device == "cpu"):
             return []
         names = [name for name in self.contenders if name not in benchmark.without]

@@ -1,4 +1,4 @@
-"""Programs of one process, made ready to be checked and sampled; ours and the worker's alike."""
+"""Programs with their inputs, in our own process and in a worker."""
 
 import importlib
 import importlib.metadata
@@ -13,18 +13,18 @@ from ..worker import Program
 from .benchmark import OpBenchmark
 from .suites import find
 
-Call = partial[Any]  # a function bound to all it takes
+Call = partial[Any]  # a function with all its arguments
 
 _IN_WORKER = ("torchvision",)
 
 
 def versions() -> dict[str, str]:
-    """Of the contenders that a worker has."""
+    """The versions of the contenders that a worker has."""
     return {name: importlib.metadata.version(name) for name in _IN_WORKER if contender(name)}
 
 
 def make(name: str, benchmark: str, shape: list[int], device: str, threads: int) -> Program | None:
-    """A contender's program for a worker; None where it has none."""
+    """A contender's program for a worker; None if it has none."""
     torch.set_num_threads(threads)
     programs = contender(name)
     call = bind(programs, find(benchmark, tuple(shape)), device) if programs else None
@@ -32,15 +32,19 @@ def make(name: str, benchmark: str, shape: list[int], device: str, threads: int)
 
 
 def contender(name: str) -> ModuleType | None:
-    """The programs of that name, or None where what they need is not installed or does not load."""
+    """The module of that name, or None if what it needs is missing or cannot be imported."""
     try:
         return importlib.import_module(f".contenders.{name}", __package__)
-    except (ImportError, OSError, RuntimeError):  # a torchvision that does not fit its torch: last
+    except (
+        ImportError,
+        OSError,
+        RuntimeError,
+    ):  # RuntimeError: a torchvision built for another torch
         return None
 
 
 def bind(programs: ModuleType, benchmark: OpBenchmark, device: str) -> Call | None:
-    """The benchmark's program bound to its inputs on the device; None where there is none."""
+    """The benchmark's program with its inputs on the device; None if there is none."""
     function = getattr(programs, benchmark.program, None)
     if function is None:
         return None
@@ -51,7 +55,7 @@ def bind(programs: ModuleType, benchmark: OpBenchmark, device: str) -> Call | No
 
 
 def arrays_of(result: Any) -> list[np.ndarray]:
-    """The tensors of a result, in order, as arrays."""
+    """The tensors of a result as arrays, in order."""
     return [p if isinstance(p, np.ndarray) else p.cpu().numpy() for p in parts_of(result)]
 
 

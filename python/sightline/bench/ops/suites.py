@@ -1,4 +1,4 @@
-"""Every benchmark by its name, and the suites they come in."""
+"""All benchmarks by name, and the suites to which they belong."""
 
 from . import boxes, growth
 from .benchmark import OpBenchmark
@@ -8,7 +8,7 @@ BENCHMARKS = {one.name: one for suite in SUITES.values() for one in suite}
 
 
 def find(name: str, shape: tuple[int, ...]) -> OpBenchmark:
-    """The benchmark of that name, of a suite or, where it has one, of that shape."""
+    """The benchmark of that name, in a suite or, if a shape is given, among those of the shape."""
     if not shape:
         return BENCHMARKS[name]
     return {one.name: one for one in boxes.of_shape(shape)}[name]

@@ -1,1 +1,1 @@
-"""Files of programs, by the name of what runs them; each runs in that contender's own Python."""
+"""One module per evaluator, which runs under the Python where that evaluator is installed."""

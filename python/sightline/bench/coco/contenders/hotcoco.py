@@ -10,7 +10,7 @@ from ..programs import CocoApi, images_of
 
 class Hotcoco(CocoApi):
     def batches(self, columns: str, size: int, images: int) -> Any:
-        """Objects as dicts and detections as rows of seven, the leanest forms that it takes."""
+        """Objects as dicts and detections as rows of seven, the most compact forms it accepts."""
         with np.load(columns) as data:
             categories = [{"id": i, "name": str(i)} for i in data["category_ids"].tolist()]
         batches: list[tuple[list, list, list]] = []
@@ -43,7 +43,7 @@ class Hotcoco(CocoApi):
         return evaluator
 
     def bootstrap(self, evaluated: Any, replicates: int) -> Any:
-        """Of the difference of a result from itself: it has no interval of one result."""
+        """For the difference between a result and itself: it has no interval for one result."""
         return compare(evaluated, evaluated, n_bootstrap=replicates)
 
 

@@ -1,4 +1,4 @@
-"""pycocotools, which everybody is held to."""
+"""pycocotools, the reference for all others."""
 
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval

@@ -23,11 +23,11 @@ class Sightline(Programs):
 
     def files(self, gt: str, dt: str, kind: str) -> Any:
         results = evaluate_coco(gt, dt, iou_type=kind)
-        results.stats  # noqa: B018 - made when asked for
+        results.stats  # noqa: B018 - computed on first access
         return results
 
     def load(self, gt: str, dt: str, columns: str, kind: str) -> Any:
-        """What `evaluate` of the files' columns takes, with rows for ids."""
+        """The columns of the files as `evaluate` takes them, with rows in place of ids."""
         if kind == "segm":
             read = read_ground_truth(gt, iou_type=kind)
             return read, read_results(dt, read, iou_type=kind)
@@ -90,7 +90,7 @@ class Sightline(Programs):
         self._accumulate(matched, matched.layout)
 
     def sort_and_accumulate(self, evaluated: Any) -> None:
-        """With the layout, which sorts by class and groups by image, too."""
+        """Including the layout, which sorts by class and groups by image."""
         matched = evaluated.evidence().matched
         layout = lay_out(
             matched.dt,

@@ -7,7 +7,7 @@ import torch
 
 try:
     from torchvision import ops  # noqa: F401
-except RuntimeError:  # made for another torch: ours lets it load, where there is a sightline
+except RuntimeError:  # built for another torch: it loads with our ops, if there is a sightline
     importlib.import_module("sightline.compat.torchvision").install()
 
 from torchmetrics.detection import MeanAveragePrecision

@@ -1,4 +1,4 @@
-"""ultrafast-pycocotools' streaming metrics as they come: at an IoU of .5 alone."""
+"""ultrafast-pycocotools' streaming metrics with their default: an IoU threshold of .5 only."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""vernier, by its own evaluator, in the mode that repeats pycocotools."""
+"""vernier, with its own evaluator, in the mode that reproduces pycocotools."""
 
 import os
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Files of programs, by the name of what runs them; a benchmark takes those that have its own."""
+"""One module per library; a benchmark takes the libraries that have its program."""

@@ -1,4 +1,4 @@
-"""Ours, of tensors and of arrays alike."""
+"""Ours, for tensors and arrays alike."""
 
 from collections.abc import Callable
 from typing import Any
@@ -76,6 +76,6 @@ def nms_rotated(boxes: Array, scores: Array) -> Array:
 
 
 def weighted_boxes_fusion(boxes: Array, scores: Array, labels: Array) -> Array:
-    """Of models, a row of boxes, of scores and of labels each."""
+    """One row of boxes, scores and labels per model."""
     _, fused, _ = ops.weighted_boxes_fusion(list(boxes), list(scores), list(labels))
     return fused

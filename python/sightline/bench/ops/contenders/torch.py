@@ -1,4 +1,4 @@
-"""What one writes in plain torch without a kernel."""
+"""The usual programs in plain torch, without a kernel."""
 
 from collections.abc import Callable
 
@@ -21,20 +21,20 @@ def box_iou_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
 
 
 def box_iou_max(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, ...]:
-    """The matrix, then its maxima and which columns they are in."""
+    """The matrix, then its maxima with their indices."""
     matrix = box_iou(boxes1, boxes2)
     row_max, _ = matrix.max(1)
     return row_max, matrix.amax(0)
 
 
 def box_iou_topk(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """The matrix, then its largest."""
+    """The matrix, then its largest elements."""
     values, _ = box_iou(boxes1, boxes2).topk(9)
     return values
 
 
 def nms(boxes: Tensor, scores: Tensor) -> Tensor:
-    """The greedy loop over what is left."""
+    """The greedy loop over the remaining boxes."""
     order = scores.argsort(descending=True, stable=True)
     keep = []
     while len(order):
@@ -53,7 +53,7 @@ def soft_nms_gaussian(boxes: Tensor, scores: Tensor) -> Tensor:
 
 
 def _soft_nms(boxes: Tensor, scores: Tensor, factor: Callable[[Tensor], Tensor]) -> Tensor:
-    """Keep the best, lower the others, until none has a score of 0.001."""
+    """Keep the best and lower the scores of the others, until none reaches 0.001."""
     rest = torch.arange(len(scores), device=scores.device)
     rest = rest[scores >= 0.001]
     scores = scores[rest]
@@ -69,7 +69,7 @@ def _soft_nms(boxes: Tensor, scores: Tensor, factor: Callable[[Tensor], Tensor])
 
 
 def matrix_nms(boxes: Tensor, scores: Tensor) -> Tensor:
-    """By the matrix of all pairs, as in the paper's listing."""
+    """With the matrix of all pairs, as in the listing of the paper."""
     order = scores.argsort(descending=True, stable=True)
     iou = box_iou(boxes[order], boxes[order]).triu(1)
     most = iou.amax(0)[:, None]

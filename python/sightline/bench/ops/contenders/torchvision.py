@@ -25,7 +25,7 @@ complete_box_iou_loss = ops.complete_box_iou_loss
 
 
 def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
-    """As in torchvision's RetinaNet: its coder, then the clipping."""
+    """As in torchvision's RetinaNet: its box coder, then clipping."""
     boxes = BoxCoder((1.0, 1.0, 1.0, 1.0)).decode_single(deltas, anchors)
     return ops.clip_boxes_to_image(boxes, (1000, 1000))
 
@@ -35,14 +35,14 @@ def box_iou_rotated_out(boxes1: Tensor, boxes2: Tensor, out: Tensor) -> Tensor:
 
 
 def box_iou_max(boxes1: Tensor, boxes2: Tensor) -> tuple[Tensor, ...]:
-    """The matrix, then its maxima and which columns they are in."""
+    """The matrix, then its maxima with their indices."""
     matrix = ops.box_iou(boxes1, boxes2)
     row_max, _ = matrix.max(1)
     return row_max, matrix.amax(0)
 
 
 def box_iou_topk(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """The matrix, then its largest."""
+    """The matrix, then its largest elements."""
     values, _ = ops.box_iou(boxes1, boxes2).topk(9)
     return values
 
@@ -61,7 +61,7 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor) -> Tensor:
 
 
 def multiclass_nms(boxes: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
-    """The usual loop over images, as in torchvision's own detectors; padded as ours."""
+    """The usual loop over images, as in torchvision's own detectors; padded like ours."""
     found = []
     pad = torch.nn.functional.pad
     for own_boxes, own_scores in zip(boxes, scores):
