@@ -139,7 +139,7 @@ def test_errors_name_the_argument_and_what_it_needs():
         assign(boxes=[np.zeros((2, 4)), np.zeros((2, 5))])
     with pytest.raises(ValueError, match=r"`mask` .* shape \[B, G\], got \[2, 2\]"):
         assign(mask=np.ones((2, 2), bool))
-    with pytest.raises(ValueError, match="beside a list, which needs no mask"):
+    with pytest.raises(ValueError, match="with a list, which needs no mask"):
         assign(boxes=list(boxes), mask=np.ones((2, 3), bool))
     with pytest.raises(TypeError, match="`mask` must hold bool"):
         assign(mask=np.ones((2, 3)))

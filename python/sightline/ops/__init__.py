@@ -1,6 +1,6 @@
-"""Functions on tensors and arrays: the same names as in `sightline.reference`, which defines them.
+"""Ops on tensors and arrays; `sightline.reference` has the same names and is their specification.
 
-Importing this imports torch where it is installed; without torch the functions work on arrays.
+Importing this imports torch where it is installed; without torch the ops work on arrays only.
 """
 
 from .assign_atss import assign_atss

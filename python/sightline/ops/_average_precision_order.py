@@ -1,7 +1,7 @@
-"""Orders, ranks and sums of segments, on arrays and tensors alike.
+"""Orders, ranks and sums of segments, for arrays and tensors.
 
-The kernels of average precision take orders ready-made: a stable sort is what arrays and tensors
-on any device already have.
+The kernels of average precision take sorted orders as arguments, since NumPy and torch already
+have a stable sort on every device.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Array = Any  # a torch.Tensor or a numpy.ndarray
 
 
 def as_float64(name: str, values: Array) -> Array:
-    """`values` as float64, contiguous, without gradient; TypeError for what is not a number."""
+    """`values` as contiguous float64 without gradient; TypeError unless they are real numbers."""
     if is_tensor(values):
         if values.dtype == torch.bool or values.dtype.is_complex:
             raise TypeError(f"`{name}` must hold real numbers, got dtype {values.dtype}")
@@ -37,7 +37,7 @@ def falses(like: Array) -> Array:
 
 
 def box_areas(boxes_xywh: Array) -> Array:
-    """Width times height [N]; an overflow is infinite, without a warning."""
+    """Width times height [N]; infinite on overflow, without a warning."""
     if is_tensor(boxes_xywh):
         return boxes_xywh[:, 2] * boxes_xywh[:, 3]
     with np.errstate(over="ignore", invalid="ignore"):
@@ -45,7 +45,7 @@ def box_areas(boxes_xywh: Array) -> Array:
 
 
 def as_parameter(values: Sequence[Any], like: Array) -> Array:
-    """A list of numbers as an array or tensor of the type and on the device of `like`."""
+    """A list of numbers as an array or tensor with the kind, dtype and device of `like`."""
     if is_tensor(like):
         return torch.tensor(values, dtype=like.dtype, device=like.device)
     return np.array(values, like.dtype)
@@ -54,7 +54,7 @@ def as_parameter(values: Sequence[Any], like: Array) -> Array:
 def check_offsets(name: str, offsets: Array, total: int) -> None:
     """ValueError unless int64 `offsets` [S + 1] run from 0 to `total` without descending.
 
-    Values on a device, and those of a graph that is being compiled, are not looked at.
+    Values on a GPU, or in a graph that is being compiled, are not checked.
     """
     if len(offsets.shape) != 1 or offsets.shape[0] < 1:
         raise ValueError(f"`{name}` must have shape [S + 1], got {list(offsets.shape)}")
@@ -70,7 +70,7 @@ def check_offsets(name: str, offsets: Array, total: int) -> None:
 
 
 def segment_of_row(offsets: Array, rows: int) -> Array:
-    """int64 [rows]: which segment each row lies in; empty segments hold none."""
+    """int64 [rows]: the segment of each row; empty segments have no rows."""
     if is_tensor(offsets):
         positions = torch.arange(rows, device=offsets.device)
         return torch.searchsorted(offsets[1:].contiguous(), positions, right=True)
@@ -80,7 +80,7 @@ def segment_of_row(offsets: Array, rows: int) -> Array:
 def order_by_score(scores: Array, offsets: Array) -> Array:
     """int64 [D]: rows by segment, then by score, best first, then as given; NaN last."""
     segment = segment_of_row(offsets, scores.shape[0])
-    ascending = 0.0 - scores  # and -0 becomes 0, which a sort by bits would set apart
+    ascending = 0.0 - scores  # this also turns -0 into 0, which a sort by bits would separate
     if is_tensor(scores):
         by_score = torch.argsort(ascending, stable=True)
         return by_score[torch.argsort(segment[by_score], stable=True)]
@@ -88,7 +88,7 @@ def order_by_score(scores: Array, offsets: Array) -> Array:
 
 
 def ranks(order: Array, offsets: Array) -> Array:
-    """int64 [D]: place of each row in its segment, given the order by segment; the first is 0."""
+    """int64 [D]: rank of each row in its segment, given the order by segment, from 0."""
     rows = order.shape[0]
     segment = segment_of_row(offsets, rows)
     if is_tensor(order):
@@ -100,7 +100,7 @@ def ranks(order: Array, offsets: Array) -> Array:
 
 
 def sums_of_segments(values: Array, offsets: Array) -> Array:
-    """Sums over segments of the last axis: [A, S] int64 and [K + 1] give [A, K]."""
+    """Sums over segments of the last axis, from int64 [A, S] and offsets [K + 1]: [A, K]."""
     running = values.cumsum(1)
     pad: Any = torch.nn.functional.pad if is_tensor(values) else np.pad
     total = pad(running, (1, 0) if is_tensor(values) else ((0, 0), (1, 0)))

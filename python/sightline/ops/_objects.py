@@ -1,8 +1,8 @@
-"""The objects of a batch of images in the one form that the assignment kernels take.
+"""Converts the objects of a batch of images to the one form that the assignment kernels take.
 
-That is boxes [B, G, 4] in which a row that is not finite is no object, as everywhere a box with a
-coordinate that is not finite lies nowhere: a list is padded with NaN, a mask becomes NaN. The sizes
-are known without looking at the data, so that nothing waits for a GPU.
+That is boxes [B, G, 4], in which a row that is not finite is not an object: lists are padded with
+NaN, and masked rows become NaN. The sizes do not depend on the data, so that nothing waits for a
+GPU.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def _is_array(value: Any) -> bool:
 
 
 def named(name: str, value: Objects) -> dict[str, Array]:
-    """The arrays of a value by the names that errors use: `gt_boxes`, or `gt_boxes[0]` and on."""
+    """The arrays of a value, by their names in errors: `gt_boxes`, or `gt_boxes[0]` and so on."""
     if _is_array(value):
         return {name: value}
     return {f"{name}[{i}]": part for i, part in enumerate(sequence(name, value, "arrays"))}
@@ -37,7 +37,7 @@ def padded_boxes(
 ) -> Array:
     """[B, G, 4] in the dtype of `like`; B is 1 for one image. `argument` is its name in errors.
 
-    Raises ValueError for a wrong shape of boxes or mask, or a mask beside a list or one image.
+    Raises ValueError for a wrong shape of boxes or mask, or a mask with a list or a single image.
     """
     parts = named(argument, gt_boxes)
     joined = _is_array(gt_boxes)
@@ -52,7 +52,7 @@ def padded_boxes(
     if not joined or is_single(gt_boxes) or tuple(mask.shape) != tuple(boxes.shape[:2]):
         raise ValueError(
             "`mask` says which rows of `gt_boxes` [B, G, 4] are objects and has shape [B, G], got "
-            f"{list(mask.shape)}" + ("" if joined else " beside a list, which needs no mask")
+            f"{list(mask.shape)}" + ("" if joined else " with a list, which needs no mask")
         )
     check_mask("mask", mask)
     if is_tensor(boxes):
@@ -61,7 +61,7 @@ def padded_boxes(
 
 
 def padded_labels(gt_labels: Objects, gt_boxes: Objects, like: Array) -> Array:
-    """int64 [B, G] beside `padded_boxes`, -1 where padded.
+    """Labels int64 [B, G] that go with `padded_boxes`, -1 where padded.
 
     Raises ValueError where the labels do not fit the boxes.
     """
@@ -83,7 +83,7 @@ def padded_labels(gt_labels: Objects, gt_boxes: Objects, like: Array) -> Array:
 
 
 def _pad(parts: list[Array], like: Array, tail: tuple[int, ...], value: float) -> Array:
-    """[B, G, *tail]: the parts [G_b, *tail], each filled up to the longest with `value`."""
+    """[B, G, *tail]: the parts [G_b, *tail], each padded to the longest with `value`."""
     if is_tensor(like):
         if not parts:
             dtype = like.dtype if tail else torch.int64

@@ -1,4 +1,4 @@
-"""Shared by the assigners that look at predictions: checks, and one image as a batch."""
+"""Checks and conversions for the assigners that use predictions."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,13 +16,13 @@ MAX_TOP_K = 512
 def check_predictions(scores: Array, boxes: Array, points: Array, gt_boxes: Objects) -> None:
     """Raises ValueError unless scores are [B, A, C], boxes [B, A, 4] and points [A, 2].
 
-    B is missing where the objects are those of one image.
+    Without B where the objects are those of one image.
     """
     single = is_single(gt_boxes)
     lead = "" if single else "B, "
     if len(scores.shape) != (2 if single else 3):
         raise ValueError(
-            f"`scores` must have shape [{lead}A, C] beside `gt_boxes` of "
+            f"`scores` must have shape [{lead}A, C] with `gt_boxes` of "
             f"{'one image' if single else 'a batch'}, got {list(scores.shape)}"
         )
     if not single and scores.shape[0] != len(gt_boxes):
@@ -60,10 +60,10 @@ def check_not_negative(name: str, value: Any) -> float:
 def as_batch(
     arrays: dict[str, Array], gt_boxes: Objects, gt_labels: Objects, mask: Array | None
 ) -> list[Array]:
-    """`arrays` in one type, objects [B, G, 4] and their labels [B, G]; one image has B = 1.
+    """`arrays` in a common dtype, objects [B, G, 4] and labels [B, G]; B is 1 for one image.
 
-    `arrays` begins with scores and boxes, which have a B, followed by what has none. Raises
-    ValueError where an object's label is no class.
+    `arrays` begins with scores and boxes, which have a batch dimension, followed by those without.
+    Raises ValueError where the label of an object is not a class.
     """
     arrays = {name: detached(value) for name, value in arrays.items()}
     floats = as_floats(**arrays, **named("gt_boxes", gt_boxes))[: len(arrays)]
@@ -77,14 +77,14 @@ def as_batch(
 
 
 def of_images(outputs: Iterable[Array], gt_boxes: Objects) -> Iterable[Array]:
-    """What was computed for a batch, without B where the objects are those of one image."""
+    """The results of a batch, without the batch dimension where there is only one image."""
     return (value[0] for value in outputs) if is_single(gt_boxes) else outputs
 
 
 def _check_label_range(labels: Array, objects: Array, classes: int) -> None:
-    """Raises ValueError where an object's label is no class; says nothing on a GPU or in a graph.
+    """Raises ValueError where the label of an object is not a class.
 
-    There the data are not looked at, and such a row is no object.
+    On a GPU and in a compiled graph the data are not checked, and such a row is not an object.
     """
     if is_tensor(labels):
         if torch.compiler.is_compiling() or type(labels) is not torch.Tensor:

@@ -1,4 +1,4 @@
-"""Checks and conversions that every public op shares: what a user reads of a wrong argument."""
+"""Checks and conversions of arguments that all public ops share."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from sightline import _numpy
 
 try:
     import torch
-except (ImportError, OSError):  # not installed, or its libraries do not load: arrays alone, then
+except (ImportError, OSError):  # not installed, or its libraries do not load: arrays only
     torch = None  # type: ignore[assignment]
 
 _torch_ops: Any = None
@@ -24,12 +24,12 @@ if torch is not None:
         _torch_missing = str(error)
 
 
-MAX_COUNT = 2**63 - 1  # of what native code counts in
+MAX_COUNT = 2**63 - 1  # the largest count of the native code, which is int64
 _FLOAT32 = {torch.float32} if torch is not None else set()
 
 
 def has_torch_ops() -> bool:
-    """Whether tensors can be given: torch is installed and the torch ops were built."""
+    """Whether the ops take tensors: torch is installed and the torch ops were built."""
     return _torch_ops is not None
 
 
@@ -41,8 +41,8 @@ def backend(*, optional: tuple[str, ...] = (), **arguments: Any) -> Any:
     """The native functions for these arguments: `torch.ops.sightline` or `sightline._numpy`.
 
     Raises TypeError for a mixture of tensors and arrays or any other type, ValueError for tensors
-    on several devices or on one without kernels. Those named in `optional`, which the first is not,
-    may be None.
+    on several devices or on a device without kernels. The arguments named in `optional` may be
+    None; the first argument may not be one of them.
     """
     given = iter(arguments.items())
     first_name, first = next(given)
@@ -123,7 +123,7 @@ def check_length(name: str, value: Any, length: int, of: str) -> None:
 def check_out(out: Any, shape: tuple[int, ...], boxes1: Any, boxes2: Any) -> None:
     """Raises ValueError unless a result of `shape` can be written to `out`.
 
-    That it overlaps no input in memory is for the native code to say, which knows where they lie.
+    The native code, which knows the addresses, checks that it does not overlap an input in memory.
     """
     contiguous = out.flags.c_contiguous if hasattr(out, "flags") else out.is_contiguous()
     if tuple(out.shape) != shape or out.dtype != boxes1.dtype or not contiguous:
@@ -138,7 +138,7 @@ def check_out(out: Any, shape: tuple[int, ...], boxes1: Any, boxes2: Any) -> Non
 
         values = (out, boxes1, boxes2)
         if any(value.requires_grad for value in values) or has_tangent(values):
-            raise ValueError("`out` takes no gradients: leave it out, or detach the boxes")
+            raise ValueError("`out` is not differentiable: leave it out, or detach the boxes")
 
 
 def check_number(name: str, value: Any) -> float:
@@ -194,7 +194,7 @@ def check_mask(name: str, mask: Any) -> None:
 
 
 def as_floats(**arguments: Any) -> list[Any]:
-    """The arguments in the type that geometry computes in, contiguous where they are arrays.
+    """The arguments in the computing type of geometry, contiguous where they are arrays.
 
     That is float64 if one of them is float64, otherwise float32: float16, bfloat16 and integers are
     widened. Raises TypeError for booleans, complex numbers and objects.
@@ -202,7 +202,7 @@ def as_floats(**arguments: Any) -> list[Any]:
     values = list(arguments.values())
     if is_tensor(values[0]):
         dtypes = {value.dtype for value in values}
-        if dtypes == _FLOAT32:  # as nearly always; the rest costs more than a small op
+        if dtypes == _FLOAT32:  # the usual case; the rest would cost more than a small op
             return values
         for name, value in arguments.items():
             if value.dtype == torch.bool or value.dtype.is_complex:
@@ -217,14 +217,14 @@ def as_floats(**arguments: Any) -> list[Any]:
 
 
 def joined(values: list[Any]) -> Any:
-    """The arrays of one kind and dtype, [N_i, ...] each, one after another."""
+    """Concatenates arrays [N_i, ...] of the same kind and dtype."""
     if len(values) == 1:
         return values[0]
     return torch.cat(values) if is_tensor(values[0]) else np.concatenate(values)
 
 
 def detached(value: Any) -> Any:
-    """A tensor without its gradient, for ops that have none; anything else as it is."""
+    """A detached tensor, for ops without a gradient; anything else unchanged."""
     return value.detach() if is_tensor(value) else value
 
 

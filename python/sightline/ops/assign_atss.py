@@ -1,4 +1,4 @@
-"""ATSS: the anchors nearest to an object, held to a threshold that they set themselves."""
+"""ATSS: the anchors nearest to an object, with a threshold derived from their IoUs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,34 +19,35 @@ def assign_atss(
     top_k: int = 9,
     mask: Array | None = None,
 ) -> Array:
-    """The object that each anchor learns, by the rule of ATSS.
+    """Assign objects to anchors by the rule of ATSS.
 
-    Of each level the `top_k` anchors whose centres are nearest to the object's centre are its
-    candidates. Their IoUs' mean plus standard deviation is its threshold; the candidates at or
-    above it that overlap the object and have their centre within it learn it. An anchor that
-    several objects want goes to the one that it overlaps most, of equals to the first.
+    The candidates of an object are, on each level, the `top_k` anchors whose centres are nearest to
+    the object's centre. The object's threshold is the mean plus the standard deviation of their
+    IoUs. Candidates whose IoU reaches it, which overlap the object and have their centre inside it,
+    are assigned to it. Where several objects claim an anchor, it goes to the one with the largest
+    IoU, and among equals to the first.
 
     Args:
         anchors: a list of [A_l, 4] xyxy, one for each of at most 16 levels, or [A, 4] for a single
-            one. float16, bfloat16 and integers are computed in float32.
-        gt_boxes: [G, 4] xyxy, a list of one such for each of B images, or [B, G, 4].
-        top_k: candidates of a level, at least 1; all its anchors where it has no more. With n
-            anchors on every cell the authors take 9 * n.
-        mask: bool [B, G] beside `gt_boxes` [B, G, 4]: the rows that are objects.
+            level. float16, bfloat16 and integers are computed in float32.
+        gt_boxes: [G, 4] xyxy, a list of B such arrays, one per image, or [B, G, 4].
+        top_k: candidates per level, at least 1; all anchors of a level that has fewer. With n
+            anchors per cell the authors use 9 * n.
+        mask: bool [B, G] for `gt_boxes` [B, G, 4]: which rows are objects.
 
     Returns:
-        int64 [B, A], or [A] for one image, over the anchors of all levels in their order: index of
-        the object within its image, -1 background. Equal distances are decided by the lower anchor.
-        "Within" leaves out the border. A box that is not finite is neither anchor nor object.
+        int64 [B, A], or [A] for one image, over the anchors of all levels in order: index of the
+        object within its image, -1 for background. Among equal distances the lower anchor comes
+        first. "Inside" excludes the border. A box that is not finite is neither anchor nor object.
 
     Raises:
         ValueError: a wrong shape, device, number of levels or `top_k`. TypeError: a mixture of
         tensors and arrays, or a dtype that is not a real number.
 
-    The deviation has n - 1 in its denominator, and is 0 for a single candidate; mean and deviation
-    are sums in float64 in the order of the anchors. Memory is A and B x G x levels; time on the CPU
-    is B x G x A / 64 and little more where anchors lie in the order of a grid. Nothing waits for a
-    GPU. docs/assignment/atss.md says how others differ.
+    The standard deviation divides by n - 1, and is 0 for a single candidate; mean and deviation are
+    summed in float64 in the order of the anchors. Memory is A + B x G x levels; time on the CPU is
+    about B x G x A / 64 where anchors are in the order of a grid. There is no GPU synchronisation.
+    docs/assignment/atss.md says how other implementations differ.
 
     Source: Zhang et al., "Bridging the Gap Between Anchor-based and Anchor-free Detection via
     Adaptive Training Sample Selection", CVPR 2020, algorithm 1.

@@ -1,4 +1,4 @@
-"""FCOS: points inside objects, each level for the objects of its size."""
+"""FCOS: points inside objects, with one range of object sizes per level."""
 
 import math
 from collections.abc import Sequence
@@ -32,35 +32,36 @@ def assign_fcos(
     center_radius: float = 1.5,
     mask: Array | None = None,
 ) -> Array:
-    """The object that each point of a feature pyramid learns, by the rule of FCOS.
+    """Assign objects to the points of a feature pyramid by the rule of FCOS.
 
-    An object is taken by the points strictly inside it and less than `center_radius` strides from
-    its centre along both axes, on the levels whose size range holds the distance from the point to
-    the farthest side. Of several objects a point takes the one of least area, the first of equals.
+    An object is assigned to the points strictly inside it and less than `center_radius` strides
+    from its centre along both axes, on the levels whose size range contains the distance from the
+    point to the farthest side. Where several objects claim a point, it goes to the one with the
+    smallest area, and among equals to the first.
 
     Args:
         points: a list of [A_l, 2] xy, in pixels of the image, one for each level.
-        gt_boxes: [G, 4] xyxy, a list of one such for each of B images, or [B, G, 4].
+        gt_boxes: [G, 4] xyxy, a list of B such arrays, one per image, or [B, G, 4].
         strides: pixels between neighbouring points, one number for each level.
-        size_ranges: for each level the least and the greatest distance in pixels, both included.
-            None for 8 strides a level: 0 to 64, 64 to 128 and so on for strides 8, 16 ..., the
-            last without end.
-        center_radius: in strides; infinity lets the whole object count, as the first FCOS did.
-        mask: bool [B, G] beside `gt_boxes` [B, G, 4]: the rows that are objects.
+        size_ranges: for each level the smallest and largest distance in pixels, both included.
+            None for 8 strides per level: 0 to 64, 64 to 128 and so on for strides 8, 16 ..., the
+            last one unbounded.
+        center_radius: in strides; infinity uses the whole object, as the first version of FCOS.
+        mask: bool [B, G] for `gt_boxes` [B, G, 4]: which rows are objects.
 
     Returns:
         int64 [B, A], or [A] for one image, A over all levels in order: index of the object within
-        its image, -1 for background. A box that is not finite is no object.
+        its image, -1 for background. A box that is not finite is not an object.
 
     Raises:
         ValueError: a wrong shape, device, length, range or radius. TypeError: a mixture of tensors
         and arrays, or a dtype that is not a real number.
 
-    Time is at most points x objects, memory the result. Nothing waits for a GPU.
+    Time is at most points x objects, memory the result. There is no GPU synchronisation.
 
     Source: Tian et al., "FCOS", ICCV 2019, section 3.2; centre sampling from its 2020 revision.
-    torchvision lets an object of any size into the last level and one smaller than the first
-    level's range into the first, as the default ranges do.
+    torchvision accepts objects of any larger size on the last level and of any smaller size on the
+    first level, as the default ranges do.
 
     >>> import numpy as np
     >>> points = [np.array([[4.0, 4.0], [12.0, 4.0]]), np.array([[8.0, 8.0]])]

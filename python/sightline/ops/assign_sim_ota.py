@@ -1,4 +1,4 @@
-"""SimOTA: to each object the anchors that learn it at least cost, as many as fit it well."""
+"""SimOTA: each object gets the anchors of lowest cost; the IoUs decide how many."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ Array = Any  # a torch.Tensor or a numpy.ndarray
 
 
 class SimOta(NamedTuple):
-    """What `assign_sim_ota` gives for each anchor, [B, A] each."""
+    """Result of `assign_sim_ota`, [B, A] each."""
 
     index: Array  # int64: the object within its image, -1 background
     iou: Array  # of the predicted box with that object
@@ -31,46 +31,46 @@ def assign_sim_ota(
     class_weight: float = 1.0,
     mask: Array | None = None,
 ) -> SimOta:
-    """The object that each anchor learns, by the rule of YOLOX.
+    """Assign objects to anchors by the rule of YOLOX.
 
-    Anchors count whose point lies strictly inside some object of the image, or less than
-    `center_radius` strides from some object's centre along both axes. An object takes as many of
-    them as the sum of its `top_k` largest IoUs says, rounded down, at least one: first those both
-    inside it and near its centre, then those of lower cost. The cost is `class_weight` times the
-    binary cross entropy of all the anchor's scores with the object's label, plus `iou_weight` times
-    -log(IoU + 1e-7). An anchor that several objects take goes to the one where it comes first in
-    this order.
+    The candidates are the anchors whose point lies strictly inside any object of the image, or less
+    than `center_radius` strides from the centre of any object along both axes. The number of
+    anchors of an object is the sum of its `top_k` largest IoUs, rounded down, and at least one. It
+    prefers those that are both inside it and near its centre, and then those of lower cost. The
+    cost is `class_weight` times the binary cross-entropy of all scores of the anchor with the
+    object's label, plus `iou_weight` times -log(IoU + 1e-7). Where several objects claim an anchor,
+    it goes to the one that prefers it most in this order.
 
     Args:
-        scores: [B, A, C] probabilities in [0, 1]: of the class times of an object, or the root of
-            that product, as the caller's detector has it. float16 and bfloat16 are computed in
-            float32.
+        scores: [B, A, C] probabilities in [0, 1]: that of the class times that of an object, or
+            the square root of this product, depending on the detector. float16 and bfloat16 are
+            computed in float32.
         boxes: [B, A, 4] predicted xyxy, in pixels of the image.
         points: [A, 2] xy, the centres of the anchors' cells, in pixels.
         strides: [A], in pixels.
-        gt_boxes: [B, G, 4] xyxy, a list of B [G_b, 4], or [G, 4] for one image, whose `scores` and
+        gt_boxes: [B, G, 4] xyxy, a list of B [G_b, 4], or [G, 4] for one image; `scores` and
             `boxes` then have no B.
         gt_labels: integers in [0, C) in the form of `gt_boxes` without its last dimension.
         center_radius: positive, in strides.
-        top_k: IoUs that are added up, from 1 to 512.
+        top_k: number of IoUs that are summed, from 1 to 512.
         iou_weight, class_weight: finite and not negative.
-        mask: bool [B, G] beside `gt_boxes` [B, G, 4]: the rows that are objects.
+        mask: bool [B, G] for `gt_boxes` [B, G, 4]: which rows are objects.
 
     Returns:
         `SimOta(index, iou)`, [B, A] each, or [A] for one image: index of the object within its
         image, -1 for background, where `iou` is 0.
 
-    Equal costs: the lower anchor, the lower object. An anchor with a score outside [0, 1] or NaN,
-    or a box that is not finite, does not count. An object that loses all its anchors to others has
-    none. A `gt_boxes` row that is not finite is no object.
+    Ties of cost go to the lower anchor, then the lower object. An anchor with a score that is NaN
+    or outside [0, 1], or with a box that is not finite, is not a candidate. An object that loses
+    all its anchors to others has none. A `gt_boxes` row that is not finite is not an object.
 
     Raises:
-        ValueError: a wrong shape, device, range or label. On a GPU labels are not looked at: an
-        object with a wrong one is none. TypeError: a mixture of tensors and arrays, or a dtype that
-        is not a real number.
+        ValueError: a wrong shape, device, range or label. On a GPU labels are not checked: an
+        object with an invalid one is ignored. TypeError: a mixture of tensors and arrays, or a
+        dtype that is not a real number.
 
-    Time is scores + the pairs that overlap, memory anchors + objects x `top_k`. Nothing waits for a
-    GPU, and no gradient passes.
+    Time grows with the scores and the overlapping pairs, memory with anchors + objects x `top_k`.
+    There is no GPU synchronisation and no gradient.
 
     Source: Ge et al., "YOLOX", 2021, section 2.1.
 

@@ -1,4 +1,4 @@
-"""SSD: an anchor for every object, then an object for every anchor that overlaps one enough."""
+"""SSD: one anchor for every object, then an object for every anchor with enough overlap."""
 
 from typing import Any
 
@@ -25,33 +25,33 @@ def assign_ssd(
     rule: str = "default",
     mask: Array | None = None,
 ) -> Array:
-    """The object that each anchor learns, by the rule of SSD.
+    """Assign objects to anchors by the rule of SSD.
 
-    First each object gets an anchor of its own: the pair of the highest IoU of all is made, its
-    anchor and object leave, and so on while pairs overlap. Every anchor that is left then takes the
-    object that it overlaps most, the first of equals, where their IoU is at least `threshold`.
+    First each object gets one anchor: the pair with the highest IoU of all is matched and removed,
+    and so on while there are overlapping pairs. Then every remaining anchor gets the object with
+    the largest IoU, the first one among equals, where this IoU is at least `threshold`.
 
     Args:
         anchors: [A, 4] xyxy. float16, bfloat16 and integers are computed in float32.
-        gt_boxes: [G, 4] xyxy, a list of one such for each of B images, or [B, G, 4].
+        gt_boxes: [G, 4] xyxy, a list of B such arrays, one per image, or [B, G, 4].
         threshold: in [0, 1], rounded to the computing type.
-        rule: "default", or "torchvision" (its `SSDMatcher`): each object takes its best anchor in
-            turn, so that of two objects with the same best anchor the first is left without, and an
-            object that overlaps no anchor takes anchor 0; at a threshold of 0 every anchor is
-            matched.
-        mask: bool [B, G] beside `gt_boxes` [B, G, 4]: the rows that are objects.
+        rule: "default", or "torchvision" (its `SSDMatcher`): each object in turn takes its best
+            anchor, so that of two objects with the same best anchor the first one gets none; an
+            object that overlaps no anchor takes anchor 0; and with a threshold of 0 every anchor
+            is matched.
+        mask: bool [B, G] for `gt_boxes` [B, G, 4]: which rows are objects.
 
     Returns:
-        int64 [B, A], or [A] for one image: index of the object within its image, -1 background. A
-        box that is not finite is no object. Of pairs with equal IoU the lowest anchor is first,
-        then the first object.
+        int64 [B, A], or [A] for one image: index of the object within its image, -1 for
+        background. A box that is not finite is not an object. Among pairs with equal IoU the
+        lowest anchor comes first, then the first object.
 
     Raises:
         ValueError: a wrong shape, device, threshold or rule. TypeError: a mixture of tensors and
         arrays, or a dtype that is not a real number.
 
-    Time is A x G, and A more for each object whose best anchor another one has; memory A + G an
-    image. Nothing waits for a GPU.
+    Time is A x G, plus A for each object whose best anchor is taken; memory is A + G per image.
+    There is no GPU synchronisation.
 
     Source: Liu et al., "SSD", ECCV 2016, section 2.2.
 

@@ -1,4 +1,4 @@
-"""Task-aligned assignment: the anchors that classify and locate an object best."""
+"""Task-aligned assignment: the anchors that both classify and locate an object best."""
 
 from typing import Any, NamedTuple
 
@@ -13,12 +13,12 @@ OVERLAPS = ("iou", "ciou")
 
 
 class TaskAligned(NamedTuple):
-    """What `assign_task_aligned` gives for each anchor, [B, A] each."""
+    """Result of `assign_task_aligned`, [B, A] each."""
 
     index: Array  # int64: the object within its image, -1 background
     metric: Array  # alignment with that object
     iou: Array  # overlap with that object
-    target_score: Array  # what the score of the object's label should become
+    target_score: Array  # target for the score of the object's label
 
 
 def assign_task_aligned(
@@ -35,44 +35,44 @@ def assign_task_aligned(
     overlap: str = "iou",
     mask: Array | None = None,
 ) -> TaskAligned:
-    """The object that each anchor learns, by the rule of TOOD, and the score it should reach.
+    """Assign objects and target scores to anchors by the rule of TOOD.
 
-    The alignment of an anchor with an object is score^alpha * overlap^beta, of its score for the
-    object's label and its predicted box. An object asks for the `top_k` anchors of highest
-    alignment among those whose point lies strictly inside it; an anchor goes to the object that it
-    overlaps most of those that ask for it. The target score is metric / m * o with the largest
-    metric m and the largest overlap o of the object's anchors.
+    The alignment metric of an anchor with an object is score^alpha * overlap^beta, from its score
+    for the object's label and its predicted box. An object claims the `top_k` anchors with the
+    highest metric among those whose point lies strictly inside it; where several objects claim an
+    anchor, it goes to the one with the largest overlap. The target score is metric / m * o, with
+    the largest metric m and the largest overlap o of the object's anchors.
 
     Args:
         scores: [B, A, C] probabilities in [0, 1]. float16 and bfloat16 are computed in float32.
         boxes: [B, A, 4] predicted xyxy, in pixels of the image.
         points: [A, 2] xy of the anchors, in pixels.
-        gt_boxes: [B, G, 4] xyxy, a list of B [G_b, 4], or [G, 4] for one image, whose `scores` and
+        gt_boxes: [B, G, 4] xyxy, a list of B [G_b, 4], or [G, 4] for one image; `scores` and
             `boxes` then have no B.
         gt_labels: integers in [0, C) in the form of `gt_boxes` without its last dimension.
-        top_k: anchors that an object asks for, from 1 to 512.
+        top_k: number of anchors that an object claims, from 1 to 512.
         alpha, beta: finite and not negative.
-        one_to_one_top_k: how many anchors an object keeps in the end, those of highest metric; None
-            for all. 1 is the one-to-one head of YOLOv10 (Ultralytics' `topk2`).
-        overlap: "iou", or "ciou" for CIoU where that is above 0, as Ultralytics.
-        mask: bool [B, G] beside `gt_boxes` [B, G, 4]: the rows that are objects.
+        one_to_one_top_k: number of anchors that an object keeps in the end, those with the highest
+            metric; None for all. 1 gives the one-to-one head of YOLOv10 (Ultralytics' `topk2`).
+        overlap: "iou", or "ciou" for CIoU where that is above 0, as in Ultralytics.
+        mask: bool [B, G] for `gt_boxes` [B, G, 4]: which rows are objects.
 
     Returns:
         `TaskAligned(index, metric, iou, target_score)`, [B, A] each, or [A] for one image: index of
         the object within its image, -1 for background, where the others are 0.
 
-    Equal metrics: the lower anchor; equal overlaps: the lower object. A metric of 0, which leaves
-    nothing to learn, makes no pair, nor does a score that is negative or NaN or a box that is not
-    finite. An object without a point inside, as one smaller than a stride may be, gets no anchor. A
-    `gt_boxes` row that is not finite is no object.
+    Among equal metrics the lower anchor comes first, among equal overlaps the lower object. Anchors
+    with a metric of 0, a negative or NaN score, or a box that is not finite are not claimed. An
+    object without a point inside, which may happen below the size of a stride, gets no anchor. A
+    `gt_boxes` row that is not finite is not an object.
 
     Raises:
-        ValueError: a wrong shape, device, range or label. On a GPU labels are not looked at: an
-        object with a wrong one is none. TypeError: a mixture of tensors and arrays, or a dtype that
-        is not a real number.
+        ValueError: a wrong shape, device, range or label. On a GPU labels are not checked: an
+        object with an invalid one is ignored. TypeError: a mixture of tensors and arrays, or a
+        dtype that is not a real number.
 
-    Time is points inside objects, memory anchors + objects x `top_k`. Nothing waits for a GPU, and
-    no gradient passes.
+    Time grows with the points inside objects, memory with anchors + objects x `top_k`. There is no
+    GPU synchronisation and no gradient.
 
     Source: Feng et al., "TOOD", ICCV 2021, section 3.2; Wang et al., "YOLOv10", NeurIPS 2024,
     section 3.1 for the one-to-one form.

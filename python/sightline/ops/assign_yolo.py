@@ -1,4 +1,4 @@
-"""YOLO: anchors of the cell that holds an object's centre, by their shapes."""
+"""YOLO: anchors of the cell that contains an object's centre, chosen by their shapes."""
 
 import math
 from collections.abc import Sequence
@@ -33,44 +33,44 @@ def assign_yolo(
     ratio_threshold: float = 4.0,
     mask: Array | None = None,
 ) -> Array:
-    """The object that each anchor learns, by the rules of YOLO.
+    """Assign objects to anchors by the rules of YOLO.
 
-    An object takes anchors of the cell that holds its centre by their shapes. Rule "v2": in each
-    level the anchor of the highest shape IoU (both boxes about one centre). "v3": the best of all
-    levels' anchors. "v5": every anchor whose width and height are less than a factor
-    `ratio_threshold` larger or smaller than the object's, in that cell and in the nearest neighbour
-    along each axis. An anchor that several objects want goes to the one of the highest shape IoU,
-    of equals to the first.
+    An object claims anchors of the cell that contains its centre, by their shapes. Rule "v2": on
+    each level, the anchor with the highest shape IoU (of both boxes moved to the same centre).
+    "v3": the best anchor of all levels. "v5": every anchor whose width and height differ from the
+    object's by less than a factor of `ratio_threshold`, in that cell and in the nearest neighbour
+    cell along each axis. Where several objects claim an anchor, it goes to the one with the highest
+    shape IoU, and among equals to the first.
 
     Args:
-        gt_boxes: [G, 4] xyxy in pixels, a list of one such for each of B images, or [B, G, 4].
+        gt_boxes: [G, 4] xyxy in pixels, a list of B such arrays, one per image, or [B, G, 4].
             float16, bfloat16 and integers are computed in float32.
         anchor_sizes: for each of at most 16 levels [K, 2], widths and heights in pixels.
         feature_sizes: for each level (height, width) of its map in cells.
         strides: for each level the side of a cell in pixels.
         rule: "v2", "v3" or "v5".
-        ratio_threshold: above 1, rounded to the computing type; of rule "v5" alone.
-        mask: bool [B, G] beside `gt_boxes` [B, G, 4]: the rows that are objects.
+        ratio_threshold: above 1, rounded to the computing type; for rule "v5" only.
+        mask: bool [B, G] for `gt_boxes` [B, G, 4]: which rows are objects.
 
     Returns:
-        int64 [B, A], or [A] for one image: index of the object within its image, -1 background. A
-        is the sum of height * width * K, in the order of level, row, column, shape, which is that
-        of `sightline.models.grid_anchors`. Of equal shape IoUs an object takes the first anchor. A
-        box that is not finite, has no area, or whose centre lies beyond the map of a level takes
-        nothing there, and an anchor with a side that is not above 0 is not taken.
+        int64 [B, A], or [A] for one image: index of the object within its image, -1 for
+        background. A is the sum of height * width * K, in the order of level, row, column, shape,
+        which is that of `sightline.models.grid_anchors`. Among equal shape IoUs an object claims
+        the first anchor. A box that is not finite, has no area, or whose centre lies outside the
+        map of a level claims nothing there. Anchors without positive sides are never claimed.
 
     Raises:
         ValueError: a wrong shape, device, rule, threshold, stride or size, or not as many
         `anchor_sizes` as `feature_sizes` and `strides`. TypeError: a mixture of tensors and arrays,
         or a dtype that is not a real number.
 
-    Whether an anchor that no object takes is ignored depends on its prediction: `box_iou_max` of
-    predictions and objects gives the overlap to hold against a threshold. Memory is that of the
-    result; time is A and the anchors of each object's cell. Nothing waits for a GPU.
-    docs/assignment/yolo.md says how others differ.
+    In YOLO an unassigned anchor is ignored where its prediction overlaps an object: compare
+    `box_iou_max` of predictions and objects with a threshold. Memory is that of the result; time is
+    A plus the anchors of each object's cell. There is no GPU synchronisation.
+    docs/assignment/yolo.md says how other implementations differ.
 
     Source: Redmon & Farhadi, "YOLO9000", CVPR 2017, and "YOLOv3", 2018, section 2; "v5" is the rule
-    that YOLOv5 made known.
+    known from YOLOv5.
 
     >>> import numpy as np
     >>> sizes = [np.array([[8, 8], [8, 16]]), np.array([[32, 32]])]

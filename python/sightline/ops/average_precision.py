@@ -1,8 +1,8 @@
 """Average precision: matching detections to objects, accumulating precision, averaging it.
 
-The first two ops take ragged groups laid end to end: group `s`, one image's rows of one class, owns
-rows `offsets[s]` to `offsets[s + 1]`, and groups are sorted by class, then by image. Nothing is
-padded: memory is linear in detections and objects. All is computed in float64, whatever the input.
+The first two ops take concatenated groups without padding: group `s`, the rows of one class in one
+image, consists of rows `offsets[s]` to `offsets[s + 1]`, and groups are sorted by class, then by
+image. Memory is linear in detections and objects. Everything is computed in float64.
 """
 
 from collections.abc import Sequence
@@ -62,9 +62,10 @@ def match_detections(
     inclusive: bool = False,
     return_index: bool = False,
 ) -> tuple[Array, ...]:
-    """Decide which detections are right, for every area range and IoU threshold.
+    """Match detections to objects, for every area range and IoU threshold.
 
-    Within a group, detections are taken by score, best first; equal scores keep their order.
+    Within a group, detections are matched in the order of their scores, best first; equal scores
+    keep their order.
 
     Args:
         dt_boxes_xywh: [D, 4], detections of all groups, x, y, width, height in pixels.
@@ -72,20 +73,21 @@ def match_detections(
         dt_offsets: [S + 1] integers from 0 to D, not descending.
         gt_boxes_xywh: [G, 4], objects of all groups.
         gt_offsets: [S + 1] integers from 0 to G.
-        gt_area: [G], the area that is held against `area_ranges`; width * height by default. COCO
-            gives that of the mask.
-        gt_crowd: [G] bool, a region of many objects: takes any number of detections, the overlap is
-            the intersection over the detection, and what it takes is ignored.
+        gt_area: [G], the area that is compared with `area_ranges`; width * height by default. COCO
+            uses that of the mask.
+        gt_crowd: [G] bool, a region of many objects: it matches any number of detections, which
+            are then ignored; the overlap is the intersection over the detection.
         gt_ignore: [G] bool, objects that count neither as found nor as missed ("difficult").
         iou_thresholds: T numbers in [0, 1]; COCO's .5, .55 ... .95 by default.
-        area_ranges: A pairs (low, high), both ends inside; by default one that holds all. Objects
-            outside are ignored, as are unmatched detections outside.
-        max_detections: best detections of a group that take part; the others are ignored.
-        rule: "coco": a detection takes the free object of largest overlap, the last of equal ones,
-            those that count first. "voc": only the object of largest overlap is tried, the first of
-            equal ones; if it is taken, the detection is false. There a crowd is just ignored.
-        inclusive: sides count one pixel more, as in VOC's devkit.
-        return_index: also give the matched objects.
+        area_ranges: A pairs (low, high), both ends included; by default one that contains all.
+            Objects outside are ignored, as are unmatched detections outside.
+        max_detections: number of best detections per group that are matched; others are ignored.
+        rule: "coco": a detection matches the free object with the largest overlap, the last one
+            among equals, and prefers objects that count. "voc": only the object with the largest
+            overlap is tried, the first one among equals; where it is matched already, the detection
+            is false. With "voc" crowds are just ignored.
+        inclusive: sides are one pixel longer, as in VOC's devkit.
+        return_index: also return the matched objects.
 
     Returns:
         outcome: int8 [A, T, D], 1 for a true positive, 0 for a false one, -1 for ignored.
@@ -94,7 +96,7 @@ def match_detections(
 
     Raises:
         ValueError: a wrong shape, device, rule, threshold or range; offsets that do not run from 0
-            to the number of rows (looked at on the CPU; on CUDA, rows outside are passed over).
+            to the number of rows (checked on the CPU; on CUDA, rows outside are skipped).
         TypeError: a mixture of tensors and arrays, or a wrong dtype.
 
     A box with a non-finite coordinate overlaps nothing, as does one where an area overflows. Time
@@ -128,7 +130,7 @@ def match_detections(
     check_offsets("gt_offsets", gt_offsets, num_gt)
     if dt_offsets.shape != gt_offsets.shape:
         raise ValueError(
-            "`dt_offsets` and `gt_offsets` must have the same length, one for each group and one, "
+            "`dt_offsets` and `gt_offsets` must have the same length, the number of groups plus 1, "
             f"got {dt_offsets.shape[0]} and {gt_offsets.shape[0]}"
         )
     check_choice("rule", rule, _RULES)
@@ -177,27 +179,27 @@ def accumulate_precision(
     order, which is that of the groups, then that within a group.
 
     Args:
-        outcome: int8 [A, T, D] as `match_detections` gives it, from a cap of at least the largest
-            of `max_detections`.
+        outcome: int8 [A, T, D] from `match_detections`, whose cap must be at least the largest of
+            `max_detections`.
         dt_scores: [D].
         dt_offsets: [S + 1], the groups of detections.
         class_offsets: [K + 1] integers from 0 to S: the groups of each class.
         gt_count: int64 [A, S], objects that count.
-        max_detections: M caps on the detections of a group.
+        max_detections: M caps on the detections per group.
         recall_thresholds: R numbers in [0, 1], ascending; COCO's 0, .01 ... 1 by default.
 
     Returns:
         precision: float64 [T, R, K, A, M], the largest precision at this recall or beyond; 0 where
-            it is not reached, -1 for a class without objects.
-        recall: float64 [T, K, A, M], of all detections; -1 for a class without objects.
-        scores: float64 [T, R, K, A, M], score of the detection that reaches the recall, 0 or -1 as
+            the recall is not reached, -1 for a class without objects.
+        recall: float64 [T, K, A, M], with all detections; -1 for a class without objects.
+        scores: float64 [T, R, K, A, M], score of the detection that reaches the recall; 0 or -1 as
             above.
 
     Raises:
         ValueError, TypeError: as `match_detections`.
 
-    Cost: two walks over the detections of a class for each A T M; memory is that of the results.
-    Source: pycocotools 2.0.11, whose arrays these are bit for bit.
+    Time is two passes over the detections of a class for each of A x T x M; memory is that of the
+    results. Source: pycocotools 2.0.11, whose arrays these equal bit for bit.
 
     >>> import numpy as np
     >>> precision, recall, scores = accumulate_precision(
@@ -254,11 +256,11 @@ def accumulate_precision(
 def average_precision(recall: Array, precision: Array, *, method: str = "101point") -> Array:
     """Average precision of precision-recall curves.
 
-    Precision is made non-increasing first: at each recall, the largest there or beyond.
+    Precision is made non-increasing first: at each recall, the largest value there or beyond.
 
     Args:
         recall: [N] or [B, N], ascending along the curve.
-        precision: as `recall`.
+        precision: of the same shape.
         method: "101point", mean over recalls 0, .01 ... 1 (COCO); "11point", mean over 0, .1 ... 1
             (VOC 2007); "all", area under the whole curve (VOC 2010). Recalls not reached count 0.
 
@@ -268,8 +270,8 @@ def average_precision(recall: Array, precision: Array, *, method: str = "101poin
     Raises:
         ValueError: different or wrong shapes, or an unknown method. TypeError: as `box_iou`.
 
-    The recalls are NumPy's linspace: recall exactly 3 / 10 does not reach 0.30000000000000004, in
-    VOC's Python ports as here. scikit-learn's average precision has no envelope and differs.
+    The recalls are NumPy's linspace: a recall of exactly 3 / 10 does not reach 0.30000000000000004,
+    here as in VOC's Python ports. scikit-learn's average precision has no envelope and differs.
 
     >>> import numpy as np
     >>> recall, precision = np.array([0.5, 0.5, 1.0]), np.array([1.0, 0.5, 0.75])

@@ -49,7 +49,7 @@ def batch_norm_act(
     allow_single_value: bool = False,
     ghost_batches: int = 1,
 ) -> Array:
-    """act(weight * (x - mean) / sqrt(var + eps) + bias + residual), a mean and var per channel.
+    """act(weight * (x - mean) / sqrt(var + eps) + bias + residual), with mean and var per channel.
 
     Args:
         x: [N, C] or [N, C, ...], contiguous or channels-last (another layout is copied). Tensors
@@ -61,48 +61,48 @@ def batch_norm_act(
         running_var: as `running_mean`.
         residual: shape and dtype of x; added before the activation.
         activation: None, "relu", "leaky_relu" or "silu".
-        negative_slope: of "leaky_relu".
-        training: statistics of x itself (variance divided by the count), and the running ones
-            are moved towards them in place (variance divided by the count - 1). Otherwise the
-            running statistics are used, and nothing is changed.
-        momentum: share of the new value in the running ones; None for the average over all
+        negative_slope: slope of "leaky_relu" below 0.
+        training: use the statistics of x (variance divided by the count), and update the running
+            statistics in place (variance divided by the count - 1). Otherwise the running
+            statistics are used, and nothing is changed.
+        momentum: share of the new value in the running statistics; None for the average over all
             batches, which needs `num_batches_tracked`.
         eps: added to the variance.
         num_batches_tracked: int64 scalar, incremented when running statistics are updated.
-        save: what the backward pass starts from. "input": x, and for "silu" the residual; for the
-            other activations one bit an element where there is a residual. "output": nothing
+        save: what is kept for the backward pass. "input": x, and for "silu" the residual; for the
+            other activations one bit per element where there is a residual. "output": nothing
             but the result, for a None or "leaky_relu" activation in training without a residual.
-            x is then found again with a relative error of the last bit of the result times
+            x is then recomputed from the result, with a relative error of its last bit times
             |bias / weight|, so that |weight| must be at least 2^-12 (float64 2^-20, float16 2^-6)
-            and |bias| / 2^12 (float64 2^20, float16 2^4, bfloat16 2^3). A smaller one, such as
+            and |bias| / 2^12 (float64 2^20, float16 2^4, bfloat16 2^3). A smaller weight, such as
             an initial 0, is an error on the CPU; on CUDA, where an error would wait for the
             device, the gradients of its channel are NaN.
-        allow_single_value: one value a channel in training gives `bias` (the variance is 0) and
-            leaves the running statistics alone, rather than a ValueError.
-        ghost_batches: in training x is cut along N into so many equal runs of neighbours, each
-            normalised by statistics of its own. The running ones take them in one after the other,
-            and `num_batches_tracked` grows by their number. N must be a multiple of it. In
-            inference it means nothing.
+        allow_single_value: with one value per channel in training, return `bias` (the variance is
+            0) and leave the running statistics unchanged, instead of raising a ValueError.
+        ghost_batches: in training x is split along N into this number of equal, contiguous parts,
+            each normalised by its own statistics. The running statistics are updated by each part
+            in turn, and `num_batches_tracked` grows by their number. N must be a multiple of it. It
+            has no effect in inference.
 
     Returns:
         Shape, dtype and layout of x (arrays: C order).
 
     Raises:
-        ValueError: a wrong shape, device or setting; one value a channel in training, be it of a
+        ValueError: a wrong shape, device or setting; one value per channel in training, also in a
             ghost batch; no running statistics in inference. TypeError: a wrong dtype, a mixture of
             tensors and arrays. RuntimeError: a weight too small for save="output".
 
     Half types are computed in float32, statistics are merged in float64: with a mean 10^4 times the
     deviation, the variance is right to 1e-7. The bits do not depend on the number of threads.
-    An empty x gives an empty result and leaves the running statistics alone. NaN and infinity
-    spread to their channel in training.
+    An empty x gives an empty result and leaves the running statistics unchanged. NaN and infinity
+    spread to their whole channel in training.
 
-    Differentiable by x, weight, bias and residual, in training and inference. Where neither weight
-    nor bias wants a gradient, inference keeps nothing but its result (x, for "silu"). With
-    save="input" the gradients can be differentiated again, any number of times, at the cost of
-    torch's own operations, which also stand in under forward-mode differentiation and the
-    transforms of `torch.func`, where results differ in the last bits and `vmap` refuses to update
-    running statistics. Arrays: forward only.
+    Differentiable with respect to x, weight, bias and residual, in training and inference. Where
+    neither weight nor bias needs a gradient, inference keeps nothing but its result (x, for
+    "silu"). With save="input" the gradients can be differentiated again, any number of times; this,
+    forward-mode differentiation and the transforms of `torch.func` use torch's own operations, at
+    their cost. Results then differ in the last bits, and `vmap` refuses to update running
+    statistics. Arrays: forward only.
 
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015; moments as in Chan, Golub and
     LeVeque, "Algorithms for Computing the Sample Variance", 1983. Ghost batches: Hoffer, Hubara and
@@ -153,7 +153,7 @@ def batch_norm_act(
 
 
 def _is_plain(x, weight, bias, running_mean, running_var, residual):
-    """Whether all tensors are as the kernels take them, as in most calls: told in 2 us."""
+    """Whether all tensors are in the form of the kernels, as in most calls; takes 2 us."""
     shape, device, dtype = x.shape, x.device, x.dtype
     if len(shape) < 2 or dtype not in _FLOATS or device.type not in _devices:
         return False
@@ -201,7 +201,7 @@ def _convert_and_run(x, weight, bias, residual, running, numbers, save):
         bias = bias.to(wide).contiguous()
     if running_mean is None:
         return batch_norm_torch.run(x, weight, bias, residual, running, numbers, save)
-    # The kernels update running statistics of the computing type where they lie.
+    # The kernels update running statistics of the computing type in place.
     wide_mean, wide_var = (t.detach().to(wide).contiguous() for t in (running_mean, running_var))
     running = (wide_mean, wide_var, tracked, momentum)
     y = batch_norm_torch.run(x, weight, bias, residual, running, numbers, save)
@@ -256,7 +256,7 @@ def _check_settings(activation, negative_slope, eps, save, residual, training):
     check_choice("activation", activation, ACTIVATIONS)
     code = ACTIVATIONS.index(activation)
     for name, value in (("eps", eps), ("negative_slope", negative_slope)):
-        if type(value) is not float:  # nearly always it is
+        if type(value) is not float:  # it nearly always is
             check_number(name, value)
     if not eps >= 0:
         raise ValueError(f"`eps` must be >= 0, got {eps}")
@@ -266,7 +266,7 @@ def _check_settings(activation, negative_slope, eps, save, residual, training):
     invertible = activation is None or (activation == "leaky_relu" and negative_slope > 0)
     if not invertible or residual is not None or not training:
         raise ValueError(
-            'save="output" finds x again from the output: it needs training=True, no `residual`, '
+            'save="output" recomputes x from the output: it needs training=True, no `residual`, '
             'and activation None, or "leaky_relu" with a `negative_slope` > 0; got '
             f"training={training}, activation={activation!r}, negative_slope={negative_slope}"
             + ("" if residual is None else " and a `residual`")

@@ -1,7 +1,7 @@
 """Conversions, checks and codings of boxes.
 
-Conversions are plain tensor and array code; `encode_boxes` and `decode_boxes` are kernels. All are
-differentiable on tensors but those that give indices.
+Conversions are plain tensor and array code; `encode_boxes` and `decode_boxes` are kernels. All but
+those that return indices are differentiable on tensors.
 """
 
 import math
@@ -42,15 +42,16 @@ def box_convert(boxes: Array, in_fmt: str, out_fmt: str) -> Array:
         boxes: [..., 4], or for the rotated formats [..., 5] or [..., 8].
         in_fmt: "xyxy" (two corners), "xywh" (corner and size) or "cxcywh" (centre and size); or a
             rotated format: "xywhr" (corner, size, angle), "cxcywhr" (centre, size, angle) or
-            "xyxyxyxy" (four corners). The angle is in degrees, counter-clockwise on a screen whose
-            y axis points down; the corner of "xywhr" is where the top left one turned to; the four
-            corners start there and go to top right, bottom right and bottom left.
-        out_fmt: one of the same, rotated where `in_fmt` is.
+            "xyxyxyxy" (four corners). The angle is in degrees, counter-clockwise in an image whose
+            y axis points down; the corner of "xywhr" is the top left corner after the rotation; the
+            four corners start there and go on to top right, bottom right and bottom left.
+        out_fmt: one of the same formats; rotated where `in_fmt` is.
 
     Returns:
-        [..., 4], [..., 5] or [..., 8]. Floating types stay. Integers stay whole between "xyxy" and
-        "xywh", in int32 where they are narrower, so that no sum wraps, and between rotated formats,
-        rounded to the nearest; from and to "cxcywh" they give float32, so that no half is lost.
+        [..., 4], [..., 5] or [..., 8]. Floating dtypes are kept. Integers stay integers between
+        "xyxy" and "xywh" (int32 where they are narrower, so that sums do not wrap) and between
+        rotated formats (rounded to the nearest). From and to "cxcywh" they give float32, so that
+        no half is lost.
 
     Raises:
         ValueError: a wrong shape, an unknown format, or one aligned and one rotated format.
@@ -119,14 +120,14 @@ def box_area(boxes: Array, fmt: str = "xyxy") -> Array:
 
 
 def clip_boxes_to_image(boxes: Array, size: tuple[float, float]) -> Array:
-    """Boxes cut to an image.
+    """Boxes clipped to an image.
 
     Args:
         boxes: [..., 4] xyxy.
         size: (height, width) of the image, not negative.
 
     Returns:
-        [..., 4] in the same dtype; NaN stays NaN. Integers are cut to the whole part of `size`.
+        [..., 4] in the same dtype; NaN stays NaN. Integers are clipped to `size` rounded down.
 
     >>> import numpy as np
     >>> clip_boxes_to_image(np.array([[-5, 2, 700, 9]]), (480, 640))
@@ -136,7 +137,7 @@ def clip_boxes_to_image(boxes: Array, size: tuple[float, float]) -> Array:
     _check_columns("boxes", boxes, 4)
     height, width = _check_size(size)
     if _is_integer(boxes):
-        # A limit beyond the type cuts nothing, and is no number of it.
+        # A limit beyond the range of the dtype clips nothing, and the dtype cannot hold it.
         largest = (torch.iinfo if is_tensor(boxes) else np.iinfo)(boxes.dtype).max
         height, width = (int(min(limit, largest)) for limit in (height, width))
     x1, y1, x2, y2 = _columns(boxes)
@@ -150,8 +151,8 @@ def clip_boxes_to_image(boxes: Array, size: tuple[float, float]) -> Array:
 def remove_small_boxes(boxes: Array, min_size: float) -> Array:
     """Indices, int64 [K] ascending, of the xyxy boxes [N, 4] with both sides at least `min_size`.
 
-    Sides are taken in float32 of float16 and bfloat16, and in int64 of integers. A side that is NaN
-    is not at least anything. On CUDA the size of the result is awaited: one synchronisation.
+    Sides are computed in float32 for float16 and bfloat16, and in int64 for integers. A box with a
+    NaN side is removed. On CUDA there is one synchronisation, for the size of the result.
 
     >>> import numpy as np
     >>> remove_small_boxes(np.array([[0, 0, 9, 9], [0, 0, 9, 2]]), 3)
@@ -170,16 +171,16 @@ def remove_small_boxes(boxes: Array, min_size: float) -> Array:
 
 
 def check_boxes(boxes: Array, *, size: tuple[float, float] | None = None) -> Array:
-    """`boxes` as they are, or a ValueError that names the rows which are no boxes.
+    """Return `boxes` unchanged, or raise a ValueError that names the invalid rows.
 
-    The other ops have a defined result for such rows, and say nothing; this is how to find them.
+    The other ops have a defined result for invalid rows and do not report them.
 
     Args:
         boxes: [N, 4] xyxy.
-        size: (height, width) of the image that must hold them; None asks nothing.
+        size: (height, width) of the image that must contain them; None does not check this.
 
     Returns:
-        `boxes` itself, where every row is a box with an area.
+        `boxes` itself, where every row is a box with a positive area.
 
     Raises:
         ValueError: a row with NaN, an infinite coordinate, x2 < x1 or y2 < y1 (inverted), no area
@@ -187,7 +188,7 @@ def check_boxes(boxes: Array, *, size: tuple[float, float] | None = None) -> Arr
             edge outside the image. Each row counts once, for the first of these reasons; the
             message gives the counts, and the first rows of each reason.
 
-    The answer depends on the values: on CUDA it waits for them, and it cannot be compiled into a
+    The result depends on the values: on CUDA this synchronises, and it cannot be part of a compiled
     graph.
 
     >>> import numpy as np
@@ -200,7 +201,7 @@ def check_boxes(boxes: Array, *, size: tuple[float, float] | None = None) -> Arr
     (values,) = as_floats(boxes=boxes.detach().cpu() if is_tensor(boxes) else boxes)
     values = np.asarray(values)
     x1, y1, x2, y2 = _columns(values)
-    with np.errstate(all="ignore"):  # the rows looked for are those that warn
+    with np.errstate(all="ignore"):  # the invalid rows are those that warn
         area = (x2 - x1) * (y2 - y1)
         reasons = [
             ("with NaN", np.isnan(values).any(1)),
@@ -230,7 +231,7 @@ def check_boxes(boxes: Array, *, size: tuple[float, float] | None = None) -> Arr
 def encode_boxes(
     boxes: Array, anchors: Array, weights: tuple[float, float, float, float] = (1, 1, 1, 1)
 ) -> Array:
-    """Deltas that `decode_boxes` turns back into `boxes`.
+    """Encode boxes relative to anchors as deltas, which `decode_boxes` turns back into boxes.
 
     Args:
         boxes: [..., 4] xyxy. float16, bfloat16 and integers are computed in float32.
@@ -239,15 +240,15 @@ def encode_boxes(
 
     Returns:
         [..., 4]: the offset of the centres in anchor sizes, and the logarithms of the size ratios.
-        Differentiable by both, to any order and in forward mode.
+        Differentiable with respect to both, to any order and in forward mode.
 
     Raises:
         ValueError, TypeError: a wrong shape, device, dtype or weight.
 
-    Sides that are not positive are not looked for. A box without size (an inverted one too) has dw
-    or dh -inf, which decodes to no size; its gradient there is 0. An anchor without size has
-    nothing to measure in: its deltas along that axis are 0. torchvision gives NaN or infinities for
-    both. A coordinate that is not finite gives a delta that is not, along its axis.
+    Sides that are not positive are not reported. A box without size (also an inverted one) has dw
+    or dh -inf, which decodes to a side of 0; its gradient there is 0. For an anchor without size
+    the deltas along that axis are 0. torchvision gives NaN or infinities for both. A coordinate
+    that is not finite gives a delta that is not finite, along its axis.
 
     Source: Girshick et al., "Rich feature hierarchies", CVPR 2014, appendix C.
 
@@ -268,25 +269,26 @@ def decode_boxes(
     *,
     size: tuple[float, float] | None = None,
 ) -> Array:
-    """Boxes from deltas of `encode_boxes`, in one pass with the clipping to the image.
+    """Decode the deltas of `encode_boxes` to boxes, in one pass with the clipping to the image.
 
     Args:
         deltas: [..., 4]. float16, bfloat16 and integers are computed in float32.
-        anchors: [..., 4] xyxy; the leading dimensions of the two broadcast, as of [B, A, 4] deltas
-            and [A, 4] anchors, which are then read as they lie.
+        anchors: [..., 4] xyxy; the leading dimensions of the two broadcast, such as those of
+            [B, A, 4] deltas and [A, 4] anchors, without a copy.
         weights: divisors of dx, dy, dw, dh; finite, not 0.
-        size: (height, width) to clip the boxes to, as `clip_boxes_to_image` does; None does not.
+        size: (height, width) to clip the boxes to, as `clip_boxes_to_image` does; None for no
+            clipping.
 
     Returns:
-        [..., 4] xyxy. A side grows at most 62.5 times (1000 / 16, as in Detectron), so that no
-        exponential overflows. Differentiable by both, to any order and in forward mode; the
-        gradient is 0 where a side is at that limit or an edge was clipped.
+        [..., 4] xyxy. A side grows at most by a factor of 62.5 (1000 / 16, as in Detectron), so
+        that no exponential overflows. Differentiable with respect to both, to any order and in
+        forward mode; the gradient is 0 where a side is at that limit or an edge was clipped.
 
     Raises:
         ValueError, TypeError: a wrong shape, device, dtype, weight or size.
 
-    An anchor without size gives a box without size, an inverted anchor an inverted box; NaN gives
-    NaN along its axis, clipped or not.
+    An anchor without size gives a box without size, and an inverted anchor an inverted box; NaN
+    gives NaN along its axis, clipped or not.
 
     >>> import numpy as np
     >>> decode_boxes(np.array([[1.0, 0, 0, 0]]), np.array([[0.0, 0, 10, 20]]), size=(16, 16))
@@ -331,11 +333,12 @@ def _check_weights(weights: Any) -> tuple[float, ...]:
 
 
 def _broadcast(name: str, rows: Array, anchors: Array) -> tuple[Array, Array]:
-    """Rows in their common shape, and anchors with which they go in turn."""
+    """Rows in their common shape, and the anchors, which are used in turn."""
     _check_columns(name, rows, 4)
     _check_columns("anchors", anchors, 4)
     rows, anchors = as_floats(**{name: rows}, anchors=anchors)
-    # Lengths first: a symbolic batch size must not be compared with the number of anchors.
+    # Compare the number of dimensions first: a symbolic batch size must not be compared with the
+    # number of anchors.
     if len(rows.shape) == len(anchors.shape) and rows.shape == anchors.shape:
         return rows, anchors
     shapes = torch.broadcast_shapes if is_tensor(rows) else np.broadcast_shapes
@@ -360,7 +363,7 @@ def _broadcast_to(values: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _is_integer(values: Array) -> bool:
-    """Whether the dtype holds integers; TypeError where it holds no real numbers."""
+    """Whether the dtype is an integer type; TypeError where it does not hold real numbers."""
     if is_tensor(values):
         if values.dtype == torch.bool or values.dtype.is_complex:
             raise TypeError(f"`boxes` must hold real numbers, got dtype {values.dtype}")
@@ -371,7 +374,7 @@ def _is_integer(values: Array) -> bool:
 
 
 def _widened(boxes: Array) -> Array:
-    """Integers of at least 32 bits, signed, so that differences have a sign; uint64 stays."""
+    """Signed integers of at least 32 bits, so that differences have a sign; uint64 is kept."""
     bits = boxes.dtype.itemsize * 8
     unsigned = str(boxes.dtype).removeprefix("torch.").startswith("u")
     if bits < 32 or (bits == 32 and unsigned):
@@ -381,7 +384,7 @@ def _widened(boxes: Array) -> Array:
 
 
 def _convert_rotated(boxes: Array, in_fmt: str, out_fmt: str) -> Array:
-    """Among the rotated formats, by way of corner, size and angle in float32 or float64."""
+    """Convert between rotated formats, through corner, size and angle in float32 or float64."""
     xp: Any = torch if is_tensor(boxes) else np
     wide = _is_integer(boxes) or boxes.dtype.itemsize > 4
     dtype = xp.float64 if wide else xp.float32
@@ -390,7 +393,7 @@ def _convert_rotated(boxes: Array, in_fmt: str, out_fmt: str) -> Array:
     if in_fmt == "xyxyxyxy":
         x1, y1, x2, y2, x3, y3, _, _ = columns
         w, h = xp.hypot(x2 - x1, y2 - y1), xp.hypot(x3 - x2, y3 - y2)
-        # By the edge itself: dividing by a width of 0 would give NaN.
+        # From the edge itself: dividing by a width of 0 would give NaN.
         angle = xp.arctan2(y1 - y2, x2 - x1)
         degrees = angle * (180 / math.pi)
         x, y = x1, y1

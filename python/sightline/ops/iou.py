@@ -1,8 +1,8 @@
-"""Overlap of boxes: matrices over every pair, values and losses over aligned pairs.
+"""Overlap of boxes: matrices over all pairs, values and losses over aligned pairs.
 
-Boxes that are bad have defined results: a box with a non-finite coordinate overlaps nothing (every
-form is 0 for it), an inverted box has area zero, and where a union, a hull or an area is empty, or
-an area overflows, IoU is 0. No result is NaN.
+Invalid boxes have defined results: a box with a non-finite coordinate overlaps nothing (all its
+measures are 0), an inverted box has area zero, and where a union, a hull or an area is empty, or an
+area overflows, IoU is 0. No result is NaN.
 """
 
 import math
@@ -36,27 +36,27 @@ def box_iou(
     aligned: bool = False,
     out: Array | None = None,
 ) -> Array:
-    """Intersection over union of every pair, or of pairs that stand side by side.
+    """Intersection over union of all pairs, or of aligned pairs.
 
     Args:
         boxes1: [..., N, 4], in pixels. float16, bfloat16 and integers are computed in float32,
-            which rounds integers beyond 2^24: give such boxes as float64.
+            which rounds integers beyond 2^24: pass such boxes as float64.
         boxes2: [..., M, 4], tensor or array as `boxes1` is; leading dimensions broadcast.
-        fmt: "xyxy", "xywh" or "cxcywh", of both.
-        aligned: pair box i of `boxes1` with box i of `boxes2` alone; N and M are equal then.
-        out: [..., N, M], contiguous, float32 or float64 as the result would be; filled and
-            returned. Not differentiable, and not for aligned pairs.
+        fmt: "xyxy", "xywh" or "cxcywh", for both.
+        aligned: pair box i of `boxes1` only with box i of `boxes2`; N and M must be equal.
+        out: [..., N, M], contiguous, with the dtype of the result; it is filled and returned. Not
+            differentiable, and not for aligned pairs.
 
     Returns:
         [..., N, M], or [..., N] where aligned; float32, or float64 where an input is.
-        Differentiable by both boxes where they are tensors, to any order and in forward mode; where
-        two edges tie, each box gets half of the gradient. `boxes1` of N = 0 gives [0, M].
+        Differentiable with respect to both where they are tensors, to any order and in forward
+        mode; where two edges are equal, each box gets half of the gradient. N = 0 gives [0, M].
 
     Raises:
         ValueError: a wrong shape, format, device or `out`.
         TypeError: a mixture of tensors and arrays, or a dtype that is not a real number.
 
-    Time and memory are N x M, or N where aligned. See the module for boxes that are bad.
+    Time and memory are N x M, or N where aligned. See the module's docstring for invalid boxes.
 
     >>> import numpy as np
     >>> box_iou(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2], [5, 5, 6, 6]])).round(4)
@@ -93,9 +93,9 @@ def generalized_box_iou(
     aligned: bool = False,
     out: Array | None = None,
 ) -> Array:
-    """GIoU of every pair, in [-1, 1]: IoU less the share of the hull that neither box covers.
+    """GIoU of all pairs, in [-1, 1]: IoU minus the share of the hull that neither box covers.
 
-    Arguments, result and errors as in `box_iou`. Two boxes without area in one point give 0.
+    Arguments, result and errors as in `box_iou`. Two boxes without area at the same point give 0.
     Source: Rezatofighi et al., "Generalized Intersection over Union", CVPR 2019, section 3.
     """
     return _overlap("generalized_box_iou", boxes1, boxes2, fmt, aligned, out)
@@ -110,7 +110,7 @@ def distance_box_iou(
     aligned: bool = False,
     out: Array | None = None,
 ) -> Array:
-    """DIoU of every pair: IoU less (distance of the centres / diagonal of the hull) squared.
+    """DIoU of all pairs: IoU minus (distance of the centres / diagonal of the hull) squared.
 
     Arguments, result and errors as in `box_iou`; `eps` is added to the squared diagonal.
     Source: Zheng et al., "Distance-IoU Loss", AAAI 2020, equation 6.
@@ -127,10 +127,10 @@ def complete_box_iou(
     aligned: bool = False,
     out: Array | None = None,
 ) -> Array:
-    """CIoU of every pair: DIoU less a penalty on the difference of the aspect ratios.
+    """CIoU of all pairs: DIoU minus a penalty for the difference of the aspect ratios.
 
-    Arguments, result and errors as in `box_iou`; `eps` is added to both denominators. A box without
-    width has the angle 0, one without height a right angle.
+    Arguments, result and errors as in `box_iou`; `eps` is added to both denominators. The angle of
+    a box without width is 0, that of a box without height a right angle.
     Source: Zheng et al., "Distance-IoU Loss", AAAI 2020, equations 8 to 11.
     """
     return _overlap("complete_box_iou", boxes1, boxes2, fmt, aligned, out, eps)
@@ -143,13 +143,14 @@ def generalized_box_iou_loss(
 
     Args:
         boxes1: [..., 4] xyxy.
-        boxes2: as `boxes1`, of the same shape.
-        reduction: "none", "mean" or "sum". The mean of nothing is 0.
+        boxes2: of the same shape.
+        reduction: "none", "mean" or "sum". Without boxes the mean is 0.
         eps: added to the union and the hull, which keeps gradients finite.
 
     Returns:
-        [...], or a scalar where reduced. Differentiable by both boxes where they are tensors, to
-        any order and in forward mode; at ties of two edges each box gets half of the gradient.
+        [...], or a scalar where reduced. Differentiable with respect to both where they are
+        tensors, to any order and in forward mode; where two edges are equal, each box gets half of
+        the gradient.
 
     Raises:
         ValueError: wrong or different shapes, or an unknown reduction. TypeError: as `box_iou`.
@@ -170,7 +171,7 @@ def complete_box_iou_loss(
     """1 - CIoU of aligned pairs; arguments as in `generalized_box_iou_loss`.
 
     The weight alpha of the aspect term is differentiated too, so that the gradient is that of the
-    value; torchvision holds it constant, and so does `complete_box_iou_loss` of
+    value. torchvision treats alpha as a constant, as does `complete_box_iou_loss` of
     `sightline.compat.torchvision` with `constant_alpha=True`.
     """
     return _loss("complete_box_iou_loss", boxes1, boxes2, reduction, eps)
@@ -201,7 +202,7 @@ def _overlap(
         boxes1, boxes2 = box_convert(boxes1, fmt, "xyxy"), box_convert(boxes2, fmt, "xyxy")
     if aligned:
         if out is not None:
-            raise ValueError("`out` is for the matrix of every pair: leave it out where aligned")
+            raise ValueError("`out` is for the matrix of all pairs: leave it out where aligned")
         return _aligned(getattr(native, f"{name}_aligned"), boxes1, boxes2, eps)
     lead: tuple[int, ...] = ()
     if not plain:
@@ -238,7 +239,7 @@ def _broadcast_lead(boxes1: Array, boxes2: Array) -> tuple[int, ...]:
 
 
 def _one_batch(boxes: Array, lead: tuple[int, ...]) -> Array:
-    """[B, N, 4] of boxes [..., N, 4], where B is the product of `lead`, or 1 as it was."""
+    """Boxes [..., N, 4] as [B, N, 4], where B is the product of `lead`, or stays 1."""
     own = boxes.shape[:-2]
     if math.prod(own) != 1 and tuple(own) != lead:
         boxes = _expand(boxes, (*lead, *boxes.shape[-2:]))

@@ -12,7 +12,7 @@ Array = Any  # a torch.Tensor or a numpy.ndarray
 
 
 class BoxIouMax(NamedTuple):
-    """What `box_iou_max` gives back."""
+    """Result of `box_iou_max`."""
 
     row_max: Array
     row_argmax: Array
@@ -20,27 +20,26 @@ class BoxIouMax(NamedTuple):
 
 
 def box_iou_max(boxes1: Array, boxes2: Array) -> BoxIouMax:
-    """The largest IoU of every box with those of the other side.
+    """The largest IoU of every box with the boxes of the other argument.
 
     Args:
         boxes1: [..., N, 4] xyxy, in pixels. float16, bfloat16 and integers are computed in float32.
         boxes2: [..., M, 4] with the same leading dimensions, tensor or array as `boxes1` is.
 
     Returns:
-        row_max [..., N]: for each of `boxes1` the largest IoU with any of `boxes2`, with the bits
-            that `box_iou` has there; 0 where nothing overlaps it or M is 0.
-        row_argmax int64 [..., N]: the lowest index of those that reach it, -1 where it is 0.
-        column_max [..., M]: the same as `row_max` for each of `boxes2`.
-        The values are differentiable by both boxes, to any order and in forward mode, each through
-        the pair that attains it, of several the first.
+        row_max [..., N]: for each of `boxes1` the largest IoU with any of `boxes2`, equal to that
+            of `box_iou` bit for bit; 0 where nothing overlaps it or M is 0.
+        row_argmax int64 [..., N]: the lowest index that attains it, -1 where it is 0.
+        column_max [..., M]: the same as `row_max`, for each of `boxes2`.
+        The values are differentiable with respect to both, to any order and in forward mode, each
+        through the first pair that attains it.
 
     Raises:
         ValueError: a wrong shape or device, or different leading dimensions.
         TypeError: a mixture of tensors and arrays, or a dtype that is not a real number.
 
-    Boxes that are bad overlap nothing, as in `box_iou`. Memory is N + M, which must
-    be below 2^31 each. Time is N x M at most; on the CPU groups of boxes that lie apart are passed
-    over.
+    Invalid boxes overlap nothing, as in `box_iou`. Memory is N + M, each of which must be below
+    2^31. Time is at most N x M; on the CPU groups of boxes that do not meet are skipped.
 
     >>> import numpy as np
     >>> boxes1 = np.array([[0, 0, 2, 2], [5, 5, 6, 6]])

@@ -1,12 +1,12 @@
 """Overlap of rotated boxes.
 
-A box is (cx, cy, w, h, angle): `w` by `h` around the centre, turned by `angle` counter-clockwise as
-one sees it in an image, whose y points down. That is "cxcywhr" of torchvision and what detectron2
-calls rotated boxes; of mmcv it is `clockwise=False` in radians.
+A box is (cx, cy, w, h, angle): `w` by `h` around the centre, rotated by `angle` counter-clockwise
+as seen in an image, whose y axis points down. That is torchvision's "cxcywhr", detectron2's
+rotated boxes, and in mmcv `clockwise=False` in radians.
 
-Boxes that are bad have defined results: one with a number that is not finite, with a side that is
-not positive, or with an area that overflows or underflows, overlaps nothing. No result is NaN, and
-none leaves [0, 1].
+Invalid boxes have defined results: one with a number that is not finite, with a side that is not
+positive, or with an area that overflows or underflows, overlaps nothing. No result is NaN, and all
+lie in [0, 1].
 """
 
 from typing import Any
@@ -28,33 +28,33 @@ def box_iou_rotated(
     aligned: bool = False,
     out: Array | None = None,
 ) -> Array:
-    """Intersection over union of rotated boxes, of every pair or of aligned pairs.
+    """Intersection over union of rotated boxes, of all pairs or of aligned pairs.
 
     Args:
         boxes1: [N, 5] as (cx, cy, w, h, angle), centre and sides in pixels. float16, bfloat16 and
             integers are computed in float32.
         boxes2: [M, 5], tensor or array as `boxes1` is; M = N where aligned.
-        unit: "degrees" or "radians", of the angles of both. Angles may have any size; whole turns
-            of degrees change nothing, not even the last bit, nor do 90 degrees with the sides
-            exchanged.
-        aligned: give the IoU of `boxes1[i]` and `boxes2[i]` alone.
-        out: of the result's shape, contiguous, float32 or float64 as the result would be; filled
-            and returned. Not differentiable.
+        unit: "degrees" or "radians", for the angles of both. Angles may have any size; whole turns
+            in degrees change nothing, not even the last bit, nor do 90 degrees with the sides
+            swapped.
+        aligned: compute only the IoU of `boxes1[i]` and `boxes2[i]`.
+        out: contiguous, with the shape and dtype of the result; it is filled and returned. Not
+            differentiable.
 
     Returns:
         [N, M], or [N] where aligned; float32, or float64 where an input is. A box has an IoU of
-        exactly 1 with itself; boxes that only touch have 0. Differentiable by all five numbers of
-        both boxes, to any order and in forward mode; where two sides lie on each other each box
+        exactly 1 with itself; boxes that only touch have 0. Differentiable with respect to all five
+        numbers of both boxes, to any order and in forward mode; where two sides coincide, each box
         gets half of the gradient, and boxes that do not overlap get none.
 
     Raises:
         ValueError: a wrong shape, unit, device or `out`.
         TypeError: a mixture of tensors and arrays, or a dtype that is not a real number.
 
-    Time is N x M, with a small share for pairs whose upright hulls do not overlap. For sides from
-    5 to 100 pixels the result is within 1e-6 of the exact one in float32 and 4e-15 in float64; the
-    error grows with the ratio of the sides, since a last bit of the angle moves the end of a long
-    box by that much. Source: Green's theorem on the outline of one box within the other.
+    Time is N x M; pairs whose axis-aligned hulls do not overlap cost little. For sides from 5 to
+    100 pixels the result is within 1e-6 of the exact one in float32 and 4e-15 in float64. The error
+    grows with the ratio of the sides, since the last bit of the angle moves the end of a long box
+    further. Source: Green's theorem on the outline of one box within the other.
 
     >>> import numpy as np
     >>> square, diamond = np.array([[0, 0, 2, 2, 0]]), np.array([[0, 0, 2, 2, 45]])

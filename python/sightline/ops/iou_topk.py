@@ -11,14 +11,14 @@ Array = Any  # a torch.Tensor or a numpy.ndarray
 
 
 class BoxIouTopk(NamedTuple):
-    """What `box_iou_topk` gives back."""
+    """Result of `box_iou_topk`."""
 
     values: Array
     indices: Array
 
 
 def box_iou_topk(boxes1: Array, boxes2: Array, k: int) -> BoxIouTopk:
-    """For each of `boxes1` the k of `boxes2` that it overlaps most.
+    """For each of `boxes1`, the k of `boxes2` with the largest IoU.
 
     Args:
         boxes1: [..., N, 4] xyxy, in pixels. float16, bfloat16 and integers are computed in float32.
@@ -26,17 +26,17 @@ def box_iou_topk(boxes1: Array, boxes2: Array, k: int) -> BoxIouTopk:
         k: 0 or more; it may exceed M.
 
     Returns:
-        values [..., N, k]: the largest IoUs above 0, in descending order, with the bits that
-            `box_iou` has there; then zeros. Not differentiable.
+        values [..., N, k]: the largest IoUs above 0, in descending order, equal to those of
+            `box_iou` bit for bit; then zeros. Not differentiable.
         indices int64 [..., N, k]: into `boxes2`, equal IoUs in ascending order; then -1.
 
     Raises:
         ValueError: a wrong shape or device, different leading dimensions, or a negative k.
         TypeError: a mixture of tensors and arrays, or a dtype that is not a real number.
 
-    Boxes that are bad overlap nothing, as in `box_iou`. Memory is N x k + M, with N and M below
-    2^31. Time is N x M at most on the CPU, where groups of boxes that lie apart are passed over,
-    and N x M x k on CUDA.
+    Invalid boxes overlap nothing, as in `box_iou`. Memory is N x k + M, with N and M below 2^31.
+    Time is at most N x M on the CPU, where groups of boxes that do not meet are skipped, and
+    N x M x k on CUDA.
 
     >>> import numpy as np
     >>> boxes1 = np.array([[0, 0, 2, 2]])

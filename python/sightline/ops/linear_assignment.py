@@ -1,4 +1,4 @@
-"""Linear assignment: the pairing of least total cost, as set prediction needs it."""
+"""Linear assignment: the matching of lowest total cost, as in set prediction."""
 
 import math
 from typing import Any
@@ -12,16 +12,16 @@ Array = Any  # a torch.Tensor or a numpy.ndarray
 
 
 def linear_assignment(cost: Array, *, mask: Array | None = None, maximize: bool = False) -> Array:
-    """The column of each row in the assignment of least total cost, for a batch of problems.
+    """The column of each row in the assignment of lowest total cost, for a batch of problems.
 
-    Each row takes at most one column and each column one row; as many pairs are made as the
-    smaller side has. A pair whose cost is NaN or infinite is never made: pad a batch with infinity,
-    or give a mask.
+    Each row gets at most one column and each column at most one row; there are as many pairs as the
+    smaller side has entries. Pairs with a NaN or infinite cost are never matched: pad a batch with
+    infinity, or pass a mask.
 
     Args:
-        cost: [N, M], or [..., N, M]: predictions by objects, say. Computed in float64.
-        mask: bool [..., M]: columns that there are; None for all.
-        maximize: greatest total instead of least.
+        cost: [N, M], or [..., N, M], for example predictions by objects. Computed in float64.
+        mask: bool [..., M]: the columns that exist; None for all.
+        maximize: find the highest total instead of the lowest.
 
     Returns:
         int64 [..., N]: the column of each row, -1 where it has none. Not differentiable.
@@ -30,11 +30,11 @@ def linear_assignment(cost: Array, *, mask: Array | None = None, maximize: bool 
         ValueError: a wrong shape or device. TypeError: a mixture of tensors and arrays, or a dtype
         that is not a real number, or a mask that is not bool.
 
-    Exact: shortest augmenting paths, O(min(N, M)^2 max(N, M)) at worst. The smaller side is entered
-    in ascending order, rows where the two are equal; where not all can be placed, the earlier ones
-    have precedence. Equal path lengths go to a free partner, then to the lowest index, so that the
-    choice among optima is the same on every device and for any number of threads. Nothing waits
-    for a GPU.
+    Exact: shortest augmenting paths, O(min(N, M)^2 max(N, M)) at worst. The entries of the smaller
+    side (rows where both are equal) are added in ascending order; where not all can be matched,
+    earlier ones take precedence. Among equal path lengths a free partner comes first, then the
+    lowest index, so that the choice among optima is the same on every device and for any number of
+    threads. There is no GPU synchronisation.
 
     Source: Crouse, "On implementing 2D rectangular assignment algorithms", IEEE TAES 2016.
 

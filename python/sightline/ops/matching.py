@@ -1,4 +1,4 @@
-"""Assignment of anchors to objects, which tells a detector what each anchor should learn."""
+"""Assignment of objects to anchors by IoU thresholds."""
 
 from typing import Any, NamedTuple
 
@@ -18,11 +18,11 @@ RULES = ("default", "torchvision", "detectron2", "mmdetection")
 
 
 class Matches(NamedTuple):
-    """What `match_anchors` gives where more than the index is asked for; None is what was not."""
+    """Result of `match_anchors` with `return_iou` or `return_best_anchor`; None where not asked."""
 
     index: Array  # int64 [B, A] or [A]
     iou: Array | None  # [B, A] or [A]: the highest IoU of each anchor, 0 where it is ignored
-    best_anchor: Array | None  # int64 [B, G] or [G]: of each object, -1 where it overlaps none
+    best_anchor: Array | None  # int64 [B, G] or [G]: per object, -1 where it overlaps none
 
 
 def match_anchors(
@@ -41,49 +41,52 @@ def match_anchors(
     return_iou: bool = False,
     return_best_anchor: bool = False,
 ) -> Array:  # or Matches
-    """The object that each anchor is matched to, by the highest IoU.
+    """Assign objects to anchors by the highest IoU.
 
-    An anchor whose highest IoU is at least `high_threshold` takes that object; below
-    `low_threshold` it is background; between them it is neither. Of equal IoUs the first object
-    wins. With `allow_low_quality`, the anchors whose IoU with some object is the highest that
-    object has take their own best object, whatever the thresholds, so that no object is left out.
+    An anchor whose highest IoU is at least `high_threshold` is matched to that object; below
+    `low_threshold` it is background; in between it is neither. Among equal IoUs the first object
+    wins. With `allow_low_quality`, an anchor that attains the highest IoU of some object is matched
+    to its own best object, regardless of the thresholds, so that no object is left out.
 
     Args:
         anchors: [A, 4] xyxy. float16, bfloat16 and integers are computed in float32.
-        gt_boxes: [G, 4] xyxy, a list of one such for each of B images, which may be empty, or
+        gt_boxes: [G, 4] xyxy, a list of B such arrays, one per image (may be empty), or
             [B, G, 4].
-        high_threshold: in [0, 1], as all thresholds, rounded to the computing type.
+        high_threshold: in [0, 1] like all thresholds, rounded to the computing type.
         low_threshold: at most `high_threshold`.
         allow_low_quality: see above.
         min_positive_iou: an object whose highest IoU is below this gets no low-quality match.
-        first_anchor_only: of the anchors that reach an object's highest IoU only the lowest is its
-            low-quality match.
-        rule: "default": an IoU of 0 matches nothing. The peers' rules differ where an object
-            overlaps no anchor: its highest IoU is 0, so that every anchor of IoU 0 with it is its
-            low-quality match; and at a `high_threshold` of 0 every anchor is matched.
+        first_anchor_only: among the anchors that attain an object's highest IoU, only the lowest
+            one is its low-quality match.
+        rule: "default": an IoU of 0 matches nothing. The other rules differ where an object
+            overlaps no anchor: its highest IoU is 0, so that every anchor with IoU 0 is its
+            low-quality match; and with a `high_threshold` of 0 every anchor is matched.
             "torchvision" and "detectron2": their `Matcher`; the two agree. "mmdetection": its
-            `MaxIoUAssigner`, where a low-quality match takes the object that made it one, the last
-            of several, rather than its own best object.
-        mask: bool [B, G] beside `gt_boxes` [B, G, 4]: the rows that are objects.
-        ignore_boxes: regions in which anchors learn nothing, for the same images and in the same
-            form as `gt_boxes`, their number R instead of G; a row that is not finite is none.
-        ignore_threshold: an anchor is ignored where the share of its own area that lies in one
-            region is above this. It is held against no object, so it never is an object's best.
-        return_iou: also the highest IoU of each anchor.
-        return_best_anchor: also the anchor of the highest IoU of each object, the lowest of equals.
+            `MaxIoUAssigner`, where a low-quality match goes to the object whose highest IoU it
+            attains (the last of several), not to its own best object.
+        mask: bool [B, G] for `gt_boxes` [B, G, 4]: which rows are objects.
+        ignore_boxes: regions in which anchors are ignored, for the same images and in the same
+            form as `gt_boxes`, with R rows instead of G; a row that is not finite is not a region.
+        ignore_threshold: an anchor is ignored where the share of its own area inside one region is
+            above this. It is compared with no object, so it is never the best anchor of one.
+        return_iou: also return the highest IoU of each anchor.
+        return_best_anchor: also return the anchor with the highest IoU of each object, the lowest
+            one among equals.
 
     Returns:
-        int64 [B, A], or [A] for one image [G, 4]: the index of the object within its image, -1
-        background, -2 between the thresholds or ignored. An image without objects is all -1 but
-        for what is ignored. With `return_iou` or `return_best_anchor` a `Matches` (index, iou,
-        best_anchor), None what was not asked for.
+        int64 [B, A], or [A] for one image [G, 4]: the index of the object within its image, -1 for
+        background, -2 for between the thresholds or ignored. In an image without objects all are
+        -1 or ignored. With `return_iou` or `return_best_anchor` a `Matches` (index, iou,
+        best_anchor), with None for what was not asked for.
 
     Raises:
         ValueError: a wrong shape, device, threshold or rule, or `low_threshold` above
-            `high_threshold`. TypeError: a mixture of tensors and arrays, or no real numbers.
+            `high_threshold`. TypeError: a mixture of tensors and arrays, or a dtype that is not a
+            real number.
 
-    A box that is not finite is no object, and as an anchor has IoU 0 with everything. Time is at
-    most A x G, memory A + G an image: the matrix of IoUs is never held. Nothing waits for a GPU.
+    A box that is not finite is not an object, and as an anchor it has IoU 0 with everything. Time
+    is at most A x G, memory A + G per image: the IoU matrix is never stored. There is no GPU
+    synchronisation.
 
     Source: Ren et al., "Faster R-CNN", section 3.1.2.
 
@@ -101,7 +104,7 @@ def match_anchors(
     low = check_fraction("low_threshold", low_threshold)
     if low > high:
         raise ValueError(
-            f"`low_threshold` must be at most `high_threshold`, got {low} and {high}: exchange them"
+            f"`low_threshold` must be at most `high_threshold`, got {low} and {high}: swap them"
         )
     check_choice("rule", rule, RULES)
     wide = as_floats(anchors=anchors, **given, **regions)[0]
@@ -130,7 +133,7 @@ def match_anchors(
 
 
 def _regions(ignore_boxes: Objects, single: bool, objects: Array) -> Array:
-    """[B, R, 4] beside the objects [B, G, 4]."""
+    """Regions [B, R, 4] that go with the objects [B, G, 4]."""
     regions = padded_boxes(ignore_boxes, None, objects, "ignore_boxes")
     images = objects.shape[0]
     if is_single(ignore_boxes) != single or regions.shape[0] != images:

@@ -1,4 +1,4 @@
-"""Matrix NMS: every score is lowered at once by the overlaps with better boxes."""
+"""Matrix NMS: all scores are lowered at once by the overlaps with better boxes."""
 
 import math
 from typing import Any
@@ -26,20 +26,20 @@ def matrix_nms(
     method: str = "gaussian",
     sigma: float = 2.0,
 ) -> Array:
-    """Scores, each lowered by the better box that says the most against it.
+    """Scores, each lowered by the better box that suppresses it most.
 
-    With m_i the largest IoU of box i with a better one, the score of box j is multiplied by the
-    least over better boxes i of f(IoU_ij) / f(m_i), and by no more than 1. No box is removed: keep
-    those whose lowered score is above a threshold, as in the example.
+    With m_i the largest IoU of box i with a better box, the score of box j is multiplied by the
+    minimum over better boxes i of f(IoU_ij) / f(m_i), or by 1 where that is larger. No box is
+    removed: keep those whose lowered score is above a threshold, as in the example.
 
     Args:
         boxes: [N, 4] xyxy. float16, bfloat16 and integers are computed in float32; boxes and scores
             in float64 if one of them is.
         scores: [N], any real dtype, tensor or array as `boxes` is.
-        idxs: integers [N]: boxes of different `idxs` do not touch each other. None: all are alike.
-        method: "gaussian", f(u) = exp(-sigma u^2), as the authors' code has it (the paper divides
-            by sigma), or "linear", f(u) = 1 - u.
-        sigma: more than 0 and finite, of the gaussian method alone.
+        idxs: integers [N]: boxes with different `idxs` do not affect each other. None: one group.
+        method: "gaussian", f(u) = exp(-sigma u^2), as in the authors' code (the paper divides by
+            sigma), or "linear", f(u) = 1 - u.
+        sigma: more than 0 and finite, for the gaussian method only.
 
     Returns:
         [N], float32 or float64, in the order of the input; without gradient.
@@ -48,11 +48,12 @@ def matrix_nms(
         ValueError: a wrong shape, device or number.
         TypeError: a mixture of tensors and arrays, or a dtype that is not a real number.
 
-    Better means of a higher score, equal ones by ascending index, NaN last. A box that a better one
-    equals (m_i = 1) says nothing in the linear method; the authors' code divides zero by zero. Bad
-    boxes overlap nothing, as in `box_iou`, and keep their scores. Memory is O(N), time is O(N log N
-    + N^2 / 4096 + pairs that overlap) on the CPU; CUDA looks at all pairs and does not synchronise.
-    The result is the same bits for any number of threads and instruction set.
+    A box is better with a higher score, among equals with a lower index; NaN comes last. In the
+    linear method a box that equals a better one (m_i = 1) suppresses nothing; the authors' code
+    divides zero by zero. Invalid boxes overlap nothing, as in `box_iou`, and keep their scores.
+    Memory is O(N); time is O(N log N + N^2 / 4096 + pairs that overlap) on the CPU. CUDA compares
+    all pairs and does not synchronise. The result has the same bits for any number of threads and
+    instruction set.
 
     Source: Wang et al., SOLOv2: dynamic and fast instance segmentation, 2020, equations 3 and 4.
 

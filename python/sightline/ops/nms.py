@@ -1,9 +1,9 @@
-"""Non-maximum suppression: the best of boxes that overlap.
+"""Non-maximum suppression: keeps the best of overlapping boxes.
 
-Order is total: score descending, equal scores by ascending index, NaN scores last. A box is
+The order is total: descending score, equal scores by ascending index, NaN scores last. A box is
 suppressed where its IoU with a kept box is more than the threshold; both are in the computing type
-of the boxes, float32, or float64 where they are. Bad boxes overlap nothing, as in
-`sightline.ops.iou`, so that they are kept and suppress none.
+of the boxes, float32 or, for float64 boxes, float64. Invalid boxes overlap nothing, as in
+`sightline.ops.iou`, so that they are kept and suppress nothing.
 """
 
 import math
@@ -44,22 +44,21 @@ def nms(
         scores: [N], any real dtype, tensor or array as `boxes` is.
         iou_threshold: in [0, 1], rounded to the computing type. At 0 any overlap suppresses, at 1
             none does.
-        return_suppressed_by: whether to say, too, which kept box removed each box.
+        return_suppressed_by: also return which kept box suppressed each box.
 
     Returns:
-        int64 [K], best first. Empty boxes give an empty result. With `return_suppressed_by`, that
-        and int64 [N]: for each box the index of the best kept box that suppresses it, -1 where it
-        is kept itself.
+        int64 [K], best first; empty without boxes. With `return_suppressed_by`, also int64 [N]: for
+        each box the index of the best kept box that suppresses it, -1 where it is kept itself.
 
     Raises:
         ValueError: a wrong shape, device or threshold.
         TypeError: a mixture of tensors and arrays, or a dtype that is not a real number.
 
-    On the CPU a box is tested only against kept boxes of like size and place, which changes no
-    result: time is about N log N, and K N at worst, where all boxes lie together; memory is linear
-    in N. The result is the same for any number of threads. On CUDA the size of the result is
-    awaited: one synchronisation. torchvision's CPU op compares float32 IoU with the threshold in
-    float64, so the two differ where an IoU rounds to the threshold.
+    On the CPU a box is tested only against kept boxes of similar size and position, which changes
+    no result: time is about N log N, and K N at worst, where all boxes lie together; memory is
+    linear in N. The result is the same for any number of threads. On CUDA there is one
+    synchronisation, for the size of the result. torchvision's CPU op compares a float32 IoU with a
+    float64 threshold, so the two differ where an IoU rounds to the threshold.
 
     >>> import numpy as np
     >>> boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30]])
@@ -86,21 +85,21 @@ def batched_nms(
     *,
     return_suppressed_by: bool = False,
 ) -> Any:
-    """`nms` of every segment by itself: boxes of different `idxs` never suppress each other.
+    """`nms` of every group separately: boxes with different `idxs` never suppress each other.
 
     Args:
         boxes, scores, iou_threshold, return_suppressed_by: as in `nms`.
         idxs: integers [N] of any value: the class, or class and image, of each box.
 
     Returns:
-        int64 [K]: what all segments keep, best first. With `return_suppressed_by` also the int64
-        [N] of `nms`: a box is suppressed by one of its segment.
+        int64 [K]: the kept boxes of all groups, best first. With `return_suppressed_by` also the
+        int64 [N] of `nms`: a box is suppressed by a box of its group.
 
     Raises:
         ValueError, TypeError: as `nms`; TypeError where `idxs` are not integers.
 
-    Segments are exact: coordinates are not shifted apart as torchvision does, which merges classes
-    at negative coordinates and loses bits at large ones.
+    Groups are exact: coordinates are not shifted apart as in torchvision, which mixes groups at
+    negative coordinates and loses bits at large ones.
 
     >>> import numpy as np
     >>> boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [1, 0, 11, 10]])
@@ -132,33 +131,34 @@ def multiclass_nms(
     pre_top_k: int | None = None,
     agnostic: bool = False,
 ) -> Detections:
-    """Detections of a batch of images from the scores of every anchor and class.
+    """Detections for a batch of images from the scores of every anchor and class.
 
-    Candidates are scores above `score_threshold`; of each image's candidates the `pre_top_k` best
-    stay; each class is suppressed for itself, or with `agnostic` all classes together; the
-    `max_detections` best of an image come out.
+    Candidates are scores above `score_threshold`, of which the `pre_top_k` best per image are kept.
+    Suppression is per class, or with `agnostic` across all classes. The result has the
+    `max_detections` best of each image.
 
     Args:
-        boxes: [B, A, 4] xyxy, one box an anchor, or [B, A, C, 4], one a class.
+        boxes: [B, A, 4] xyxy, one box per anchor, or [B, A, C, 4], one per anchor and class.
         scores: [B, A, C]; an anchor may be a candidate in several classes. NaN is never one.
-        score_threshold: any number, rounded to the type of the scores; -inf takes all but -inf.
+        score_threshold: any number, rounded to the dtype of the scores; -inf accepts all but -inf.
         iou_threshold: in [0, 1], rounded to the type of the boxes.
-        max_detections: D, the rows of an image in the result, at least 0.
-        pre_top_k: at least 1; None lets all candidates stay.
+        max_detections: D, the number of rows per image in the result, at least 0.
+        pre_top_k: at least 1; None keeps all candidates.
         agnostic: whether boxes of different classes suppress each other. An anchor that is a
-            candidate in several classes then stays in its best alone, its IoU with itself being 1,
-            unless `iou_threshold` is 1 or it has no area.
+            candidate in several classes is then kept only in the best one, since its IoU with
+            itself is 1, unless `iou_threshold` is 1 or it has no area.
 
     Returns:
         `Detections`: boxes [B, D, 4], scores [B, D], labels [B, D], count [B]. Images are padded
-        with 0, 0 and -1, best first; ties go by ascending anchor, then class. Not differentiable.
+        with 0, 0 and -1, best first; equal scores by ascending anchor, then class. Not
+        differentiable.
 
     Raises:
         ValueError, TypeError: as `nms`.
 
-    There is no cap on candidates and no limit of time. On the CPU an image is done as soon as it
-    has `max_detections`: its best scores are found and sorted a batch at a time, mostly in one pass
-    over all of them. On the GPU nothing waits: the sizes do not depend on the data.
+    There is no cap on the number of candidates, and no time limit. On the CPU an image is finished
+    as soon as it has `max_detections`: its best scores are found and sorted in batches, mostly in
+    one pass over all of them. There is no GPU synchronisation: sizes do not depend on the data.
 
     >>> import numpy as np
     >>> boxes = np.array([[[0, 0, 10, 10], [1, 0, 11, 10]]])

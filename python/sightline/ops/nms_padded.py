@@ -1,4 +1,4 @@
-"""Non-maximum suppression with outputs of a fixed size: nothing waits for a GPU."""
+"""Non-maximum suppression with outputs of a fixed size, without GPU synchronisation."""
 
 import math
 from typing import Any, NamedTuple
@@ -33,20 +33,20 @@ def nms_padded(
     idxs: Array | None = None,
     score_threshold: float | None = None,
 ) -> NmsPadded:
-    """`nms`, or `batched_nms`, of every image of a batch, cut to its `max_detections` best.
+    """`nms`, or `batched_nms`, for every image of a batch, limited to the `max_detections` best.
 
     Args:
         boxes: [B, N, 4] xyxy, or [N, 4] for one image. float16, bfloat16 and integers are computed
             in float32.
         scores: [B, N] or [N], any real dtype, tensor or array as `boxes` is.
         iou_threshold: in [0, 1], rounded to the computing type of the boxes.
-        max_detections: D, the size of an image's result, at least 0. The rest is not looked at once
-            that many are kept.
-        idxs: integers shaped as `scores`: boxes of an image with different `idxs` never suppress
-            each other. Images never do.
-        score_threshold: only boxes with a higher score take part, so that NaN does not; any number
-            but NaN, rounded to the type of the scores. None lets all boxes take part as in `nms`,
-            those with score NaN last.
+        max_detections: D, the size of the result per image, at least 0. Once that many boxes are
+            kept, the rest is skipped.
+        idxs: integers with the shape of `scores`: boxes of an image with different `idxs` never
+            suppress each other. Boxes of different images never do.
+        score_threshold: only boxes with a higher score are used, so none with a NaN score; any
+            number but NaN, rounded to the dtype of the scores. None uses all boxes as in `nms`,
+            those with a NaN score last.
 
     Returns:
         `NmsPadded`: indices int64 [B, D] into each image, best first, -1 past the kept ones, and
@@ -56,9 +56,9 @@ def nms_padded(
         ValueError: a wrong shape, device, threshold or count.
         TypeError: a mixture of tensors and arrays, or a wrong dtype.
 
-    Order, ties and bad boxes are those of `nms`. The sizes do not depend on the data: on CUDA
-    nothing is awaited, and a call can be captured in a CUDA graph; `torch.export` and
-    `torch.compile` see no dynamic size; `torch.vmap` makes one call of a batch. Memory is O(B N).
+    Order, ties and invalid boxes are those of `nms`. The sizes do not depend on the data: there is
+    no synchronisation on CUDA, and a call can be captured in a CUDA graph; `torch.export` and
+    `torch.compile` see no dynamic size; `torch.vmap` makes one call for a batch. Memory is O(B N).
     To gather padded rows, clamp the indices: `boxes[indices.clamp(min=0)]`.
 
     >>> import numpy as np

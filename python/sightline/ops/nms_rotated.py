@@ -1,4 +1,4 @@
-"""Non-maximum suppression of rotated boxes; `sightline.ops.iou_rotated` says what those are."""
+"""Non-maximum suppression of rotated boxes, which `sightline.ops.iou_rotated` defines."""
 
 from typing import Any
 
@@ -33,9 +33,9 @@ def nms_rotated(
         scores: [N], any real dtype, tensor or array as `boxes` is.
         iou_threshold: in [0, 1], rounded to the computing type. At 0 any overlap suppresses, at 1
             none does.
-        idxs: integers [N] of any value, the class or class and image of each box: boxes of
-            different `idxs` never suppress each other. None: all are of one segment.
-        unit: "degrees" or "radians", of the angles.
+        idxs: integers [N] of any value, the class, or class and image, of each box: boxes with
+            different `idxs` never suppress each other. None for one group.
+        unit: "degrees" or "radians", for the angles.
 
     Returns:
         int64 [K], best first: by descending score, equal scores by ascending index, NaN last.
@@ -47,10 +47,9 @@ def nms_rotated(
             that are not integers.
 
     A box is suppressed where its IoU with a kept box is more than the threshold, on every device;
-    detectron2 and mmcv ask for at least the threshold on the CPU and for more on CUDA. Bad boxes
-    overlap nothing: they are kept and suppress none. Memory is linear in N; boxes that are far
-    apart cost a small share of a test each. On CUDA the size of the result is awaited: one
-    synchronisation.
+    detectron2 and mmcv also suppress at the threshold on the CPU, but not on CUDA. Invalid boxes
+    overlap nothing: they are kept and suppress nothing. Memory is linear in N; pairs of boxes that
+    are far apart cost little. On CUDA there is one synchronisation, for the size of the result.
 
     >>> import numpy as np
     >>> boxes = np.array([[0, 0, 10, 2, 0], [0, 0, 10, 2, 5], [0, 0, 10, 2, 90]])

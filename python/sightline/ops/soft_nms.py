@@ -32,39 +32,39 @@ def soft_nms(
     idxs: Array | None = None,
     max_detections: int | None = None,
 ) -> tuple[Array, Array]:
-    """Boxes and their scores after each kept box has lowered those that overlap it.
+    """Kept boxes and their scores, after each kept box has lowered the scores of overlapping ones.
 
-    The best box is kept; the scores of the others are multiplied by a factor of their IoU with it;
-    then the best of these is kept, and so on. A box leaves once its score is not at least
-    `score_threshold`.
+    The best box is kept, and the scores of the others are multiplied by a factor that depends on
+    their IoU with it; then the best of these is kept, and so on. A box is removed once its score
+    is below `score_threshold`.
 
     Args:
         boxes: [N, 4] xyxy. float16, bfloat16 and integers are computed in float32; boxes and scores
             in float64 if one of them is.
-        scores: [N], any real dtype, tensor or array as `boxes` is. Negative scores and NaN leave at
-            once.
+        scores: [N], any real dtype, tensor or array as `boxes` is. Boxes with negative or NaN
+            scores are removed at once.
         method: "linear" multiplies by 1 - IoU where that is more than `iou_threshold`, "gaussian"
             by exp(-IoU^2 / sigma).
-        iou_threshold: in [0, 1], of the linear method alone.
-        sigma: more than 0 and finite, of the gaussian method alone.
-        score_threshold: at least 0. A score equal to it stays, as in the authors' code; that keeps
-            the best box whatever its score, this does not.
-        idxs: integers [N]: boxes of different `idxs` do not touch each other. None: all are alike.
-        max_detections: keep no more than this many, of all segments together.
+        iou_threshold: in [0, 1], for the linear method only.
+        sigma: more than 0 and finite, for the gaussian method only.
+        score_threshold: at least 0. A box whose score equals it is kept, as in the authors' code,
+            which always keeps the best box; this op does not.
+        idxs: integers [N]: boxes with different `idxs` do not affect each other. None: one group.
+        max_detections: the largest number of boxes to keep, over all groups together.
 
     Returns:
-        int64 [K], indices in the order of keeping, which is lowered score descending, equal ones by
-        ascending index; and their lowered scores [K]. Neither has a gradient: index `scores` with
-        the first for one.
+        int64 [K], indices in the order in which boxes were kept, which is by descending lowered
+        score, equal ones by ascending index; and these lowered scores [K]. Neither has a gradient;
+        for scores with a gradient, index `scores` with the first result.
 
     Raises:
         ValueError: a wrong shape, device or number.
         TypeError: a mixture of tensors and arrays, or a dtype that is not a real number.
 
-    Bad boxes overlap nothing, as in `box_iou`, and keep their scores. Memory is O(N); time is
-    O(N K / 4096 + pairs that overlap). The result is the same bits for any number of threads and
-    instruction set; the exponential is within 2 ulp. On CUDA the size of the result is awaited: one
-    synchronisation.
+    Invalid boxes overlap nothing, as in `box_iou`, and keep their scores. Memory is O(N); time is
+    O(N K / 4096 + pairs that overlap). The result has the same bits for any number of threads and
+    instruction set; the exponential is within 2 ulp. On CUDA there is one synchronisation, for the
+    size of the result.
 
     Source: Bodla et al., Soft-NMS: improving object detection with one line of code, 2017.
 
@@ -86,7 +86,7 @@ def soft_nms(
     if not score_threshold >= 0:
         raise ValueError(
             f"`score_threshold` must be at least 0, got {score_threshold}: "
-            "decay would raise negative scores"
+            "the decay would raise negative scores"
         )
     limit = MAX_COUNT
     if max_detections is not None:

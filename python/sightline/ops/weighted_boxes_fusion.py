@@ -1,4 +1,4 @@
-"""Weighted boxes fusion: one set of boxes from those of several models."""
+"""Weighted boxes fusion: merges the boxes of several models into one set."""
 
 import math
 from collections.abc import Sequence
@@ -39,42 +39,43 @@ def weighted_boxes_fusion(
     conf_type: str = "avg",
     allows_overflow: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """Means, weighed by score, of the boxes of several models that overlap.
+    """Score-weighted means of overlapping boxes from several models.
 
-    Boxes of one label, best first, gather in clusters: a box joins the cluster whose mean box it
-    overlaps most, where that IoU is more than `iou_threshold`, and otherwise founds one.
+    The boxes of each label are clustered, best first: a box joins the cluster whose mean box it
+    overlaps most, where that IoU is more than `iou_threshold`, and otherwise starts a new one.
 
     Args:
         boxes: for each of M models [N_m, 4] xyxy in pixels or any other unit. float16, bfloat16 and
             integers are computed in float32; all in float64 if a box or a score is.
-        scores: for each model [N_m], in [0, 1] where fused scores are to be.
+        scores: for each model [N_m]; fused scores are in [0, 1] where these are.
         labels: for each model integers [N_m].
-        weights: M numbers, at least 0 and not all 0, that multiply the scores. None: all are 1.
+        weights: M numbers, at least 0 and not all 0, that multiply the scores. None for all 1.
         iou_threshold: in [0, 1], rounded to the computing type.
-        score_threshold: at least 0; boxes of a lower score, before it is weighed, are left out.
-        conf_type: the score of a cluster of n boxes. "avg": their mean, times min(n, M) / M;
-            "max": the largest; "box_and_model_avg": their mean, times the share of the models that
-            have one; "absent_model_aware_avg": their mean, to which each model without one adds 0.
-            M and the means count models by their weights.
-        allows_overflow: of "avg" alone: n / M in place of min(n, M) / M; scores may exceed 1.
+        score_threshold: at least 0; boxes with a lower score, before weighting, are left out.
+        conf_type: the score of a cluster of n boxes. "avg": the mean of their scores, times
+            min(n, M) / M; "max": the largest; "box_and_model_avg": the mean, times the share of
+            models with a box in the cluster; "absent_model_aware_avg": the mean, in which each
+            model without a box counts as 0. M and the means count models by their weights.
+        allows_overflow: for "avg" only: n / M instead of min(n, M) / M; scores may exceed 1.
 
     Returns:
-        boxes [K, 4], scores [K], labels int64 [K], best first; equal scores by the place of the
+        boxes [K, 4], scores [K], labels int64 [K], best first; equal scores by the position of the
         cluster's best box in the input. Without gradient.
 
     Raises:
         ValueError: a wrong length, shape, device or number.
         TypeError: a mixture of tensors and arrays, or a wrong dtype.
 
-    Equal weighted scores are taken in the order of the input, models first. Left out are boxes
-    without area and scores that are not finite. A cluster whose scores are all 0 has the box of its
-    first. Memory is O(N ceil(M / 64)); time is O(N log N + N^2 / 4096 + pairs that overlap) on the
-    CPU. The result is the same for any number of threads. On CUDA the size of the result is
-    awaited, and all boxes of a label are held to all its clusters.
+    Equal weighted scores are processed in the order of the input, model by model. Boxes without
+    area and boxes with scores that are not finite are left out. A cluster whose scores are all 0
+    has the box of its first member. Memory is O(N ceil(M / 64)); time is O(N log N + N^2 / 4096 +
+    pairs that overlap) on the CPU. The result is the same for any number of threads. On CUDA there
+    is one synchronisation, for the size of the result, and all boxes of a label are compared with
+    all its clusters.
 
     The package of the authors, `ensemble_boxes`, differs: it clips boxes to [0, 1], swaps inverted
-    corners, sums in float32, takes equal scores in no fixed order, and gives NaN where all scores
-    of a cluster are 0.
+    corners, sums in float32, processes equal scores in no fixed order, and gives NaN where all
+    scores of a cluster are 0.
 
     Source: Solovyev et al., Weighted boxes fusion: ensembling boxes from different object detection
     models, 2021.
