@@ -1,20 +1,20 @@
 # make demo            train a digit classifier and a digit detector, and write a report
-# make test            run the tests, in two processes that print at their ends
-# Both make .venv, install what constraints.txt pins and build the native code; a second call reuses it all.
+# make test            run the tests, in two processes that print when they end
+# Both create .venv, install the versions in constraints.txt and build the native code; a second call reuses it all.
 #
 # make check           ruff, clang-format, mypy
-# make fuzz            random cases of every op against its reference, at every instruction set: 30 minutes of two cores
-# make fuzz-all        the same without a limit of time, hours
+# make fuzz            compare random cases of every op with its reference, on every instruction set: 30 minutes on two cores
+# make fuzz-all        the same without a time limit: hours
 # make kill-resume     kill training at 20 random moments and resume it to the same bits
-# make bench           the benchmarks of the ops, against their peers where these are installed
-# make peers           build/peers, an environment with torchvision and COCO evaluators for `sightline bench --peers`
+# make bench           run the benchmarks, with the other libraries where build/peers is installed
+# make peers           create build/peers, an environment with torchvision and COCO evaluators for `sightline bench --peers`
 # make headers         compile the torch ops against the headers of the oldest torch (downloads 80 MB, once)
 # make cuda            build with the CUDA kernels (needs nvcc, no GPU) and load that build
-# make without-torch   build and test the NumPy half in an environment without torch
-# make compat          torchvision's and timm's models with our ops, in an environment with both beside a torch without CUDA
+# make without-torch   build and test the NumPy part in an environment without torch
+# make compat          test torchvision's and timm's models with our ops, in an environment with a torch without CUDA
 # make abi             load and test one build in the oldest and the newest torch (downloads several GB)
-# make sanitize        run the kernels alone, and the NumPy half, under the address and undefined-behaviour sanitizers
-# make gpu             on a machine with a GPU: build for it in the Python at hand, test, benchmark
+# make sanitize        run the kernels and the NumPy part under the address and undefined-behaviour sanitizers
+# make gpu             on a machine with a GPU: build for it with the current Python, test, benchmark
 # make wheel           a wheel with CUDA kernels for every architecture
 PYTHON ?= python3
 VENV ?= .venv
@@ -33,14 +33,14 @@ OLDEST_TORCH ?= 2.10.0
 ABI_VERSIONS ?= $(OLDEST_TORCH) 2.15.0
 WHEEL_ARCHITECTURES ?= 75-real;80-real;86-real;89-real;90-real;100-real;120
 
-# PIP_CONSTRAINT reaches every pip below, build environments too.
+# PIP_CONSTRAINT applies to every pip below, including build environments.
 export PIP_CONSTRAINT := $(abspath $(CONSTRAINTS))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH
 
 BUILD_TOOLS := scikit-build-core pybind11 cmake ninja
 TEST_TOOLS := pytest pytest-benchmark hypothesis pycocotools
-# The requirements of every extra; torch must be here before the build, which takes its headers.
+# The requirements of every extra; torch must be installed before the build, which uses its headers.
 EXTRAS = $(shell $(PYTHON) -c "import tomllib; \
   extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
   print(*(repr(r) for group in extras.values() for r in group if not r.startswith('sightline')))")
@@ -66,13 +66,13 @@ $(VENV)/.deps: pyproject.toml $(CONSTRAINTS)
 	$(BIN)/pip install -q $(BUILD_TOOLS) $(EXTRAS)
 	touch $@
 
-# CMake compiles only what changed. Python files need no build, but packages do: an editable install
-# notes which they are, and a module that became one is not found before.
+# CMake compiles only what changed. Python files need no build, but new packages do: an editable
+# install records the packages, and does not find a new one before it is reinstalled.
 $(VENV)/.built: $(VENV)/.deps $(NATIVE) $(PACKAGES)
 	$(BIN)/pip install -q --no-build-isolation --no-deps -e .
 	touch $@
 
-# Both go on past what fails, and list it at the end. The rest of the 30 minutes is torchvision's.
+# Both continue after a failure and list all failures at the end. The rest of the 30 minutes is for torchvision.
 fuzz: FUZZ_LIMIT = --minutes $(FUZZ_MINUTES)
 fuzz: TORCHVISION_CASES = 20000
 fuzz-all: TORCHVISION_CASES = 200000
@@ -81,7 +81,7 @@ fuzz fuzz-all: $(VENV)/.built
 	if test -x build/peers/bin/python; then \
 	  $(BIN)/python -m tests.fuzz.against_torchvision --peers build/peers/bin/python \
 	    --cases $(TORCHVISION_CASES) --seed $(FUZZ_SEED) || status=1; \
-	else echo "no build/peers, so not against torchvision: make peers"; fi; \
+	else echo "no build/peers, so no comparison with torchvision: make peers"; fi; \
 	exit $$status
 
 kill-resume: $(VENV)/.built
@@ -100,13 +100,13 @@ bench: $(VENV)/.built
 	$(BIN)/python -m sightline bench coco $(PEERS_OPTION)
 	$(BIN)/python -m sightline bench batch_norm --quick
 
-# torchvision's wheels need a CUDA build of torch, which runs on a CPU, too: no constraint here.
+# torchvision's wheels need a CUDA build of torch, which also runs on a CPU: no constraint here.
 peers:
 	test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
 	PIP_CONSTRAINT= build/peers/bin/pip install -q $(PEERS) $(COCO_PEERS)
 	build/peers/bin/python -c "import torchvision; print(torchvision.__version__)"
 
-# The wheel for macOS is the smallest that holds the headers, a tenth of that for Linux. Nothing is linked or run.
+# The macOS wheel is the smallest one with the headers, a tenth of the one for Linux. Nothing is linked or run.
 build/headers/$(OLDEST_TORCH)/torch/include:
 	PIP_CONSTRAINT= $(BIN)/pip download -q --no-deps --only-binary=:all: --platform macosx_11_0_arm64 \
 	  --python-version 3.11 -d build/headers/wheel torch==$(OLDEST_TORCH)
@@ -141,8 +141,8 @@ without-torch:
 	  -Cbuild-dir=build/without-torch/objects .
 	build/without-torch/bin/python -m pytest -q tests/without_torch tests/metrics
 
-# All in one site-packages, as users have them. torchvision asks for a CUDA build of torch, so it comes
-# without what it asks for. The wheel takes the objects that are built already.
+# All in one site-packages, as users have them. torchvision requires a CUDA build of torch, so it is
+# installed without its dependencies. The wheel reuses objects that are already built.
 compat: $(VENV)/.built
 	test -x build/compat/bin/python || $(PYTHON) -m venv build/compat
 	build/compat/bin/pip install -q torch numpy pillow safetensors PyYAML huggingface_hub $(TEST_TOOLS)
@@ -153,7 +153,7 @@ compat: $(VENV)/.built
 	build/compat/bin/python -m pytest -q -p no:cacheprovider tests/compat tests/nn/batch_norm/test_convert_torchvision.py
 	build/compat/bin/python -m pytest -q -p no:cacheprovider tests/test_docs.py -k "test_an_example_runs and docs/compat"
 
-# One build, made here against one torch, in others: these environments take no constraint.
+# Tests one build, made here with one torch, with other versions, so without constraints.
 abi: build/cuda/.built
 	set -e; for version in $(ABI_VERSIONS); do \
 	  python=build/abi/$$version/bin/python; \

@@ -184,7 +184,7 @@ except RuntimeError as error:
 print(hasattr(torch.ops.torchvision, "nms"))
 """
     said = run_beside(tmp_path, BROKEN, code).splitlines()
-    assert said[0].startswith("torchvision cannot load its library beside torch")
+    assert said[0].startswith("torchvision cannot load its library with torch")
     assert said[1] == "False"
 
 

@@ -112,7 +112,7 @@ def test_coco_bad_annotation_is_named_and_can_be_dropped(tmp_path, bad, rule):
     ("change", "message"),
     [
         (lambda c: c["annotations"].append(annotation(2, image_id=99)), "has image_id 99"),
-        (lambda c: c["images"].append(c["images"][0]), "image id 10 stands there twice"),
+        (lambda c: c["images"].append(c["images"][0]), "image id 10 is there twice"),
         (lambda c: c.update(images={}), "must hold a list `images`"),
         (lambda c: c["images"][0].pop("file_name"), r"images\[0\] must hold id and file_name"),
         (lambda c: c["categories"][0].pop("name"), r"categories\[0\] must hold an integer id"),

@@ -93,7 +93,7 @@ def test_yolo_without_names_uses_the_numbers(tmp_path):
         ("-1 0.5 0.5 0.2 0.4", "unknown class -1"),
         ("0 0.5 nan 0.2 0.4", "coordinates must be finite"),
         ("0 0.5 0.5 0 0.4", "width and height must be positive"),
-        ("0 50 25 20 10", "parts of the image's sides, in 0 to 1"),
+        ("0 50 25 20 10", "shares of the image's sides, in 0 to 1"),
     ],
 )
 def test_yolo_bad_line_names_file_line_rule_and_fix(tmp_path, line, rule):

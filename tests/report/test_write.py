@@ -41,7 +41,7 @@ def test_a_report_without_its_data_says_so_and_leaves_out_the_examples(trained_c
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="is no run with finished epochs"):
+    with pytest.raises(FileNotFoundError, match="so no run with finished epochs"):
         write_report(tmp_path)
 
 

@@ -1,7 +1,7 @@
-"""RoIAlign in plain torch operations: right, differentiable and not fast.
+"""RoIAlign in plain torch operations: correct and differentiable, but not fast.
 
-Bilinear weights are products of a weight by row and one by column, and so is their average over a
-bin: a region's output is W_y @ features @ W_x^T, of the few rows and columns that it touches.
+Bilinear weights are products of a row weight and a column weight, and so is their average over a
+bin: the output of a region is W_y @ features @ W_x^T, over the few rows and columns it touches.
 Source: He et al., "Mask R-CNN", ICCV 2017, section 3; samples as torchvision places them.
 """
 
@@ -20,9 +20,9 @@ def roi_align(
 ) -> Tensor:
     """[K, C, pooled_height, pooled_width] from input [N, C, H, W] and rois [K, 5].
 
-    A row of rois is the index of its image and x1, y1, x2, y2, which `spatial_scale` turns into
-    coordinates of the input. A bin averages `sampling_ratio` x `sampling_ratio` samples, or where
-    that is not positive as many as it has pixels, rounded up.
+    A row of rois is the index of its image and x1, y1, x2, y2, which `spatial_scale` converts to
+    coordinates of the input. A bin averages `sampling_ratio` x `sampling_ratio` samples, or, where
+    that is not positive, as many as it has pixels, rounded up.
     """
     _check(input, rois)
     features, regions = _widened(input), _widened(rois.detach())
@@ -50,7 +50,7 @@ def roi_align_backward(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """The gradient by the input, [batch_size, channels, height, width]."""
+    """The gradient with respect to the input, [batch_size, channels, height, width]."""
     wide = _widened(grad)
     out = wide.new_zeros(batch_size, channels, height, width)
     pooled = (pooled_height, pooled_width)
@@ -63,7 +63,7 @@ def roi_align_backward(
 
 
 class _Axis:
-    """Weights of one region along one axis, of the positions `at` that it touches."""
+    """Weights of one region along one axis, for the positions `at` that it touches."""
 
     def __init__(self, weights: Tensor, at: slice):
         self.weights = weights[:, at]  # [bins, positions]
@@ -94,7 +94,7 @@ def _touched(weights: Tensor) -> slice:
 def _axis_weights(
     low: Tensor, high: Tensor, length: int, bins: int, sampling_ratio: int, aligned: bool
 ) -> Tensor:
-    """[K, bins, length]: how much of each position is in the average of each bin."""
+    """[K, bins, length]: the weight of each position in the average of each bin."""
     extent = high - low if aligned else (high - low).clamp(min=1)
     step = extent / bins
     if sampling_ratio > 0:
@@ -110,7 +110,7 @@ def _axis_weights(
         + (torch.arange(bins).to(step)[:, None] + at[:, None]) * step[:, None, None]
     )
     inside = (at >= -1) & (at <= length) & (number < samples[:, None])[:, None]
-    at = torch.where(inside, at, 0).clamp(0, length - 1)  # NaN is nowhere
+    at = torch.where(inside, at, 0).clamp(0, length - 1)  # NaN counts as outside
     before = at.floor().clamp(max=max(length - 2, 0))
     share = torch.where(inside, 1 / samples.clamp(min=1)[:, None, None], 0)
     weights = low.new_zeros(len(low), bins, length)
@@ -138,7 +138,7 @@ def _check(input: Tensor, rois: Tensor) -> None:
 
 
 class RoIAlign(torch.autograd.Function):
-    """`roi_align` with its gradient by the input: torch's own makes a map of zeros a region."""
+    """`roi_align` with its own gradient: torch's would allocate a map of zeros per region."""
 
     @staticmethod
     def forward(ctx, input, rois, *numbers):
@@ -157,7 +157,7 @@ class RoIAlign(torch.autograd.Function):
 
 
 def stack_regions(boxes: Tensor | list[Tensor] | tuple[Tensor, ...]) -> Tensor:
-    """[K, 5] with the index of the image in front, of a list of boxes an image; [K, 5] stays."""
+    """[K, 5] with the image index first, from a list of boxes per image; [K, 5] is unchanged."""
     if isinstance(boxes, Tensor):
         return boxes
     indexed = [torch.cat([torch.full_like(b[:, :1], i), b], 1) for i, b in enumerate(boxes)]

@@ -1,4 +1,4 @@
-"""What the modules share: arguments that only the originals take, overlaps without a kernel."""
+"""Shared by the modules: arguments that only the originals take, overlaps without a kernel."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from sightline.ops.arguments import as_floats, backend, is_tensor, torch
 
 Array = Any  # a torch.Tensor or a numpy.ndarray
 
-_NAN = 0x7FF8_0000_0000_0000  # the bits of a float64; those of the next ones are NaN, too
+_NAN = 0x7FF8_0000_0000_0000  # the bits of a float64 NaN; the next patterns are NaN too
 
 
 def as_classes(idxs: Array) -> Array:
-    """Integers [N] that tell classes apart, of classes that are integers, floats or bool [N].
+    """Integers [N] that identify classes, from classes given as integers, floats or bool [N].
 
-    A detector's class column is often a part of one float tensor, which the originals take. Equal
-    values are one class, whole or not. NaN equals nothing: each is a class of its own. (The
-    originals keep such a box or drop it, depending on how many boxes there are.)
+    The class column of a detector is often part of one float tensor, which the originals accept.
+    Equal values are one class, whether integers or not. NaN equals nothing, so each NaN is a class
+    of its own. (The originals keep such a box or drop it, depending on the number of boxes.)
     """
     backend(idxs=idxs)
     if is_tensor(idxs):
@@ -45,10 +45,10 @@ def batched_nms(
     *,
     return_suppressed_by: bool = False,
 ) -> Any:
-    """`sightline.ops.batched_nms`, which takes what its originals take, too.
+    """`sightline.ops.batched_nms`, extended to the arguments that the originals accept.
 
-    `idxs` [N] may hold floats: each value is a class, each NaN one by itself. `iou_threshold` may
-    be a tensor of one number, and `boxes` of shape [0], as `torch.tensor([])` is.
+    `idxs` [N] may be floats: each value is a class, and each NaN its own class. `iou_threshold` may
+    be a tensor with one number, and `boxes` may have shape [0], as `torch.tensor([])`.
     """
     return ops.batched_nms(
         boxes.reshape(0, 4) if getattr(boxes, "shape", None) == (0,) else boxes,
@@ -60,12 +60,12 @@ def batched_nms(
 
 
 def as_number(value: Any) -> Any:
-    """The number in a tensor of one; anything else as it is."""
+    """The number in a tensor with one element; anything else unchanged."""
     return value.item() if is_tensor(value) and value.numel() == 1 else value
 
 
 def aligned_overlap(boxes1: Array, boxes2: Array, mode: str) -> Array:
-    """[N], of pairs of [N, 4] xyxy: "iou", or "iof", the intersection over the first area."""
+    """[N], for pairs of [N, 4] xyxy: "iou", or "iof", the intersection over the first area."""
     backend(boxes1=boxes1, boxes2=boxes2)
     if boxes1.shape != boxes2.shape:
         raise ValueError(
@@ -81,7 +81,7 @@ def aligned_overlap(boxes1: Array, boxes2: Array, mode: str) -> Array:
 
 
 def pairwise_intersection_of(boxes1: Array, boxes2: Array) -> Array:
-    """[N, M], area of the intersection of every pair of [N, 4] and [M, 4] xyxy."""
+    """[N, M], area of the intersection of all pairs of [N, 4] and [M, 4] xyxy."""
     backend(boxes1=boxes1, boxes2=boxes2)
     a, b = as_floats(boxes1=boxes1, boxes2=boxes2)
     return _intersection(a[:, None], b[None])

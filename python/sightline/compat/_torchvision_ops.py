@@ -1,4 +1,4 @@
-"""The ops that torchvision's own library would register, for a torchvision that cannot load it."""
+"""The ops of torchvision's own library, for a torchvision that cannot load it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -71,8 +71,8 @@ def _roi_align_backward_fake(
 def _missing(name: str) -> Callable[..., Any]:
     def raise_missing(*_arguments: Any) -> Any:
         raise NotImplementedError(
-            f"torchvision::{name} is not among the ops that sightline.compat.torchvision supplies "
-            f"({', '.join(_KERNELS)}): it needs a torchvision whose own library loads"
+            f"torchvision::{name} is not among the ops that sightline.compat.torchvision provides "
+            f"({', '.join(_KERNELS)}): it needs a torchvision whose own library can be loaded"
         )
 
     return raise_missing
@@ -88,9 +88,9 @@ _library: torch.library.Library | None = None  # registrations live as long as i
 
 
 def define_missing_ops() -> list[str]:
-    """Defines the ops of torchvision that torch does not know; gives their names.
+    """Define the ops of torchvision that torch does not know, and return their names.
 
-    Those that are not ours to supply exist, and raise NotImplementedError when they are called.
+    Those without an implementation here raise NotImplementedError when they are called.
     """
     global _library
     missing = [name for name in SCHEMAS if not hasattr(torch.ops.torchvision, name)]
@@ -124,7 +124,7 @@ def _register_rules_of_roi_align() -> None:
         )
         return by_input, None, *(None for _ in ctx.numbers)
 
-    # The library is named, so that the registrations last as long as the ops.
+    # The library is passed so that the registrations live as long as the ops.
     torch.library.register_fake("torchvision::roi_align", _roi_align_fake, lib=_library)
     torch.library.register_fake(
         "torchvision::_roi_align_backward", _roi_align_backward_fake, lib=_library

@@ -1,4 +1,4 @@
-"""Sightline's ops in the place of torchvision's, within torchvision's own modules."""
+"""Replaces torchvision's ops by Sightline's within torchvision's own modules."""
 
 import sys
 import threading
@@ -7,7 +7,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-# Classes of torchvision.models.detection that take `box_iou` when they are made, and keep it.
+# Classes of torchvision.models.detection that store `box_iou` when they are created.
 _KEEPERS = (("rpn", "RegionProposalNetwork"), ("roi_heads", "RoIHeads"))
 _KEPT_AS = "box_similarity"
 
@@ -15,7 +15,7 @@ Function = Callable[..., Any]
 
 
 class _Kept:
-    """Gives `ours` where an instance has `theirs`, and never leaves `ours` in one."""
+    """Returns `ours` where an instance stores `theirs`, and never stores `ours` in an instance."""
 
     def __init__(self, theirs: Function, ours: Function) -> None:
         self.theirs, self.ours = theirs, ours
@@ -31,17 +31,17 @@ class _Kept:
 
 
 class Patch:
-    """Functions of `torchvision.ops` replaced while anybody wants it: `enter` and `leave` nest.
+    """Replaces functions of `torchvision.ops` until each `enter` had its `leave`; these nest.
 
-    Every module of torchvision that holds such a function by a name gets ours under that name. When
-    the last one leaves, all get theirs back, modules that were imported in between included.
+    Every module of torchvision that has such a function as an attribute gets ours instead. After
+    the last `leave`, all get theirs back, including modules that were imported in between.
     """
 
     def __init__(self, functions: dict[str, Function]) -> None:
         self._functions = functions  # name in torchvision.ops -> ours
         self._lock = threading.Lock()
         self._entered = 0
-        self._places: list[tuple[ModuleType, str, Function]] = []  # and what stood there
+        self._places: list[tuple[ModuleType, str, Function]] = []  # with the original function
         self._seen: set[ModuleType] = set()
         self._keepers: list[type] = []
 
@@ -81,7 +81,7 @@ class Patch:
         ours = {id(function) for function in self._functions.values()}
         for module, name, value in self._places:
             now = vars(module).get(name)
-            if id(now) in ours:  # not where somebody else put another there
+            if id(now) in ours:  # not where something else has replaced it since
                 theirs[id(now)] = value
                 setattr(module, name, value)
         for module in set(_modules()) - self._seen:

@@ -3,11 +3,12 @@
 `batched_nms`, `nms_rotated` and `batched_nms_rotated` are those of `detectron2.layers`, the
 pairwise functions those of `detectron2.structures`, `Box2BoxTransform` that of
 `detectron2.modeling.box_regression`. detectron2 need not be installed. Where it takes its `Boxes`,
-these take a tensor or array of the boxes, or any object that has one as `.tensor`. What differs:
+these take a tensor or array of the boxes, or any object that has one as `.tensor`. Differences:
 
-- a rotated box is suppressed where its overlap is more than the threshold; detectron2 suppresses on
-  the CPU where it is equal too, and on CUDA not;
-- order is total (score descending, index ascending, NaN last), and bad boxes have defined results.
+- a rotated box is suppressed where its overlap is more than the threshold; detectron2 also
+  suppresses at the threshold on the CPU, but not on CUDA;
+- order is total (score descending, index ascending, NaN last), and invalid boxes have defined
+  results.
 """
 
 import math
@@ -40,17 +41,17 @@ def nms_rotated(boxes: Array, scores: Array, iou_threshold: float) -> Array:
 
 
 def batched_nms_rotated(boxes: Array, scores: Array, idxs: Array, iou_threshold: float) -> Array:
-    """`nms_rotated` of every class of `idxs` [N], integers or floats, by itself; exact."""
+    """`nms_rotated` for every class of `idxs` [N], integers or floats, separately; exact."""
     return ops.nms_rotated(boxes, scores, as_number(iou_threshold), idxs=as_classes(idxs))
 
 
 def pairwise_iou(boxes1: Any, boxes2: Any) -> Array:
-    """[N, M], IoU of every pair of [N, 4] and [M, 4] xyxy."""
+    """[N, M], IoU of all pairs of [N, 4] and [M, 4] xyxy."""
     return ops.box_iou(_values(boxes1), _values(boxes2))
 
 
 def pairwise_ioa(boxes1: Any, boxes2: Any) -> Array:
-    """[N, M], intersection over the area of the box of `boxes2`, of every pair.
+    """[N, M], intersection over the area of the second box, for all pairs.
 
     `sightline.ops.box_ioa` divides by the area of the first box.
     """
@@ -58,7 +59,7 @@ def pairwise_ioa(boxes1: Any, boxes2: Any) -> Array:
 
 
 def pairwise_intersection(boxes1: Any, boxes2: Any) -> Array:
-    """[N, M], area of the intersection of every pair; in plain operations with their memory."""
+    """[N, M], area of the intersection of all pairs; in plain operations, with their memory."""
     return pairwise_intersection_of(_values(boxes1), _values(boxes2))
 
 
@@ -68,20 +69,20 @@ def matched_pairwise_iou(boxes1: Any, boxes2: Any) -> Array:
 
 
 def pairwise_iou_rotated(boxes1: Any, boxes2: Any) -> Array:
-    """[N, M], IoU of every pair of [N, 5] and [M, 5] (cx, cy, w, h, degrees)."""
+    """[N, M], IoU of all pairs of [N, 5] and [M, 5] (cx, cy, w, h, degrees)."""
     return ops.box_iou_rotated(_values(boxes1), _values(boxes2))
 
 
 class Box2BoxTransform:
     """Deltas of R-CNN: `sightline.ops.encode_boxes` and `decode_boxes`.
 
-    A source without size is no error, but gives deltas 0 along that axis.
+    A source box without size is not an error: its deltas along that axis are 0.
     """
 
     def __init__(
         self, weights: tuple[float, float, float, float], scale_clamp: float = _SCALE_CLAMP
     ):
-        """`weights` of dx, dy, dw, dh. A `scale_clamp` but log(1000 / 16) is not available."""
+        """`weights` of dx, dy, dw, dh. The only `scale_clamp` available is log(1000 / 16)."""
         if not math.isclose(scale_clamp, _SCALE_CLAMP):
             raise NotImplementedError(
                 f"`scale_clamp` must be log(1000 / 16) = {_SCALE_CLAMP}, got {scale_clamp}"
@@ -94,7 +95,7 @@ class Box2BoxTransform:
         return ops.encode_boxes(target_boxes, src_boxes, self.weights)
 
     def apply_deltas(self, deltas: Array, boxes: Array) -> Array:
-        """[N, K * 4] xyxy: `boxes` [N, 4] moved by the K deltas each of `deltas` [N, K * 4]."""
+        """[N, K * 4] xyxy: each of `boxes` [N, 4] moved by its K deltas in `deltas` [N, K * 4]."""
         each = deltas.reshape(deltas.shape[0], deltas.shape[1] // 4, 4)
         return ops.decode_boxes(each, boxes[:, None], self.weights).reshape(deltas.shape)
 

@@ -1,12 +1,13 @@
 """The box functions of `mmcv.ops` from Sightline's kernels: names, arguments and shapes of mmcv.
 
-Tensors in, tensors out; arrays in, arrays out. mmcv need not be installed. What holds for all:
+Tensors give tensors, and arrays give arrays. mmcv need not be installed. For all functions:
 
 - a box is suppressed where its overlap is more than the threshold; mmcv's soft and rotated NMS
-  suppress on the CPU where it is equal too, and on CUDA not;
-- order is total (score descending, index ascending, NaN last), and bad boxes have defined results;
-- results are float32, or float64 where an input is: mmcv knows float32 alone;
-- `offset=1` takes x2 - x1 + 1 for a width: the boxes are computed with x2 + 1 and y2 + 1.
+  also suppress at the threshold on the CPU, but not on CUDA;
+- order is total (score descending, index ascending, NaN last), and invalid boxes have defined
+  results;
+- results are float32, or float64 where an input is; mmcv has only float32;
+- with `offset=1` a width is x2 - x1 + 1: the boxes are computed with x2 + 1 and y2 + 1.
 """
 
 from typing import Any
@@ -35,9 +36,9 @@ def nms(
 
     Args:
         boxes: [N, 4] xyxy. scores: [N]. iou_threshold: in [0, 1].
-        offset: 0 or 1, see the module.
-        score_threshold: where more than 0, only scores above it take part.
-        max_num: where more than 0, the most that is kept.
+        offset: 0 or 1, see the module's docstring.
+        score_threshold: where more than 0, only boxes with a higher score are used.
+        max_num: where more than 0, the largest number of boxes to keep.
     """
     keep = _hard_nms(boxes, scores, None, iou_threshold, offset, score_threshold, max_num)
     return _detections(boxes, scores, keep), keep
@@ -52,10 +53,10 @@ def soft_nms(
     method: str = "linear",
     offset: int = 0,
 ) -> tuple[Array, Array]:
-    """Boxes with lowered scores, [K, 5], and their indices, int64 [K], in the order of keeping.
+    """Boxes with lowered scores, [K, 5], and indices, int64 [K], in the order they were kept.
 
-    `method` is "linear", "gaussian" or "naive", which is `nms` of the scores from `min_score`. A
-    score below `min_score` leaves, the best one too: mmcv keeps that whatever it is.
+    `method` is "linear", "gaussian" or "naive", which is `nms` of scores of at least `min_score`.
+    Boxes with a score below `min_score` are removed, even the best one, which mmcv always keeps.
     """
     check_choice("method", method, ("naive", "linear", "gaussian"))
     moved = _with_offset(boxes, offset)
@@ -81,20 +82,20 @@ def batched_nms(
     nms_cfg: dict[str, Any] | None,
     class_agnostic: bool = False,
 ) -> tuple[Array, Array]:
-    """NMS of every class by itself: detections [K, 5] or [K, 6], and indices, int64 [K].
+    """NMS per class: detections [K, 5] or [K, 6], and indices, int64 [K].
 
     Args:
         boxes: [N, 4] xyxy, or [N, 5] in radians for the type "nms_rotated".
         scores: [N].
-        idxs: [N], the classes, integers or floats: each value is one, each NaN one by itself. May
+        idxs: [N], the classes, integers or floats: each value is a class, and each NaN its own. May
             be None where all boxes are of one class.
-        nms_cfg: of `type` ("nms", "soft_nms" or "nms_rotated"; "nms" where absent), `max_num`,
-            `class_agnostic` and the arguments of that function. `split_thr` changes nothing:
-            classes are separated exactly at every size. None: no suppression, best first.
+        nms_cfg: a dict of `type` ("nms", "soft_nms" or "nms_rotated"; "nms" by default), `max_num`,
+            `class_agnostic` and the arguments of that function. `split_thr` has no effect: classes
+            are separated exactly at every size. None for no suppression, best first.
         class_agnostic: all boxes are of one class.
 
     Raises:
-        NotImplementedError: another type, or an argument that is not known.
+        NotImplementedError: another type, or an unknown argument.
     """
     if nms_cfg is None:
         keep = _descending(scores)
@@ -104,7 +105,7 @@ def batched_nms(
     agnostic = settings.pop("class_agnostic", class_agnostic)
     max_num = settings.pop("max_num", -1)
     settings.pop("split_thr", None)
-    if "iou_thr" in settings:  # the name that older settings use
+    if "iou_thr" in settings:  # the name in older settings
         settings["iou_threshold"] = settings.pop("iou_thr")
     if idxs is None and not agnostic:
         raise TypeError("`idxs` is None: give the classes, or class_agnostic=True")
@@ -152,9 +153,9 @@ def nms_rotated(
         dets: [N, 5] as (cx, cy, w, h, radians).
         scores: [N]. iou_threshold: in [0, 1].
         labels: [N], integers or floats: boxes of different labels do not suppress each other.
-        clockwise: the sense of positive angles on a screen.
+        clockwise: whether positive angles are clockwise as seen in the image.
 
-    Nothing in gives [0, 6] and no indices; mmcv gives `dets` and None.
+    Without boxes the result is [0, 6] and no indices; mmcv returns `dets` and None.
     """
     turned = _degrees(dets, clockwise)
     classes = None if labels is None else as_classes(labels)
@@ -175,7 +176,7 @@ def box_iou_rotated(
     """
     check_choice("mode", mode, ("iou", "iof"))
     if mode == "iof":
-        raise NotImplementedError("`mode` 'iof' of rotated boxes is not available: use 'iou'")
+        raise NotImplementedError("`mode` 'iof' is not available for rotated boxes: use 'iou'")
     first, second = _degrees(bboxes1, clockwise), _degrees(bboxes2, clockwise)
     return ops.box_iou_rotated(first, second, aligned=aligned)
 
@@ -187,9 +188,9 @@ def bbox_overlaps(
 
     Args:
         mode: "iou", or "iof": the intersection over the area of the first box.
-        aligned: pair i with i; N = M.
-        offset: 0 or 1, see the module. Where a union is empty the overlap is 0; mmcv divides by a
-            union of at least `offset`.
+        aligned: pair box i only with box i; N = M.
+        offset: 0 or 1, see the module's docstring. Where a union is empty the overlap is 0; mmcv
+            divides by a union of at least `offset`.
     """
     check_choice("mode", mode, ("iou", "iof"))
     first, second = _with_offset(bboxes1, offset), _with_offset(bboxes2, offset)
@@ -207,7 +208,7 @@ def _with_offset(boxes: Array, offset: int) -> Array:
 
 
 def _degrees(boxes: Array, clockwise: bool) -> Array:
-    """[N, 5] in degrees counter-clockwise, of radians in the sense given."""
+    """[N, 5] in degrees counter-clockwise, from radians in the given direction."""
     (boxes,) = as_floats(boxes=boxes)
     sign = -1.0 if clockwise else 1.0
     return boxes * _row([1, 1, 1, 1, sign * 180 / np.pi], boxes)
@@ -226,7 +227,7 @@ def _hard_nms(
     score_threshold: float,
     max_num: int,
 ) -> Array:
-    """Indices of what is kept; every box is of one segment where there are none."""
+    """Indices of the kept boxes; without segments, all boxes are in one."""
     boxes, taking = _with_offset(boxes, offset), None
     if score_threshold > 0:
         taking = _where(scores > score_threshold)
@@ -267,5 +268,5 @@ def _join(boxes: Array, scores: Array) -> Array:
 def _refuse(kind: str, settings: dict[str, Any]) -> None:
     if settings:
         raise NotImplementedError(
-            f"`nms_cfg` has {', '.join(map(repr, settings))}, which {kind!r} does not know"
+            f"`nms_cfg` has {', '.join(map(repr, settings))}, which {kind!r} does not take"
         )

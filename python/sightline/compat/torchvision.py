@@ -1,22 +1,22 @@
-"""`torchvision.ops` from Sightline's kernels, and torchvision itself beside a CPU build of torch.
+"""`torchvision.ops` with Sightline's kernels, and torchvision itself with a CPU build of torch.
 
 The functions have the names, arguments, order and shapes of `torchvision.ops`, and take NumPy
-arrays too. `from sightline.compat import torchvision as vision_ops` in place of
-`from torchvision import ops as vision_ops` needs no torchvision. What differs is what torchvision
-leaves undefined or gets wrong:
+arrays too. `from sightline.compat import torchvision as vision_ops` replaces
+`from torchvision import ops as vision_ops` and needs no torchvision. They differ where torchvision
+is undefined or wrong:
 
-- boxes that are inverted, without area or not finite have defined results and no NaN
-  (docs/numeric-contract.md), and areas below 0 are 0;
-- an NaN score sorts last instead of first, and equal scores by ascending index;
-- `batched_nms` separates classes exactly instead of by shifting coordinates; a class that is NaN
-  is one by itself;
-- float16, bfloat16 and integers are computed in float32, which is the result's type; so
+- boxes that are inverted, without area or not finite have defined results without NaN
+  (docs/numeric-contract.md), and negative areas are 0;
+- a NaN score sorts last instead of first, and equal scores by ascending index;
+- `batched_nms` separates classes exactly instead of by shifting coordinates; a NaN class is a class
+  of its own;
+- float16, bfloat16 and integers are computed in float32, which is the dtype of the result; so
   `box_area` of integers is float32;
-- the gradient of `complete_box_iou_loss` goes through the weight alpha too, unless
-  `constant_alpha=True` asks for torchvision's.
+- the gradient of `complete_box_iou_loss` includes the weight alpha, unless `constant_alpha=True`
+  asks for torchvision's gradient.
 
 `install` makes `import torchvision` work where its library cannot be loaded; `patched` and `patch`
-put these functions into torchvision's own models.
+let torchvision's own models use these functions.
 """
 
 import contextlib
@@ -70,7 +70,7 @@ ROTATED_FORMATS = ("cxcywhr", "xywhr", "xyxyxyxy")
 def box_convert(boxes: Array, in_fmt: str, out_fmt: str) -> Array:
     """`sightline.ops.box_convert`; the result never shares memory with `boxes`.
 
-    An aligned and a rotated format raise ValueError, where torchvision raises NotImplementedError.
+    One aligned and one rotated format raise ValueError; torchvision raises NotImplementedError.
     Integers: see `sightline.ops.box_convert`; torchvision wraps narrow ones.
     """
     converted = ops.box_convert(boxes, in_fmt, out_fmt)
@@ -80,8 +80,8 @@ def box_convert(boxes: Array, in_fmt: str, out_fmt: str) -> Array:
 
 
 def box_iou(boxes1: Array, boxes2: Array, fmt: str = "xyxy") -> Array:
-    """`sightline.ops.box_iou`, and for the formats "cxcywhr", "xywhr" and "xyxyxyxy" that of
-    rotated boxes, [N, 5] or [N, 8], in degrees.
+    """`sightline.ops.box_iou`; for the formats "cxcywhr", "xywhr" and "xyxyxyxy", that of rotated
+    boxes, [N, 5] or [N, 8], in degrees.
     """
     if fmt not in ROTATED_FORMATS:
         check_choice("fmt", fmt, ("xyxy", "xywh", "cxcywh", *ROTATED_FORMATS))
@@ -93,22 +93,22 @@ def box_iou(boxes1: Array, boxes2: Array, fmt: str = "xyxy") -> Array:
 def nms(
     boxes: Array, scores: Array, iou_threshold: float, *, return_suppressed_by: bool = False
 ) -> Any:
-    """`sightline.ops.nms`; `iou_threshold` may be a tensor of one number."""
+    """`sightline.ops.nms`; `iou_threshold` may be a tensor with one number."""
     return ops.nms(
         boxes, scores, as_number(iou_threshold), return_suppressed_by=return_suppressed_by
     )
 
 
 def clip_boxes_to_image(boxes: Array, size: Any) -> Array:
-    """`sightline.ops.clip_boxes_to_image`; `size`, (height, width), may be of tensors or one."""
+    """`sightline.ops.clip_boxes_to_image`; `size`, (height, width), may be tensors or a tensor."""
     if hasattr(size, "__iter__"):
         size = [as_number(side) for side in size]
     return ops.clip_boxes_to_image(boxes, size)
 
 
 def remove_small_boxes(boxes: Array, min_size: float) -> Array:
-    """`sightline.ops.remove_small_boxes`; `min_size` may be a tensor of one number, and `boxes`
-    have further columns after their four.
+    """`sightline.ops.remove_small_boxes`; `min_size` may be a tensor with one number, and `boxes`
+    may have further columns after the four.
     """
     four = boxes[..., :4] if hasattr(boxes, "shape") else boxes
     return ops.remove_small_boxes(four, as_number(min_size))
@@ -122,15 +122,15 @@ def complete_box_iou_loss(
     *,
     constant_alpha: bool = False,
 ) -> Array:
-    """`sightline.ops.complete_box_iou_loss`, with torchvision's gradient where it is asked for.
+    """`sightline.ops.complete_box_iou_loss`, optionally with torchvision's gradient.
 
     Args:
         boxes1, boxes2, reduction, eps: as there.
-        constant_alpha: hold the weight alpha of the aspect term constant in every derivative, as
-            torchvision does; the value is the same but for its last bits. In training the two
+        constant_alpha: treat the weight alpha of the aspect term as constant in every derivative,
+            as torchvision does; the value is the same up to its last bits. In training the two
             differ little: the gradient of the value also lowers alpha, by raising the overlap.
 
-    Which of the two a model trains with is for reproducing a result: a new model can take either.
+    The choice matters for reproducing a result; a new model can use either.
     """
     if not (constant_alpha and is_tensor(boxes1)):
         return ops.complete_box_iou_loss(boxes1, boxes2, reduction, eps)
@@ -148,10 +148,10 @@ def complete_box_iou_loss(
 def sigmoid_focal_loss(
     inputs: Any, targets: Any, alpha: float = 0.25, gamma: float = 2, reduction: str = "none"
 ) -> Any:
-    """Focal loss of logits, in their shape, or its mean or sum; of tensors alone.
+    """Focal loss of logits, in their shape, or its mean or sum; for tensors only.
 
-    A negative `alpha` weighs neither kind of target. Targets other than 0 and 1 are for torchvision
-    alone: here a target counts as 1 above 0.5 when it chooses its alpha.
+    A negative `alpha` disables the weights. With targets other than 0 and 1 the result differs from
+    torchvision's: here a target above 0.5 gets the alpha of 1.
     """
     from sightline.losses.classification import sigmoid_focal_loss as unreduced
 
@@ -168,19 +168,19 @@ def roi_align(
     sampling_ratio: int = -1,
     aligned: bool = False,
 ) -> Any:
-    """Averages of bilinear samples in the bins of regions, in plain torch operations: not fast.
+    """Average bilinear samples in the bins of regions, in plain torch operations: not fast.
 
     Args:
         input: tensor [N, C, H, W] on any device.
-        boxes: [K, 5] of image index, x1, y1, x2, y2, or a list of [L, 4] for the images.
-        output_size: of the bins, one number or (height, width).
-        spatial_scale: turns coordinates of the boxes into those of the input.
-        sampling_ratio: samples a side of a bin; one a pixel, rounded up, where it is not positive.
-        aligned: subtract half a pixel, and let regions be smaller than one.
+        boxes: [K, 5] of image index, x1, y1, x2, y2, or a list of [L, 4], one per image.
+        output_size: number of bins, one number or (height, width).
+        spatial_scale: factor from coordinates of the boxes to those of the input.
+        sampling_ratio: samples per side of a bin; one per pixel, rounded up, where not positive.
+        aligned: subtract half a pixel, and allow regions smaller than one pixel.
 
     Returns:
-        [K, C, height, width] in the type of `input`, differentiable by it, to any order and in
-        forward mode, not by the boxes.
+        [K, C, height, width] in the dtype of `input`; differentiable with respect to `input`, to
+        any order and in forward mode, but not to the boxes.
     """
     from sightline.ops.derivatives_torch import is_transformed
 
@@ -193,23 +193,23 @@ def roi_align(
 
 
 def install() -> bool:
-    """Makes `import torchvision` work beside a torch without CUDA; gives whether it had to.
+    """Make `import torchvision` work with a torch without CUDA; returns whether that was needed.
 
-    The torchvision of the package index is built for CUDA. Beside a CPU build of torch its library
-    does not load, and importing it fails with "operator torchvision::nms does not exist". There,
-    and only there, this defines the ops that the library would have defined and imports
-    torchvision: `nms` and `box_iou_rotated` are Sightline's, `roi_align` is plain torch code; the
-    others (`roi_pool`, `ps_roi_align`, `ps_roi_pool`, `deform_conv2d`, the quantised ones) raise
+    The torchvision on the package index is built for CUDA. With a CPU build of torch its library
+    does not load, and importing it fails with "operator torchvision::nms does not exist". Only in
+    that case this defines the ops that the library would have defined and imports torchvision:
+    `nms` and `box_iou_rotated` are Sightline's, `roi_align` is plain torch code; the others
+    (`roi_pool`, `ps_roi_align`, `ps_roi_pool`, `deform_conv2d`, the quantised ones) raise
     NotImplementedError when they are called. RetinaNet, SSD, FCOS and Faster R-CNN then train and
-    predict on the CPU. Reading pictures with `torchvision.io` stays unavailable.
+    predict on the CPU. Reading images with `torchvision.io` remains unavailable.
 
-    Call it before the first `import torchvision` of the process; again, it does nothing. Where
-    torchvision imports by itself it is imported and left alone: the result is False.
+    Call it before the first `import torchvision` of the process; a second call does nothing. Where
+    torchvision can be imported without it, it is only imported, and the result is False.
 
     Raises:
-        ModuleNotFoundError: torchvision is not installed; `pip install --no-deps torchvision` of
-            the release that belongs to the torch at hand installs it.
-        RuntimeError: torch is a build for CUDA or ROCm, which needs a torchvision of the same kind.
+        ModuleNotFoundError: torchvision is not installed; install the release that matches the
+            installed torch with `pip install --no-deps torchvision==...`.
+        RuntimeError: torch is a build for CUDA or ROCm, which needs a matching torchvision.
     """
     import torch
 
@@ -221,13 +221,13 @@ def install() -> bool:
     except RuntimeError as error:
         if not re.search(r"torchvision::\w+ does not exist", str(error)):
             raise
-        # Modules of the failed import would be found half-initialised.
+        # Remove the half-initialised modules of the failed import.
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]
     if torch.version.cuda is not None or torch.version.hip is not None:
         raise RuntimeError(
-            f"torchvision cannot load its library beside torch {torch.__version__}: install the "
-            "release of torchvision that belongs to it. sightline.compat.torchvision.install() "
+            f"torchvision cannot load its library with torch {torch.__version__}: install the "
+            "release of torchvision that matches it. sightline.compat.torchvision.install() "
             "is for torch without CUDA"
         )
     from ._torchvision_ops import define_missing_ops
@@ -240,7 +240,7 @@ def install() -> bool:
 
 
 def _claim_ops(extension: Any) -> None:
-    """Tells torchvision, whose functions ask before they call an op, that the ops are there."""
+    """Tell torchvision that the ops exist, which its functions check before they call one."""
     of_torchvision = extension._has_ops
 
     def has_ops() -> bool:
@@ -274,22 +274,22 @@ _patched_for_good = False
 
 @contextlib.contextmanager
 def patched() -> Iterator[None]:
-    """torchvision's own models run on Sightline's ops in this block, or in a decorated function.
+    """Let torchvision's own models use Sightline's ops in this block, or in a decorated function.
 
-    Replaced are `nms`, `batched_nms`, `box_iou`, `generalized_box_iou`, `distance_box_iou`,
+    It replaces `nms`, `batched_nms`, `box_iou`, `generalized_box_iou`, `distance_box_iou`,
     `complete_box_iou`, the losses `generalized_box_iou_loss`, `distance_box_iou_loss` and
     `complete_box_iou_loss` (with `constant_alpha`, so that its gradient is torchvision's),
     `clip_boxes_to_image` and `remove_small_boxes`, in `torchvision.ops` and in every module of
-    torchvision that holds one of them: the detectors train and predict with ours, those made before
-    the block too. After it all is as before. Functions that a program of yours has imported by name
-    stay torchvision's.
+    torchvision that has one of them. Detectors train and predict with ours, including those created
+    before the block. Afterwards everything is restored. Functions that your program has imported
+    by name remain torchvision's.
 
-    Blocks nest. What they replace holds for the whole process: other threads see it as well, until
+    Blocks nest. The replacement applies to the whole process: other threads see it as well, until
     the last block of any thread ends. `install` is called first. Do not compile a model with
-    `torch.jit.script` in the block: it would read our functions, which it cannot.
+    `torch.jit.script` in the block: it cannot compile our functions.
 
     Raises:
-        ModuleNotFoundError, RuntimeError: as of `install`.
+        ModuleNotFoundError, RuntimeError: as in `install`.
     """
     install()
     _patch.enter()
@@ -300,7 +300,7 @@ def patched() -> Iterator[None]:
 
 
 def patch() -> None:
-    """`patched` for the rest of the process, or until `unpatch`; again, it does nothing."""
+    """`patched` for the rest of the process, or until `unpatch`; a second call does nothing."""
     global _patched_for_good
     install()
     if not _patched_for_good:
@@ -309,7 +309,7 @@ def patch() -> None:
 
 
 def unpatch() -> None:
-    """Takes back `patch`; does nothing where it was not called, nor to blocks of `patched`."""
+    """Undo `patch`; does nothing where it was not called, and does not affect `patched` blocks."""
     global _patched_for_good
     if _patched_for_good:
         _patched_for_good = False

@@ -1,4 +1,4 @@
-"""Data sets, from disk or embedded, to batches: readers, preprocessing, augmentation, loaders."""
+"""Data sets on disk or embedded: readers, preprocessing, augmentation and loaders."""
 
 from typing import TYPE_CHECKING, Any
 

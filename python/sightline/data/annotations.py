@@ -1,4 +1,4 @@
-"""What every reader returns: images, their objects, and what was wrong with the labels."""
+"""The result of every reader: images, their objects, and the bad labels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DataError(ValueError):
 
 
 class LabelType(StrEnum):
-    """What the label of one picture is; a task says which of them it accepts."""
+    """The kind of label that an image has; each task says which kinds it accepts."""
 
     CLASS = "class"  # one class for the whole picture
     BOXES = "boxes"  # any number of boxes, each with a class
@@ -32,7 +32,7 @@ class LabelType(StrEnum):
 
 @dataclass(frozen=True)
 class Issue:
-    """One bad label: where it stands, the rule it breaks and what was done about it."""
+    """One bad label: its place, the rule that it breaks, and what was done about it."""
 
     file: Path
     line: int | None
@@ -51,8 +51,8 @@ class Record:
     """One image and its labels.
 
     `boxes` is float64 [N, 4], xyxy in pixels of the image as shown (EXIF orientation applied),
-    `labels` int64 [N]. `iscrowd` and `difficult` are bool [N], `area` float64 [N] (a missing one is
-    width * height). `boxes_xywh` keeps the numbers of a COCO file as they were. A classification
+    `labels` int64 [N]. `iscrowd` and `difficult` are bool [N], `area` float64 [N] (by default
+    width * height). `boxes_xywh` keeps the numbers of a COCO file unchanged. A classification
     record has no boxes and one label.
     """
 
@@ -62,7 +62,7 @@ class Record:
     height: int
     labels: NDArray[np.int64]
     boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
-    # None stands for no crowd, none difficult, and width * height; __post_init__ fills them in.
+    # None means no crowds, no difficult objects, and width * height; __post_init__ fills them in.
     iscrowd: NDArray[np.bool_] = None  # type: ignore[assignment]
     difficult: NDArray[np.bool_] = None  # type: ignore[assignment]
     area: NDArray[np.float64] = None  # type: ignore[assignment]
@@ -96,11 +96,11 @@ class Record:
 class Annotations:
     """A labelled set of images; `records[i].labels` index `class_names`.
 
-    `label_type` is a `LabelType` or its text: "class" where each picture has one, "boxes".
-    `category_ids[label]` is the id which the label had in a COCO file, empty for the other formats.
-    `issues` lists every label that was dropped. `split_rule` says in words how the split was made.
-    `mirror_safe` is False where a mirrored image may mean something else (digits), so that default
-    augmentation does not flip.
+    `label_type` is a `LabelType` or its text: "class" (one class per image) or "boxes".
+    `category_ids[label]` is the id of the label in a COCO file; empty for other formats.
+    `issues` lists every label that was dropped. `split_rule` describes in words how the split was
+    made. `mirror_safe` is False where a mirrored image may mean something else (digits), so that
+    default augmentation does not flip.
     """
 
     label_type: LabelType
@@ -115,7 +115,7 @@ class Annotations:
     mirror_safe: bool = True
 
     def __repr__(self) -> str:
-        """One line: how many pictures and labels, the classes, and where they are from."""
+        """One line: the number of images and labels, the classes, and the source."""
         counts = zip(self.class_names, self.class_counts().tolist())
         classes = listed([f"{shortened(name, 24)} {count:,}" for name, count in counts], 5)
         number = len(self.class_names)
@@ -153,15 +153,15 @@ class Annotations:
         """Return the same set with only the records at `indices`, in that order.
 
         Args:
-            indices: whole numbers, of which negative ones count from the end; or one bool per
-                record, which keeps those that are True.
+            indices: integers, where negative ones count from the end; or one bool per record,
+                which keeps those that are True.
 
         Raises:
-            IndexError: a number that no record has.
-            TypeError: anything but whole numbers, or bools.
-            ValueError: bools of another count than that of the records.
+            IndexError: an index out of range.
+            TypeError: neither integers nor bools.
+            ValueError: the number of bools differs from that of the records.
         """
-        # Plain numbers of arrays and tensors alike: a tensor of one bool would pass for 0 or 1.
+        # Convert arrays and tensors to plain numbers: a one-bool tensor would pass for 0 or 1.
         chosen = list(getattr(indices, "tolist", lambda: indices)())
         count = len(self.records)
         if chosen and all(isinstance(i, bool | np.bool_) for i in chosen):
@@ -179,12 +179,12 @@ class Annotations:
 
 
 def with_classes(annotations: Annotations, class_names: Sequence[str]) -> Annotations:
-    """Return the same set with labels that index `class_names`, which are matched by name.
+    """Return the same set with labels that index `class_names`; classes are matched by name.
 
-    The set may name fewer classes, others without a label, and in another order.
+    The set may have fewer classes, further ones without labels, and another order.
 
     Raises:
-        DataError: it has labels of classes that are not among `class_names`.
+        DataError: it has labels of classes that are not in `class_names`.
     """
     names = tuple(class_names)
     if annotations.class_names == names:
@@ -211,8 +211,8 @@ def with_classes(annotations: Annotations, class_names: Sequence[str]) -> Annota
 def box_rule(box: Sequence[float], width: int, height: int) -> str | None:
     """Return the rule that an xyxy box in pixels breaks, or None for a usable box.
 
-    A usable box is finite, has positive width and height, and shares some area with the image. One
-    that sticks out is usable: it is kept as written, and clipped to the image only for training.
+    A usable box is finite, has positive width and height, and overlaps the image. A box that
+    extends beyond the image is usable: it is kept as written, and clipped only for training.
     """
     x1, y1, x2, y2 = (float(value) for value in box)
     if not np.isfinite([x1, y1, x2, y2]).all():
@@ -232,8 +232,8 @@ def apply_policy(
 ) -> tuple[tuple[Record, ...], tuple[Issue, ...]]:
     """Return the records to keep and the issues, by the bad-label policy.
 
-    `pairs` holds each record without its bad boxes, and its issues. "drop-box" keeps such a record,
-    "drop-image" leaves it out, "error" raises one DataError that lists the offenders.
+    `pairs` has each record without its bad boxes, and its issues. "drop-box" keeps such a record,
+    "drop-image" leaves it out, "error" raises one DataError that lists the bad labels.
     """
     if on_bad_label not in BAD_LABEL_POLICIES:
         allowed = ", ".join(map(repr, BAD_LABEL_POLICIES))

@@ -1,7 +1,7 @@
-"""Random changes to a training picture; boxes follow the pixels.
+"""Random changes to training images and their boxes.
 
-Pictures here are uint8 at network size, so that a change costs about as much as the copy of the
-picture. Every draw comes from the generator that the caller gives.
+Images here are uint8 at network size, so that a change costs about as much as a copy. All random
+numbers come from the caller's generator.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sightline.data.annotations import Annotations, LabelType
 from sightline.data.image import from_pil, pillow, to_pil
 from sightline.data.preprocess import resize_array
 
-MIN_SIDE = 1.0  # network pixels; what is thinner after clipping holds nothing to learn from
+MIN_SIDE = 1.0  # network pixels; thinner boxes are dropped after clipping
 _LUMA = np.array([0.299, 0.587, 0.114])
 _MID_GREY = 127.5
 _MOSAIC_CENTRE = (0.3, 0.7)  # of the picture's sides
@@ -27,15 +27,15 @@ _MOSAIC_ZOOM = (0.5, 1.0)
 
 @dataclass(frozen=True)
 class Augment:
-    """How much a training picture is changed; all zeros (`Augment.none()`) change nothing.
+    """How strongly training images are changed; all zeros (`Augment.none()`) change nothing.
 
     `flip_h`, `flip_v` and `mosaic` are probabilities. `scale` is the range of the zoom, drawn
-    evenly in its logarithm. `translate` is the largest shift, as a part of the picture's sides.
-    `rotate` is the largest turn in degrees; a box becomes the hull of its turned corners, which is
-    loose, so it is meant for classification. `brightness`, `contrast` and `saturation` are the
-    largest change of a factor around 1, `hue` the largest turn of the colour circle in degrees. A
-    box is dropped when less than `min_visibility` of its area stays in the picture, or less than
-    one pixel of a side.
+    uniformly in its logarithm. `translate` is the largest shift, as a share of the image's sides.
+    `rotate` is the largest rotation in degrees; a box becomes the hull of its rotated corners,
+    which is loose, so rotation is meant for classification. `brightness`, `contrast` and
+    `saturation` are the largest deviation of a factor from 1, `hue` the largest rotation of the hue
+    in degrees. A box is dropped when less than `min_visibility` of its area, or less than one pixel
+    of a side, remains in the image.
     """
 
     flip_h: float = 0.5
@@ -70,7 +70,7 @@ class Augment:
 
 
 def default_augment(annotations: Annotations) -> Augment:
-    """Return moderate settings; no mirror image where that changes the meaning (digits)."""
+    """Return moderate settings, without mirroring where that changes the meaning (digits)."""
     flip = 0.5 if annotations.mirror_safe else 0.0
     if annotations.label_type is LabelType.CLASS:
         return Augment(flip_h=flip, scale=(0.9, 1.1), rotate=10.0)
@@ -80,9 +80,9 @@ def default_augment(annotations: Annotations) -> Augment:
 def clip_boxes(
     boxes: NDArray[np.float64], height: int, width: int, *, min_visibility: float = 0.0
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Clip xyxy boxes [N, 4] to a picture.
+    """Clip xyxy boxes [N, 4] to an image.
 
-    Returns the boxes that stay [K, 4] and their rows, int64 [K]: those with at least
+    Returns the boxes that remain [K, 4] and their rows, int64 [K]: those with at least
     `min_visibility` of their area and at least MIN_SIDE of each side inside.
     """
     limit = np.array([width, height, width, height], np.float64)
@@ -102,18 +102,17 @@ def apply_augment(
     *,
     fill: Sequence[int],
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.int64]]:
-    """Return a changed picture, its boxes, and the rows of `boxes` that stay.
+    """Return a changed image, its boxes, and the rows of `boxes` that remain.
 
     Args:
-        image: uint8 [H, W, 1 | 3]; left as it is.
-        boxes: float64 [N, 4], xyxy in its pixels, inside it.
-        augment: what to draw from; its `mosaic` is done before, by `compose_mosaic`.
-        rng: gives every draw.
-        fill: the colour of what comes in from outside, one value per channel.
+        image: uint8 [H, W, 1 | 3]; it is not modified.
+        boxes: float64 [N, 4], xyxy in pixels, inside the image.
+        augment: the settings; its `mosaic` is applied before, by `compose_mosaic`.
+        rng: the source of all random numbers.
+        fill: colour of the area outside the original image, one value per channel.
 
     Returns:
-        image uint8 of the same shape, boxes float64 [K, 4] inside the picture, rows
-        int64 [K].
+        image uint8 of the same shape, boxes float64 [K, 4] inside the image, rows int64 [K].
     """
     height, width = image.shape[:2]
     picture, boxes = _move(to_pil(image), boxes, augment, rng, fill)
@@ -136,7 +135,7 @@ def _move(
     rng: np.random.Generator,
     fill: Sequence[int],
 ) -> tuple[Any, NDArray[np.float64]]:
-    """Scale, shift and turn about the centre."""
+    """Scale, shift and rotate about the centre."""
     if augment.scale == (1.0, 1.0) and augment.translate == 0 and augment.rotate == 0:
         return picture, boxes
     size = np.array(picture.size, np.float64)
@@ -158,10 +157,10 @@ def _move(
 def _scale_and_shift(
     picture: Any, zoom: float, left: float, top: float, fill: Sequence[int]
 ) -> Any:
-    """Draw the picture at x * zoom + left, y * zoom + top, on a canvas of its own size."""
+    """Draw the image at x * zoom + left, y * zoom + top, on a canvas of its own size."""
     module = pillow()
     width, height = picture.size
-    # Whole output pixels that the picture covers; the part of the picture behind them is exact.
+    # The whole output pixels that the image covers; the part of the image behind them is exact.
     x1, x2 = max(0, math.ceil(left)), min(width, math.floor(left + zoom * width))
     y1, y2 = max(0, math.ceil(top)), min(height, math.floor(top + zoom * height))
     canvas = module.new(picture.mode, picture.size, tuple(fill))
@@ -180,7 +179,7 @@ def _scale_and_shift(
 def _affine(
     picture: Any, linear: NDArray[np.float64], offset: NDArray[np.float64], fill: Sequence[int]
 ) -> Any:
-    """Draw the picture at linear @ (x, y) + offset, bilinear."""
+    """Draw the image at linear @ (x, y) + offset, with bilinear interpolation."""
     module = pillow()
     inverse = np.linalg.inv(linear)
     back = -inverse @ offset
@@ -212,7 +211,7 @@ def _recolour(picture: Any, augment: Augment, rng: np.random.Generator) -> Any:
 
 
 def _hue_rotation(angle: float) -> NDArray[np.float64]:
-    """Turn colours about the grey axis (Rodrigues' formula for the axis (1, 1, 1) / sqrt(3))."""
+    """Rotate colours about the grey axis (Rodrigues' formula for (1, 1, 1) / sqrt(3))."""
     cos, sin = math.cos(angle), math.sin(angle) / math.sqrt(3)
     cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
     return cos * np.eye(3) + sin * cross + (1 - cos) / 3 * np.ones((3, 3))

@@ -1,7 +1,7 @@
-"""COCO json: boxes as xywh, categories whose ids may have gaps, crowd regions.
+"""COCO JSON: boxes as xywh, categories whose ids may have gaps, crowd regions.
 
-Category ids become labels 0, 1, 2 ... in the order of the ids; `Annotations.category_ids` leads
-back. The xywh numbers of the file are kept beside their xyxy form, both float64.
+Category ids become labels 0, 1, 2 ... in the order of the ids; `Annotations.category_ids` maps them
+back. The xywh numbers of the file are kept together with their xyxy form, both float64.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ LOOKED_FOR = (
     "train/, val/, test/"
 )
 _KEYS = ('"images"', '"annotations"', '"categories"')
-_PROBE_BYTES = 1 << 20  # a key of a large file stands in its first or last MiB
+_PROBE_BYTES = 1 << 20  # the keys of a large file are in its first or last MiB
 _JSON_FOLDERS = ("annotations", ".", "train", "val", "valid", "test")
 
 
 def coco_files(root: Path) -> list[Path]:
-    """Return the COCO files of a data set (or the one that `root` is), empty where there are none.
+    """Return the COCO files of a data set (or `root` itself), empty where there are none.
 
-    Beside instances_*.json the other files of the COCO releases (captions, keypoints) are left out.
+    Where there is instances_*.json, other files of the COCO releases (captions, keypoints) are left
+    out.
     """
     if root.is_file():
         return [root] if root.suffix == ".json" and _has_coco_keys(root) else []
@@ -54,8 +55,9 @@ def _has_coco_keys(path: Path) -> bool:
 def open_coco(root: Path, class_names: Sequence[str] | None = None) -> Source:
     """Open a COCO data set, or one COCO file.
 
-    The classes are those of all its files, ordered by id, or `class_names`. A file belongs to the
-    split in its name or its folder's (instances_val2017.json, valid/_annotations.coco.json).
+    The classes are those of all its files, ordered by id, or `class_names`. The split of a file is
+    taken from its name or that of its folder (instances_val2017.json,
+    valid/_annotations.coco.json).
     """
     paths = coco_files(root)
     if not paths:
@@ -100,7 +102,7 @@ def _split_of(path: Path) -> str | None:
 
 
 def _all_categories(paths: Iterable[Path]) -> dict[int, str]:
-    """Return id -> name over all files, ordered by id; contradicting files are refused."""
+    """Return id -> name over all files, ordered by id; contradictory files are refused."""
     names: dict[int, str] = {}
     for path in paths:
         for number, category in enumerate(_categories(path)):
@@ -125,7 +127,7 @@ def _all_categories(paths: Iterable[Path]) -> dict[int, str]:
 
 
 def _categories(path: Path) -> list[Any]:
-    """Return the categories alone: a large file need not be parsed whole for them."""
+    """Return only the categories, without parsing the whole of a large file."""
     text = _read_text(path)
     start = text.rfind('"categories"')
     bracket = text.find("[", start)
@@ -133,7 +135,7 @@ def _categories(path: Path) -> list[Any]:
         try:
             return json.JSONDecoder().raw_decode(text, bracket)[0]
         except json.JSONDecodeError:
-            pass  # the whole file tells where it is broken
+            pass  # parsing the whole file reports where it is broken
     return _parse(path)["categories"]
 
 
@@ -158,7 +160,7 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _items(path: Path, root: Path) -> list[tuple[Path, Path, dict[str, Any], list[Any]]]:
-    """Return the file, the image's path, its entry and its annotations, for each image."""
+    """For each image, return the file, the image's path, its entry and its annotations."""
     content = _parse(path)
     by_image: dict[Any, list[Any]] = {}
     for number, image in enumerate(content["images"]):
@@ -168,7 +170,7 @@ def _items(path: Path, root: Path) -> list[tuple[Path, Path, dict[str, Any], lis
             )
         if image["id"] in by_image:
             raise DataError(
-                f"{path}: image id {quoted(image['id'])} stands there twice; give each its own"
+                f"{path}: image id {quoted(image['id'])} is there twice; give each its own"
             )
         by_image[image["id"]] = []
     for number, annotation in enumerate(content["annotations"]):
@@ -197,7 +199,7 @@ def _image_finder(path: Path, root: Path) -> Callable[[str], Path]:
         for number, folder in enumerate(folders):
             candidate = folder / file_name
             if is_file(candidate):
-                folders.insert(0, folders.pop(number))  # the others are likely to lie there too
+                folders.insert(0, folders.pop(number))  # the others are probably there too
                 if candidate.stat().st_size == 0:
                     raise DataError(f"{candidate}: the image file is empty; replace or remove it")
                 return candidate

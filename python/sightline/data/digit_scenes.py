@@ -1,9 +1,9 @@
 """Detection scenes composed in memory: scanned digits pasted over a photograph.
 
-A scene is 128 x 128 pixels and holds 1 to 8 digits, each a square tile of 16 to 48 pixels a side in
-one colour. A box is its tile. Test scenes use digit scans and a photograph (scikit-learn's
-flower.jpg) that no train or val scene uses; train and val share a photograph (china.jpg), part of
-the time bent along sine waves, and no digit scan.
+A scene is 128 x 128 pixels and contains 1 to 8 digits, each a square tile with sides of 16 to 48
+pixels in one colour; its box is the tile. Test scenes use digit scans and a photograph
+(scikit-learn's flower.jpg) that no train or val scene uses. Train and val scenes share a photograph
+(china.jpg), some of the time distorted along sine waves, but no digit scan.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ DEFAULT_COUNTS = {"train": 2000, "val": 250, "test": 500}
 
 _PHOTOGRAPHS = {"train": "china.jpg", "val": "china.jpg", "test": "flower.jpg"}
 _SPLIT_SEEDS = {"train": 0, "val": 1, "test": 2}
-_MAX_COVERED = 0.3  # of the smaller tile's area: both digits stay legible
-# Part of the training backgrounds that is bent: a temple has straight edges, and a detector that
-# saw no curve but ink takes the petals of the held-out photograph for digits.
+_MAX_COVERED = 0.3  # of the smaller tile's area, so that both digits stay legible
+# Share of training backgrounds that are distorted: a temple has straight edges, and a detector that
+# saw curves only in digits takes the petals of the held-out photograph for digits.
 _RIPPLED = 0.6
 _WAVE_LENGTHS = (20.0, 80.0)  # pixels
-_TRIES = 20  # to place a tile; a scene that is full holds fewer digits
-_MIN_CONTRAST = 60.0  # luma, ink against the pixel that it covers ...
+_TRIES = 20  # to place a tile; a full scene has fewer digits
+_MIN_CONTRAST = 60.0  # luma, between ink and the pixel that it covers ...
 _LEGIBLE_SHARE = 0.9  # ... for this part of the digit
 _COLOUR_TRIES = 12
 _CROP_SIDES = (80, 360)  # pixels of the photograph, 640 x 427, that fill a scene
@@ -43,8 +43,8 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 def load_digit_scenes(split: str = "train", count: int | None = None, seed: int = 0) -> Annotations:
     """Return `count` scenes of one split, "train", "val" or "test".
 
-    Scene i is a function of (split, seed, i) alone, so more scenes begin with the same ones.
-    Without `count`: 2,000, 250 and 500. A scene takes 1 to 3 ms and 48 KiB.
+    Scene i depends only on (split, seed, i), so a larger `count` begins with the same scenes. The
+    default is 2,000, 250 and 500. A scene takes 1 to 3 ms and 48 KiB.
     """
     if split not in DEFAULT_COUNTS:
         raise DataError(f"digit-scenes has no split {split!r}; it has {', '.join(DEFAULT_COUNTS)}")
@@ -77,7 +77,7 @@ def load_digit_scenes(split: str = "train", count: int | None = None, seed: int 
 
 @cache
 def _digit_indices() -> dict[str, NDArray[np.int64]]:
-    """70 / 10 / 20 % of the scans whatever the seed, so that no scan is ever in two splits."""
+    """70 / 10 / 20 % of the scans, independent of the seed, so that no scan is in two splits."""
     _, values = digit_images()
     rest, test = stratified_split(values, 0.2, seed=0)
     train, val = stratified_split(values[rest], 0.125, seed=0)
@@ -90,7 +90,7 @@ def _photograph(name: str) -> Any:
 
 
 def _background(photograph: Any, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Crop, mirror, turn and recolour: one photograph, many backgrounds."""
+    """Crop, mirror, rotate and recolour: one photograph, many backgrounds."""
     side = rng.uniform(*_CROP_SIDES)
     left = rng.uniform(0, photograph.width - side)
     top = rng.uniform(0, photograph.height - side)
@@ -100,7 +100,7 @@ def _background(photograph: Any, rng: np.random.Generator) -> NDArray[np.uint8]:
         box=(left, top, left + side, top + side),
         reducing_gap=1.0,
     )
-    # Part of the range of 256 values, anywhere in it: so that ink finds a colour that stands out.
+    # Only a part of the 256 values, anywhere in the range, so that some ink colour stands out.
     gain = rng.uniform(0.35, 0.85)
     table = np.arange(256) * gain + rng.uniform(0, 255 * (1 - gain))
     pixels = table.astype(np.uint8)[np.asarray(crop)]
@@ -120,7 +120,7 @@ def _waves(rng: np.random.Generator) -> NDArray[np.float32]:
         # Distance along the wave's direction, in radians; float32 throughout for speed.
         step = 2 * math.pi / length
         along = at[1] * (math.cos(angle) * step) + at[0] * (math.sin(angle) * step) + phase
-        # A height of a sixth of the length: steeper and a picture so shifted folds over itself.
+        # At most a sixth of the length: with a larger amplitude the image would fold over itself.
         wave = np.sin(along) * (length / 6)
         shift[0] += wave * math.sin(turn)
         shift[1] += wave * math.cos(turn)
@@ -128,7 +128,7 @@ def _waves(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _ripple(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Bend the picture along sine waves; beyond its border it is mirrored."""
+    """Distort the image along sine waves; beyond its border it is mirrored."""
     last = SCENE_SIZE - 1
     at = np.mgrid[:SCENE_SIZE, :SCENE_SIZE] + _waves(rng)
     rows, columns = last - np.abs(last - np.abs(at).astype(np.int32) % (2 * last))
@@ -188,5 +188,5 @@ def _ink_colour(
     colours = rng.uniform(0, 255, (_COLOUR_TRIES, 3)).astype(np.float32)
     contrast = np.abs(ground - (colours @ _LUMA)[:, None])
     shares = np.count_nonzero(contrast >= _MIN_CONTRAST, axis=1) / len(ground)
-    # argmax takes the first: the first that is legible, or the best.
+    # argmax takes the first maximum: the first legible colour, or the best one.
     return colours[np.argmax(np.minimum(shares, _LEGIBLE_SHARE))]

@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 scanned digits of 8 x 8 pixels: a classification set that needs no file."""
+"""scikit-learn's 1,797 scanned digits of 8 x 8 pixels: a classification set without files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def digit_images() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 def load_digits_classification(seed: int = 0) -> tuple[Annotations, Annotations]:
     """Return (train, val): the digits, 80/20, stratified by class, drawn by `seed`.
 
-    Images are uint8 [8, 8, 1]; image ids are the digits' places in scikit-learn's set.
+    Images are uint8 [8, 8, 1]; image ids are the digits' indices in scikit-learn's set.
 
     >>> train, val = load_digits_classification()
     >>> len(train), len(val), train.records[0].image.shape

@@ -1,4 +1,4 @@
-"""Boxes, classes and scores drawn on pictures."""
+"""Draws boxes, classes and scores on images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLORS = (
     "#8C6D1F",
     "#555555",
 )
-# Shares of the shorter side; below the least size letters cannot be read.
+# Shares of the shorter side; below the smallest size letters cannot be read.
 _FONT, _LEAST_FONT = 1 / 28, 11
 _LINE = 1 / 200
 _MOST_COVERED = 1 / 8  # share of a picture that one name may take
@@ -75,15 +75,15 @@ def draw_detections(
 def draw_classification(
     image: Picture, text: str, *, right: bool | None = None, width: int | None = None
 ) -> Any:
-    """Return a picture with text under it, as a PIL image in RGB.
+    """Return an image with text below it, as a PIL image in RGB.
 
     Args:
-        image: what `read_image` takes.
+        image: anything that `read_image` takes.
         text: one line or several.
-        right: colours the text's ground: green where the class is the true one, red where it is
-            not, grey for None, unknown.
-        width: pixels that the result is wide; None for the picture's own size, with white margins
-            where it is narrower than the text.
+        right: background colour of the text: green for True (the class is right), red for False,
+            grey for None (unknown).
+        width: width of the result in pixels; None for the original size, with white margins where
+            the image is narrower than the text.
     """
     picture, _ = _canvas(image, width)
     font = _font(picture, [text])
@@ -106,7 +106,7 @@ def draw_classification(
 
 
 def draw_side_by_side(images: Sequence[Any], titles: Sequence[str]) -> Any:
-    """Return PIL images of one height beside each other, each under its title."""
+    """Return PIL images of the same height side by side, each below its title."""
     from PIL import ImageFont
 
     width = sum(image.width for image in images) + _MARGIN * (len(images) - 1)
@@ -120,7 +120,7 @@ def draw_side_by_side(images: Sequence[Any], titles: Sequence[str]) -> Any:
 
 
 def _canvas(image: Picture, width: int | None) -> tuple[Any, float]:
-    """The picture in RGB, `width` pixels wide, and how much larger than its own size that is."""
+    """The image in RGB, `width` pixels wide, and the factor to its original size."""
     canvas = to_pil(read_image(image))
     if width is None or width == canvas.width:
         return canvas, 1.0
@@ -142,7 +142,7 @@ def _pen(canvas: Any) -> Any:
 
 
 def _font(canvas: Any, texts: Iterable[str]) -> Any:
-    """Pillow's font, which draws hardly a letter beyond ASCII; for such texts matplotlib's."""
+    """Pillow's font, or for texts beyond ASCII, which it can hardly draw, that of matplotlib."""
     from PIL import ImageFont
 
     size = max(_LEAST_FONT, round(min(canvas.size) * _FONT))
@@ -164,7 +164,7 @@ def _tag(
     font: Any,
     size: tuple[int, int],
 ) -> None:
-    """White text on the class colour, above the box where there is room, within the picture."""
+    """White text on the class colour, above the box where there is room, inside the image."""
     text = shortened(name, max(8, int(size[0] / (font.size * 0.6)) - len(score))) + score
     left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
     pad = max(2, round(font.size / 7))

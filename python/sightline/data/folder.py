@@ -23,7 +23,7 @@ Item = tuple[Path, Path, str]  # the image, the folder that its id is relative t
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """Return the folders that stand for classes, sorted by name."""
+    """Return the folders that represent classes, sorted by name."""
     return sorted(
         path
         for path in folder.iterdir()
@@ -35,13 +35,13 @@ def class_folders(folder: Path) -> list[Path]:
 
 
 def split_folders(root: Path) -> dict[str, Path]:
-    """Return the folders train, val, test (or valid and the like) that hold class folders."""
+    """Return the folders train, val, test (or valid and the like) that contain class folders."""
     folders = [path for path in sorted(root.iterdir()) if path.is_dir() and split_name(path.name)]
     return {str(split_name(path.name)): path for path in folders if class_folders(path)}
 
 
 def has_class_folders(root: Path) -> bool:
-    """Say whether there are two class folders or more, with at least one image among them."""
+    """Whether there are at least two class folders, with at least one image among them."""
     if not root.is_dir():
         return False
     places = list(split_folders(root).values()) or [root]
@@ -52,9 +52,9 @@ def has_class_folders(root: Path) -> bool:
 
 
 def open_folders(root: Path, class_names: Sequence[str] | None = None) -> Source:
-    """Open class folders. Classes are `class_names`, else the names of the folders, sorted.
+    """Open class folders. Classes are `class_names`, or the names of the folders, sorted.
 
-    With splits, the folders of train (or else of the first split) say which classes there are.
+    With splits, the classes are the folders of train, or otherwise of the first split.
     """
     if not has_class_folders(root):
         raise DataError(f"{root}: no class folders; looked for {LOOKED_FOR}")

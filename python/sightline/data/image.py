@@ -1,4 +1,4 @@
-"""Pictures as uint8 arrays, whatever way they are stored and handed over."""
+"""Reads images in any form as uint8 arrays."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from sightline.data.annotations import DataError
 
-# Only these are decoded. Left to the content alone, Pillow would start Ghostscript on an EPS file
-# that is named .png, and try forty other readers on whatever a data set holds.
+# Only these are decoded. Without this list, Pillow would start Ghostscript for an EPS file named
+# .png, and try forty other readers on any file of a data set.
 _FORMATS = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -43,7 +43,7 @@ _TO_UINT8 = {
     "uint16": "; of values up to 65535 pass (image / 257).round().astype(np.uint8)",
 }
 
-# What `read_image` takes: PIL is imported only where pictures are decoded, so it has no name here.
+# The types that `read_image` takes; PIL is not imported here, only where images are decoded.
 Picture = str | os.PathLike | bytes | bytearray | memoryview | io.IOBase | NDArray[np.uint8] | Any
 
 
@@ -58,14 +58,14 @@ def pillow() -> Any:
 
 
 def is_image(path: Path) -> bool:
-    """Say whether the file name ends as an image's does, and is not hidden."""
+    """Whether the file name has the suffix of an image and is not hidden."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 def images_in(folder: str | os.PathLike) -> list[Path]:
-    """Return the images in a folder, sorted by name; those in folders inside it are left out.
+    """Return the images in a folder, sorted by name, without those in its subfolders.
 
-    Raises DataError where there is none.
+    Raises DataError where there are none.
     """
     found = sorted(path for path in Path(folder).iterdir() if is_image(path) and path.is_file())
     if not found:
@@ -120,7 +120,7 @@ def from_pil(picture: Any) -> NDArray[np.uint8]:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """Return (width, height) of an image file as shown, without decoding it where that can be."""
+    """Return (width, height) of an image file as shown, without decoding it where possible."""
     with _opened(path) as image:
         return _shown_size(image)
 
@@ -128,25 +128,25 @@ def image_size(path: str | Path) -> tuple[int, int]:
 def read_image(
     picture: Picture, *, channels: int = 3, size: tuple[int, int] | None = None
 ) -> NDArray[np.uint8]:
-    """Return a picture as uint8 [H, W, channels], 3 (RGB) or 1 (grey), however it is handed over.
+    """Return an image as uint8 [H, W, channels], with 3 (RGB) or 1 (grey) channels.
 
-    Palette, grey, CMYK and 16-bit images are converted (16 bits by v / 257, rounded); alpha is left
-    out; of several frames the first is taken. EXIF orientation is applied, also that of a PIL image
-    which still carries it. The content, not the name, says what a file is, and only the formats of
-    IMAGE_SUFFIXES are read.
+    Palette, grey, CMYK and 16-bit images are converted (16 bits by v / 257, rounded); alpha is
+    dropped; the first of several frames is used. EXIF orientation is applied, also that of a PIL
+    image that still carries it. The format is recognised by the content, not by the name, and only
+    the formats of IMAGE_SUFFIXES are read.
 
     Args:
         picture: a path, the bytes of an image file, a file opened for reading bytes (from its
             start), a PIL image, or a uint8 array [H, W] or [H, W, 1 | 3 | 4] in RGB order.
         channels: 3 or 1.
-        size: the (width, height) that the label file states. Where it fits only the image as
-            stored, the labels were made without the orientation and so it is not applied; where it
-            fits neither, DataError.
+        size: the (width, height) in the label file. Where it fits only the image as stored, the
+            labels were made without the EXIF orientation, so that is not applied; where it fits
+            neither, DataError is raised.
 
     Raises:
-        DataError: a missing, empty, truncated or unreadable file, or pixels of 32 bits, whose range
-            is unknown; names the picture.
-        TypeError, ValueError: what is no picture; an array of another dtype or shape.
+        DataError: a missing, empty, truncated or unreadable file, or 32-bit pixels, whose range is
+            unknown; the message names the image.
+        TypeError, ValueError: something that is not an image; an array of another dtype or shape.
     """
     if isinstance(picture, np.ndarray):
         array = to_channels(picture, channels)
@@ -168,7 +168,7 @@ def _orientation_for(
     stored: tuple[int, int],
     name: str,
 ) -> bool:
-    """Say whether the labels of a picture were made on it as shown, not as stored."""
+    """Whether the labels of an image refer to it as shown, rather than as stored."""
     if stated is None or stated == shown:
         return True
     if stated == stored:
@@ -182,11 +182,11 @@ def _orientation_for(
 
 @contextmanager
 def _opened(picture: Picture) -> Iterator[Any]:
-    """A Pillow image of whatever a picture was handed over as; every error names the picture."""
+    """A Pillow image of an image in any form; every error names the image."""
     module = pillow()
     name = _name_of(picture)
     try:
-        if isinstance(picture, module.Image):  # whoever made it closes it
+        if isinstance(picture, module.Image):  # its creator closes it
             yield picture
             return
         source: Any = picture
@@ -204,7 +204,7 @@ def _opened(picture: Picture) -> Iterator[Any]:
         if any(sign in str(picture) for sign in "*?"):
             fix = "a pattern is not a path: give the folder, or the list of Path(...).glob(...)"
         raise DataError(f"{name}: no such image; {fix}") from error
-    except Exception as error:  # a damaged file makes Pillow's readers raise nearly anything
+    except Exception as error:  # on damaged files Pillow's readers raise nearly any exception
         if isinstance(error, module.UnidentifiedImageError):
             what = f"not a readable image of {', '.join(_READ[:-1])} or {_READ[-1]}"
         else:
@@ -214,7 +214,7 @@ def _opened(picture: Picture) -> Iterator[Any]:
 
 
 def _name_of(picture: Picture) -> str:
-    """What errors call a picture; TypeError for what is none."""
+    """The name of an image in errors; TypeError for anything that is not an image."""
     if isinstance(picture, (str, os.PathLike)):
         return os.fsdecode(picture)
     if isinstance(picture, (bytes, bytearray, memoryview)):
@@ -246,7 +246,7 @@ def _orientation(image: Any) -> int:
         image.load()  # in a PNG, EXIF may follow the pixels
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except (SyntaxError, ValueError, TypeError):  # EXIF that cannot be read says nothing
+    except (SyntaxError, ValueError, TypeError):  # unreadable EXIF is disregarded
         return 1
 
 
@@ -257,7 +257,7 @@ def _shown_size(image: Any) -> tuple[int, int]:
 
 
 def _to_uint8(image: Any, name: str) -> NDArray[np.uint8]:
-    # A 16-bit PGM opens in mode "I", as a 16-bit grey PNG does in older versions of Pillow.
+    # A 16-bit PGM opens in mode "I", as does a 16-bit grey PNG in older versions of Pillow.
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return np.rint(np.asarray(image).astype(np.float64) / 257).astype(np.uint8)
     if image.mode in ("I", "F"):

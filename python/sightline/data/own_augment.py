@@ -1,4 +1,4 @@
-"""A user's own function in the place of `Augment`: what it is given, and what it may return."""
+"""Calls a user's augmentation function in place of `Augment`, and checks what it returns."""
 
 from __future__ import annotations
 
@@ -33,20 +33,21 @@ def call_augment(
     """Call a user's augmentation and check what it returns.
 
     Args:
-        function: is given copies, so that it may write into them.
+        function: receives copies, so that it may write into them.
         image: uint8 [H, W, C].
         target: `boxes` float64 [N, 4] and its columns [N], or `label`.
         seed: integers; while the function runs, the global generators of Python, NumPy and torch
-            (on the CPU) are seeded with them, and afterwards they are as they were.
-        num_classes: labels are below it.
+            (on the CPU) are seeded with them, and afterwards they are restored.
+        num_classes: upper bound of labels.
         place: the image, for errors.
 
     Returns:
-        The image and a target with the same keys; boxes are clipped to the picture, and what is
-        left without a pixel is dropped.
+        The image and a target with the same keys; boxes are clipped to the image, and boxes with
+        less than a pixel are dropped.
 
     Raises:
-        TypeError, ValueError: what came back is of another type, shape or range; names `function`.
+        TypeError, ValueError: a returned value has the wrong type, shape or range; the message
+            names `function`.
     """
     name = getattr(function, "__qualname__", type(function).__name__)
     copies = {key: v.copy() if isinstance(v, np.ndarray) else v for key, v in target.items()}
@@ -127,7 +128,7 @@ def _described(value: Any) -> str:
 
 @contextlib.contextmanager
 def _seeded(seed: Sequence[int]) -> Iterator[None]:
-    """Seed the global generators of the CPU for a while."""
+    """Seed the global generators of the CPU temporarily."""
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     first, second, third = (int(n) for n in np.random.SeedSequence(list(seed)).generate_state(3))
     random.seed(first)

@@ -1,4 +1,4 @@
-"""Files that a data set's own files name, which may lie anywhere and be called anything."""
+"""Paths that come from the files of a data set, and so may lead anywhere."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ _HIDDEN = "something not shown here, as the file lies outside the data set"
 
 
 def lies_inside(path: Path, root: Path) -> bool:
-    """Whether a file lies in the folder of a data set, also after its links are followed."""
+    """Whether a file lies in the folder of a data set, after following links."""
     return path.resolve().is_relative_to((root if root.is_dir() else root.parent).resolve())
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; no path of a file's making is an error."""
+    """Whether the file exists; an invalid path does not raise an error."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long a name, say
@@ -24,10 +24,10 @@ def is_file(path: Path) -> bool:
 
 
 def quoted_line(line: str, *, inside: bool) -> str:
-    """A line as an error may quote it: not at all where its file is not the data set's."""
+    """A line as quoted in an error: hidden where its file is outside the data set."""
     return quoted(line.strip()) if inside else _HIDDEN
 
 
 def shortened_path(path: str | Path, *, inside: bool = True) -> str:
-    """A path that a file names, as an error may show it: not where that file is another's."""
+    """A path from a file, as shown in an error: hidden where that file is outside the data set."""
     return shortened(path, _PATH_LENGTH) if inside else _HIDDEN

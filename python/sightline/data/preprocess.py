@@ -1,4 +1,4 @@
-"""The one path from a picture to what a network sees, and back for its boxes."""
+"""Converts images to the input of a network, and maps boxes back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sightline.data.image import from_pil, pillow, read_image, to_channels, to_p
 
 @dataclass(frozen=True)
 class Transform:
-    """Network pixels of a picture: x * scale_x + left, y * scale_y + top."""
+    """Maps pixels of an image to network pixels: x * scale_x + left, y * scale_y + top."""
 
     scale_x: float
     scale_y: float
@@ -25,7 +25,7 @@ class Transform:
     height: int
 
     def to_network(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map xyxy boxes [N, 4] from pixels of the picture to network pixels."""
+        """Map xyxy boxes [N, 4] from pixels of the image to network pixels."""
         scale = np.array([self.scale_x, self.scale_y] * 2, boxes.dtype)
         shift = np.array([self.left, self.top] * 2, boxes.dtype)
         return boxes * scale + shift
@@ -33,11 +33,11 @@ class Transform:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a picture becomes a network's input; saved in every checkpoint.
+    """How an image is converted to a network's input; saved in every checkpoint.
 
     `size` is (height, width) in pixels. `mode` "stretch" fills it; "letterbox" keeps the aspect
-    ratio and centres the picture on the mean colour, which normalises to 0. `mean` and `std` are
-    those of the training set, for pixel values in 0 to 1, one for all channels or one per channel.
+    ratio and centres the image on the mean colour, which normalises to 0. `mean` and `std` are
+    those of the training set, for pixel values in 0 to 1, as one number or one per channel.
     `channels` is 3 (RGB) or 1 (grey).
     """
 
@@ -48,7 +48,7 @@ class Preprocess:
     channels: int = 3
 
     def __post_init__(self) -> None:
-        set_field = object.__setattr__  # lists, as YAML and JSON give them, become tuples
+        set_field = object.__setattr__  # lists, as from YAML and JSON, become tuples
         set_field(self, "size", tuple(int(side) for side in self.size))
         if len(self.size) != 2 or min(self.size) < 1:
             raise ValueError(f"`size` must be (height, width), both positive, got {self.size}")
@@ -68,7 +68,7 @@ class Preprocess:
 
     @property
     def fill(self) -> tuple[int, ...]:
-        """The mean colour in 0 to 255, one value per channel, for what the picture leaves empty."""
+        """The mean colour in 0 to 255, one value per channel, for the area outside the image."""
         return tuple(int(np.clip(np.rint(value * 255), 0, 255)) for value in self.mean)
 
     def transform_for(self, height: int, width: int) -> Transform:
@@ -87,8 +87,8 @@ class Preprocess:
         if self.mode == "stretch":
             return out_h, out_w
         scale = min(out_h / height, out_w / width)
-        # Whole pixels, so that the picture's border lies on the grid; scale_x and scale_y state
-        # what came of it.
+        # Whole pixels, so that the image's border lies on the grid; scale_x and scale_y account
+        # for the rounding.
         return max(1, round(height * scale)), max(1, round(width * scale))
 
     def resize(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Transform]:
@@ -135,7 +135,7 @@ class Preprocess:
     def to_original(
         self, boxes: NDArray[np.floating], transform: Transform
     ) -> NDArray[np.floating]:
-        """Map xyxy boxes [N, 4] from network pixels to the picture's, clipped to it."""
+        """Map xyxy boxes [N, 4] from network pixels to those of the image, clipped to it."""
         scale = np.array([transform.scale_x, transform.scale_y] * 2, boxes.dtype)
         shift = np.array([transform.left, transform.top] * 2, boxes.dtype)
         limit = np.array([transform.width, transform.height] * 2, boxes.dtype)
@@ -150,7 +150,7 @@ class Preprocess:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
-        """Return what `to_dict` was called on; an unknown key is a ValueError."""
+        """The inverse of `to_dict`; an unknown key raises ValueError."""
         known = [field.name for field in fields(cls)]
         unknown = sorted(set(values) - set(known))
         if unknown:
@@ -163,9 +163,9 @@ def resize_array(
     size: tuple[int, int],
     box: tuple[float, float, float, float] | None = None,
 ) -> NDArray[np.uint8]:
-    """Resize uint8 [H, W, 1 | 3] to (height, width): bilinear, widened where it shrinks.
+    """Resize uint8 [H, W, 1 | 3] to (height, width): bilinear, with antialiasing.
 
-    `box` is the xyxy part of the image to take, in continuous pixels.
+    `box` is the xyxy part of the image to use, in continuous pixels.
     """
     resampling = pillow().Resampling.BILINEAR
     return from_pil(to_pil(image).resize(size[::-1], resampling, box=box))
@@ -186,8 +186,8 @@ def fit_preprocess(
 ) -> Preprocess:
     """Return a Preprocess with the mean and standard deviation of the training set's pixels.
 
-    At most `max_images` of them are read, evenly spaced: the figures of 500 pictures differ from
-    those of all by less than what augmentation moves. Padding does not count.
+    At most `max_images` images are read, evenly spaced: the values of 500 images differ from those
+    of all by less than the effect of augmentation. Padding is not included.
     """
     plain = Preprocess(size=size, mode=mode, channels=channels)
     count = len(annotations)
@@ -203,6 +203,6 @@ def fit_preprocess(
         squares += (values * values).sum(axis=0)
         pixels += len(values)
     mean = total / pixels
-    # A set of one colour has no spread; 1 / 255 keeps its pixels finite.
+    # A set with a single colour has no deviation; 1 / 255 keeps its pixels finite.
     std = np.maximum(np.sqrt(np.maximum(squares / pixels - mean * mean, 0)), 1 / 255)
     return Preprocess(size, mode, tuple(mean), tuple(std), channels)

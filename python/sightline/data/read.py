@@ -20,7 +20,7 @@ from sightline.data.yolo import open_yolo, yolo_root
 
 EMBEDDED = ("digits", "digit-scenes")
 
-# Format: how to recognise it, how to open it, what is looked for.
+# Format -> how to recognise it, how to open it, what it looks for.
 _READERS: dict[
     str, tuple[Callable[[Path], object], Callable[[Path, Sequence[str] | None], Source], str]
 ] = {
@@ -34,13 +34,13 @@ _READERS: dict[
 def detect_format(root: Path) -> str:
     """Return the format of the data set at a path.
 
-    Raises DataError that says what was looked for where none fits, and names them where several do.
+    Raises DataError where no format fits, with what was looked for, or where several fit.
     """
     if not root.exists():
         raise DataError(f"{root}: no such file or folder; check data.path")
     found = [name for name, (recognise, _, _) in _READERS.items() if recognise(root)]
     if len(found) > 1 and "folder" in found:
-        found.remove("folder")  # a label file says more than the name of a folder
+        found.remove("folder")  # label files take precedence over folder names
     if len(found) > 1:
         raise DataError(
             f"{root}: looks like {' and '.join(found)}; say which with data.format={found[0]}"
@@ -66,23 +66,24 @@ def read_dataset(
     Args:
         path: a folder, a COCO json file or a YOLO data.yaml.
         split: "train", "val", "test", "trainval" (train and val together), another official name,
-            or None for every image. Where no val is given, a stratified 80/20 split of the rest is
-            drawn.
-        format: "voc", "coco", "yolo" or "folder"; None finds out.
-        on_bad_label: "error" raises with a list, "drop-box" leaves out the box, "drop-image" the
-            whole image.
-        class_names: the classes and their order, as from a checkpoint; any other is an unknown
-            class.
-        seed: of the random numbers that draw the splits.
+            or None for every image. Where there is no official val split, a random stratified
+            80/20 split of train is used.
+        format: "voc", "coco", "yolo" or "folder"; None detects it.
+        on_bad_label: "error" raises an error with a list, "drop-box" leaves out the box,
+            "drop-image" the whole image.
+        class_names: the classes and their order, for example from a checkpoint; any other class is
+            unknown.
+        seed: seed of random splits.
         test_share: share of the images in (0, 1) that is put aside as split "test" where there is
-            no official one, stratified as val is; "train", "val" and "trainval" are of the rest.
-            Give the same share and seed for all of them.
+            no official one, stratified like val; "train", "val" and "trainval" then consist of the
+            rest. Use the same share and seed for all splits.
 
     Returns:
-        Annotations; `issues` says what was dropped. Images without objects are kept.
+        Annotations, whose `issues` lists what was dropped. Images without objects are kept.
 
     Raises:
-        DataError: names the file, the line or object, the rule and the fix.
+        DataError: the data cannot be used; the message names the file, the line or object, the rule
+            and the fix.
     """
     root = Path(path)
     if format is not None and format not in _READERS:
@@ -123,9 +124,9 @@ def open_source(
 ) -> Annotations:
     """Return one split of `digits`, of `digit-scenes`, or of the data set at a path.
 
-    `digits` has train and val, `digit-scenes` train, val and test (`scene_count` of them, drawn by
-    `seed`). The other arguments are those of `read_dataset`. A folder named as an embedded set is
-    reached as ./digits.
+    `digits` has train and val, `digit-scenes` train, val and test (`scene_count` scenes, drawn with
+    `seed`). The other arguments are those of `read_dataset`. A folder with the name of an embedded
+    set can be given as ./digits.
     """
     if source in EMBEDDED and test_share is not None:
         raise DataError(f"{source}: its splits are fixed: leave out data.test_share")

@@ -1,4 +1,4 @@
-"""Which images belong to train, val and test."""
+"""Splits a data set into train, val and test."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _SPLIT_NAMES = {
 class Source:
     """A data set that a reader has opened, before any split is chosen.
 
-    `splits` maps each official split to a function that lists its items; `pool` lists every item
-    there is. `load` turns an item into its record, without the bad boxes, and the issues found.
+    `splits` maps each official split to a function that lists its items; `pool` lists all items.
+    `load` turns an item into its record, without bad boxes, and the issues found.
     """
 
     format: str
@@ -55,18 +55,19 @@ def split_name(name: str) -> str | None:
 def stratified_split(
     strata: ArrayLike, fraction: float = VAL_FRACTION, *, seed: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split indices in two so that each stratum is shared out alike.
+    """Split indices in two parts with the same share of each stratum.
 
     Args:
         strata: int [N], the class (or other group) of each item.
-        fraction: the part that goes to the second half, between 0 and 1.
-        seed: of the draw; the same seed gives the same split.
+        fraction: share of the second part, between 0 and 1.
+        seed: seed of the random split; the same seed gives the same split.
 
     Returns:
-        first and second, each sorted int64, with round(fraction * N) items in the second. Each
-        stratum gives it its share rounded down, and the largest remainders one more (ties to the
-        lower stratum). A stratum always keeps one item in the first half, so no class is only ever
-        validated; with many strata of one item the second half may be smaller for that.
+        first and second, each sorted int64, with round(fraction * N) items in the second. It gets
+        the share of each stratum rounded down, and one more from those with the largest remainders
+        (ties to the lower stratum). A stratum always keeps one item in the first part, so that no
+        class is only in validation; with many strata of one item the second part may therefore be
+        smaller.
 
     >>> train, val = stratified_split([0, 0, 0, 0, 0, 1, 1, 1, 1, 1], 0.2)
     >>> len(train), len(val), sorted(int(index) // 5 for index in val)
@@ -90,7 +91,7 @@ def stratified_split(
 
 
 def image_strata(records: Sequence[Record]) -> NDArray[np.int64]:
-    """Return the stratum of each image: the rarest class it holds, or -1 where it has no object."""
+    """Return the stratum of each image: its rarest class, or -1 where it has no object."""
     labels = np.concatenate([*(record.labels for record in records), np.zeros(0, np.int64)])
     counts = np.bincount(labels, minlength=1)
     return np.array(
@@ -112,12 +113,12 @@ def choose_split(
 ) -> tuple[list[Pair], str]:
     """Return the records and issues of one split, and a sentence on how it was made.
 
-    An official split is used where there is one. `trainval` is train and val together. Where no val
-    is given, `train` and `val` are a stratified 80/20 split, drawn by `seed`, of the official train
-    (or of everything, where there are no splits at all). None is every image there is.
+    An official split is used where there is one. `trainval` is train and val together. Without an
+    official val split, `train` and `val` are a random stratified 80/20 split, with `seed`, of the
+    official train split (or of everything, where there are no splits). None means every image.
 
-    With `test_share`, that share of the official train (or of everything) is first put aside as
-    `test`, stratified and drawn by `seed` too; train, val and trainval are of the rest.
+    With `test_share`, that share of the official train split (or of everything) is first put aside
+    as `test`, stratified and with `seed` too; train, val and trainval consist of the rest.
     """
     official = source.splits
     if split is None:
@@ -145,7 +146,7 @@ def choose_split(
 def _beside_drawn_test(
     source: Source, name: str, root: Path, seed: int, test_share: float
 ) -> tuple[list[Pair], str]:
-    """One split of a data set of which a share is put aside as test."""
+    """One split of a data set from which a share is put aside as test."""
     official = source.splits
     if name == "val" and "val" in official:
         return [source.load(item) for item in official["val"]()], "official val"
@@ -164,7 +165,7 @@ def _beside_drawn_test(
 
 
 def _undivided(source: Source, split: str, root: Path) -> tuple[list[Pair], str]:
-    """What splits are drawn from, in an order that does not depend on that of the files."""
+    """The items to split, in an order that does not depend on that of the files."""
     official = source.splits
     whole = "train" if "train" in official else "trainval" if "trainval" in official else None
     if official and whole is None:
@@ -181,7 +182,7 @@ def _train_or_val(pairs: list[Pair], of_what: str, name: str, seed: int) -> tupl
 
 
 def _halves(pairs: list[Pair], fraction: float, seed: int) -> tuple[list[Pair], list[Pair]]:
-    """What is left, and a stratified share of `fraction`."""
+    """The rest, and a stratified share of `fraction`."""
     strata = image_strata([record for record, _ in pairs])
     rest, share = stratified_split(strata, fraction, seed=seed)
     return [pairs[index] for index in rest], [pairs[index] for index in share]

@@ -1,9 +1,9 @@
-"""Pascal VOC xml, as labelImg and the VOC devkit write it.
+"""Pascal VOC XML, as written by labelImg and the VOC devkit.
 
-Coordinates are taken as written: a box is (xmin, ymin, xmax, ymax) in continuous pixels, its width
-xmax - xmin. The VOC devkit counts pixels from 1 and takes both ends in, labelImg has written both
-ways; a shift that a file does not state is not guessed. A box with xmin = xmax has no area and is a
-bad label.
+Coordinates are used as written: a box is (xmin, ymin, xmax, ymax) in continuous pixels, with width
+xmax - xmin. The VOC devkit counts pixels from 1 and includes both ends, and labelImg has written
+both conventions; a file does not say which, so no shift is applied. A box with xmin = xmax has no
+area and is a bad label.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def xml_folder(root: Path) -> Path | None:
-    """Return the folder that holds the label files, or None where there are none."""
+    """Return the folder of the label files, or None where there are none."""
     for name in _XML_FOLDERS:
         folder = root / name
         if folder.is_dir() and any(folder.glob("*.xml")):
@@ -42,10 +42,10 @@ def xml_folder(root: Path) -> Path | None:
 def open_voc(root: Path, class_names: Sequence[str] | None = None) -> Source:
     """Open a VOC data set.
 
-    Classes are, in this order: `class_names`, those of classes.txt at the root (both make any other
-    name an unknown class), or all names in the xml files, sorted. Official splits are
-    ImageSets/Main/{train,val,test,trainval}.txt, one image name a line. An image without a label
-    file is left out, with a note in the issues: it may hold objects that nobody has labelled yet.
+    The classes are `class_names`, or those of classes.txt at the root (with either, any other name
+    is an unknown class), or all names in the XML files, sorted. Official splits are
+    ImageSets/Main/{train,val,test,trainval}.txt, with one image name per line. An image without a
+    label file is left out, with a note in the issues: it may contain objects that are not labelled.
     """
     labels = xml_folder(root)
     if labels is None:
@@ -99,7 +99,7 @@ def _names_in(path: Path) -> list[str]:
 
 
 def _read_list(path: Path, labels: Path) -> list[tuple[Path, str]]:
-    """Return each listed label file, and the place where it is listed and as what."""
+    """Return each listed label file, and the place where it is listed."""
     shown = partial(shortened_path, inside=lies_inside(path, labels.parent))
     lines = path.read_text(encoding="utf-8").splitlines()
     return [
@@ -171,7 +171,7 @@ def _loader(
 
 
 def _stated_size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """Return the <size> of a label file; some tools write zeros, and then the image is asked."""
+    """Return the <size> of a label file; None for zeros, which some tools write."""
     try:
         width = int(root.findtext("size/width") or 0)
         height = int(root.findtext("size/height") or 0)
@@ -194,7 +194,7 @@ def _corners(element: ElementTree.Element) -> tuple[list[float] | None, str | No
 
 
 def _object_lines(path: Path) -> list[int]:
-    """Return the line of each <object>; a second parse, done only to report a bad label."""
+    """Return the line of each <object>, by a second parse that is only for reporting bad labels."""
     lines: list[int] = []
     depth = 0
     parser = expat.ParserCreate()

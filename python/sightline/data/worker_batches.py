@@ -1,4 +1,4 @@
-"""What a process that loads pictures sends to the one that trains: batches, or an error."""
+"""Sends batches, or an error, from a process that loads images to the one that trains."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["Failure", "Targets", "samples_or_failure"]
 class Targets(list[dict[str, torch.Tensor]]):
     """Targets of a set of boxes: pickled as NumPy arrays, they arrive as a list of tensors.
 
-    torch would send every tensor as memory that both processes share, at a file descriptor each: a
-    few batches of many small tensors are more than the 1,024 that a process may have open.
+    torch would send every tensor in shared memory, with one file descriptor each: a few batches of
+    many small tensors exceed the 1,024 descriptors that a process may have open.
     """
 
     def __reduce__(self) -> Any:
@@ -32,9 +32,9 @@ def _targets(rows: list[dict[str, NDArray[Any]]]) -> list[dict[str, torch.Tensor
 
 
 class Failure:
-    """An error that is raised where the batch was asked for.
+    """An error that is raised where the batch is requested.
 
-    torch would raise one whose message is the traceback of the other process.
+    torch's own error would have the traceback of the other process as its message.
     """
 
     def __init__(self, error: Exception) -> None:
@@ -50,7 +50,7 @@ class Failure:
 
 
 def samples_or_failure(get: Callable[[Any], Any], keys: Sequence[Any], *, send: bool) -> list[Any]:
-    """`get(key)` of each key; with `send`, one `Failure` where one of them raises."""
+    """`get(key)` of each key; with `send`, a single `Failure` where one of them raises."""
     try:
         return [get(key) for key in keys]
     except Exception as error:

@@ -1,8 +1,8 @@
-"""YOLO txt: one file an image, `class x_centre y_centre width height` a line.
+"""YOLO text files: one file per image, one `class x_centre y_centre width height` per line.
 
-The four numbers are parts of the image's sides. The label file of .../images/.../a.jpg is
-.../labels/.../a.txt, or a.txt beside the image. An image without one has no objects, as that family
-of tools has it; a set without a single label file is refused.
+The four numbers are shares of the image's sides. The label file of .../images/.../a.jpg is
+.../labels/.../a.txt, or a.txt beside the image. As usual for YOLO, an image without a label file
+has no objects; a set without a single label file is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _YAML_NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
 _CLASS_FILES = ("classes.txt", "labels/classes.txt", "obj.names", "classes.names")
 _NOT_LABELS = ("classes.txt", "readme.txt", "requirements.txt")
 _SPLIT_FOLDERS = ("train", "val", "valid", "test")
-_SLACK = 1e-6  # files carry six decimals, so that a side may end just past 1
+_SLACK = 1e-6  # files have six decimals, so that a side may end just beyond 1
 
 _GOT = ", got "
 
@@ -33,7 +33,7 @@ Item = tuple[Path, Path]  # the image, and the folder that its id is relative to
 
 
 def yolo_root(root: Path) -> Path | None:
-    """Return the data.yaml, or else the folder, of a YOLO data set; None where there is none."""
+    """Return the data.yaml, or otherwise the folder, of a YOLO data set; None without either."""
     if root.is_file():
         return root if root.suffix in (".yaml", ".yml") else None
     for name in _YAML_NAMES:
@@ -57,9 +57,9 @@ def _image_beside(label: Path) -> bool:
 def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
     """Open a YOLO data set by its data.yaml or its folder.
 
-    Classes are the `names` of data.yaml, else the lines of classes.txt, else the numbers
-    themselves; `class_names` picks and orders them. Splits are those of data.yaml, else the folders
-    images/train, train/images and so on.
+    The classes are the `names` of data.yaml, otherwise the lines of classes.txt, otherwise the
+    numbers themselves; `class_names` selects and orders them. Splits are those of data.yaml,
+    otherwise the folders images/train, train/images and so on.
     """
     found = yolo_root(root)
     if found is None:
@@ -91,7 +91,7 @@ def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
 
 
 def label_file(image: Path) -> Path:
-    """Return where the label file of an image is, or would be."""
+    """Return the path of the label file of an image, whether it exists or not."""
     parts = list(image.parts)
     for index in range(len(parts) - 2, -1, -1):
         if parts[index] == "images":
@@ -149,10 +149,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _images_of(places: list[str], base: Path, path: Path) -> list[Item]:
-    """Return the images of one split of data.yaml: folders, or text files that list images."""
+    """Return the images of one split of data.yaml, given as folders or as text files of paths."""
     items: list[Item] = []
     for text in places:
-        # Some exports write ../train/images for a folder that lies beside data.yaml.
+        # Some exports write ../train/images for a folder next to data.yaml.
         candidates = [base / text, base / text.removeprefix("../")]
         place = next((candidate for candidate in candidates if candidate.exists()), None)
         if place is None:
@@ -166,7 +166,7 @@ def _images_of(places: list[str], base: Path, path: Path) -> list[Item]:
                 image = base / line.strip()
                 if not is_file(image):
                     missing = shortened_path(image)
-                    if not lies_inside(place, path):  # somebody else's secrets, perhaps
+                    if not lies_inside(place, path):  # the list may be any file of this machine
                         missing = "image of that name (not shown: the list is not the data set's)"
                     raise DataError(f"{place}:{number}: there is no {missing}; remove the line")
                 items.append((image, base))
@@ -242,7 +242,7 @@ def _load(
 def _parse_line(
     line: str, names: Sequence[str], label_of: dict[int, int]
 ) -> tuple[int, float, float, float, float] | str:
-    """Return label, x, y, w, h of a line, or the rule it breaks; the line belongs after `_GOT`."""
+    """Return label, x, y, w, h of a line, or the broken rule, where the line replaces `_GOT`."""
     words = line.split()
     if len(words) != 5:
         hint = "; a polygon is not a box" if len(words) > 6 else ""
@@ -261,5 +261,5 @@ def _parse_line(
     if w <= 0 or h <= 0:
         return f"width and height must be positive, got {w:g} and {h:g}"
     if min(x, y) < -_SLACK or max(x, y, w, h) > 1 + _SLACK:
-        return f"x y w h are parts of the image's sides, in 0 to 1{_GOT}"
+        return f"x y w h are shares of the image's sides, in 0 to 1{_GOT}"
     return label_of[number], x, y, w, h

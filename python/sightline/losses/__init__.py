@@ -1,4 +1,4 @@
-"""Losses that torch does not have, and the form in which a step returns them."""
+"""Losses that torch lacks, and `Terms`, the form in which a step returns losses."""
 
 try:
     import torch  # noqa: F401

@@ -1,4 +1,4 @@
-"""Losses on logits that torch does not have."""
+"""Losses on logits that torch lacks."""
 
 import torch
 from torch import Tensor
@@ -10,8 +10,9 @@ def sigmoid_focal_loss(
 ) -> Tensor:
     """Return the focal loss of each element, unreduced, in the shape of `logits`.
 
-    `targets` are 0 or 1. `alpha` weighs the ones and `1 - alpha` the zeros; a negative `alpha`
-    weighs neither. `gamma` lowers the weight of what is already right; 0 gives cross-entropy.
+    `targets` are 0 or 1. `alpha` is the weight of ones and `1 - alpha` that of zeros; a negative
+    `alpha` disables both. `gamma` lowers the weight of well-classified elements; 0 gives
+    cross-entropy.
     Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 5.
     """
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")

@@ -1,4 +1,4 @@
-"""What a batch adds to training: losses to minimise, and numbers that are only shown."""
+"""`Terms`: the losses of a batch, which are minimised, and numbers that are only shown."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,11 +35,11 @@ class Terms:
 
 
 def as_terms(value: Any, *, source: str = "a loss") -> Terms:
-    """The `Terms` of what a loss returned.
+    """Convert the return value of a loss to `Terms`.
 
     Args:
         value: a scalar tensor, which is named "loss"; a dict of scalar tensors, which are the
-            losses; or `Terms`, which stay as they are.
+            losses; or `Terms`, which are returned unchanged.
         source: what returned it, for the error.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The convolution that every model here is made of, alone and with its norm and activation."""
+"""The convolution that all models here use, alone and with its norm and activation."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from sightline.nn.batch_norm.modules import BatchNormAct2d
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
-    """Return a convolution without bias that keeps the size (for stride 1) and has He's init."""
+    """Return a convolution without bias and with He's initialisation; stride 1 keeps the size."""
     layer = nn.Conv2d(
         in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False
     )

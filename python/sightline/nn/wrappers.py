@@ -1,7 +1,7 @@
-"""The model itself, and weights under its own names, whatever it is wrapped in.
+"""Removes wrappers from models and from the names of their weights.
 
-`torch.compile`, `DistributedDataParallel` and `DataParallel` put a module around a model, or around
-a part of it, and their own name into the name of each tensor: `_orig_mod.head.weight`.
+`torch.compile`, `DistributedDataParallel` and `DataParallel` wrap a model, or a part of it, in
+another module and add a prefix to the name of each tensor: `_orig_mod.head.weight`.
 """
 
 import sys
@@ -16,14 +16,14 @@ _COMPILED, _PARALLEL = "_orig_mod", "module"
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model within any number of wrappers; `model` where there are none."""
+    """The model inside any number of wrappers; `model` itself without any."""
     while (held := _held_as(model)) is not None:
         model = getattr(model, held)
     return model
 
 
 def predictions_of(model: nn.Module, outputs: Any) -> Any:
-    """What a model says of each input: `model.predictions(outputs)` where it has that method.
+    """The predictions for each input: `model.predictions(outputs)` where it has that method.
 
     Other outputs are the predictions themselves: logits, or a list of one dict per image, as
     torchvision's detectors return them.
@@ -33,21 +33,21 @@ def predictions_of(model: nn.Module, outputs: Any) -> Any:
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
-    """The `state_dict()` of `model` with the names that it has where nothing is wrapped.
+    """The `state_dict()` of `model` with the names that it has without wrappers.
 
-    Wrappers are told by their type: a part of a model that is really called `module` keeps it.
+    Wrappers are recognised by their type: a part of a model that is called `module` keeps its name.
     """
     return {plain: state for plain, (_, state) in _by_plain_name(model).items()}
 
 
 def load_plain_state(model: nn.Module, state: dict[str, Tensor]) -> None:
-    """`model.load_state_dict(state)`, where wrappers may be around the one, the other or neither.
+    """`model.load_state_dict(state)`, where either, both or neither may come from a wrapper.
 
-    Names of `state` are taken as they are where they are those of the model, wrapped or not; only
-    otherwise without the names of wrappers, where these are then the model's.
+    Names in `state` that match the model, wrapped or not, are used unchanged; otherwise prefixes of
+    wrappers are removed where the names then match.
 
     Raises:
-        RuntimeError: as of `load_state_dict`.
+        RuntimeError: as in `load_state_dict`.
     """
     names = {plain: actual for plain, (actual, _) in _by_plain_name(model).items()}
     if state.keys() != set(names.values()):
@@ -72,7 +72,7 @@ def _plain_name(model: nn.Module, name: str) -> str:
 
 
 def _held_as(module: nn.Module) -> str | None:
-    """Under which name a wrapper holds what it wraps; None of any other module."""
+    """The attribute in which a wrapper holds the wrapped module; None for any other module."""
     if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         return _PARALLEL
     # Importing it takes a second, and without it nothing is compiled.
@@ -83,7 +83,7 @@ def _held_as(module: nn.Module) -> str | None:
 
 
 def _renamings(names: Iterable[str]) -> Iterator[dict[str, None]]:
-    """The names in order, without what wrappers of the whole, or of its parts, may have added."""
+    """The names in order, without prefixes that wrappers of the model or its parts may add."""
     shorter = list(names)
     yield dict.fromkeys(shorter)
     while {name.partition(".")[0] for name in shorter} in ({_COMPILED}, {_PARALLEL}):

@@ -12,17 +12,17 @@ __all__ = ["EMA"]
 
 
 class EMA:
-    """Averaged weights beside the trained ones: `average = d * average + (1 - d) * weight`.
+    """A moving average of the weights: `average = d * average + (1 - d) * weight`.
 
-    The decay d warms up as `min(decay, (1 + n) / (10 + n))` after n steps, so that a short run does
-    not end with an average that still remembers its initial weights.
+    The decay d warms up as `min(decay, (1 + n) / (10 + n))` after n steps, so that the average of a
+    short run does not still contain the initial weights.
 
-    Floating-point buffers (batch-norm statistics) are averaged as the weights are; integer buffers
+    Floating-point buffers (batch-norm statistics) are averaged like the weights; integer buffers
     are copied.
 
     Args:
-        model: the model to follow; it is copied, without what `torch.compile` and
-            `DistributedDataParallel` put around it.
+        model: the model to average; it is copied, without the wrappers of `torch.compile` and
+            `DistributedDataParallel`.
         decay: limit of d, in [0, 1).
 
     Raises:
@@ -41,7 +41,7 @@ class EMA:
 
     @torch.no_grad()
     def step(self, model: nn.Module) -> None:
-        """Take in the weights of `model` after one optimizer step."""
+        """Update the average with the weights of `model`, after one optimizer step."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
         averages, values = [], []

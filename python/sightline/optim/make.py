@@ -1,4 +1,4 @@
-"""Optimizers by name, with weight decay on the weights that it is meant for."""
+"""Optimizers by name, with weight decay only on the weights that should decay."""
 
 import torch
 from torch import nn
@@ -10,13 +10,13 @@ OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagra
 
 
 def parameter_groups(model: nn.Module, *, weight_decay: float) -> list[dict]:
-    """The trainable parameters in two groups: weights that decay, and the rest that must not.
+    """The trainable parameters in two groups: weights that decay, and others that do not.
 
     Parameters of fewer than two dimensions (biases, batch-norm scales and shifts) do not decay:
     shrinking them does not regularise what the layer computes.
 
     Raises:
-        ValueError: nothing to train.
+        ValueError: the model has no trainable parameter.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     if not trainable:

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: each is a factor of the base rate at a point of the run."""
+"""Learning-rate schedules: each gives a factor of the base rate for a point of the run."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -52,15 +52,15 @@ SCHEDULES = ("constant", "step", "multi-step", "exponential", "cosine", "one-cyc
 
 
 class Schedule:
-    """A torch scheduler, and whether it moves after every step or after every epoch.
+    """A torch scheduler, and whether it is stepped after every optimizer step or every epoch.
 
     `fit` calls `step` after each optimizer step and `end_epoch` after each epoch.
 
     Args:
         scheduler: any of `torch.optim.lr_scheduler`, `ReduceLROnPlateau` included.
         every: "step" or "epoch".
-        warmup: a second scheduler that alone moves during the first `warmup_steps` steps;
-            `ReduceLROnPlateau` needs it, the others hold their own warm-up.
+        warmup: a second scheduler that is used alone for the first `warmup_steps` steps;
+            `ReduceLROnPlateau` needs it, the others include their own warm-up.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Schedule:
         return self.steps < self.warmup_steps
 
     def step(self) -> None:
-        """After one optimizer step."""
+        """Call this after each optimizer step."""
         if self.warming and self.warmup is not None:
             self.warmup.step()
         elif self.every == "step":
@@ -89,7 +89,7 @@ class Schedule:
         self.steps += 1
 
     def end_epoch(self, monitored: float) -> None:
-        """After one epoch; `monitored` is what a plateau schedule looks at."""
+        """Call this after each epoch; a plateau schedule uses the value `monitored`."""
         if self.every != "epoch" or self.warming:
             return
         if isinstance(self.scheduler, ReduceLROnPlateau):
@@ -124,23 +124,25 @@ def make_schedule(
     patience: int = 5,
     mode: Literal["min", "max"] = "min",
 ) -> Schedule:
-    """A schedule by name; the optimizer's own rate is its largest.
+    """A schedule by name; the optimizer's own learning rate is the largest rate.
 
-    The rate moves after every step for "exponential", "cosine", "one-cycle" and warm-up, and at
-    epoch boundaries for "step", "multi-step" and "plateau".
+    The rate changes after every step for "exponential", "cosine", "one-cycle" and warm-up, and at
+    the end of epochs for "step", "multi-step" and "plateau".
 
     Args:
-        optimizer: its `lr` is the base rate that factors multiply.
+        optimizer: its `lr` is the base rate, which is multiplied by the factors.
         name: one of `SCHEDULES`.
         epochs, steps_per_epoch: length of the run, both >= 1.
         warmup_epochs: the rate first grows linearly from near 0 over this many epochs.
-        gamma: factor of one drop ("step", "multi-step", "plateau") or of one epoch
+        gamma: factor of one decrease ("step", "multi-step", "plateau") or of one epoch
             ("exponential").
-        step_epochs: epochs between drops of "step".
-        milestones: epochs after which "multi-step" drops.
+        step_epochs: epochs between the decreases of "step".
+        milestones: epochs after which "multi-step" decreases the rate.
         final_factor: factor at the end of "cosine" and "one-cycle".
-        initial_factor, peak: where "one-cycle" starts, and the part of the run it rises for.
-        patience, mode: "plateau" drops after `patience` epochs without a better monitored value.
+        initial_factor, peak: factor at the start of "one-cycle", and the share of the run in which
+            it rises.
+        patience, mode: "plateau" decreases the rate after `patience` epochs without a better
+            monitored value.
 
     Raises:
         ValueError: an unknown name or a value outside its range.

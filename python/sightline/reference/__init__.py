@@ -1,4 +1,4 @@
-"""Every op in plain, slow, readable NumPy: the specification that the kernels are held to."""
+"""Every op in plain, slow, readable NumPy: the specification of the kernels."""
 
 from . import coco
 from .assign_atss import assign_atss

@@ -13,7 +13,7 @@ Boxes = NDArray[np.floating]
 def assign_atss(
     anchors: Sequence[Boxes], gt_boxes: Sequence[Boxes], *, top_k: int = 9
 ) -> NDArray[np.int64]:
-    """[B, A]: the object of each anchor, or -1; `gt_boxes` holds [G, 4] for each image."""
+    """[B, A]: the object of each anchor, or -1; `gt_boxes` has one [G, 4] per image."""
     boxes = np.concatenate(anchors)
     images = [_assign(boxes, [len(level) for level in anchors], o, top_k) for o in gt_boxes]
     return np.array(images, np.int64).reshape(len(gt_boxes), len(boxes))
@@ -40,7 +40,7 @@ def _assign(
 def _nearest(
     anchors: Boxes, level_sizes: list[int], gt_box: Boxes, top_k: int
 ) -> NDArray[np.int64]:
-    """Of each level the anchors whose centres are nearest, all in ascending order."""
+    """On each level the anchors whose centres are nearest, all in ascending order."""
     (x, y), (object_x, object_y) = _centres(anchors), _centres(gt_box[None])
     with np.errstate(over="ignore"):
         distance = (x - object_x) ** 2 + (y - object_y) ** 2
@@ -54,7 +54,7 @@ def _nearest(
 
 
 def _mean_plus_deviation(overlaps: NDArray[np.float64]) -> float:
-    """Summed one after another; the deviation of a single number is 0."""
+    """Summed in order; the deviation of a single number is 0."""
     mean = np.add.accumulate(overlaps)[-1] / len(overlaps)
     if len(overlaps) == 1:
         return mean

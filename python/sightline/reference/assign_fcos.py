@@ -16,7 +16,7 @@ def assign_fcos(
     size_ranges: Sequence[tuple[float, float]],
     center_radius: float = 1.5,
 ) -> NDArray[np.int64]:
-    """[B, A]: the object of each point of all levels, or -1; `gt_boxes` holds [G, 4] an image."""
+    """[B, A]: the object of each point, all levels in order, or -1; one of `gt_boxes` per image."""
     return np.array(
         [
             np.concatenate(

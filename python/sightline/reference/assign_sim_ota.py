@@ -25,7 +25,7 @@ def assign_sim_ota(
 ) -> tuple[NDArray[np.int64], Boxes]:
     """Index and IoU of each anchor, [B, A] each.
 
-    `scores` are [B, A, C], `boxes` [B, A, 4]; `gt_boxes` and `gt_labels` hold one array an image.
+    `scores` are [B, A, C], `boxes` [B, A, 4]; `gt_boxes` and `gt_labels` have one array per image.
     """
     index = np.full(scores.shape[:2], -1)
     matched = np.zeros(scores.shape[:2], scores.dtype)
@@ -41,7 +41,7 @@ def assign_sim_ota(
         usable = ((scores[b] >= 0) & (scores[b] <= 1)).all(1) & _finite(boxes[b])
         valid = np.flatnonzero((inside | near).any(0) & usable)
         iou = box_iou(objects, boxes[b])
-        first: dict[int, tuple[bool, float]] = {}  # of each anchor: the key of its object
+        first: dict[int, tuple[bool, float]] = {}  # anchor -> key of its object
         for g in np.flatnonzero(exists):
             best = np.sort(iou[g, valid])[::-1][:top_k]
             k = max(int(best.cumsum()[-1]) if len(best) else 0, 1)

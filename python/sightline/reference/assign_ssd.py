@@ -13,7 +13,7 @@ Boxes = NDArray[np.floating]
 def assign_ssd(
     anchors: Boxes, gt_boxes: Sequence[Boxes], *, threshold: float = 0.5, rule: str = "default"
 ) -> NDArray[np.int64]:
-    """[B, A]: the object of each anchor, or -1; `gt_boxes` holds [G, 4] for each image."""
+    """[B, A]: the object of each anchor, or -1; `gt_boxes` has one [G, 4] per image."""
     assign = {"default": _bipartite, "torchvision": _overwrite}[rule]
     images = [assign(box_iou(boxes, anchors), boxes, threshold) for boxes in gt_boxes]
     return np.array(images, np.int64).reshape(len(gt_boxes), len(anchors))
@@ -36,7 +36,7 @@ def _bipartite(iou: Boxes, boxes: Boxes, threshold: float) -> NDArray[np.int64]:
 
 
 def _overwrite(iou: Boxes, boxes: Boxes, threshold: float) -> NDArray[np.int64]:
-    """As torchvision's SSDMatcher, with the rows that are not finite left out."""
+    """The rule of torchvision's SSDMatcher, with rows that are not finite left out."""
     with np.errstate(over="ignore", invalid="ignore"):
         sides = boxes[:, 2:] - boxes[:, :2]
         exists = np.isfinite(boxes).all(1) & np.isfinite(np.maximum(sides, 0).prod(1))

@@ -25,7 +25,7 @@ def assign_task_aligned(
 ) -> tuple[NDArray[np.int64], Boxes, Boxes, Boxes]:
     """Index, metric, overlap and target score of each anchor, [B, A] each.
 
-    `scores` are [B, A, C], `boxes` [B, A, 4]; `gt_boxes` and `gt_labels` hold one array an image.
+    `scores` are [B, A, C], `boxes` [B, A, 4]; `gt_boxes` and `gt_labels` have one array per image.
     """
     form = {"iou": box_iou, "ciou": complete_box_iou}[overlap]
     kept = top_k if one_to_one_top_k is None else one_to_one_top_k
@@ -58,7 +58,7 @@ def assign_task_aligned(
 def _metrics(
     scores: Boxes, overlaps: Boxes, points: Boxes, box: Boxes, alpha: float, beta: float
 ) -> Boxes:
-    """Alignment of each anchor with one object, 0 where it may not have the anchor."""
+    """Alignment of each anchor with one object, 0 where the anchor is not a candidate."""
     x, y = points.T
     inside = (x > box[0]) & (x < box[2]) & (y > box[1]) & (y < box[3])
     allowed = inside & (scores >= 0) & (overlaps > 0)
@@ -69,12 +69,12 @@ def _metrics(
 
 
 def _best(metric: Boxes, anchors: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Those of highest metric, best first, the lower anchor of equals."""
+    """The anchors with the highest metric, best first, among equals the lower one."""
     return anchors[np.argsort(-metric[anchors], kind="stable")][:count]
 
 
 def _power(x: Boxes, y: float) -> Boxes:
-    """x^y as the kernels round it: whole exponents up to 64 by multiplication, 1/2 by the root."""
+    """x^y rounded as in the kernels: exponents up to 64 by multiplication, 1/2 by the root."""
     if y == 0.5:
         return np.sqrt(x)
     if y != int(y) or y > 64:

@@ -21,7 +21,7 @@ def assign_yolo(
     rule: str = "v3",
     ratio_threshold: float = 4.0,
 ) -> NDArray[np.int64]:
-    """[B, A]: the object of each anchor, or -1; `gt_boxes` holds [G, 4] for each image."""
+    """[B, A]: the object of each anchor, or -1; `gt_boxes` has one [G, 4] per image."""
     maps = [(*size, len(sizes)) for size, sizes in zip(feature_sizes, anchor_sizes)]
     out = []
     for boxes in gt_boxes:
@@ -70,7 +70,7 @@ def _wanted(
 
 
 def _cells(box: Boxes, size: tuple[int, int], stride: float) -> list[tuple[int, int]]:
-    """(row, column) of the cell that holds the centre, then the nearest neighbours in the map."""
+    """(row, column) of the cell that contains the centre, then nearest neighbours in the map."""
     half = box.dtype.type(0.5)
     x, y = (box[:2] * half + box[2:] * half) / box.dtype.type(stride)
     height, width = size
@@ -89,7 +89,7 @@ def _cells(box: Boxes, size: tuple[int, int], stride: float) -> list[tuple[int, 
 
 
 def _side(within: float) -> int:
-    """Which neighbour is nearer to a place within a cell: -1, +1, or 0 where both are."""
+    """Which neighbour is nearer to a position within a cell: -1, +1, or 0 where both are equal."""
     return int(within > 0.5) - int(within < 0.5)
 
 
@@ -100,7 +100,7 @@ def _within(sides: Boxes, size: Boxes, factor: float) -> bool:
 
 
 def _shape_iou(box: Boxes, sizes: Boxes) -> Boxes:
-    """IoU of boxes about one centre: as that of boxes from one corner."""
+    """IoU of boxes with the same centre, which equals that of boxes with the same corner."""
     with np.errstate(all="ignore"):
         own = np.concatenate([np.zeros(2, box.dtype), np.maximum(box[2:] - box[:2], 0)])
         corners = np.concatenate([np.zeros_like(sizes), sizes], 1)

@@ -3,8 +3,8 @@
 This file is the specification of `sightline.ops.average_precision`: the shortest code that follows
 the protocols step by step. It checks nothing and is never optimised.
 
-Layout: detections and ground truth of all (class, image) groups lie one after another; group `s`
-owns rows `offsets[s]` to `offsets[s + 1]`. Groups are sorted by class, then by image.
+Layout: detections and ground truth of all (class, image) groups are concatenated; group `s` has
+rows `offsets[s]` to `offsets[s + 1]`. Groups are sorted by class, then by image.
 """
 
 from itertools import pairwise
@@ -13,7 +13,7 @@ import numpy as np
 
 # COCO compares with min(threshold, this), so that a perfect overlap passes a threshold of 1.
 _HIGHEST_COCO_THRESHOLD = 1 - 1e-10
-# Added to a count of detections by COCO: 2 ** -52, felt only where the count is 0 or 1.
+# COCO adds 2 ** -52 to a count of detections, which matters only where the count is 0 or 1.
 _COCO_EPS = np.spacing(1.0)
 
 
@@ -74,7 +74,7 @@ def match_detections(
 
 
 def _overlaps(dt, gt, crowd, inclusive):
-    """IoU [D, G] of xywh boxes; over a crowd, the intersection as a share of the detection."""
+    """IoU [D, G] of xywh boxes; for crowds, the intersection as a share of the detection."""
     one = 1.0 if inclusive else 0.0
     result = np.zeros((len(dt), len(gt)))
     for d, (dx, dy, dw, dh) in enumerate(dt):
@@ -90,12 +90,12 @@ def _overlaps(dt, gt, crowd, inclusive):
 
 
 def _match_group_coco(overlaps, ignored, crowd, threshold):
-    """Row of the ground truth that each detection, best first, takes; -1 for none."""
+    """Row of the ground truth that each detection, best first, matches; -1 for none."""
     taken = np.zeros(len(ignored), bool)
     matches = []
     for row in overlaps:
         best, best_iou = -1, min(threshold, _HIGHEST_COCO_THRESHOLD)
-        for g in np.argsort(ignored, kind="stable"):  # what counts comes before what is ignored
+        for g in np.argsort(ignored, kind="stable"):  # objects that count before ignored ones
             if taken[g] and not crowd[g]:
                 continue
             if best >= 0 and ignored[g] and not ignored[best]:
@@ -109,7 +109,7 @@ def _match_group_coco(overlaps, ignored, crowd, threshold):
 
 
 def _match_group_voc(overlaps, ignored, crowd, threshold):
-    """The same by the VOC rule: only the best ground truth is tried, taken or not."""
+    """The same by the VOC rule: only the best ground truth is tried, matched already or not."""
     taken = np.zeros(len(ignored), bool)
     matches = []
     for row in overlaps:
@@ -159,7 +159,7 @@ def accumulate_precision(
 
 
 def rank_in_group(scores, dt_offsets):
-    """Place of each detection within its group, best first."""
+    """Rank of each detection within its group, best first."""
     rank = np.zeros(len(scores), np.int64)
     for begin, end in pairwise(dt_offsets):
         rank[begin + np.argsort(-scores[begin:end], kind="stable")] = np.arange(end - begin)
@@ -167,7 +167,7 @@ def rank_in_group(scores, dt_offsets):
 
 
 def sample_curve(outcome, scores, positives, grid):
-    """Precision at the recalls of the grid, final recall, and scores, of detections best first."""
+    """Precision at the recalls of the grid, final recall, and scores; detections are best first."""
     tp = np.cumsum(outcome == 1).astype(np.float64)
     fp = np.cumsum(outcome == 0).astype(np.float64)
     recall = tp / positives

@@ -28,11 +28,11 @@ def batch_norm_act(
 ) -> Array:
     """act(weight * (x - mean) / sqrt(var + eps) + bias + residual), as x [N, C, ...] in its dtype.
 
-    In training, mean and variance are those of x (the variance divided by the count), and the
-    running arrays [C] move towards them in place (the variance divided by the count - 1). In
-    inference they are the running ones. One value a channel has no unbiased variance: with
-    allow_single_value it leaves the running arrays alone. In training x may be cut along N into
-    equal ghost batches, which are normalised one after the other.
+    In training, mean and variance are those of x (variance divided by the count), and the running
+    arrays [C] are updated in place (variance divided by the count - 1). In inference they are the
+    running ones. One value per channel has no unbiased variance: with allow_single_value it leaves
+    the running arrays unchanged. In training x may be split along N into equal ghost batches, which
+    are normalised one after the other.
     """
     if training and ghost_batches > 1:
         runs = [
@@ -85,7 +85,7 @@ def batch_norm_act_backward(
     eps: float = 1e-5,
     ghost_batches: int = 1,
 ) -> tuple[Array, Array, Array, Array]:
-    """Gradients by x, weight, bias and residual, float64, where `grad` [N, C, ...] is that of y.
+    """Gradients of x, weight, bias and residual, float64, given that of y, `grad` [N, C, ...].
 
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015, section 3.
     """
@@ -125,7 +125,7 @@ def batch_norm_act_backward(
 
 
 def _cut(ghost_batches: int, *arrays: Array | None) -> Iterator[tuple[Any, ...]]:
-    """What each ghost batch has of arrays [N, ...]; of None, None."""
+    """The parts of arrays [N, ...] for each ghost batch; None stays None."""
     return zip(
         *([None] * ghost_batches if a is None else np.split(a, ghost_batches) for a in arrays)
     )

@@ -1,8 +1,8 @@
 """Precision over resampled images, in plain NumPy.
 
-This file is the specification of resampling: an image drawn `w` times stands in the data set `w`
-times, the copies side by side. Of equal scores in an image, the copies of each detection stand side
-by side.
+This file is the specification of resampling: an image that was drawn `w` times is in the data set
+`w` times in succession. Among equal scores in an image, the copies of each detection follow each
+other.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def resampled_precision(
         weights: int64 [I], how often each image was drawn.
 
     Returns:
-        What `accumulate_precision` returns for the data set so written out.
+        What `accumulate_precision` returns for that data set.
     """
     scores = np.asarray(dt_scores, np.float64)
     grid = np.linspace(0.0, 1.0, 101) if recall_thresholds is None else recall_thresholds

@@ -64,13 +64,13 @@ def _from_corners(corners: Boxes, fmt: str) -> list[float]:
 
 
 def box_area(boxes: Boxes, fmt: str = "xyxy") -> Boxes:
-    """[N]: width times height, 0 where one is negative."""
+    """[N]: width times height, 0 where a side is negative."""
     sides = box_convert(boxes, fmt, "xywh")[:, 2:]
     return np.array([max(w, 0) * max(h, 0) for w, h in sides], np.float64)
 
 
 def clip_boxes_to_image(boxes: Boxes, size: tuple[float, float]) -> Boxes:
-    """[N, 4] cut to an image of (height, width); NaN stays."""
+    """[N, 4] clipped to an image of (height, width); NaN stays NaN."""
     height, width = size
     limits = (width, height, width, height)
     return _rows([tuple(_clip(v, m) for v, m in zip(box, limits)) for box in boxes])
@@ -127,7 +127,7 @@ def _what_is_wrong(box: Boxes, size: tuple[float, float] | None) -> str:
 
 
 def encode_boxes(boxes: Boxes, anchors: Boxes, weights: Four = (1, 1, 1, 1)) -> Boxes:
-    """[N, 4] deltas of R-CNN: offsets of the centres in anchor sizes, logarithms of the ratios."""
+    """[N, 4] deltas of R-CNN: offsets of the centres in anchor sizes, logarithms of size ratios."""
     rows = []
     for box, anchor in zip(boxes, anchors):
         dx, dw = _encode_axis(*map(float, (box[0], box[2], anchor[0], anchor[2])))
@@ -141,7 +141,7 @@ def _encode_axis(low: float, high: float, a_low: float, a_high: float) -> tuple[
     size, unit = high - low, a_high - a_low
     if unit <= 0:
         return 0.0, 0.0
-    shift = ((low - a_low) + (high - a_high)) / 2 / unit  # of the centres, by way of the edges
+    shift = ((low - a_low) + (high - a_high)) / 2 / unit  # of the centres, from the edges
     ratio = size / unit
     if ratio <= 0:
         return shift, -math.inf
@@ -155,7 +155,7 @@ def decode_boxes(
     *,
     size: tuple[float, float] | None = None,
 ) -> Boxes:
-    """[N, 4] xyxy: the inverse of `encode_boxes`, with sizes that grow at most 62.5 times."""
+    """[N, 4] xyxy: the inverse of `encode_boxes`, with sides that grow at most 62.5 times."""
     rows = []
     for delta, anchor in zip(deltas, anchors):
         dx, dy, dw, dh = (float(d) / weight for d, weight in zip(delta, weights))

@@ -1,14 +1,14 @@
-"""COCO's evaluation in plain NumPy: overlap, match, accumulate, summarise, rule by rule.
+"""COCO's evaluation in plain NumPy: overlap, match, accumulate and summarise.
 
 The specification of the COCO protocol of `sightline.metrics`: the shortest code that follows
 pycocotools 2.0.11 step by step. It checks next to nothing and is never optimised.
 
-`parity="pycocotools"` repeats pycocotools to the last bit. `parity="corrected"` mends three faults
-of it and is otherwise the same:
+`parity="pycocotools"` repeats pycocotools to the last bit. `parity="corrected"` corrects three of
+its faults and is otherwise the same:
 
-- the mark "matched to annotation 0" means "unmatched" there, so whoever finds it counts as false;
+- "matched to annotation 0" means "unmatched" there, so a detection of that object counts as false;
 - the first number is -1 unless 100 is among `max_detections`, where the last one is meant;
-- a NaN among the scores is ranked last without a word; corrected, it is a ValueError.
+- a NaN score is silently ranked last; corrected, it is a ValueError.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Record = Mapping[str, Any]
 
-# The ends lie inside: an area of exactly 1024 is both small and medium.
+# Both ends are included: an area of exactly 1024 is both small and medium.
 BOX_AREAS = {"all": (0, 1e10), "small": (0, 1024), "medium": (1024, 9216), "large": (9216, 1e10)}
 KEYPOINT_AREAS = {name: BOX_AREAS[name] for name in ("all", "medium", "large")}
 # linspace, to the bit: .5 + .05 * i differs at .85 and .9, and i / 100 at ten of the recalls.
@@ -55,12 +55,12 @@ KEYPOINT_STATS = tuple(
 
 @dataclass(frozen=True)
 class CocoEvaluation:
-    """T IoU thresholds, R recalls, K classes, A areas, M caps; -1 where nothing is to be found."""
+    """T IoU thresholds, R recalls, K classes, A areas, M caps; -1 where there are no objects."""
 
     precision: Floats  # [T, R, K, A, M]
     recall: Floats  # [T, K, A, M], the final one
     scores: Floats  # [T, R, K, A, M]
-    stats: Floats  # [12], of keypoints [10]
+    stats: Floats  # [12], for keypoints [10]
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,17 @@ def evaluate_coco(
     area_ranges: Mapping[str, tuple[float, float]] | None = None,
     max_detections: Sequence[int] | None = None,
 ) -> CocoEvaluation:
-    """Evaluate detections against ground truth, both as COCO's files hold them.
+    """Evaluate detections against ground truth, both in the format of COCO files.
 
     Args:
         truth: `images`, `categories`, `annotations` (`id, image_id, category_id, bbox, area,
             iscrowd`, for keypoints `num_keypoints`).
-        found: `image_id, category_id, bbox, score`; `area` where it is not w * h, as of masks.
+        found: `image_id, category_id, bbox, score`; `area` where it is not w * h, as for masks.
         iou_type: "bbox"; "segm" and "keypoints" need `overlaps`.
-        overlaps: gives [D, G] for the detections, best first, and objects of an image and class.
+        overlaps: returns [D, G] for the detections, best first, and objects of an image and class.
         parity: "corrected" or "pycocotools".
-        use_classes: False puts all classes into one, as proposals are scored.
-        area_ranges, max_detections: None for those of COCO.
+        use_classes: False puts all classes into one, as for proposals.
+        area_ranges, max_detections: None for COCO's.
     """
     keypoints = iou_type == "keypoints"
     areas = area_ranges or (KEYPOINT_AREAS if keypoints else BOX_AREAS)
@@ -121,7 +121,7 @@ def evaluate_coco(
                 [r for c in group for r in rows_of.get((name, image, c), [])]
                 for name in ("dt", "gt")
             )
-            if dt or gt:  # an image with neither takes no part
+            if dt or gt:  # an image with neither is skipped
                 dt = [dt[i] for i in best_first(dt)[: caps[-1]]]
                 images_of_class.append(
                     (dt, gt, overlaps(dt, gt) if overlaps else box_overlaps_of(dt, gt))
@@ -141,14 +141,14 @@ def evaluate_coco(
 
 
 def best_first(detections: Sequence[Record]) -> NDArray[np.int64]:
-    """Order by score; equal scores stay in the order of the file, NaN comes last."""
+    """Order by score; equal scores keep the order of the file, NaN comes last."""
     return np.argsort([-d["score"] for d in detections], kind="stable")
 
 
 def box_overlaps(dt: Floats, gt: Floats, crowd: Bools) -> Floats:
-    """IoU [D, G] of boxes xywh, in float64 from the file on; edges that touch do not overlap.
+    """IoU [D, G] of boxes xywh, in float64; edges that touch do not overlap.
 
-    Over a crowd the union is the detection's area alone.
+    For crowds the area of the detection replaces the union.
     """
     dx, dy, dw, dh = dt.T[:, :, None]
     gx, gy, gw, gh = gt.T[:, None, :]
@@ -169,7 +169,7 @@ def match_image(
     keypoints: bool,
     parity: str,
 ) -> MatchedImage:
-    """Match one image and class as one area range sees it."""
+    """Match one image and class for one area range."""
     low, high = area_range
 
     def within(area: float) -> bool:
@@ -185,7 +185,7 @@ def match_image(
         bool,
     )
     dt_outside = np.array([not within(area_of(d)) for d in dt], bool)
-    # The mark of a match is the annotation's id, and 0 means that there is none.
+    # A match is marked by the annotation's id, and 0 means that there is none.
     marked = np.array([g["id"] != 0 or parity == "corrected" for g in gt], bool)
 
     shape = (len(iou_thresholds), len(dt))
@@ -209,17 +209,18 @@ def match(
     threshold: float,
     dt_takes: Bools | None = None,
 ) -> list[int]:
-    """Row of the object that each detection takes, -1 for none.
+    """Row of the object that each detection matches, -1 for none.
 
-    `dt_takes` [D] is False for a detection whose object may be taken again: one whose id is not
-    above 0, by which pycocotools knows what is taken. Result files are numbered from 1.
+    `dt_takes` [D] is False for a detection whose object may be matched again. In pycocotools, which
+    marks matched objects by the detection's id, that is one whose id is not above 0. Result files
+    are numbered from 1.
     """
     taken = np.zeros(len(gt_ignored), bool)
     matches = []
     for d, row in enumerate(overlaps):
         best, best_overlap = -1, min(threshold, HIGHEST_THRESHOLD)
-        for g in np.argsort(gt_ignored, kind="stable"):  # what counts before what is ignored
-            if taken[g] and not gt_crowd[g]:  # only a crowd is taken again
+        for g in np.argsort(gt_ignored, kind="stable"):  # objects that count before ignored ones
+            if taken[g] and not gt_crowd[g]:  # only a crowd may be matched again
                 continue
             if best >= 0 and not gt_ignored[best] and gt_ignored[g]:
                 break  # what is ignored never displaces what counts
@@ -256,7 +257,7 @@ def accumulate(
         tp = np.cumsum(dt_matched[t] & ~dt_ignored[t]).astype(np.float64)
         fp = np.cumsum(~dt_matched[t] & ~dt_ignored[t]).astype(np.float64)
         reached = tp / positives
-        # The spacing is felt where fp + tp is 0, and where it is 1: precision .9999999999999998.
+        # The spacing matters where fp + tp is 0, and where it is 1: precision .9999999999999998.
         envelope = np.maximum.accumulate((tp / (fp + tp + np.spacing(1)))[::-1])[::-1]
         index = np.searchsorted(reached, recall_thresholds, side="left")
         known = index < len(dt_scores)  # a recall that is never reached has precision 0
@@ -274,7 +275,7 @@ def summarise(
     iou_type: str,
     parity: str,
 ) -> Floats:
-    """COCO's twelve numbers, of keypoints ten: means over what is there, -1 where nothing is."""
+    """COCO's twelve numbers, ten for keypoints: means over defined values, -1 without any."""
     stats = []
     for kind, iou, area, place in KEYPOINT_STATS if iou_type == "keypoints" else BOX_STATS:
         values = precision if kind == "precision" else recall
@@ -289,7 +290,7 @@ def summarise(
 
 
 def cap_of(place: int | str, caps: list[int], parity: str) -> int | None:
-    """The cap that a number is taken at."""
+    """The cap on detections that a number uses."""
     if parity == "pycocotools":
         named = {"AP": 100, "keypoints": 20}
         return named[place] if isinstance(place, str) else caps[place]

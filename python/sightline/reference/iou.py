@@ -1,9 +1,9 @@
-"""Overlap of boxes in plain NumPy: the definition that the kernels are held to.
+"""Overlap of boxes in plain NumPy: the specification of the kernels.
 
-Arrays [..., N, 4] xyxy in, float32 or float64 computing as `sightline.ops` does, with the same bits
-but for the arctangent of `complete_box_iou`. Every pair gives [..., N, M], `aligned` ones [..., N];
-leading dimensions broadcast. Memory is a dozen times that. A box is usable where its coordinates
-and its area are finite; another overlaps nothing.
+Arrays are [..., N, 4] xyxy and are computed in float32 or float64 as in `sightline.ops`, with the
+same bits except for the arctangent of `complete_box_iou`. Results are [..., N, M] for all pairs and
+[..., N] with `aligned`; leading dimensions broadcast. Memory is a dozen times that. A box is usable
+where its coordinates and its area are finite; one that is not overlaps nothing.
 """
 
 import numpy as np
@@ -80,12 +80,12 @@ _Box = tuple[Boxes, Boxes, Boxes, Boxes]
 
 
 def _where(condition: np.ndarray, yes: np.ndarray, no: np.ndarray | float) -> Boxes:
-    """np.where in the type of `yes`, which are floats."""
+    """np.where in the dtype of `yes`, which is floating."""
     return np.where(condition, yes, no).astype(yes.dtype, copy=False)
 
 
 def _usable(a: _Box) -> np.ndarray:
-    """Whether a box has finite coordinates and a finite area; another overlaps nothing."""
+    """Whether a box has finite coordinates and a finite area; otherwise it overlaps nothing."""
     with np.errstate(all="ignore"):
         return np.asarray(np.isfinite(np.stack([*a, _area(a)])).all(0))
 

@@ -1,8 +1,8 @@
-"""Overlap of rotated boxes in plain Python: the definition that the kernels are held to.
+"""Overlap of rotated boxes in plain Python: the specification of the kernels.
 
-A box is (cx, cy, w, h, angle), turned counter-clockwise as one sees it in an image, whose y points
-down. Computed in float64 one pair at a time, as the area of one box after it was cut along the four
-sides of the other; given as `sightline.ops` gives it, in float32 or float64.
+A box is (cx, cy, w, h, angle), rotated counter-clockwise as seen in an image, whose y axis points
+down. Computed in float64 one pair at a time, as the area of one box after clipping it along the
+four sides of the other; returned in float32 or float64 as by `sightline.ops`.
 """
 
 import math
@@ -29,7 +29,7 @@ def box_iou_rotated(
 
 
 def corners_of(box: list[float], unit: str, origin: Point = (0.0, 0.0)) -> list[Point]:
-    """The corners in an order that is clockwise as one sees it, relative to `origin`."""
+    """The corners, clockwise as seen in the image, relative to `origin`."""
     cx, cy, w, h, angle = box
     if unit == "degrees":
         angle = math.radians(math.fmod(angle, 360))
@@ -64,7 +64,7 @@ def _side(start: Point, end: Point, p: Point) -> float:
 
 
 def _area(box: list[float], dtype: np.dtype) -> float:
-    """0 where a number is not finite, a side not positive, or the area no number of `dtype`."""
+    """0 where a number is not finite, a side not positive, or the area overflows `dtype`."""
     with np.errstate(all="ignore"):
         rounded = float(dtype.type(box[2]) * dtype.type(box[3]))
     good = all(map(math.isfinite, [*box, rounded])) and min(box[2], box[3], rounded) > 0
@@ -75,7 +75,7 @@ def _iou(a: list[float], b: list[float], unit: str, dtype: np.dtype) -> float:
     area_a, area_b = _area(a, dtype), _area(b, dtype)
     if area_a == 0 or area_b == 0:
         return 0.0
-    # From the centre of one of them, so that large coordinates leave the digits to the shape.
+    # Relative to the centre of one of them, so that large coordinates cost no precision.
     polygon = corners_of(a, unit, (b[0], b[1]))
     sides = corners_of(b, unit, (b[0], b[1]))
     for start, end in zip(sides, sides[1:] + sides[:1]):

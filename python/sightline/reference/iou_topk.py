@@ -1,4 +1,4 @@
-"""The largest entries of each row of the IoU matrix in plain NumPy: the definition."""
+"""The largest entries of each row of the IoU matrix in plain NumPy: the specification."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ class BoxIouTopk(NamedTuple):
 
 
 def box_iou_topk(boxes1: Boxes, boxes2: Boxes, k: int) -> BoxIouTopk:
-    """[N, k]: the IoUs above 0, largest first, of equal ones the first column; then 0 and -1."""
+    """[N, k]: the IoUs above 0, largest first, equal ones by column; then 0 and -1."""
     iou = box_iou(boxes1, boxes2)
     values = np.zeros((len(boxes1), k), iou.dtype)
     indices = np.full((len(boxes1), k), -1, np.int64)

@@ -6,7 +6,7 @@ never optimised.
 
 import numpy as np
 
-# How far annotators of COCO's 17 keypoints stray, as a share of the object's size.
+# Deviation of annotators for COCO's 17 keypoints, as a share of the object's size.
 COCO_SIGMAS = (
     np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 100 / 10
 )

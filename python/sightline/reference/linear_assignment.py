@@ -1,4 +1,4 @@
-"""Linear assignment by shortest augmenting paths, one plain step after another."""
+"""Linear assignment by shortest augmenting paths, step by step."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ def linear_assignment(
 
 
 def _partners(cost: NDArray[np.float64]) -> NDArray[np.int64]:
-    """For cost [N, M] with N <= M: rows enter one by one, each along the shortest path."""
+    """For cost [N, M] with N <= M: rows are added one by one, each along the shortest path."""
     n, m = cost.shape
     row_potential, column_potential = np.zeros(n), np.zeros(m)
     row_of, column_of = np.full(m, -1), np.full(n, -1)

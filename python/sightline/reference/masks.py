@@ -1,4 +1,4 @@
-"""Masks as arrays of pixels, and the rules by which files hold them, in plain NumPy.
+"""Masks as arrays of pixels, and their encodings in files, in plain NumPy.
 
 This file is the specification of `sightline.metrics.shapes.masks`. It checks nothing and is never
 optimised. A mask is bool [H, W]; pixels are counted down the columns.
@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-_FINE = 5  # steps of the grid on which polygons are drawn, in a pixel
+_FINE = 5  # steps per pixel of the grid on which polygons are drawn
 
 
 def counts_from_mask(mask):
@@ -27,9 +27,9 @@ def mask_from_counts(counts, height, width):
 
 
 def string_from_counts(counts):
-    """COCO's string: five bits a character, low first, the sixth set where more follow.
+    """COCO's string: five bits per character, low bits first, with the sixth set where more follow.
 
-    From the fourth run on it is the difference to the run two before, which may be negative.
+    From the fourth run on, the difference to the run two before is encoded; it may be negative.
     """
     out = bytearray()
     for i, count in enumerate(counts):
@@ -68,7 +68,7 @@ def mask_box_xywh(mask):
 
 
 def mask_iou(mask1, mask2, crowd=False):
-    """IoU, or the share of mask1 where mask2 is a crowd; 0 where they share no pixel."""
+    """IoU, or where mask2 is a crowd the share of mask1; 0 where they share no pixel."""
     both = np.count_nonzero(mask1 & mask2)
     either = np.count_nonzero(mask1) if crowd else np.count_nonzero(mask1 | mask2)
     return both / either if both else 0.0
@@ -102,7 +102,7 @@ def _mask_from_ring(ring, height, width):
 
 
 def _on_grid(coordinate):
-    return int(_FINE * coordinate + 0.5)  # towards 0 where negative: parity needs it
+    return int(_FINE * coordinate + 0.5)  # rounds towards 0 where negative, as in pycocotools
 
 
 def _points_between(start, end):

@@ -1,4 +1,4 @@
-"""Matching of anchors to objects in plain NumPy: the definition that the kernels are held to."""
+"""Matching of anchors to objects in plain NumPy: the specification of the kernels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def match_anchors(
     ignore_boxes: Boxes | Sequence[Boxes] | None = None,
     **rule: Any,
 ) -> Index:
-    """[A], or [B, A] for a list of objects: index of the object, -1 background, -2 neither."""
+    """[A], or [B, A] for a list of objects: index of the object, -1 background, -2 in between."""
     if isinstance(gt_boxes, np.ndarray) and gt_boxes.ndim == 2:
         return match_image(anchors, gt_boxes, ignore_boxes=ignore_boxes, **rule)[0]
     regions: Any = [None] * len(gt_boxes) if ignore_boxes is None else ignore_boxes
@@ -45,7 +45,7 @@ def match_image(
     ignore_boxes: Any = None,
     ignore_threshold: float = 0.5,
 ) -> tuple[Index, Boxes, Index]:
-    """Of one image: the index [A], the highest IoU of each anchor [A], the best anchor [G]."""
+    """For one image: the index [A], the highest IoU of each anchor [A], the best anchor [G]."""
     rows = np.flatnonzero(_lies_somewhere(gt_boxes))
     regions = np.zeros((0, 4), np.float32) if ignore_boxes is None else ignore_boxes
     ioa = box_ioa(anchors, regions)

@@ -1,7 +1,7 @@
-"""Non-maximum suppression in plain NumPy: the definition that the kernels are held to.
+"""Non-maximum suppression in plain NumPy: the specification of the kernels.
 
-Boxes [N, 4] xyxy and scores are compared in float64 where they are, otherwise in float32; the
-threshold is rounded to the type of what it is compared with.
+Boxes [N, 4] xyxy and scores are compared in float64 where they are float64, otherwise in float32;
+a threshold is rounded to the dtype of what it is compared with.
 """
 
 import numpy as np
@@ -42,7 +42,7 @@ def batched_nms(
     *,
     return_suppressed_by: bool = False,
 ) -> Integers | tuple[Integers, Integers]:
-    """What `nms` gives of each segment of equal `idxs`, together, best first."""
+    """The boxes that `nms` keeps within each group of equal `idxs`, best first."""
     kept = np.zeros(len(boxes), bool)
     suppressed_by = np.full(len(boxes), -1, np.int64)
     for idx in np.unique(idxs):

@@ -1,4 +1,4 @@
-"""Non-maximum suppression of rotated boxes in plain Python: the definition of `nms_rotated`.
+"""Non-maximum suppression of rotated boxes in plain Python: the specification of `nms_rotated`.
 
 The overlap of a kept box and a later one is `box_iou_rotated` of the two, in that order; it and the
 threshold are in float64 where the boxes are, otherwise in float32.
@@ -22,7 +22,7 @@ def nms_rotated(
     idxs: Integers | None = None,
     unit: str = "degrees",
 ) -> Integers:
-    """[K]: indices of the boxes that no kept better box of their segment overlaps by more than
+    """[K]: indices of the boxes that no better kept box of their group overlaps by more than
     `iou_threshold`, best first."""
     return suppress(box_iou_rotated(boxes, boxes, unit=unit), scores, iou_threshold, idxs)
 
@@ -30,7 +30,7 @@ def nms_rotated(
 def suppress(
     iou: Floats, scores: Floats, iou_threshold: float, idxs: Integers | None = None
 ) -> Integers:
-    """[K]: what is kept of boxes whose overlaps are `iou` [N, N]."""
+    """[K]: indices of the boxes to keep, given their overlaps `iou` [N, N]."""
     threshold = iou.dtype.type(iou_threshold)
     keep: list[int] = []
     for i in best_first(scores):

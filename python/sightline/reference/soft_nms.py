@@ -1,4 +1,4 @@
-"""Soft-NMS in plain NumPy: the definition that the kernel is held to.
+"""Soft-NMS in plain NumPy: the specification of the kernel.
 
 Computed in float64 where boxes or scores are, otherwise in float32; thresholds and sigma are
 rounded to that type. NumPy's exponential may differ from the kernel's in the last two places.

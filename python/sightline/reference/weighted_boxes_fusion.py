@@ -1,4 +1,4 @@
-"""Weighted boxes fusion in plain NumPy: the definition that the kernel is held to.
+"""Weighted boxes fusion in plain NumPy: the specification of the kernel.
 
 IoUs are computed in float64 where boxes or scores are, otherwise in float32; sums and scores in
 float64, one number after the other (`sum` of Python 3.12 and later corrects its rounding errors),
@@ -44,9 +44,9 @@ def weighted_boxes_fusion(
 
     with np.errstate(all="ignore"):
         weighted = score.astype(np.float64) * np.array(weights)[model]
-        usable = box_iou(box, box).diagonal() > 0  # with an area, finite
+        usable = box_iou(box, box).diagonal() > 0  # finite and with an area
     usable = usable & np.isfinite(score) & (score >= dtype.type(score_threshold))
-    means: dict[int, Floats] = {}  # by founder
+    means: dict[int, Floats] = {}  # by the first member of the cluster
     members: dict[int, list[int]] = {}
     for i in np.argsort(-weighted, kind="stable"):
         if not usable[i]:

@@ -1,4 +1,4 @@
-"""What a person sees of a run or an evaluation: pictures of its numbers, and one page of them."""
+"""Figures of a run or an evaluation, and an HTML report of them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # Reports of runs need torch, pictures of evaluations do not.
+    # Reports of runs need torch, figures of evaluations do not.
     if name == "write_report":
         from sightline.report.write import write_report
 

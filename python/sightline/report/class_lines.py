@@ -1,4 +1,4 @@
-"""Lines of many classes in one picture: few are told apart, of many the extremes are."""
+"""Lines of many classes in one figure: a few are distinguished, of many only the extremes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sightline.report.figure import COLORS, INK, legend, short_name
 
 __all__ = ["ClassLine", "draw_class_lines"]
 
-# As many as colours and dashes tell apart and a legend beside the picture holds.
+# As many as colours and dashes can distinguish and as fit into a legend beside the figure.
 _MOST_NAMED = 24
 _EXTREMES = 6
 _LEAST_WIDTH = 5.2  # inches of the curves, beside whatever the legend takes
@@ -34,9 +34,9 @@ def draw_class_lines(
     together: ClassLine | None = None,
     drawstyle: str = "default",
 ) -> None:
-    """A line for each class; above 24, the six best and the six worst are named, the others grey.
+    """One line per class; above 24, the six best and six worst are named and the others grey.
 
-    `together` is drawn thick and named first.
+    `together`, the line of all classes, is drawn thick and named first.
     """
     draw = partial(ax.plot, drawstyle=drawstyle)
     named = list(lines)

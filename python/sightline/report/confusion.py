@@ -1,4 +1,4 @@
-"""Confusion matrices: counts, and shares of each true class."""
+"""Confusion matrices as counts and as shares of each true class."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,12 +23,12 @@ def draw_confusion(
     *,
     note: str | None = None,
 ) -> Any:
-    """Counts [R, C] beside the share of each row, as a matplotlib figure.
+    """Draw counts [R, C] and, beside them, the shares of each row, as a matplotlib figure.
 
-    Of more than 25 rows only the shares are drawn, large. `note` stands below.
+    With more than 25 rows only the shares are drawn, large. `note` is written below.
 
-    Rows are the truth, columns the prediction. A row without objects has no share. For detection
-    the last row and column are the background: boxes that found nothing, objects that were missed.
+    Rows are the truth, columns the prediction. A row without objects has no shares. For detection
+    the last row and column are the background: false alarms and missed objects.
     """
     counts = np.asarray(counts, np.float64)
     if counts.shape != (len(rows), len(columns)):
@@ -47,15 +47,15 @@ def draw_confusion(
     figure, axes = new_figure(panels * (cells + beside), cells + below, columns=panels)
     shown = [("Counts", counts, "{:.0f}"), ("Share of the true class", shares, "{:.2f}")]
     for ax, (title, values, form) in zip(axes, shown[-panels:], strict=True):
-        # Counts are coloured by share too, or a common class would hide the rest.
+        # Counts are coloured by share too; otherwise a frequent class would hide the others.
         ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="equal")
         ax.grid(False)
         ax.spines[:].set_visible(False)
-        # labels of many classes need more room than 45 degrees leave them
+        # at 45 degrees there is too little space for the labels of many classes
         turned = {"rotation": 90 if many else 45, "ha": "right", "rotation_mode": "anchor"}
         turned |= {"va": "center"} if many else {}
         small = {"fontsize": max(4.0, min(9.0, 640 / len(rows)))} if many else {}
-        every = -(-len(rows) // _MOST_NAMED)  # above it, names would lie on each other
+        every = -(-len(rows) // _MOST_NAMED)  # with more, names would overlap
         for set_ticks, names, style in (
             (ax.set_xticks, columns, turned if slanted else {}),
             (ax.set_yticks, rows, {}),

@@ -30,7 +30,7 @@ def draw_losses(rows: Sequence[Row], *, best_epoch: int | None = None) -> Any:
 
 def draw_metrics(rows: Sequence[Row], *, best_epoch: int | None = None) -> Any | None:
     """Validation metrics over epochs; None where the run had none."""
-    # With one label a picture, each micro average is the accuracy: one line says it.
+    # With one label per image, all micro averages equal the accuracy: one line is enough.
     skipped = ("loss", "_micro")
     names = [n for n in _names(rows) if n.startswith("val/") and not n.endswith(skipped)]
     if not names:

@@ -1,4 +1,4 @@
-"""What a detector's errors are and what they cost."""
+"""The errors of a detector by kind, and their cost."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def _draw_costs(ax: Any, breakdown: ErrorBreakdown) -> None:
     finite = [value for value in points if np.isfinite(value)]
     largest = max([1.0, *finite])
     for place, (name, value) in enumerate(zip(names, points)):
-        # Mended, a kind may leave no class with objects, and so no AP.
+        # Correcting a kind may leave no class with objects, and so no AP.
         text = f" {value:.1f}" if np.isfinite(value) else " not defined"
         if name in breakdown.counts:
             text += f"   ({breakdown.counts[name]:,})"
@@ -46,8 +46,8 @@ def _draw_costs(ax: Any, breakdown: ErrorBreakdown) -> None:
     ax.set_xlim(min([0, *finite]), 1.25 * largest)
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.grid(False, axis="y")
-    title = f"What errors cost: AP{100 * breakdown.iou_threshold:g} is {100 * breakdown.ap:.1f}"
-    label(ax, title, "AP points gained if all of the kind were mended (number of errors)", "")
+    title = f"Cost of errors: AP{100 * breakdown.iou_threshold:g} is {100 * breakdown.ap:.1f}"
+    label(ax, title, "AP points gained if all of the kind were corrected (number of errors)", "")
 
 
 def _draw_classes(ax: Any, breakdown: ErrorBreakdown) -> None:

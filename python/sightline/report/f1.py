@@ -1,4 +1,4 @@
-"""F1 over the score threshold, one line a class."""
+"""F1 over the score threshold, one line per class."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from sightline.report.figure import label, new_figure
 
 __all__ = ["draw_f1"]
 
-# Points of a line: more cannot be seen.
+# Points per line: more cannot be seen.
 _MOST_POINTS = 1000
 
 
 def draw_f1(result: DetectionResults, *, iou_threshold: float = 0.5) -> Any:
-    """F1 of the detections of at least a score, for every class and for all counted together.
+    """F1 over the score threshold, per class and for all classes together, as a figure.
 
-    A dot marks the best threshold of each line, the legend says its F1.
+    A dot marks the best threshold of each line, and the legend shows its F1.
     """
     figure, (ax,) = new_figure(7.4, 4.4)
     curves = result.score_curves(iou_threshold=iou_threshold)
@@ -51,7 +51,7 @@ def _line(name: str, curve: ScoreCurve) -> ClassLine:
 
 
 def _score_range(lines: list[ClassLine]) -> tuple[float, float]:
-    """0 to 1, or as far as finite scores go that are no probabilities."""
+    """0 to 1, or the range of finite scores where they are not probabilities."""
     scores = np.concatenate([[0.0, 1.0], *(line.x for line in lines)])
     scores = scores[np.isfinite(scores)]
     return float(scores.min()), float(scores.max())

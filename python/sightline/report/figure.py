@@ -1,4 +1,4 @@
-"""The one place that knows matplotlib: figures without global state, and their style."""
+"""Figures without global state and their style; the only module that uses matplotlib directly."""
 
 import io
 from typing import Any
@@ -15,7 +15,7 @@ _NAME_LENGTH = 24  # characters
 
 
 def new_figure(width: float, height: float, *, columns: int = 1) -> tuple[Any, list[Any]]:
-    """A figure of `width` x `height` inches and its axes side by side.
+    """A figure of `width` x `height` inches, and its axes side by side.
 
     Raises:
         ImportError: matplotlib is missing; says how to install it.
@@ -50,7 +50,7 @@ def count_axis(axis: Any) -> None:
 
 
 def say(ax: Any, text: str) -> None:
-    """A word in the middle of axes that hold nothing else."""
+    """Text in the middle of axes that are otherwise empty."""
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=INK)
 
 
@@ -62,13 +62,13 @@ def label(ax: Any, title: str, x: str, y: str) -> None:
 
 
 def legend(ax: Any, **options: Any) -> None:
-    """A legend of the lines that bear a name, where there are any."""
+    """A legend of the named lines, where there are any."""
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize=8.5, title_fontsize=8.5, labelcolor=INK, **options)
 
 
 def short_name(name: str) -> str:
-    """A name of data as a legend or an axis has room for it."""
+    """A name from data, shortened to fit a legend or an axis."""
     return shortened(name, _NAME_LENGTH)
 
 

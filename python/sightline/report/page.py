@@ -52,7 +52,7 @@ class Page:
         self._parts.append(f'<div class="cards">{cards}</div>')
 
     def table(self, rows: Sequence[dict[str, Any]]) -> None:
-        """One row a dict, columns by their keys."""
+        """One row per dict, columns by their keys."""
         if not rows:
             return
         head = "".join(_tag("th", name, value) for name, value in rows[0].items())
@@ -63,7 +63,7 @@ class Page:
         self._parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
     def picture(self, data: bytes, description: str, *, kind: str = "png") -> None:
-        """An image file, embedded; `description` is for those who cannot see it."""
+        """Embed an image file; `description` is its alternative text."""
         source = base64.b64encode(data).decode()
         alt = _escape(description)
         self._parts.append(f'<img alt="{alt}" src="data:image/{kind};base64,{source}">')
@@ -79,12 +79,12 @@ class Page:
 
 
 def _escape(text: str) -> str:
-    """Text as it is shown: no markup, and nothing that no file can be written with."""
+    """Text for the page: without markup and without characters that cannot be encoded."""
     return html.escape(printable(text), quote=True)
 
 
 def _tag(tag: str, content: str, value: Any) -> str:
-    """A cell of a table; columns of words are flush left, those of numbers right."""
+    """A cell of a table; columns of words are aligned left, columns of numbers right."""
     kind = ' class="text"' if isinstance(value, str) else ""
     return f"<{tag}{kind}>{_escape(str(content))}</{tag}>"
 

@@ -1,4 +1,4 @@
-"""The pictures of one evaluation, as files."""
+"""The figures of one evaluation, as files."""
 
 from pathlib import Path
 
@@ -18,17 +18,17 @@ __all__ = ["write_plots"]
 def write_plots(
     result: DetectionResults, folder: str | Path, *, score_threshold: float | None = None
 ) -> list[Path]:
-    """Draw an evaluation: precision and recall, F1, confusion, errors, reliability.
+    """Draw an evaluation: precision and recall, F1, confusion matrix, errors, reliability.
 
-    All are at IoU .5, or at the first threshold evaluated where .5 is not among them. What the
-    result has nothing for is left out: curves and errors without objects, the reliability of scores
-    that are no probabilities.
+    All are at IoU .5, or at the first evaluated threshold where .5 is not among them. Figures
+    without data are left out: curves and errors without objects, and the reliability of scores that
+    are not probabilities.
 
     Args:
-        result: with the rows it was made from.
-        folder: made if it is not there; files of the same names are written over.
-        score_threshold: detections below it are not in the confusion matrix; None for that of the
-            best F1 over all classes.
+        result: a result that still has its evaluated rows.
+        folder: created where it does not exist; files of the same names are overwritten.
+        score_threshold: detections with a lower score are not in the confusion matrix; None for the
+            threshold of the best F1 over all classes.
 
     Returns:
         The PNG files written.

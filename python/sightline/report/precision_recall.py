@@ -1,4 +1,4 @@
-"""Precision over recall, one line a class."""
+"""Precision over recall, one line per class."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def draw_precision_recall(
     """Curves as a matplotlib figure; each has "name", "recall", "precision" and its area, "AP50".
 
     Args:
-        curves: one a class.
+        curves: one per class.
         mean: the curve of all classes, drawn thick, with the area below it filled.
         iou_threshold: for the title.
     """

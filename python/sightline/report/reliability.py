@@ -1,4 +1,4 @@
-"""Whether a detector is as often right as its scores say."""
+"""Whether a detector is right as often as its scores say."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ __all__ = ["draw_reliability"]
 
 
 def draw_reliability(calibration: Calibration) -> Any:
-    """Share of true positives over the score, beside the number of detections, for all classes."""
+    """Share of true positives by score, and the number of detections, for all classes together."""
     figure, (left, right) = new_figure(10.4, 4.2, columns=2)
     pooled = calibration.pooled
     begin, width = pooled.edges[:-1], np.diff(pooled.edges)
@@ -38,7 +38,7 @@ def draw_reliability(calibration: Calibration) -> Any:
     right.set_xlim(0, 1)
     if pooled.count.max(initial=0) > 50 * max(1, np.median(pooled.count)):
         right.set_yscale("log")
-        right.set_ylim(bottom=0.8)  # one detection is a bar, too
+        right.set_ylim(bottom=0.8)  # so that a bar of one detection is visible
         right.yaxis.set_major_formatter("{x:,.0f}")
         scale = ", logarithmic"
     else:

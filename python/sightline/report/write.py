@@ -30,20 +30,20 @@ def write_report(
     title: str | None = None,
     warn: Callable[[str], None] = print,
 ) -> Path:
-    """Draw the numbers of runs and gather them on one page.
+    """Draw the results of runs and write them to one HTML page.
 
-    Each run's `plots/` gets its PNG files, and each of its `eval-<split>` folders too. The page
-    holds everything in itself, so it can be moved or sent.
+    The PNG files go into `plots/` of each run and of each of its `eval-<split>` folders. The page
+    is self-contained, so it can be moved or sent.
 
     Args:
         runs: one run folder, or several for one page.
-        out: the page; None writes `report.html` into the run, and is for one run only.
+        out: path of the page; None writes `report.html` into the run, and is for one run only.
         title: heading of the page.
-        warn: called with a line of text where pictures cannot be shown because the data set is
-            no longer where the run found it.
+        warn: called with a line of text where images cannot be shown because the data set is no
+            longer where it was.
 
     Returns:
-        The page's path.
+        The path of the page.
 
     Raises:
         FileNotFoundError: a folder without results.csv.
@@ -60,7 +60,7 @@ def write_report(
         )
     for folder in folders:
         if not (folder / "results.csv").is_file():
-            raise FileNotFoundError(f"{folder} is no run with finished epochs: no results.csv")
+            raise FileNotFoundError(f"{folder} has no results.csv, so no run with finished epochs")
     page = Page(title or f"Report of {', '.join(str(folder) for folder in folders)}")
     for folder in folders:
         _run_section(page, folder, warn)
@@ -71,7 +71,7 @@ def write_report(
 
 def _run_section(page: Page, folder: Path, warn: Callable[[str], None]) -> None:
     rows = read_results(folder / "results.csv")
-    # A run of `fit` has no settings file, nor an evaluation.
+    # A run of `fit` has neither a settings file nor an evaluation.
     settings = resolve([config_layer(folder)]) if (folder / "config.yaml").is_file() else None
     evaluations = [
         path
@@ -87,7 +87,7 @@ def _run_section(page: Page, folder: Path, warn: Callable[[str], None]) -> None:
     title = TASKS[str(settings.train.task)].title
     page.heading(f"{title}: {settings.model.name} on {settings.data.path}")
     page.text(_story(rows, settings, best))
-    # `eval` on the split that training watched says again what training said.
+    # `eval` on the split that training validated on would repeat the results of training.
     latest = {}
     for path in evaluations:
         found = read_json(path)
@@ -114,7 +114,7 @@ def _training_section(
 
 
 def best_epoch(folder: Path) -> int | None:
-    """The epoch of `weights/best`, as its header says."""
+    """The epoch of `weights/best`, from its header."""
     from sightline.train.checkpoint import load_weights
 
     path = folder / "weights" / "best.safetensors"
@@ -122,7 +122,7 @@ def best_epoch(folder: Path) -> int | None:
 
 
 def _story(rows: list[dict[str, float]], settings: Settings | None, best: int | None) -> str:
-    """What happened, in plain words."""
+    """The course of the training in sentences."""
     seconds = sum(row["seconds"] for row in rows)
     if settings is None:
         text = f"Trained for {len(rows)} epochs in {seconds:.0f} s. "
@@ -194,7 +194,7 @@ def _class_sections(page: Page, found: dict[str, Any], plots: Path) -> None:
 
 
 def _reading(settings: Settings, source: str) -> Settings:
-    """The run's settings for the data set that was evaluated, which may be another one."""
+    """The settings of the run, with the data set that was evaluated, which may be another one."""
     if source == settings.data.path:
         return settings
     return replace(settings, data=replace(settings.data, path=source, format=None))

@@ -92,7 +92,7 @@ TRAPS = {
     "used twice by one op": (lambda s, y, x: F.relu(y + y), "used 2 times"),
     "returned": (lambda s, y, x: y, "returned"),
     "alpha": (lambda s, y, x: F.relu(torch.add(y, x, alpha=2)), "factor"),
-    "scalar": (lambda s, y, x: F.relu(y + 1), "no feature map"),
+    "scalar": (lambda s, y, x: F.relu(y + 1), "not a feature map"),
     "into another": (lambda s, y, x: F.relu((x * 1).add_(y)), "in place into another"),
     "other activation": (lambda s, y, x: F.gelu(y), "gelu follows"),
     "subtraction": (lambda s, y, x: F.relu(y - x), "sub follows"),

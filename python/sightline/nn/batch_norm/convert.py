@@ -38,26 +38,26 @@ FUSED_CLASSES: dict[type[nn.Module], Any] = {
 
 
 def convert_batch_norm(model: nn.Module) -> tuple[nn.Module, ConversionReport]:
-    """Fuses each batch norm of `model` with the add and the activation that follow it, in place.
+    """Fuse each batch norm of `model` with the add and the activation that follow it, in place.
 
-    `nn.BatchNorm2d` becomes `BatchNormAct2d`, others likewise: the same object in a new class, so
-    that parameters, buffers, names in the state dict, optimizers and references to it stay. What
-    follows it is read from the graph of each module's own forward:
+    `nn.BatchNorm2d` becomes `BatchNormAct2d`, and likewise for others: the object stays the same
+    and changes its class, so that parameters, buffers, names in the state dict, optimizers and
+    references to it stay valid. What follows it is read from the graph of each module's forward:
 
-    - A ReLU, LeakyReLU or SiLU module that follows batch norms only moves into them, and
-      `nn.Identity` stands in its place; no forward changes.
+    - A ReLU, LeakyReLU or SiLU module that follows only batch norms moves into them and is replaced
+      by `nn.Identity`; no forward changes.
     - For a residual add, a function such as `F.relu`, or an activation module that is used
-      elsewhere as well, the forward of the module that calls them is rewritten from its graph. That
-      module becomes an instance of a subclass of its class, which copies, pickles and compiles;
-      settings that the old forward read (a flag, a rate) keep the values that they had at the
-      conversion, and setting one to another value raises.
+      elsewhere as well, the forward of the calling module is rewritten from its graph. That module
+      becomes an instance of a subclass of its class, which can be copied, pickled and compiled.
+      Settings that the old forward read (a flag, a rate) keep their values of the time of the
+      conversion, and setting one to another value raises an error.
 
     Nothing is fused where that could change a result: where the output of the batch norm has
-    another use; where a forward cannot be traced or depends on `training`; where one that would
-    have to be rewritten looks at types, draws random numbers, has a `with` block or makes tensors;
-    where a module has hooks or is used in several places. Such a batch norm is converted alone. A
-    subclass, a parametrised or quantised batch norm and one with hooks are left as they are.
-    Convert before `torch.compile` and before wrapping for distributed training.
+    another use; where a forward cannot be traced or depends on `training`; where a forward that
+    would have to be rewritten inspects types, draws random numbers, has a `with` block or creates
+    tensors; where a module has hooks or is used in several places. Such a batch norm is converted
+    alone. Subclasses, parametrised or quantised batch norms and those with hooks are left
+    unchanged. Convert before `torch.compile` and before wrapping for distributed training.
 
     Args:
         model: any module; a batch norm itself is converted alone.
@@ -66,11 +66,10 @@ def convert_batch_norm(model: nn.Module) -> tuple[nn.Module, ConversionReport]:
         `model`, and a `ConversionReport` that names each batch norm with its pattern or a reason.
 
     Raises:
-        TypeError: `model` is no module.
+        TypeError: `model` is not a module.
 
-    Outputs and gradients are those of torch but for rounding: in float32 within 1e-5 of the largest
-    output and 1e-4 of the largest gradient of a small network. Converting twice changes nothing
-    more.
+    Outputs and gradients equal those of torch up to rounding: in float32 within 1e-5 of the largest
+    output and 1e-4 of the largest gradient of a small network. A second conversion changes nothing.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
     >>> net, report = convert_batch_norm(net)
@@ -97,7 +96,7 @@ def convert_batch_norm(model: nn.Module) -> tuple[nn.Module, ConversionReport]:
 
 
 class _Conversion:
-    """What is known of the calls of a model's modules while its batch norms are fused."""
+    """The state of a conversion: what is known of the calls of a model's modules."""
 
     def __init__(
         self,
@@ -133,8 +132,8 @@ class _Conversion:
             self.reasons.setdefault(match.norm, match.reason)
             if match.last() is not None:
                 matches.append(match)
-        # Where both operands of an add are batch norms, one of them takes the other as residual.
-        # Rather one that is called by itself, and the later one: what moves, moves least.
+        # Where both operands of an add are batch norms, one of them takes the other as residual:
+        # preferably one that is called by itself, and the later one, which moves least.
         matches = sorted(
             reversed(matches), key=lambda m: (m.activation is None, bool(m.sequentials))
         )
@@ -151,7 +150,7 @@ class _Conversion:
             fits = [m for m in kept if m in by_module or self._may_rewrite(m)]
             if len(fits) == len(kept):
                 break
-            kept = fits  # one that does not may have shared its activation module
+            kept = fits  # a match that was dropped may have shared its activation module
         for match in by_module:
             self._move_activation(match)
         self._rewrite([m for m in kept if m not in by_module])
@@ -173,7 +172,7 @@ class _Conversion:
             return False
         if "." in target:
             return self.uses[traced.target(node)] == self.calls[traced.target(node)] == 1
-        # A branch that was not taken, or another method, may still want it.
+        # A branch that was not taken, or another method, may still use it.
         norms = {_attribute(m.node) for m in matches if m.activation in sites}
         return loads(traced.codes, target) <= len(sites) and not method_in_conflict(
             traced, norms, target
@@ -201,7 +200,7 @@ class _Conversion:
         self._finish(match, None)
 
     def _rewrite(self, matches: list[Match]) -> None:
-        """Gives the owner of these matches a forward in which they are one call each."""
+        """Give the owner of these matches a forward in which each of them is one call."""
         if not matches:
             return
         traced = matches[0].traced
@@ -234,7 +233,7 @@ class _Conversion:
 
 
 def _attribute(node: Any) -> str:
-    """Under which name the owner of a called module holds it, or the container it is in."""
+    """The attribute of its owner under which a called module, or its container, is held."""
     return str(node.target).split(".")[0]
 
 
@@ -261,7 +260,7 @@ def _candidates(model: nn.Module, report: ConversionReport) -> Any:
 def _why_left(module: nn.Module) -> str:
     kind = type(module)
     reasons = {
-        "it is lazy: call the model once before": isinstance(
+        "it is lazy: call the model once before converting": isinstance(
             module, nn.modules.lazy.LazyModuleMixin
         ),
         "it has hooks": has_hooks(module),

@@ -1,4 +1,4 @@
-"""Folds batch norms of evaluation into the convolution or linear layer before them."""
+"""Folds batch norms in evaluation mode into the convolution or linear layer before them."""
 
 import copy
 from collections import Counter
@@ -49,10 +49,10 @@ _LAYERS: dict[type[nn.Module], int] = {
 
 
 class AddAct(nn.Module):
-    """What is left of a `BatchNormAct` that was folded: a residual add and an activation.
+    """The residual add and activation that remain of a `BatchNormAct` that was folded.
 
-    `rank`: the dimensions that its input must have, where others would be normalised along
-    another axis than the layer before was folded along; None for any.
+    `rank` is the number of dimensions that its input must have, where with another number the batch
+    norm would have normalised another axis than the folded one; None for any.
     """
 
     def __init__(
@@ -80,18 +80,18 @@ class AddAct(nn.Module):
 def fold_batch_norm(
     model: nn.Module, *, inplace: bool = False
 ) -> tuple[nn.Module, ConversionReport]:
-    """Folds each batch norm of `model` into the convolution or linear layer before it.
+    """Fold each batch norm of `model` into the convolution or linear layer before it.
 
     For `Conv1d` to `3d`, `ConvTranspose1d` to `3d` and `Linear`, with any groups, with or without a
-    bias, in evaluation mode. The layer gets new weights and a bias, computed in float64; where the
-    batch norm was stands `nn.Identity`, or the residual add and activation of a `BatchNormAct`. No
-    forward changes; the state dict loses the batch norm and is for inference.
+    bias, in evaluation mode. The layer gets new weights and a bias, computed in float64. The batch
+    norm is replaced by `nn.Identity`, or by the residual add and activation of a `BatchNormAct`. No
+    forward changes; the state dict no longer has the batch norm and is for inference only.
 
-    Which layer comes before is read from the graph of each module's own forward. A batch norm stays
-    where folding could change a result: it or the layer is in training mode, has no running
-    statistics, has hooks, is of a subclass (but for timm's `BatchNormAct2d`, where its activation
-    is a ReLU, LeakyReLU or SiLU), parametrised, shared or called in several places; the
-    output of the layer has another use, or something lies between the two; the forward cannot be
+    The layer before a batch norm is read from the graph of each module's own forward. A batch norm
+    is left where folding could change a result: where it or the layer is in training mode, has no
+    running statistics, has hooks, is a subclass (except timm's `BatchNormAct2d` with a ReLU,
+    LeakyReLU or SiLU), is parametrised, shared, or called in several places; where the output of
+    the layer has another use, or something lies between the two; and where the forward cannot be
     traced or depends on its mode.
 
     Args:
@@ -102,7 +102,7 @@ def fold_batch_norm(
         The folded model, and a `ConversionReport` with each batch norm under `fused` or `left`.
 
     Raises:
-        TypeError: `model` is no module.
+        TypeError: `model` is not a module.
 
     Outputs are those of `model` within 1e-5 of the largest value in float32.
 
@@ -151,7 +151,7 @@ def _is_norm(module: nn.Module) -> bool:
 
 
 def _layer_before(traced: Traced, node: fx.Node) -> tuple[Any, str]:
-    """The layer whose output only the norm at `node` takes; or None and the reason."""
+    """The layer whose output is used only by the norm at `node`; or None and the reason."""
     before = node.args[0] if node.args else None
     while isinstance(before, fx.Node) and before.op == "call_module":
         module = traced.target(before)
@@ -171,7 +171,7 @@ def _layer_before(traced: Traced, node: fx.Node) -> tuple[Any, str]:
 
 
 def _why_unlike(layer: Any, norm: Any, own: Settings | None) -> str:
-    """Why these two cannot be one layer; empty where they can. `own`: of `own_activation`."""
+    """Why these two cannot be one layer; "" where they can. `own` is from `own_activation`."""
     rank = _NORMS.get(type(norm), 0 if own is None else 2)
     reasons = {
         subclass_reason(norm): type(norm) not in _NORMS and own is None,
@@ -194,7 +194,7 @@ def _out_channels(layer: Any) -> int:
 
 @torch.no_grad()
 def _fold(layer: Any, norm: Any) -> None:
-    """Gives `layer` the weights and the bias with which it does what both did."""
+    """Give `layer` the weights and bias with which it computes what both did."""
     wide = torch.float64
     scale = (norm.running_var.to(wide) + norm.eps).rsqrt()
     if norm.weight is not None:
@@ -204,7 +204,7 @@ def _fold(layer: Any, norm: Any) -> None:
         shift = shift + norm.bias.to(wide)
     old = layer.weight
     if isinstance(layer, _TRANSPOSED):
-        # [in, out / groups, ...]: the outputs of a group belong to its share of the inputs.
+        # [in, out / groups, ...]: each group has its own outputs for its share of the inputs.
         groups = layer.groups
         weight = old.to(wide).unflatten(0, (groups, -1))
         along = scale.view(groups, 1, -1, *(1,) * (old.dim() - 2))
@@ -217,7 +217,7 @@ def _fold(layer: Any, norm: Any) -> None:
 
 
 def _what_is_left(layer: nn.Module, norm: Any, own: Settings | None) -> nn.Module:
-    """A module that does what the norm did after normalising, with its arguments."""
+    """A module that does what the norm did after normalising, with the same arguments."""
     if own is not None:
         return AddAct(**own).train(norm.training)  # its forward takes no residual
     rank = {nn.Linear: 2, nn.Conv1d: 3, nn.ConvTranspose1d: 3}.get(type(layer))

@@ -1,4 +1,4 @@
-"""Forwards rewritten from a graph, in classes that copy, pickle and compile."""
+"""Rewrites forwards from a graph, in classes that can be copied, pickled and compiled."""
 
 import linecache
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 
 def add_into(norm: Any, x: Tensor, residual: Tensor) -> Tensor:
-    """`norm(x, residual)`, where the residual may need what `+` does: a wider type, broadcasting.
+    """`norm(x, residual)`, with the type promotion and broadcasting of `+`.
 
     `norm` is a `BatchNormAct`, or a Sequential that ends in one.
     """
@@ -28,7 +28,7 @@ def add_into(norm: Any, x: Tensor, residual: Tensor) -> Tensor:
 
 
 def _add_after(norm: Any, x: Tensor, residual: Tensor) -> Tensor:
-    """Of a residual larger than x, such as a map to which a pooled vector is added."""
+    """For a residual larger than x, such as a map to which a pooled vector is added."""
     activation, norm.activation = norm.activation, None
     try:
         y = norm(x)
@@ -50,7 +50,7 @@ def activate(x: Tensor, activation: str | None, negative_slope: float) -> Tensor
     return x if activation is None else {"relu": F.relu, "silu": F.silu}[activation](x)
 
 
-# Of a Sequential that ends in the batch norm to which its caller adds.
+# The forward of a Sequential that ends in the batch norm to which its caller adds.
 SEQUENTIAL_SOURCE = """\
 def forward(self, input, residual=None):
     *first, last = self
@@ -63,10 +63,10 @@ def forward(self, input, residual=None):
 def rewrite_forward(
     module: nn.Module, source: str, names: dict[str, Any], settings: dict[str, Any]
 ) -> None:
-    """Makes `module` an instance of a subclass of its class whose forward is `source`.
+    """Make `module` an instance of a subclass of its class whose forward is `source`.
 
     `names` are the globals of the source. `settings` are attributes that the old forward read and
-    the new one does not: setting one of them to another value raises from then on.
+    the new one does not: setting one of them to another value raises an error.
     """
     base: Any = type(module)
     stored = {n: _Module(v.__name__) if isinstance(v, ModuleType) else v for n, v in names.items()}
@@ -74,12 +74,12 @@ def rewrite_forward(
 
 
 def takes_residual(module: nn.Module) -> bool:
-    """Whether this is a Sequential that hands a residual on to its last."""
+    """Whether this is a Sequential that passes a residual on to its last module."""
     return isinstance(module, Rewritten) and module.source == SEQUENTIAL_SOURCE
 
 
 def source_of(graph: fx.Graph) -> tuple[str, dict[str, Any]]:
-    """The text of a forward with this graph, and the globals that it needs."""
+    """The source of a forward with this graph, and the globals that it needs."""
     for node in graph.nodes:
         node.type = None  # an annotation would be one more name
     code = graph.python_code("self")
@@ -100,7 +100,7 @@ class _Module(str):
 
 
 class Rewritten:
-    """What the classes made here have in common."""
+    """The base of the classes that are created here."""
 
     source: str
     names: dict[str, Any]

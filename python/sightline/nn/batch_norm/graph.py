@@ -1,9 +1,9 @@
-"""What one module's own `forward` does with its children, from symbolic tracing.
+"""Symbolic tracing of what one module's own `forward` does with its children.
 
-Every module of a model is traced by itself, its children as single steps: one `forward` that cannot
-be traced hides only the modules that it calls itself. Tracing runs on a copy of the module object
-and notes whatever a graph does not hold (reads of settings, `with` blocks, random numbers), so that
-a caller knows what the graph is good for.
+Every module of a model is traced by itself, with its children as single steps, so that a `forward`
+that cannot be traced hides only the modules that it calls itself. Tracing runs on a copy of the
+module object and records what a graph does not contain (reads of settings, `with` blocks, random
+numbers), so that a caller knows what the graph can be used for.
 """
 
 import dis
@@ -24,11 +24,11 @@ from torch import fx, nn
 
 from sightline.nn.batch_norm.forward import Rewritten, takes_residual
 
-# With a separator at the end: torchvision and others lie beside torch and begin as it does.
+# With a separator at the end: the folders of torchvision and others begin with torch's name.
 _TORCH_FOLDER = os.path.join(torch.__path__[0], "")
 _STANDARD_LIBRARY = os.path.join(sysconfig.get_paths()["stdlib"], "")
 _IN_ORDER = nn.Sequential.forward
-# Globals that make a forward depend on what a proxy is not.
+# Globals with which a forward can tell a proxy from a tensor.
 _LOOKS_AT_TYPES = {"isinstance", "type", "hasattr", "issubclass"}
 
 
@@ -41,7 +41,7 @@ class Traced:
     graph: fx.Graph | None = None
     reason: str = ""  # why there is no graph
     is_chain: bool = False  # each child is called once, in order, under its own name
-    rewritable: str = ""  # why the graph must not replace the forward; empty where it may
+    rewritable: str = ""  # why the graph must not replace the forward; "" where it may
     settings: dict[str, Any] = field(default_factory=dict)  # plain attributes that it read
     codes: set[CodeType] = field(default_factory=set)  # the model's own functions that ran
 
@@ -50,7 +50,7 @@ class Traced:
 
 
 def is_in_order(module: nn.Module) -> bool:
-    """Whether `module` calls its children one after the other, and nobody changed that."""
+    """Whether `module` calls its children one after the other, with an unchanged forward."""
     return (
         isinstance(module, nn.Sequential)
         and type(module).forward is _IN_ORDER
@@ -80,9 +80,9 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 def is_plain(module: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Whether `module` is of exactly one of these classes and nobody watches or replaced its calls.
+    """Whether `module` is exactly of one of these classes, without hooks or a replaced forward.
 
-    A parametrised module is of a class of its own; old-style weight norm is a hook.
+    A parametrised module has a class of its own; old-style weight norm is a hook.
     """
     return type(module) in kinds and not has_hooks(module) and "forward" not in vars(module)
 
@@ -98,7 +98,7 @@ def trace_all(model: nn.Module) -> list[Traced]:
 
 
 def count_names(model: nn.Module) -> Counter[nn.Module]:
-    """Under how many names each module is registered."""
+    """The number of names under which each module is registered."""
     children = [child for m in model.modules() for child in m._modules.values()]
     return Counter(child for child in children if child is not None)
 
@@ -152,7 +152,7 @@ def _trace_forward(traced: Traced) -> None:
 
 
 def _variants(module: nn.Module) -> Iterator[dict[str, Any]]:
-    """Other circumstances under which the same graph must come out."""
+    """Other circumstances, in which tracing must give the same graph."""
     yield {"training": not module.training}
     parameters = inspect.signature(module.forward).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
@@ -192,7 +192,7 @@ def _named(arguments: Any, names: dict[fx.Node, str]) -> str:
 
 class _Tracer(fx.Tracer):
     def __init__(self) -> None:
-        # Patching `math`, as is usual, would reach whatever a forward imports for the first time.
+        # Patching `math`, the default, would affect modules that a forward imports while tracing.
         super().__init__(autowrap_modules=())  # type: ignore[arg-type]
         self.proxy_buffer_attributes = True  # else an update in place would happen while tracing
         self.modes: set[tuple[bool, ...]] = set()
@@ -239,7 +239,7 @@ def _trace(traced: Traced, changed: dict[str, Any]) -> fx.Graph:
 
 
 def _stand_in(module: nn.Module, settings: dict[str, Any]) -> nn.Module:
-    """A module with the children and tensors of `module`; notes the settings that are read."""
+    """A module with the children and tensors of `module` that records which settings are read."""
     kind: Any = type(module)
 
     class StandIn(kind):
@@ -276,7 +276,7 @@ def _note(codes: set[CodeType], frame: Any, event: str) -> None:
 def _objection(
     traced: Traced, graph: fx.Graph, modes_change: bool, drawn: bool, stored: list[str]
 ) -> str:
-    """Why the graph is less than the forward; empty where it is all of it."""
+    """Why the graph does not represent the whole forward; "" where it does."""
     module, codes = traced.module, traced.codes
     tensors = {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
     kinds = {p.kind for p in inspect.signature(module.forward).parameters.values()}

@@ -1,4 +1,4 @@
-"""Which add and which activation follow a batch norm in a traced graph, and nothing else does."""
+"""Finds the add and activation that alone follow a batch norm in a traced graph."""
 
 import operator
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def find_matches(traced: Traced, norms: Any) -> Iterator[Match]:
 
 
 def activation_of(module: nn.Module) -> Settings | None:
-    """The settings of `BatchNormAct2d` that stand for this activation."""
+    """The settings of `BatchNormAct2d` that correspond to this activation."""
     if is_plain(module, nn.ReLU):
         return {"activation": "relu"}
     if is_plain(module, nn.LeakyReLU):
@@ -69,7 +69,7 @@ def activation_of(module: nn.Module) -> Settings | None:
 
 
 def only_user(traced: Traced, node: fx.Node) -> tuple[list[fx.Node], str]:
-    """The identities after `node` and the one node that uses it, once; or nothing and a reason."""
+    """The identities after `node` and the only node that uses it; or nothing and a reason."""
     passed: list[fx.Node] = []
     while True:
         flat: list[fx.Node] = []
@@ -123,7 +123,7 @@ def _residual(match: Match, add: fx.Node, identities: list[fx.Node]) -> tuple[fx
     first = add.args[0] is tail
     other = add.args[1] if first else add.args[0]
     if not isinstance(other, fx.Node) or other.op == "get_attr":
-        return None, "what is added to it is no feature map"
+        return None, "what is added to it is not a feature map"
     if add.target in _INTO_FIRST and not first:
         return None, "it is added in place into another tensor"
     if len(match.node.args) != 1 or match.node.kwargs:
@@ -152,7 +152,7 @@ def _may_write(traced: Traced, node: fx.Node, x: Any) -> bool:
 
 
 def _only_reads(module: nn.Module) -> bool:
-    """Whether calling `module` leaves its input as it is."""
+    """Whether calling `module` leaves its input unchanged."""
     if is_in_order(module):
         first = next(iter(module.children()), None)
         return first is None or isinstance(first, _NEW_OUTPUT)

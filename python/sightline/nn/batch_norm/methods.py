@@ -1,4 +1,4 @@
-"""Methods beside `forward` that use a batch norm or its activation, and what they do with them."""
+"""Methods other than `forward` that use a batch norm or its activation."""
 
 import ast
 import inspect
@@ -9,7 +9,7 @@ from typing import Any
 
 from sightline.nn.batch_norm.graph import Traced
 
-# Of a batch norm; they stay as they are when it is fused.
+# Attributes of a batch norm that do not change when it is fused.
 _STAY = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked", "eps", "momentum"}
 _STAY |= {"num_features", "affine", "track_running_stats", "training"}
 
@@ -17,10 +17,10 @@ _STAY |= {"num_features", "affine", "track_running_stats", "training"}
 def method_in_conflict(
     traced: Traced, norms: set[str], activation: str | None = None
 ) -> str | None:
-    """A method that fusing `norms` would change and that is no part of the forward; or None.
+    """A method outside the forward whose result fusing `norms` would change; or None.
 
-    With `activation` given, that module becomes an identity, and a method may call it on what one
-    of the norms gave. Otherwise it may only read tensors and settings of the norms.
+    With `activation`, that module becomes an identity, and a method may call it on the output of
+    one of the norms. Otherwise methods may only read tensors and settings of the norms.
     """
     activations = set() if activation is None else {activation}
     names = norms | activations

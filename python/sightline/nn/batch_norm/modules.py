@@ -1,4 +1,4 @@
-"""Batch norm fused with its activation as a module."""
+"""Modules of batch norm fused with its activation."""
 
 import sys
 from typing import Any
@@ -11,8 +11,8 @@ from sightline.ops import batch_norm_act
 from sightline.ops.arguments import check_choice
 from sightline.ops.batch_norm import ACTIVATIONS
 
-# Functions of other packages that put a batch norm of their own in the place of each batch norm, by
-# package and name, and what to do instead.
+# Functions of other packages that replace each batch norm by their own, by package and name, and
+# what to use instead.
 _REPLACING = {
     ("torch", "convert_sync_batchnorm"): "sightline.models.convert_sync_batch_norm(model)",
     ("timm", "convert_sync_batchnorm"): "sightline.models.convert_sync_batch_norm(model)",
@@ -23,7 +23,7 @@ _REPLACING = {
 
 
 class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
-    """What `BatchNormAct1d` to `3d` and `SyncBatchNormAct` share: the settings and the op."""
+    """The settings and the op that `BatchNormAct1d` to `3d` and `SyncBatchNormAct` share."""
 
     adds = False  # whether convert_batch_norm moved an addition into it
 
@@ -54,7 +54,7 @@ class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
 
     @property
     def num_features(self) -> int:  # type: ignore[override]
-        """Channels. All functions of `_REPLACING` read it before they change anything."""
+        """Number of channels. All functions of `_REPLACING` read it before they change anything."""
         caller = sys._getframe(1)
         package = str(caller.f_globals.get("__name__")).partition(".")[0]
         instead = _REPLACING.get((package, caller.f_code.co_name))
@@ -71,7 +71,7 @@ class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
         self.__dict__["num_features"] = value
 
     def _beside_batch_norm(self) -> str:
-        """What it does that no batch norm of torch does; empty where that is nothing."""
+        """What it does that torch's batch norm does not, in words; "" where there is nothing."""
         parts = {
             f"the activation {self.activation!r}": self.activation is not None,
             "the residual add": self.adds,
@@ -114,9 +114,9 @@ class _BatchNormAct(nn.modules.batchnorm._BatchNorm):
 
 
 def become(norm: Any, kind: type[_BatchNormAct], settings: dict[str, Any]) -> None:
-    """Makes `norm`, any batch norm, a `kind` in place: it stays the object that others refer to.
+    """Turn `norm`, any batch norm, into a `kind` in place, so that references to it stay valid.
 
-    What it has no value for, and `settings` neither, gets the default of `kind`.
+    Attributes that neither it nor `settings` has get the defaults of `kind`.
     """
     if type(norm) is not kind:
         for name in list(norm._modules):
@@ -137,20 +137,20 @@ class BatchNormAct2d(_BatchNormAct, nn.BatchNorm2d):
     """Batch norm over `[B, C, H, W]`, then an optional residual, then an activation, in one op.
 
     Args:
-        num_features, eps, momentum, affine, track_running_stats, device, dtype: as those of
-            `torch.nn.BatchNorm2d`, whose state dict it shares in both directions.
+        num_features, eps, momentum, affine, track_running_stats, device, dtype: as in
+            `torch.nn.BatchNorm2d`; state dicts can be exchanged in both directions.
         activation: None, "relu", "leaky_relu" or "silu".
-        negative_slope: of "leaky_relu".
+        negative_slope: slope of "leaky_relu" below 0.
         save: "input", or "output" to keep nothing but the result for the backward pass, as in
             `sightline.ops.batch_norm_act`.
-        ghost_batches: in training the batch is cut into so many groups of neighbours, each with
-            statistics of its own, which the running ones take in one after the other (Hoffer et
+        ghost_batches: in training the batch is split into this number of contiguous parts, each
+            with its own statistics; each part updates the running statistics in turn (Hoffer et
             al., "Train longer, generalize better", NeurIPS 2017).
 
-    Being an `nn.BatchNorm2d`, it is found by code that freezes or resets batch norms. Functions
-    that would replace it by a batch norm alone (`nn.SyncBatchNorm.convert_sync_batchnorm` and those
-    of timm, apex and detectron2) raise TypeError where that would drop its activation, an addition
-    or its ghost batches.
+    As an `nn.BatchNorm2d`, it is found by code that freezes or resets batch norms. Functions that
+    would replace it by a plain batch norm (`nn.SyncBatchNorm.convert_sync_batchnorm` and those of
+    timm, apex and detectron2) raise TypeError where that would drop its activation, an addition or
+    its ghost batches.
     """
 
 
@@ -161,15 +161,15 @@ class BatchNormAct3d(_BatchNormAct, nn.BatchNorm3d):
 class FrozenBatchNormAct2d(nn.Module):
     """Batch norm whose statistics and parameters are constants, and its activation, in one op.
 
-    For x of shape [B, C, H, W]. Gradients reach x and the residual alone, and nothing is kept for
-    them but the result (x, for "silu"). Loads the state dict of an `nn.BatchNorm2d`, of which
-    `num_batches_tracked` is passed over.
+    For x of shape [B, C, H, W]. Only x and the residual get gradients, and nothing is kept for them
+    but the result (x, for "silu"). It loads the state dict of an `nn.BatchNorm2d`, whose
+    `num_batches_tracked` is disregarded.
 
     Args:
         num_features: channels.
         eps: added to the variance.
         activation: None, "relu", "leaky_relu" or "silu".
-        negative_slope: of "leaky_relu".
+        negative_slope: slope of "leaky_relu" below 0.
     """
 
     weight: Tensor

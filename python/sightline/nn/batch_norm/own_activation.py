@@ -1,4 +1,4 @@
-"""Batch norms of timm that have an activation of their own, told by what they compute."""
+"""Recognises timm's batch norms with an activation by what they compute."""
 
 import copy
 
@@ -13,7 +13,8 @@ from sightline.nn.batch_norm.match import Settings, activation_of
 def own_activation(module: nn.Module) -> Settings | None:
     """The settings of timm's BatchNormAct2d: a batch norm, no dropout, then an activation.
 
-    Told by its looks, then by running it, since its forward is its own. None of another module.
+    It is recognised by its attributes and then by running it, since it has its own forward. None
+    for other modules.
     """
     children = {name: child for name, child in module._modules.items() if child is not None}
     if not isinstance(module, nn.BatchNorm2d) or type(module).__name__ != "BatchNormAct2d":
@@ -29,14 +30,14 @@ def own_activation(module: nn.Module) -> Settings | None:
 
 
 def subclass_reason(module: nn.Module) -> str:
-    """Why a batch norm of another class is left: the class, and what it holds."""
+    """Why a batch norm of another class is left: the class, and the parts it has."""
     parts = [type(m).__name__ for m in module.children() if type(m) is not nn.Identity]
     within = f" with {' and '.join(parts)}" if parts else ""
     return f"it is a subclass, {type(module).__name__}{within}"
 
 
 def _acts_as(module: nn.BatchNorm2d, settings: Settings) -> bool:
-    """Whether `module` is batch norm and this activation, on a small input and a copy of it."""
+    """Whether a copy of `module` computes batch norm and this activation on a small input."""
     plain = nn.BatchNorm2d(
         module.num_features,
         module.eps,

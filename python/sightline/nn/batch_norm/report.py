@@ -1,11 +1,11 @@
-"""What a conversion did to each batch norm of a model, and why."""
+"""The report of what a conversion did to each batch norm of a model, and why."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """A batch norm that became one op with what is around it."""
+    """A batch norm that became one op with its neighbours."""
 
     name: str
     pattern: str  # "batch norm + add + relu", "Conv2d + batch norm"
@@ -24,9 +24,13 @@ class Unfused:
 class ConversionReport:
     """Every batch norm of a model, once, under its first name.
 
-    `fused`: with what. `alone`: converted, but what follows was not taken over; folding has none.
-    `left`: untouched. `done`: what happened to those of `fused`, "fused" or "folded".
-    `print(report)` has a line for each.
+    Attributes:
+        fused: those that were fused, and with what.
+        alone: those that were converted without fusing anything; empty for folding.
+        left: those that were left unchanged.
+        done: what happened to those in `fused`: "fused" or "folded".
+
+    `print(report)` shows one line for each.
     """
 
     fused: list[Fusion] = field(default_factory=list)
@@ -35,7 +39,7 @@ class ConversionReport:
     done: str = "fused"
 
     def __repr__(self) -> str:
-        """One line; `print(report)` has a line for each batch norm."""
+        """One line; `print(report)` shows one line per batch norm."""
         return f"ConversionReport({self._counts()})"
 
     def _counts(self) -> str:

@@ -1,4 +1,4 @@
-"""Batch norm with statistics of all processes of a group, fused with its activation."""
+"""Batch norm with statistics over all processes of a group, fused with its activation."""
 
 from typing import Any
 
@@ -22,27 +22,27 @@ _KINKED = (ACTIVATIONS.index("relu"), ACTIVATIONS.index("leaky_relu"))
 
 
 class SyncBatchNormAct(_BatchNormAct):
-    """`BatchNormAct1d` to `3d` with the statistics of the batches of all processes together.
+    """`BatchNormAct1d` to `3d` with statistics over the batches of all processes.
 
     Args:
-        num_features, eps, momentum, affine, track_running_stats, device, dtype: as those of
-            `torch.nn.SyncBatchNorm`, whose state dict it shares in both directions.
+        num_features, eps, momentum, affine, track_running_stats, device, dtype: as in
+            `torch.nn.SyncBatchNorm`; state dicts can be exchanged in both directions.
         process_group: the processes; None for all of them.
         activation: None, "relu", "leaky_relu" or "silu".
-        negative_slope: of "leaky_relu".
+        negative_slope: slope of "leaky_relu" below 0.
 
-    In training each process gives its count, mean and sum of squared differences, in one gather,
-    and its two sums of gradients in one reduction. They are merged in float64, in the order of the
-    ranks: every process has the same bits. A process may have any number of samples, none
-    included, and nothing waits for the device. Where all of them together hold one value a channel,
-    the variance is 0 and the running statistics stay.
+    In training one gather collects the count, mean and sum of squared differences of each process,
+    and one reduction its two sums of gradients. They are merged in float64, in the order of the
+    ranks, so that every process has the same bits. A process may have any number of samples,
+    including none, and nothing waits for the device. Where there is only one value per channel in
+    all processes together, the variance is 0 and the running statistics do not change.
 
-    In evaluation, in a group of one, and where `torch.distributed` is not initialised, it is
-    `BatchNormAct`. Gradients of parameters are those of the process, to be added or averaged as
+    In evaluation, in a group of one, and where `torch.distributed` is not initialised, it behaves
+    as `BatchNormAct`. Gradients of parameters are those of the process, to be summed or averaged as
     `DistributedDataParallel` does. They can be differentiated again, any number of times, at the
-    cost of torch's own operations: as at first, by the sum of what all processes differentiate, and
-    all of them must ask for it. Works with gloo and NCCL, on CPU and CUDA; `torch.compile` breaks
-    its graph here.
+    cost of torch's own operations; like the first gradients, these are of the sum over all
+    processes, and all processes must compute them. It works with gloo and NCCL, on CPU and CUDA;
+    `torch.compile` breaks its graph here.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class SyncBatchNormAct(_BatchNormAct):
 
     @torch.no_grad()
     def _track(self, statistics: Tensor, total: Tensor) -> None:
-        """Moves the running statistics, on the device; not for fewer than two values a channel."""
+        """Update the running statistics, on the device, given at least two values per channel."""
         moves = total > 1
         factor: Any = self.momentum
         if self.num_batches_tracked is not None:
@@ -116,7 +116,7 @@ class SyncBatchNormAct(_BatchNormAct):
 
 
 class _Synchronized(torch.autograd.Function):
-    """-> y; mean and biased variance [2, C] of all processes; the values that a channel has."""
+    """-> y; mean and biased variance [2, C] over all processes; number of values per channel."""
 
     @staticmethod
     def forward(ctx, x, weight, bias, residual, numbers, group):
@@ -198,9 +198,9 @@ class _SumOverProcesses(torch.autograd.Function):
 def _differentiable_moments(
     x: Tensor, mean: Tensor, total: Tensor, group: Any
 ) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance [1, C], float64, of x in all processes.
+    """Mean and biased variance [1, C], float64, of x over all processes.
 
-    mean: theirs, as a constant [C]: squares about it do not lose the variance.
+    mean: the mean [C] as a constant; squares about it do not lose the variance to rounding.
     """
     centre = mean.to(x.dtype)
     others = [dim for dim in range(x.dim()) if dim != 1]
@@ -238,12 +238,12 @@ _KINDS = (
 def convert_sync_batch_norm(
     model: nn.Module, process_group: Any = None
 ) -> tuple[nn.Module, ConversionReport]:
-    """Makes each batch norm of `model` a `SyncBatchNormAct`, in place; activations are kept.
+    """Turn each batch norm of `model` into a `SyncBatchNormAct`, in place; activations are kept.
 
-    For `nn.BatchNorm1d` to `3d`, `nn.SyncBatchNorm`, `BatchNormAct1d` to `3d`: the same object in a
-    new class, so that parameters, buffers, names and references stay. One with hooks, of another
-    subclass, or with ghost batches or save="output" stays as it is, and the report says so. To fuse
-    activations as well, call `convert_batch_norm` first.
+    For `nn.BatchNorm1d` to `3d`, `nn.SyncBatchNorm` and `BatchNormAct1d` to `3d`: the object stays
+    the same and changes its class, so that parameters, buffers, names and references stay valid.
+    Those with hooks, of another subclass, with ghost batches or with save="output" are left
+    unchanged, and the report says so. To fuse activations as well, call `convert_batch_norm` first.
 
     Args:
         model: any module, before `DistributedDataParallel`.
@@ -253,7 +253,7 @@ def convert_sync_batch_norm(
         `model`, and a `ConversionReport` of what was converted and what was left.
 
     Raises:
-        TypeError: `model` is no module.
+        TypeError: `model` is not a module.
 
     >>> net, report = convert_sync_batch_norm(nn.Sequential(BatchNormAct2d(8)))
     >>> type(net[0]).__name__, net[0].activation
