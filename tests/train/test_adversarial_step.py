@@ -83,7 +83,12 @@ def test_critic_steps_each_meet_newly_generated_pictures():
 
 def test_neither_update_leaves_a_gradient_in_the_other_network():
     step, generator, discriminator = two_weights()
+    followed = []
+    step.discriminator.model.register_forward_hook(
+        lambda module, inputs, output: followed.append(inputs[0].requires_grad)
+    )
     step(Batch(torch.tensor([[2.0]]), None), HERE)
+    assert followed == [False, False, True]  # real, generated, and generated for the generator
     assert discriminator.grad.item() == pytest.approx(3 * latents(1)[0] - 2)
     assert discriminator.requires_grad and generator.requires_grad
 
@@ -214,6 +219,27 @@ def test_validation_judges_pictures_of_the_same_latents_and_leaves_training_alon
     assert torch.equal(again, first)
     for name, value in plain.network.state_dict().items():
         assert torch.equal(value, validated.network.state_dict()[name]), name
+
+
+def test_no_latents_are_drawn_twice():
+    step, drawn = adversarial(ema=None), []
+    step.network.register_forward_hook(
+        lambda module, inputs, output: drawn.append(tuple(inputs[0].flatten().tolist()))
+    )
+    fit(step, BATCHES, val_loader=BATCHES, metric=Seen(), epochs=2, log=Log(quiet=True))
+    trained, validated = set(drawn[:6] + drawn[9:15]), set(drawn[6:9])
+    assert len(trained) == 2 * 3 * 2 and len(validated) == 3 and not trained & validated
+    assert drawn[15:] == drawn[6:9]
+
+
+def test_bfloat16_reaches_both_networks():
+    step, kinds = adversarial(amp="bf16", ema=None), []
+    for network in (step.generator.model, step.discriminator.model):
+        network.register_forward_hook(lambda module, inputs, output: kinds.append(output.dtype))
+    step(step.take(BATCHES[0]), HERE)
+    step.train(False)
+    step.validate(step.take(BATCHES[0]))
+    assert kinds == [torch.bfloat16] * 6
 
 
 def test_the_average_of_the_generator_is_validated_and_saved():

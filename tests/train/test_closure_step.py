@@ -7,7 +7,16 @@ import torch
 from torch import nn
 
 from sightline.losses import Terms
-from sightline.train import ClosureStep, Log, Progress, SupervisedStep, closure_step, fit
+from sightline.train import (
+    EMA,
+    ClosureStep,
+    Log,
+    Progress,
+    Schedule,
+    SupervisedStep,
+    closure_step,
+    fit,
+)
 from sightline.train.batches import Batch
 
 from .run_bits import bits, results_without_times
@@ -106,6 +115,27 @@ def test_running_statistics_are_updated_once():
     step(Batch(*BATCHES[0]), HERE)
     assert model[0].num_batches_tracked == 1
     assert torch.allclose(model[0].running_mean, 0.1 * BATCHES[0][0].mean(0))
+
+
+def test_running_statistics_are_those_of_the_weights_before_the_step():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    inputs, labels = BATCHES[0]
+    mean = model[0](inputs).mean(0).detach()
+    step = ClosureStep(model, lbfgs(model), loss=nn.CrossEntropyLoss())
+    step(Batch(inputs, labels), HERE)
+    assert (model[0](inputs).mean(0) - mean).abs().max() > 0.1  # other weights by now
+    assert torch.allclose(model[1].running_mean, 0.1 * mean)
+
+
+def test_the_average_and_the_schedule_move_once_per_batch():
+    model = one_weight()
+    optimizer = Evaluations(model)
+    schedule = Schedule(torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5), every="step")
+    ema = EMA(model)
+    step = ClosureStep(model, optimizer, loss=half_squared_error, schedule=schedule, ema=ema)
+    step(Batch(torch.ones(1, 1), torch.ones(1, 1)), HERE)
+    assert ema.steps == 1 and step.model is ema.model and step.rates() == {"lr": 0.05}
 
 
 def test_buffers_of_a_loss_are_updated_once():
