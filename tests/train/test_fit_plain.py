@@ -9,7 +9,14 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
 import sightline
-from sightline.data import Preprocess, fit_preprocess, load_digits_classification, make_loader
+from sightline.data import (
+    Annotations,
+    Preprocess,
+    Record,
+    fit_preprocess,
+    load_digits_classification,
+    make_loader,
+)
 from sightline.metrics import AccuracyEvaluator, DetectionEvaluator
 from sightline.models import create_model
 from sightline.train import EMA, EarlyStopping, Log, evaluate, fit, load_weights
@@ -312,6 +319,30 @@ def test_a_detector_that_only_predicts_in_evaluation_is_judged_by_its_boxes(with
     assert evaluate(model, batches, metric=evaluator)["val/AP50"] == pytest.approx(1)
     with pytest.raises(TypeError, match="no losses in evaluation mode: give a `metric`"):
         evaluate(model, batches)
+
+
+class NamedImages(DetectionEvaluator):
+    """Keeps the ids of the images that it is given."""
+
+    def update(self, image_id, detections, targets=None):
+        self.ids = [*getattr(self, "ids", []), *image_id]
+        super().update(image_id, detections, targets)
+
+
+def test_our_detector_is_judged_on_our_loader_by_image_ids_in_one_forward_pass():
+    image = np.zeros((32, 32, 3), np.uint8)
+    records = tuple(
+        Record(image, f"{i}.jpg", 32, 32, labels=[0], boxes=[[4, 4, 20, 20]]) for i in range(3)
+    )
+    loader = make_loader(
+        Annotations("boxes", ("a",), records), Preprocess((32, 32)), batch_size=2, shuffle=False
+    )
+    model = create_model("light_detector", 1, widths=(8, 8, 8, 8), blocks=(0, 0, 0, 0))
+    passes, evaluator = [], NamedImages()
+    model.register_forward_hook(lambda *_: passes.append(model.training))
+    row = evaluate(model, loader, metric=evaluator)
+    assert passes == [False, False] and evaluator.ids == ["0.jpg", "1.jpg", "2.jpg"]
+    assert {"val/loss", "val/class_loss", "val/box_loss", "val/AP50"} <= row.keys()
 
 
 # Best weights.
