@@ -125,6 +125,15 @@ def test_ours_is_held_to_pycocotools_and_a_missing_peer_is_a_line(folder):
     assert json.loads(json.dumps(outcome.as_json()))["times"][OURS]["median"] > 0
 
 
+def test_a_note_is_the_first_line_of_an_error(folder, monkeypatch):
+    def fails(*given):
+        raise RuntimeError("open in the worker of --peers: TypeError: bad\nand more")
+
+    monkeypatch.setattr(contest, "_start", fails)
+    (outcome,) = run(in_folder(folder, None), [replace(FILES, contenders=())])
+    assert outcome.notes == {OURS: "TypeError: bad"}
+
+
 @pytest.mark.parametrize("program", ["arrays", "stream", "accumulate", "sort_and_accumulate"])
 def test_other_programs_give_the_same_arrays(folder, program):
     benchmark = CocoBenchmark("40 images", program, SMALL, {"limit": 3}, ("pycocotools",), slow=())

@@ -51,7 +51,8 @@ def prepare(
                     outcome, name, files, threads, peers, stack
                 )
             except (RuntimeError, OSError) as error:
-                outcome.notes[name] = str(error).rpartition("worker of --peers: ")[2]
+                said = str(error).rpartition("worker of --peers: ")[2]
+                outcome.notes[name] = said.partition("\n")[0]
     _hold_to_peers(outcome, first, files)
     if OURS in first:
         if threads > 1 and benchmark.program != "process":
