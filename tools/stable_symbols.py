@@ -1,4 +1,4 @@
-"""Prints the C symbols that the installed torch offers to stable-ABI extensions, one a line.
+"""Prints the C symbols that the installed torch offers to stable-ABI extensions, one per line.
 
 tests/packaging/stable_symbols_2_10.txt is its output with torch 2.10.0, the oldest
 torch we load in:

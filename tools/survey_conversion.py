@@ -1,14 +1,14 @@
-"""Converts and folds the networks of torchvision and timm, and compares each with itself before.
+"""Converts and folds the networks of torchvision and timm, and compares each with its original.
 
     python tools/survey_conversion.py                    # all of torchvision, some 90 of timm
     python tools/survey_conversion.py --quick            # one or two small ones of each family
     python tools/survey_conversion.py resnet18 timm/levit_128s --report --compile
 
-A line a network: how many batch norms were fused, converted alone and left, how many fold, and
-whatever differs or fails. Weights are random, statistics drawn. Outputs and gradients are compared
-in float64, in training, contiguous and channels-last, and in evaluation: in float32 the training
-statistics of so few values lift rounding above any tolerance. Outputs of evaluation are compared in
-float32 too. Needs timm and torchvision, as the environment of `make compat` has them, build/compat.
+Prints one line per network: how many batch norms were fused, converted alone and left, how many
+fold, and whatever differs or fails. Weights and statistics are random. Outputs and gradients are
+compared in float64, in training, contiguous and channels-last, and in evaluation: in float32 the
+training statistics of so few values amplify rounding above any tolerance. Outputs of evaluation are
+compared in float32 too. Needs timm and torchvision, as in the environment of `make compat`.
 """
 
 import argparse

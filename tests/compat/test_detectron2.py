@@ -1,4 +1,4 @@
-"""detectron2's names: which area divides, aligned pairs, coding of several boxes a row."""
+"""detectron2's names: which area divides, aligned pairs, several boxes per row."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Folders of images, one a class."""
+"""Folders of images, one per class."""
 
 import pytest
 

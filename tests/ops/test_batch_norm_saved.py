@@ -37,7 +37,7 @@ def test_memory_kept_for_the_backward_pass():
         assert saved_bytes(call, alone, activation=activation) <= size + vectors
     for activation in ("relu", "leaky_relu"):
         kept = saved_bytes(call, args, activation=activation)
-        assert kept <= size + size // 32 + vectors  # one bit an element
+        assert kept <= size + size // 32 + vectors  # one bit per element
     for activation in (None, "leaky_relu"):  # y, and not x
         assert saved_bytes(call, alone, activation=activation, save="output") <= size + vectors
     frozen = {k: v if v is None else v.detach() for k, v in args.items()}

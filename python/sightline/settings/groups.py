@@ -57,7 +57,7 @@ class DataSettings:
     size: tuple[int, int] | None = setting(None, "height and width of the network's input", low=1)
     resize: str = setting("stretch", "how to resize to it", choices=("stretch", "letterbox"))
     channels: int = setting(3, "3 for colour, 1 for greyscale", low=1, high=3)
-    batch_size: int = setting(16, "images a step", low=1)
+    batch_size: int = setting(16, "images per step", low=1)
     workers: int = setting(0, "processes that load images; 0 loads in the main process", low=0)
     cache_mb: int = setting(2048, "memory for decoded images, in MiB", low=0)
 

@@ -1,4 +1,4 @@
-"""The numbers of a run: one row an epoch."""
+"""The numbers of a run: one row per epoch."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What a person sees while a model trains: a live bar on a terminal, one line an epoch anywhere."""
+"""Shows progress during training: a live bar on a terminal, and one line per epoch."""
 
 import contextlib
 import importlib

@@ -35,7 +35,7 @@ CASES = [
     )
 ]
 CASES += [((0, 0, 0), "relu", True, (2,), torch.float64)]
-CASES += [((1, 0, 0), "relu", True, (), torch.float64)]  # one value a channel
+CASES += [((1, 0, 0), "relu", True, (), torch.float64)]  # one value per channel
 STEPS = 2
 DIFFERENTIABLE = [case for case in CASES[:-2] if case[-1] == torch.float64]
 
