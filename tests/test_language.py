@@ -8,7 +8,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("benchmarks", "cmake", "csrc", "docs", "examples", "python", "tests", "tools")
 SUFFIXES = {".cmake", ".cpp", ".cu", ".cuh", ".h", ".md", ".py"}
-_THINGS = "bits?|box(?:es)?|bytes?|columns?|dicts?|entry|files?|folders?|images?|lines?|rows?|values?"
+_THINGS = (
+    "bits?|box(?:es)?|bytes?|columns?|dicts?|entry|files?|folders?|images?|lines?|rows?|values?"
+)
 _EACH = (
     "anchor|batch|benchmark|bin|channel|character|class|detection|element|epoch|image|level|line|"
     "network|object|picture|pixel|process|row|segment|side|step|work"

@@ -40,7 +40,7 @@ struct BatchNormOptions {
 // Fewer channels-last channels than this share their bytes of a mask between positions.
 inline constexpr int64_t kNarrowRow = 64;
 
-// Bytes of a mask: one bit an element, u > 0 or NaN; a plane, or a row of channels, begins at a
+// Bytes of a mask: one bit per element, u > 0 or NaN; a plane, or a row of channels, begins at a
 // byte. The same formula is in python/sightline/ops/batch_norm_torch.py.
 inline int64_t batch_norm_mask_bytes(const BatchNormShape& s) {
   const auto bytes = [](int64_t bits) { return (bits + 7) / 8; };
@@ -120,7 +120,7 @@ void batch_norm_act_backward_cuda(const BatchNormBackward<T>& tensors, const Bat
                                   const BatchNormOptions& options, BatchNormPasses passes,
                                   double* workspace, CudaStream stream);
 
-// Whether (x - mean) / deviation can be had back from y in T: y has a relative error, which
+// Whether (x - mean) / deviation can be recomputed from y in T: y has a relative error, which
 // becomes one of |bias / weight| in it, and must not be so small that it loses digits.
 template <class T>
 SIGHTLINE_HD bool batch_norm_invertible(double weight, double bias) {

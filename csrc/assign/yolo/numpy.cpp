@@ -22,7 +22,7 @@ Array<int64_t> assign_yolo(const Array<T>& gt_boxes, const Array<T>& shapes,
   const size_t count = level_shapes.size();
   require(count <= size_t{kMaxYoloLevels} && heights.size() == count && widths.size() == count &&
               strides.size() == count,
-          "level_shapes, heights, widths and strides must have one entry a level");
+          "level_shapes, heights, widths and strides must have one entry per level");
   const YoloRule version = yolo_rule(rule);
   YoloLevels levels{};
   for (size_t l = 0; l < count; ++l) levels.add(level_shapes[l], heights[l], widths[l], strides[l]);

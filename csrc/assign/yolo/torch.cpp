@@ -20,7 +20,7 @@ Tensor assign_yolo(const Tensor& gt_boxes, const Tensor& shapes, Integers level_
   const size_t count = level_shapes.size();
   STD_TORCH_CHECK(count <= size_t{kMaxYoloLevels} && heights.size() == count &&
                       widths.size() == count && strides.size() == count,
-                  "level_shapes, heights, widths and strides must have one entry a level");
+                  "level_shapes, heights, widths and strides must have one entry per level");
   const YoloRule version = yolo_rule(rule);
   YoloLevels levels{};
   for (size_t l = 0; l < count; ++l) levels.add(level_shapes[l], heights[l], widths[l], strides[l]);

@@ -13,7 +13,7 @@ namespace {
 template <class T>
 void check_rows(const Array<T>& array, int64_t rows, const char* name) {
   if (array.ndim() != 1 || array.shape(0) != rows)
-    throw std::invalid_argument(std::string(name) + " must have one entry a row");
+    throw std::invalid_argument(std::string(name) + " must have one entry per row");
 }
 
 // MaskColumns that keep their arrays alive, checked once: no row points out of its table.
@@ -133,7 +133,7 @@ py::tuple runs_or_strings(const Runs<uint32_t>& counts, bool compressed) {
   return to_tuple(strings);
 }
 
-// [N, H, W] of one byte a pixel, any strides -> strings and their offsets.
+// [N, H, W] of one byte per pixel, any strides -> strings and their offsets.
 py::tuple encode_masks(const py::array& masks, bool compressed) {
   require(masks.ndim() == 3 && masks.itemsize() == 1, "masks must be bytes [N, H, W]");
   const auto* pixels = static_cast<const uint8_t*>(masks.data());

@@ -2,7 +2,7 @@
 //
 // A detection takes 44 bytes (box 32, score 8, label 4), an object 45 (box 32, area 8, label 4,
 // flags 1), an image 32 to 40 (id 8, two offsets 16, its place in the index 8 to 16). Masks add
-// COCO's compressed runs, a byte or two each, and 16 bytes a row, and detections with them their
+// COCO's compressed runs, a byte or two each, and 16 bytes per row, and detections with them their
 // area; keypoints add 24 bytes each.
 //
 // Images are appended whole or not at all, in any order, and sorted by id when they are read.

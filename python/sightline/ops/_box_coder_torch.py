@@ -1,7 +1,7 @@
-"""What torch must know of the box coder beyond its kernels.
+"""Registers the torch rules of the box coder: fake kernels, derivatives, vmap.
 
-The ops take rows [..., 4] and anchors [..., 4] whose number of rows divides theirs: row i goes with
-anchor i modulo that number.
+The ops take rows [..., 4] and anchors [..., 4], whose number divides the number of rows: row i goes
+with anchor i modulo the number of anchors.
 """
 
 import math
@@ -37,7 +37,7 @@ def _register_derivatives(name, composed):
     def backward(ctx, grad):
         rows, anchors = ctx.saved_tensors
         by_rows, by_anchors = backward_op(grad, rows, anchors, *ctx.numbers)
-        # Not of equal shapes: a size that depends on data cannot be divided by itself.
+        # Not for equal shapes: a size that depends on data cannot be divided by itself.
         if rows.shape != anchors.shape:
             by_anchors = by_anchors.reshape(_turns(rows, anchors), *anchors.shape).sum(0)
         return by_rows, by_anchors, *(None for _ in ctx.numbers)
@@ -54,8 +54,8 @@ def _one_a_row(rows, anchors):
     return anchors.expand(_turns(rows, anchors), *anchors.shape).reshape(rows.shape)
 
 
-# The formulas of csrc/boxes/coder/formulas.h from torch's own operations. What is undefined is
-# replaced before it is computed: the derivative of what `torch.where` passes over can be NaN.
+# The formulas of csrc/boxes/coder/formulas.h from torch's own operations. Undefined operands are
+# replaced before the computation: the derivative of a branch that `torch.where` drops can be NaN.
 
 
 def _encode(rows, anchors, *weights):
@@ -94,7 +94,7 @@ def _register_vmap(name, outputs):
         *batched, anchors = inputs[: outputs + 1]
         batched = [mapped_first(t, dim, info.batch_size) for t, dim in zip(batched, in_dims)]
         anchors_dim = in_dims[outputs]
-        if anchors_dim is not None:  # each sample has anchors of its own: one for every row
+        if anchors_dim is not None:  # each sample has its own anchors: one for every row
             anchors = anchors.movedim(anchors_dim, 0).reshape(info.batch_size, -1, 4)
             rows = batched[-1].shape[1:].numel() // 4
             anchors = anchors.repeat(1, rows // max(anchors.shape[1], 1), 1)

@@ -1,4 +1,4 @@
-"""What torch must know of the reductions of the IoU matrix beyond their kernels."""
+"""Registers the torch rules of the reductions of the IoU matrix."""
 
 import torch
 
@@ -34,7 +34,7 @@ def _gradient(ctx, grad_row, _row_argmax, grad_column, _column_argmax):
 
 
 def _attained(boxes1, boxes2, row_argmax, column_argmax):
-    """The maxima of rows and columns, of the pairs that attain them."""
+    """The maxima of rows and columns, computed from the pairs that attain them."""
     return _of_rows(boxes1, boxes2, row_argmax), _of_rows(boxes2, boxes1, column_argmax)
 
 

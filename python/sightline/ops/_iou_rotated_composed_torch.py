@@ -1,8 +1,8 @@
-"""The IoU of rotated boxes from torch's own operations, for its other derivatives.
+"""The IoU of rotated boxes from torch's own operations, for derivatives beyond the first.
 
-The area of the intersection by Green's theorem, from the centre of one of the two: half of the sum,
-over the sides of both, of the side's distance times as much of its length as lies within the other.
-Each of these is a few quotients, so that torch differentiates them as often as it is asked to.
+The area of the intersection comes from Green's theorem, relative to the centre of one box: half of
+the sum, over the sides of both boxes, of the distance of the side times its length inside the other
+box. Each of these is a few quotients, which torch can differentiate any number of times.
 """
 
 import math
@@ -22,7 +22,7 @@ class _Box(NamedTuple):
     cos: Tensor  # the first axis is (cos, sin), the second (-sin, cos), in pixels, y down
     sin: Tensor
     area: Tensor
-    reach_x: Tensor  # half of its upright hull, as a constant
+    reach_x: Tensor  # half of its axis-aligned hull, as a constant
     reach_y: Tensor
     usable: Tensor
 
@@ -31,7 +31,7 @@ def rotated_iou_of_pairs(boxes1: Tensor, boxes2: Tensor, degrees: bool) -> Tenso
     """[...], of boxes [..., 5] that broadcast against each other."""
     a, b = _load(boxes1, degrees), _load(boxes2, degrees)
     dx, dy = a.cx - b.cx, a.cy - b.cy
-    # Where the upright hulls are apart, the distance may be anything, and squares of it infinite.
+    # Where the axis-aligned hulls do not meet, the square of the distance may overflow.
     near = a.usable & b.usable & (dx.abs() < a.reach_x + b.reach_x)
     near = near & (dy.abs() < a.reach_y + b.reach_y)
     dx, dy = torch.where(near, dx, 0), torch.where(near, dy, 0)
@@ -70,14 +70,14 @@ def _load(boxes: Tensor, degrees: bool) -> _Box:
 
 
 def _moment(own: _Box, other: _Box, dx: Tensor, dy: Tensor, *, about_own: bool) -> Tensor:
-    """Of the sides of `own`: distance from the centre of one box times length within the other.
+    """Sum over the sides of `own`: distance from the centre of one box times length in the other.
 
-    dx, dy: from the centre of `other` to that of `own`.
+    dx, dy: offset from the centre of `other` to that of `own`.
     """
     x, y = dx * other.cos + dy * other.sin, dy * other.cos - dx * other.sin
     c = own.cos * other.cos + own.sin * other.sin
     s = own.sin * other.cos - own.cos * other.sin
-    # Exactly, where sides are parallel: a side on a side is then known as one.
+    # Exact where sides are parallel, so that coinciding sides are recognised.
     parallel = s.abs() < torch.finfo(s.dtype).eps
     c, s = with_value(torch.where(parallel, 1, c), c), with_value(torch.where(parallel, 0, s), s)
     x, y = x[..., None, None], y[..., None, None]
@@ -94,10 +94,10 @@ def _moment(own: _Box, other: _Box, dx: Tensor, dy: Tensor, *, about_own: bool) 
 
 
 def _length_within(along: Tensor, *axes: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """How much of start + t * direction, |t| <= along, lies within the limit of every axis.
+    """Length of start + t * direction, |t| <= along, within the limit of every axis.
 
-    axes: start, direction and limit. A side on a side of the other box counts half, for each of
-    the two has one there.
+    axes: start, direction and limit. A side that coincides with a side of the other box counts
+    half, since both boxes have one there.
     """
     low, high, share = -along, along, torch.ones_like(along)
     for start, direction, limit in axes:

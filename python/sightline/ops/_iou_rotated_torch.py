@@ -1,4 +1,4 @@
-"""What torch must know of the IoU of rotated boxes beyond its kernels."""
+"""Registers the torch rules of the IoU of rotated boxes."""
 
 import torch
 
@@ -24,7 +24,7 @@ def _backward(grad, boxes1, boxes2, degrees):
 
 
 def _register_vmap_by_element(name: str) -> None:
-    """Under vmap, one call an element of the batch."""
+    """Under vmap, one call per element of the batch."""
     op = getattr(torch.ops.sightline, name)
 
     def vmap(info, in_dims, *arguments):

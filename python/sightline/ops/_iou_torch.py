@@ -1,4 +1,4 @@
-"""What torch must know of the IoU ops beyond their kernels."""
+"""Registers the torch rules of the IoU ops."""
 
 from functools import partial
 
@@ -57,7 +57,7 @@ def _register_matrix_derivatives(name):
     def backward(ctx, grad):
         boxes = ctx.saved_tensors
         grads = backward_op(grad, *boxes, *ctx.eps)
-        # Boxes that served the whole batch get the sum of what each element gives them.
+        # Boxes that are shared by the batch get the sum of the gradients of its elements.
         return (
             *(g.sum_to_size(b.shape) if g.shape != b.shape else g for g, b in zip(grads, boxes)),
             *(None for _ in ctx.eps),
@@ -73,7 +73,7 @@ def _register_matrix_derivatives(name):
 
 
 def _with_batch(boxes, dim, size, batch):
-    """[size * B, N, 4] of boxes [N, 4] or [B, N, 4] beside a mapped dimension."""
+    """[size * B, N, 4] from boxes [N, 4] or [B, N, 4] with a mapped dimension."""
     boxes = mapped_first(boxes, dim, size)
     if boxes.dim() == 3:
         boxes = boxes.unsqueeze(1)
@@ -85,7 +85,7 @@ def _register_matrix_vmap(name):
     backward_op = getattr(torch.ops.sightline, f"{name}_backward")
 
     def one_batch(info, dims, boxes1, boxes2):
-        """Both boxes with the mapped dimension in their batch, and the batch they had."""
+        """Both boxes with the mapped dimension merged into their batch, and the original batch."""
         own = [
             boxes.shape[0 if dim is None or dim > 0 else 1]
             for boxes, dim in ((boxes1, dims[0]), (boxes2, dims[1]))

@@ -1,7 +1,7 @@
-"""What torch must know of an op beside its kernels: shapes without data, autocast, vmap.
+"""Registers the torch rules of ops: shapes without data, autocast, vmap.
 
-Each op says it once, in the file of its function. Ops with a gradient have a file `_<op>_torch.py`
-for that, which imports torch; without torch the rules here do nothing.
+Each op registers its rules once, in the file of its function. Ops with a gradient have a file
+`_<op>_torch.py` for that, which imports torch; without torch the functions here do nothing.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ _AUTOCAST_DEVICES = ("cpu", "cuda")
 
 
 def register_rules(name: str, outputs: Callable[..., Any]) -> None:
-    """The rules of an op without a gradient, of which `outputs` is the fake kernel."""
+    """Register the rules of an op without a gradient; `outputs` is its fake kernel."""
     register_fake(name, outputs)
     register_float32(name)
 
@@ -25,13 +25,13 @@ def register_fake(name: str, outputs: Callable[..., Any]) -> None:
 
 
 def register_float32(name: str) -> None:
-    """Under autocast, half inputs are widened: box geometry in half precision is useless."""
+    """Under autocast, compute in float32: box geometry in half precision is useless."""
     for device in _AUTOCAST_DEVICES if has_torch_ops() else ():
         torch.library.register_autocast(f"sightline::{name}", device, torch.float32)
 
 
 def register_vmap_as_batch(name: str) -> None:
-    """Under vmap, one call: the mapped dimension becomes one with the first of every tensor."""
+    """Under vmap, one call: the mapped dimension is merged with the first one of every tensor."""
     if not has_torch_ops():
         return
     op = getattr(torch.ops.sightline, name)
@@ -51,12 +51,12 @@ def register_vmap_as_batch(name: str) -> None:
 
 
 def mapped_first(tensor: Any, dim: int | None, size: int) -> Any:
-    """[size, ...]: the dimension that vmap maps put first, or the same for each without one."""
+    """[size, ...]: with the mapped dimension first, or expanded where there is none."""
     return tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
 
 
 def indices(like: Any, *shape: int) -> Any:
-    """An output of a fake kernel: int64 of this shape where `like` is."""
+    """An output of a fake kernel: int64 of this shape on the device of `like`."""
     return like.new_empty(shape, dtype=torch.int64)
 
 

@@ -1,4 +1,4 @@
-"""What torch must know of batch norm beyond its kernels."""
+"""Registers the torch rules of batch norm."""
 
 import math
 from typing import Any
@@ -19,7 +19,7 @@ from .derivatives_torch import (
 _ops = torch.ops.sightline
 _STATISTICS = torch.float64
 _RELU, _LEAKY_RELU, _SILU = 1, 2, 3
-# What the backward pass starts from beside the statistics.
+# What is kept for the backward pass besides the statistics.
 INPUT, MASK, OUTPUT, SIGN = range(4)
 
 _train = _ops.batch_norm_act_.default
@@ -28,7 +28,7 @@ _gradients = _ops.batch_norm_act_backward.default
 
 
 class _BatchNormAct(torch.autograd.Function):
-    """The ops with their gradients, for eager calls: less of a detour than the registered rule."""
+    """The ops with their gradients, for eager calls: cheaper than the registered rule."""
 
     @staticmethod
     def forward(ctx, x, weight, bias, residual, running, settings):
@@ -57,7 +57,7 @@ def call(x, weight, bias, residual, running, settings):
 
 
 def run(x, weight, bias, residual, running, numbers, save):
-    """The public function behind its checks; numbers: settings of call() but what is kept."""
+    """The public function after its checks; numbers: the settings of call() except what is kept."""
     code, slope, training, *_ = numbers
     inputs = (x, weight, bias, residual)
     wanted = torch.is_grad_enabled() and (
@@ -138,13 +138,13 @@ def _save(ctx: Any, inputs: Any, y: Any, statistics: Any, mask: Any, settings: A
 
 
 def _backward(ctx, grad, needs_weight, needs_bias, needs_residual):
-    """Gradients by x, weight, bias and residual."""
+    """Gradients of x, weight, bias and residual."""
     x, y, weight, bias, statistics, residual, mask = ctx.saved_tensors
     code, slope, training, eps, ghosts, _ = ctx.settings
     if is_differentiated((grad, x, y, weight, bias, residual)):
         return _differentiable_backward(ctx, grad, needs_residual)
     if x is None and y is None:
-        x = grad  # the gradient of an affine map does not ask where
+        x = grad  # the gradient of an affine map does not depend on x
     grad_x, grad_weight, grad_bias, grad_residual = _gradients(
         grad, x, y, weight, bias, statistics, residual, mask, code, slope, training, eps,
         needs_weight or needs_bias, needs_residual and code != 0, ghosts,
@@ -162,7 +162,7 @@ def _differentiable_backward(ctx, grad, needs_residual):
     code, slope, training, eps, ghosts, keep = ctx.settings
     if keep == OUTPUT:
         raise RuntimeError(
-            'save="output" keeps no input, which gradients of gradients start from: '
+            'save="output" keeps no input, which gradients of gradients need: '
             'use save="input" where create_graph=True'
         )
     if keep in (MASK, SIGN) and code:
@@ -182,7 +182,7 @@ def _differentiable_backward(ctx, grad, needs_residual):
 
 
 def backward_of_moments(grad, inputs, needs_residual, mask, moments, settings):
-    """Gradients by x, weight, bias and residual that can be differentiated again.
+    """Gradients of x, weight, bias and residual that can be differentiated again.
 
     inputs: x, weight, bias, and the residual where the activation is SiLU. mask: of the forward
     pass, or None. moments: from x in computing type, mean and biased variance [1, C].
@@ -199,7 +199,7 @@ def _before_kink(grad, positive, code, slope):
 
 
 def _composed_gradients(grad, inputs, needs_residual, moments, code, slope, eps):
-    """The gradients from torch's own operations, where they are to be differentiated again."""
+    """The gradients from torch's own operations, so that they can be differentiated again."""
     places = [i for i, t in enumerate(inputs) if t is not None and t.requires_grad]
 
     def function(*wanted):
@@ -265,7 +265,7 @@ def _is_channels_last(x: Tensor) -> bool:
 
 
 def _mask_rows(x: Tensor, ghosts: int) -> tuple[int, int]:
-    """How many rows of bits there are, each from a byte on, and how many bits they have."""
+    """Number of rows of bits, each of which begins at a byte, and their number of bits."""
     batch, channels, *sizes = x.shape
     length = math.prod(sizes)
     if not _is_channels_last(x):
@@ -281,7 +281,7 @@ def _mask_bytes(x: Tensor, ghosts: int) -> int:
 
 
 def unpack_mask(mask: Tensor, x: Tensor, ghosts: int) -> Tensor:
-    """Bool, as x: where what the activation was applied to is above zero."""
+    """Bool in the shape of x: where the input of the activation is above zero."""
     rows, bits = _mask_rows(x, ghosts)
     places = torch.arange(8, device=mask.device, dtype=torch.uint8)
     width = (bits + 7) // 8
@@ -295,7 +295,7 @@ def unpack_mask(mask: Tensor, x: Tensor, ghosts: int) -> Tensor:
 
 
 def _like(x: Tensor) -> Tensor:
-    """What the kernels write: laid out as x where it is contiguous or channels-last."""
+    """An output of the kernels: with the layout of x where that is contiguous or channels-last."""
     if x.is_contiguous() or x.movedim(1, -1).is_contiguous():
         return torch.empty_like(x)
     return torch.empty_like(x, memory_format=torch.contiguous_format)

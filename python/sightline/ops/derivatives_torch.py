@@ -1,10 +1,10 @@
-"""How an op's `_<op>_torch.py` gives it derivatives: of every order, in reverse and forward mode.
+"""Registers derivatives of ops, of every order, in reverse and forward mode.
 
-The kernels know one derivative, the first in reverse mode, and that is what nearly every call asks
-for. Gradients of gradients, forward mode and the transforms of `torch.func` take the op's formula
-composed of torch's own operations, which torch differentiates itself: as often as one likes, right
-in every mode, equal to the kernels but for the last bits, at the cost of a dozen operations and
-their memory. Both stand behind the op, so that no caller chooses.
+The kernels compute one derivative, the first in reverse mode, which nearly all calls need.
+Gradients of gradients, forward mode and the transforms of `torch.func` use the op's formula
+composed of torch's own operations, which torch can differentiate any number of times in every mode.
+The results equal those of the kernels up to the last bits, at the cost of a dozen operations and
+their memory. The op chooses between the two, so that no caller has to.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,15 +29,15 @@ def register_derivatives(
     backward: Callable[..., Any] | None = None,
     library: torch.library.Library | None = None,
 ) -> None:
-    """Registers what op `name` does where a derivative is asked for.
+    """Register the derivatives of op `name`.
 
     Args:
-        name: of an op of `sightline`, or with its namespace.
-        composed: the op's inputs -> its outputs, of torch's own operations.
-        setup_context: as of `torch.library.register_autograd`, for `backward`.
-        backward: the context and gradients of the outputs -> gradients of the inputs, as there. Its
-            own derivatives are those of the ops in it. Without one every gradient is `composed`'s.
-        library: that defined the op, where the registration is to end with it.
+        name: name of an op of `sightline`, or with its namespace.
+        composed: maps the op's inputs to its outputs, by torch's own operations.
+        setup_context: as in `torch.library.register_autograd`, for `backward`.
+        backward: maps the context and gradients of the outputs to those of the inputs, as there.
+            Its derivatives are those of the ops in it. Without it gradients come from `composed`.
+        library: the library that defined the op, where the registration should end with it.
     """
     namespace, _, short = name.rpartition("::")
     namespace = namespace or "sightline"
@@ -65,7 +65,7 @@ def register_derivatives(
             return op.redispatch(keys & torch._C._after_autograd_keyset, *inputs)
 
     def rule(keys: Any, *inputs: Any) -> Any:
-        if len(inputs) < len(declared):  # the dispatcher leaves out what equals its default
+        if len(inputs) < len(declared):  # the dispatcher leaves out arguments with default values
             inputs += tuple(argument.default_value for argument in declared[len(inputs) :])
         if has_tangent(inputs):
             return composed(*inputs)
@@ -81,9 +81,10 @@ def register_derivatives(
 
 
 def register_with_backward(name: str, composed: Callable[..., Any], *, differentiable: int) -> None:
-    """The gradient of op `name` is op `<name>_backward(grad, *inputs)`, in the inputs' shapes.
+    """Register op `<name>_backward(grad, *inputs)` as the gradient of op `name`.
 
-    The first `differentiable` inputs are tensors with gradients, the others numbers without.
+    It returns gradients in the shapes of the inputs. The first `differentiable` inputs are tensors
+    with gradients, the others numbers.
     """
     backward_op = getattr(torch.ops.sightline, f"{name}_backward")
 
@@ -105,7 +106,7 @@ def register_with_backward(name: str, composed: Callable[..., Any], *, different
 
 def has_tangent(inputs: Sequence[Any]) -> bool:
     """Whether one of them is a tensor that carries a tangent of forward mode."""
-    # Asking a tensor costs as much as a small op. The level is not told where a compiled graph
+    # Checking a tensor costs as much as a small op. The level is unknown where a compiled graph
     # entered it: there functorch is active, or tensors are of the compiler's classes.
     if (
         forward_ad._current_level < 0
@@ -120,18 +121,18 @@ def has_tangent(inputs: Sequence[Any]) -> bool:
 
 
 def is_differentiated(inputs: Sequence[Any]) -> bool:
-    """Whether a derivative by one of them is asked for."""
+    """Whether a derivative with respect to one of them is needed."""
     wanted = torch.is_grad_enabled() and torch._C._any_requires_grad(*inputs)
     return wanted or has_tangent(inputs)
 
 
 def is_transformed(inputs: Sequence[Any]) -> bool:
-    """Whether a rule for the gradient alone would not do: forward mode, or `torch.func`."""
+    """Whether more than a gradient is needed: forward mode, or `torch.func`."""
     return torch._C._are_functorch_transforms_active() or has_tangent(inputs)
 
 
 def without_derivatives(op: Any, *inputs: Any) -> Any:
-    """What the kernel of an op gives, as a constant, in the `composed` of that op."""
+    """The result of an op's kernel as a constant, for use in the `composed` of that op."""
     with torch._C._AutoDispatchBelowAutograd():
         return op(*inputs)
 
@@ -139,12 +140,12 @@ def without_derivatives(op: Any, *inputs: Any) -> Any:
 def pull_back(
     function: Callable[..., Any], inputs: Sequence[Tensor], grads: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
-    """Gradients of `function` by its inputs, given those of its outputs; to differentiate again."""
+    """Differentiable gradients of `function` with respect to its inputs, given those of outputs."""
     if not inputs:
         return ()
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        # Aliases, so that an input that depends on another one does not count that one's share.
+        # Aliases, so that an input that depends on another input does not include its gradient.
         aliases = [t.view_as(t) for t in inputs]
         for alias in aliases:
             if not alias.requires_grad:
@@ -156,5 +157,5 @@ def pull_back(
 
 
 def with_value(value: Tensor, derivative_of: Tensor) -> Tensor:
-    """`value` with the derivatives of the other, from which rounding or a clamp took it."""
+    """`value` with the derivatives of the other, which differs by rounding or clamping."""
     return derivative_of + (value - derivative_of).detach()

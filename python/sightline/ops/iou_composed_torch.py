@@ -1,9 +1,9 @@
-"""The IoU forms of `csrc/common/box.h` from torch's own operations, for their other derivatives.
+"""The forms of IoU in `csrc/common/box.h` from torch's own operations, for further derivatives.
 
-Values as there, first derivatives as in `csrc/iou/gradient.h`: where two edges tie, each box gets
-half, and boxes that are bad neither get nor give. What is undefined is replaced before it is
-computed, not only after: the derivative of what `torch.where` passes over can be NaN, and 0 times
-NaN is.
+Values are the same as there, and first derivatives as in `csrc/iou/gradient.h`: where two edges are
+equal each box gets half, and invalid boxes have no gradient. Undefined operands are replaced before
+the computation, not only after: the derivative of a branch that `torch.where` drops can be NaN, and
+0 times NaN is NaN.
 """
 
 import math
@@ -17,7 +17,7 @@ from .derivatives_torch import with_value
 
 
 class _Box(NamedTuple):
-    """Coordinates that broadcast against another box's; all 0 where the box is not usable."""
+    """Coordinates that broadcast with those of another box; all 0 where the box is not usable."""
 
     x1: Tensor
     y1: Tensor
@@ -71,7 +71,7 @@ def _hull_penalty(a: _Box, b: _Box, eps: float) -> Tensor:
     union = _union(a, b)
     with torch.no_grad():
         hull = width.clamp(min=0) * height.clamp(min=0)
-        beyond = hull == math.inf  # where all of it is uncovered
+        beyond = hull == math.inf  # then all of it counts as uncovered
         defined = hull.isfinite() & (hull > 0) & union.isfinite()
     hull = _product(width, height, defined)
     share = _quotient(hull - union, hull + eps, defined)
@@ -96,7 +96,7 @@ def _centre_penalty(a: _Box, b: _Box, eps: float) -> Tensor:
 
 def _angle(box: _Box) -> Tensor:
     w, h = (with_value(v.clamp(min=0), v) for v in (box.x2 - box.x1, box.y2 - box.y1))
-    size = torch.maximum(w, h).detach()  # squares of what is divided by it do not overflow
+    size = torch.maximum(w, h).detach()  # after division by it, squares do not overflow
     has_angle = size > 0
     size = torch.where(has_angle, size, 1)
     w, h = w / size, torch.where(has_angle, h / size, 1)
@@ -113,7 +113,7 @@ def _aspect_penalty(a: _Box, b: _Box, union_eps: float, eps: float) -> Tensor:
     return _quotient(v * v, scale, scale > 0)
 
 
-# Of two boxes, the eps that losses add to the union (0 in the other forms), and the penalty's.
+# Two boxes, the eps that losses add to the union (0 in the other forms), and the penalty's eps.
 _FORMS: dict[str, Callable[[_Box, _Box, float, float], Tensor]] = {
     "box_iou": lambda a, b, union_eps, eps: _iou(a, b, 0),
     "box_ioa": lambda a, b, union_eps, eps: _quotient(_intersection(a, b), a.area, a.area > 0),
@@ -130,24 +130,24 @@ _FORMS: dict[str, Callable[[_Box, _Box, float, float], Tensor]] = {
 
 
 def overlap_of_pairs(form: str, boxes1: Tensor, boxes2: Tensor, eps: float = 0) -> Tensor:
-    """[...], of boxes [..., 4] that broadcast against each other."""
+    """[...], for boxes [..., 4] that broadcast against each other."""
     a, b = _load(boxes1), _load(boxes2)
     return torch.where(a.usable & b.usable, _FORMS[form](a, b, 0, eps), 0)
 
 
 def overlap_matrix(form: str, boxes1: Tensor, boxes2: Tensor, eps: float = 0) -> Tensor:
-    """[..., N, M], of [..., N, 4] and [..., M, 4], whose leading dimensions broadcast."""
+    """[..., N, M], for [..., N, 4] and [..., M, 4], whose leading dimensions broadcast."""
     return overlap_of_pairs(form, boxes1.unsqueeze(-2), boxes2.unsqueeze(-3), eps)
 
 
 def loss_of_pairs(form: str, boxes1: Tensor, boxes2: Tensor, eps: float) -> Tensor:
-    """1 less the form, with `eps` added to the union too."""
+    """1 minus the measure, with `eps` added to the union too."""
     a, b = _load(boxes1), _load(boxes2)
     return 1 - torch.where(a.usable & b.usable, _FORMS[form](a, b, eps, eps), 0)
 
 
 def aspect_penalty_with_constant_alpha(boxes1: Tensor, boxes2: Tensor, eps: float) -> Tensor:
-    """[...], the penalty in the loss of CIoU, whose weight has no derivative of its own."""
+    """[...], the penalty in the CIoU loss, with its weight as a constant."""
     a, b = _load(boxes1), _load(boxes2)
     v = _aspect_difference(a, b)
     scale = 1 - _iou(a, b, eps) + v + eps
