@@ -52,7 +52,7 @@ def test_plain_resnet18_has_the_weights_of_its_checkpoints():
 
 def test_converted_resnet18_learns_the_digits_as_well():
     pytest.importorskip("sklearn")
-    plain, ours = accuracies(seeds=3, epochs=2, size=16)
+    plain, ours = accuracies(seeds=3, epochs=2, size=16, width=24)
     assert min(plain.mean(), ours.mean()) > 0.95
     # 0.016 is twice the standard error of one accuracy near 0.97 over 450 digits.
     spread = max(np.ptp(plain), np.ptp(ours), 0.016)

@@ -1,4 +1,4 @@
-"""python -m tests.models.train_resnet18 [--seeds N] [--epochs N] [--size PIXELS] [--layout ...]
+"""python -m tests.nn.batch_norm.train_resnet18 [--seeds N] [--epochs N] [--size N] [--layout ...]
 
 Trains ResNet-18 on the embedded digits, with its batch norms as they are and converted, both from
 the same weights on the same batches, and prints the accuracy on held-out digits of each seed.
@@ -21,7 +21,7 @@ FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 
 
 def accuracies(
-    seeds: int, epochs: int, size: int, layout: str = "contiguous"
+    seeds: int, epochs: int, size: int, layout: str = "contiguous", *, width: int = 64
 ) -> tuple[np.ndarray, np.ndarray]:
     """[seeds] of plain torch and [seeds] converted; a quarter of the digits is held out."""
     pixels, values = digit_images()
@@ -33,7 +33,7 @@ def accuracies(
     found = []
     for seed in range(seeds):
         torch.manual_seed(seed)
-        plain = resnet18(10)
+        plain = resnet18(10, width)
         for module in plain.modules():  # to learn in few steps
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -70,7 +70,7 @@ def train(model: nn.Module, images, labels, epochs: int, seed: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.models.train_resnet18")
+    parser = argparse.ArgumentParser(prog="python -m tests.nn.batch_norm.train_resnet18")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--size", type=int, default=32)

@@ -63,20 +63,23 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """`[B, 3, H, W]` -> logits `[B, classes]`; `counts` are the blocks of each stage."""
+    """`[B, 3, H, W]` -> logits `[B, classes]`.
 
-    def __init__(self, block: Any, counts: Sequence[int], classes: int) -> None:
+    `counts` are the blocks of each stage, `width` the channels of the first one.
+    """
+
+    def __init__(self, block: Any, counts: Sequence[int], classes: int, width: int = 64) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
-        self.bn1, self.relu = nn.BatchNorm2d(64), nn.ReLU(inplace=True)
+        self.conv1 = nn.Conv2d(3, width, 7, 2, padding=3, bias=False)
+        self.bn1, self.relu = nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
-        channels = 64
+        channels = width
         stages = []
         for i, count in enumerate(counts):
             blocks = []
             for k in range(count):
-                blocks.append(block(channels, 64 << i, 2 if i > 0 and k == 0 else 1))
-                channels = block.expansion * (64 << i)
+                blocks.append(block(channels, width << i, 2 if i > 0 and k == 0 else 1))
+                channels = block.expansion * (width << i)
             stages.append(nn.Sequential(*blocks))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -88,8 +91,8 @@ class ResNet(nn.Module):
         return self.fc(torch.flatten(self.avgpool(x), 1))
 
 
-def resnet18(classes: int = 1000) -> ResNet:
-    return ResNet(BasicBlock, (2, 2, 2, 2), classes)
+def resnet18(classes: int = 1000, width: int = 64) -> ResNet:
+    return ResNet(BasicBlock, (2, 2, 2, 2), classes, width)
 
 
 def resnet50(classes: int = 1000) -> ResNet:
