@@ -14,16 +14,16 @@ import pytest
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of the real data sets: SIGHTLINE_DATA, or `shared/data` beside the project.
+    """Folder of the real data sets: SIGHTLINE_DATA, or by default one beside the checkout.
 
-    Tests skip where it is absent, and fail where SIGHTLINE_DATA promises it.
+    Tests skip where it is missing, and fail where SIGHTLINE_DATA is set.
     """
     promised = os.environ.get("SIGHTLINE_DATA")
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(promised) if promised else beside
     if not (folder / "coco100").is_dir():
         if promised:
-            pytest.fail(f"SIGHTLINE_DATA={promised} holds no folder coco100")
+            pytest.fail(f"SIGHTLINE_DATA={promised} has no folder coco100")
         pytest.skip(f"no real data in {folder}: set SIGHTLINE_DATA to run this")
     return folder
 

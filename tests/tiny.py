@@ -33,7 +33,7 @@ def write_squares(root: Path, *, train: int = 12, val: int = 4, test: int = 4) -
 
 
 def write_colours(root: Path, *, count: int = 10) -> Path:
-    """Folder of images: `count` pictures of 32 x 32 a class, one noisy colour each."""
+    """Folder of images: `count` pictures of 32 x 32 per class, one noisy colour each."""
     rng = np.random.default_rng(1)
     for name, colour in _COLOURS.items():
         (root / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The command line up to where the work would begin."""
+"""Runs the command line up to where the actual work would begin."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from sightline.settings.read import resolve
 
 
 class Taken(Exception):
-    """Every word was understood, and the work would begin."""
+    """The arguments were understood, and the actual work would begin."""
 
 
 def stop_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verbs raise `Taken` once they know what to do, and errors arrive as they are."""
+    """Let verbs raise `Taken` once they know what to do, and pass errors through."""
     finish = arguments.Arguments.finish
 
     def stop(*words, **options):

@@ -1,4 +1,4 @@
-"""Every word that a help text names is one that its verb takes."""
+"""Every option that a help text names is accepted by its verb."""
 
 import importlib
 import re
@@ -38,7 +38,7 @@ def help_of(command):
 
 
 def words_of(command):
-    """Each word of a help text in the forms in which it may be meant."""
+    """Each option of a help text in the forms in which it may be given."""
     text = help_of(command)
     words = {}
     for key, value in GROUPED.findall(text):

@@ -1,4 +1,4 @@
-"""What the console cannot show, and a reader who leaves early, end no verb before its end."""
+"""Characters that the console cannot show, or a reader that ends early, do not end a command."""
 
 import io
 import subprocess
@@ -16,7 +16,7 @@ NAME = "猫\x1b[31m\u202e"
 
 @pytest.fixture(scope="module")
 def odd_names(tmp_path_factory):
-    """Pictures of two classes, one with a name that steers terminals and ASCII does not know."""
+    """Pictures of two classes, one named with control characters and letters beyond ASCII."""
     root = write_colours(tmp_path_factory.mktemp("odd") / "data", count=5)
     (root / "red").rename(root / NAME)
     return root

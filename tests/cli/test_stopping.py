@@ -1,4 +1,4 @@
-"""Runs that a signal ends, as a person or the system would send it."""
+"""Runs that are ended by a signal from a user or the system."""
 
 import signal
 import subprocess

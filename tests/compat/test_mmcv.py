@@ -27,7 +27,7 @@ def iou_with_offset(a, b, offset):
 
 
 def both_kinds(function, *arguments, **settings):
-    """The result for arrays, after a look at whether tensors give the same."""
+    """The result for arrays, after checking that tensors give the same."""
     got = function(*arguments, **settings)
     tensors = [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in arguments]
     for ours, theirs in zip(got, function(*tensors, **settings)):

@@ -49,7 +49,7 @@ def case():
 
 
 def both_kinds(form, boxes, scores, idxs, threshold=0.3):
-    """What arrays give, after a look at whether tensors give the same."""
+    """The result for arrays, after checking that tensors give the same."""
     got = form(boxes, scores, idxs, threshold)
     given = [torch.from_numpy(np.ascontiguousarray(a)) for a in (boxes, scores, idxs)]
     assert form(*given, threshold).tolist() == got.tolist()

@@ -266,7 +266,7 @@ def test_roi_align_takes_a_list_of_boxes_and_nothing():
 
 
 def loss_with_constant_alpha(a, b, eps):
-    """Zheng et al. 2020, equations 6 to 11, with autograd's gradient; alpha is given, not found."""
+    """Zheng et al. 2020, equations 6 to 11, with autograd's gradient, for a given alpha."""
     (x1, y1, x2, y2), (u1, v1, u2, v2) = a.unbind(-1), b.unbind(-1)
     inter = (x2.min(u2) - x1.max(u1)).clamp(min=0) * (y2.min(v2) - y1.max(v1)).clamp(min=0)
     union = (x2 - x1) * (y2 - y1) + (u2 - u1) * (v2 - v1) - inter

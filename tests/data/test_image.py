@@ -1,4 +1,4 @@
-"""Every way a picture is stored ends as the same uint8 array, or as one clear error."""
+"""Every form of an image gives the same uint8 array, or one clear error."""
 
 import io
 import re

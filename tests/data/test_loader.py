@@ -1,4 +1,4 @@
-"""Loaders: what a batch holds, and that it depends on (seed, epoch, index) alone."""
+"""Loaders: the contents of a batch, and that they depend only on (seed, epoch, index)."""
 
 import os
 import pickle
@@ -220,7 +220,7 @@ def test_dataset_can_be_sent_to_another_process(one_file):
 
 @pytest.fixture
 def few_files():
-    """This process, and those that it starts, may open a hundred files more and no others."""
+    """This process and its children may open only a hundred more files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     in_use = int(max(os.listdir("/proc/self/fd"), key=int))
     resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + 100, hard))
@@ -252,7 +252,7 @@ def test_corrupt_jpeg_is_named_when_its_batch_is_made(tmp_path, workers):
 
 
 class Odd(Exception):
-    """An exception that cannot be made again from what pickle keeps of it."""
+    """An exception that cannot be restored from its pickle."""
 
     def __init__(self, one, two):
         super().__init__(f"{one} and {two}")

@@ -1,4 +1,4 @@
-"""A function of the user in the place of `Augment`."""
+"""A user's function in place of `Augment`."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Errors of readers quote a short, escaped token of a data set's files, and nothing of others."""
+"""Errors of readers quote short, escaped text from a data set's files, and nothing from others."""
 
 import json
 

@@ -13,7 +13,7 @@ from torchvision import ops
 
 
 def batched_nms(boxes, scores, idxs, threshold):
-    """One nms a class: torchvision's own shifts classes apart, which loses bits of coordinates."""
+    """One nms per class: torchvision's batched_nms shifts classes apart, which loses bits."""
     kept = torch.zeros(len(boxes), dtype=torch.bool)
     for label in idxs.unique():
         (own,) = torch.where(idxs == label)

@@ -1,4 +1,4 @@
-"""What the tests of batch norm share: inputs, tolerances, and how a compiled graph is judged."""
+"""Shared by the tests of batch norm: inputs, tolerances, and checks of compiled graphs."""
 
 import torch
 

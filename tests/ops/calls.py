@@ -1,4 +1,4 @@
-"""A small valid call of every public op, for tests that hold all of them to one rule."""
+"""A small valid call of every public op, for tests of rules that all of them follow."""
 
 from typing import Any
 

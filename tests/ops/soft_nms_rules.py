@@ -1,4 +1,4 @@
-"""What gaussian soft-NMS must have done, whatever its exponential rounds to."""
+"""Checks of gaussian soft-NMS that hold for any rounding of its exponential."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What every public op makes of a wrong argument."""
+"""How every public op treats wrong arguments."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""What batch norm promises on a GPU alone: capture in a graph, and one result in every run."""
+"""Guarantees of batch norm on a GPU: capture in a graph, and the same result in every run."""
 
 import copy
 import itertools

@@ -1,4 +1,4 @@
-"""Cases in which other libraries' IoU is wrong, undefined or costly, by the names of what fails."""
+"""Cases in which other libraries' IoU is wrong, undefined or costly, named by what fails."""
 
 import subprocess
 import sys

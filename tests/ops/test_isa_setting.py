@@ -1,4 +1,4 @@
-"""SIGHTLINE_ISA: a level that is not there is refused, by whatever uses it first."""
+"""SIGHTLINE_ISA: a missing level is refused by the first use."""
 
 import json
 import os

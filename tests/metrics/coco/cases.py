@@ -16,7 +16,7 @@ STATS = ("precision", "recall", "scores", "stats")
 
 @contextlib.contextmanager
 def id_zero_is_known() -> Iterator[None]:
-    """The warning of annotations with id 0 is no news: drawn cases have them to compare faults."""
+    """Ignore the warning of annotations with id 0, which random cases contain on purpose."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*annotations with id 0")
         yield

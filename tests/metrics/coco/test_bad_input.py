@@ -1,4 +1,4 @@
-"""Bad and unusual input as a user meets it: an error that names the record, or COCO's answer."""
+"""Bad and unusual input: an error that names the record, or COCO's result."""
 
 import json
 import os

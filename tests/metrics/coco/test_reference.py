@@ -1,4 +1,4 @@
-"""The plain COCO evaluation equals pycocotools to the last bit, but for the faults it mends."""
+"""The plain COCO evaluation equals pycocotools to the last bit, except for corrected faults."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""evaluate_coco of masks and of keypoints, held to every cell of pycocotools."""
+"""evaluate_coco of masks and of keypoints equals every cell of pycocotools."""
 
 import contextlib
 import copy

@@ -1,4 +1,4 @@
-"""Resampling of images: against the data set written out, and whether its intervals hold."""
+"""Resampling of images: compared with explicit copies, and the coverage of its intervals."""
 
 from dataclasses import replace
 

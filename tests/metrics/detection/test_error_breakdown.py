@@ -1,4 +1,4 @@
-"""Errors by kind: each kind worked by hand, and costs held to evaluating the mended data set."""
+"""Errors by kind: each worked by hand, and costs compared with evaluating the corrected data."""
 
 import numpy as np
 import pytest

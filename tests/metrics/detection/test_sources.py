@@ -1,4 +1,4 @@
-"""Targets and detections go in as loaders and models of others give them."""
+"""Targets and detections are accepted in the form of other libraries' loaders and models."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What DetectionEvaluator.update takes, refuses and holds."""
+"""What DetectionEvaluator.update accepts, refuses and stores."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""`COCO.download` writes into its folder alone, and fetches from the web alone."""
+"""`COCO.download` writes only into its folder and downloads only from the web."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

@@ -1,4 +1,4 @@
-"""What evaluates image by image, for subclasses of `COCOeval`, against the plain reference."""
+"""The evaluation image by image, for subclasses of `COCOeval`, compared with the reference."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Inputs of which pycocotools' numbers are known to be false: never without a word."""
+"""Inputs for which pycocotools' numbers are known to be wrong: there is always a warning."""
 
 import contextlib
 import copy

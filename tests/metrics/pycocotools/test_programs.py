@@ -1,4 +1,4 @@
-"""Programs written for pycocotools give the same, to the last bit and line, over ours."""
+"""Programs written for pycocotools give the same bits and lines with ours."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Run-length masks by hand, against pycocotools, and what malformed ones are told."""
+"""Run-length masks by hand, compared with pycocotools, and errors of malformed ones."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Networks that are converted, and what they are held to afterwards."""
+"""Networks that are converted, and the checks of the results."""
 
 import torch
 from torch import nn
