@@ -103,14 +103,18 @@ def read_digits(classifier, pictures):
 def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--classifier", help="run folder of a classifier that reads the digits")
-    parser.add_argument("--out", type=Path, default=Path("runs/dcgan"), help="run folder")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/dcgan"), help="run folder (default: %(default)s)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=60, help="default: %(default)s")
     options = parser.parse_args(words)
     try:
         classifier = sightline.load(options.classifier) if options.classifier else None
     except (OSError, ValueError) as error:
         parser.error(str(error))
+    if classifier is not None and classifier.class_names != tuple("0123456789"):
+        parser.error(f"{options.classifier} does not tell the digits 0 to 9 apart")
 
     torch.manual_seed(SEED)
     generator, discriminator = Generator(), Discriminator()

@@ -66,9 +66,13 @@ def draw_weights(model, path):
 
 def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/logistic"), help="run folder")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/logistic"), help="run folder (default: %(default)s)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--epochs", type=int, default=12, help="of 10 iterations each")
+    parser.add_argument(
+        "--epochs", type=int, default=12, help="of 10 iterations each (default: %(default)s)"
+    )
     options = parser.parse_args(words)
 
     train, val = digits()

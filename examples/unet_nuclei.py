@@ -38,7 +38,7 @@ def read_nuclei(folder, split):
     """The pictures of a split in grey, each with the union of the masks of its nuclei."""
     path = folder / "annotations" / f"{split}.json"
     if not path.is_file():
-        raise DataError(f"no {path}, which holds the masks of the pictures in {folder / split}")
+        raise DataError(f"no file {path}: it holds the masks of the pictures in {folder / split}")
     content = json.loads(path.read_text())
     masks = {image["id"]: [] for image in content["images"]}
     for nucleus in content["annotations"]:
@@ -184,9 +184,11 @@ def main(words=None):
     parser.add_argument(
         "nuclei", nargs="?", type=Path, help="folder of the data; without it, digits are segmented"
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/unet"), help="run folder")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/unet"), help="run folder (default: %(default)s)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--epochs", type=int, help="24 for nuclei, 15 for digits")
+    parser.add_argument("--epochs", type=int, help="default: 24 for nuclei, 15 for digits")
     options = parser.parse_args(words)
     try:
         train, val, test = (

@@ -63,3 +63,12 @@ def test_a_folder_without_a_classifier_is_named(tmp_path, capsys):
         example.main(["--classifier", str(tmp_path / "none"), "--out", str(tmp_path / "run")])
     assert stop.value.code == 2 and "none: no such file or folder" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_classifier_of_something_else_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        example.sightline, "load", lambda run: SimpleNamespace(class_names=("cat", "dog"))
+    )
+    with pytest.raises(SystemExit) as stop:
+        example.main(["--classifier", "pets", "--out", str(tmp_path / "run")])
+    assert stop.value.code == 2 and "pets does not tell the digits" in capsys.readouterr().err
