@@ -12,7 +12,7 @@ from torch import nn
 import sightline
 from sightline._suggest import did_you_mean
 from sightline.data import Annotations, Preprocess, fit_preprocess, open_source
-from sightline.settings.groups import Settings, SettingsError
+from sightline.settings.groups import Settings, SettingsError, TrainSettings
 from sightline.settings.presets import PRESETS, preset_for
 from sightline.settings.read import Layer, fill, resolve
 from sightline.tasks import TASKS, Task, default_task
@@ -115,15 +115,7 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
     size = data.size or found["data.size"]  # size=none asks for what the data suggest
     preprocess = fit_preprocess(train, size, mode=data.resize, channels=data.channels)
 
-    device = choose_device(settings.train.device)
-    try:
-        Precision(settings.train.amp, device)
-    except ValueError as error:
-        raise SettingsError(f"train.amp: {error}") from error
-    if settings.train.threads is not None:
-        torch.set_num_threads(settings.train.threads)
-    if settings.train.deterministic:
-        torch.use_deterministic_algorithms(True)
+    device = set_up_torch(settings.train)
     options = task.model_options(settings, train, preprocess)
     settings = fill(settings, "data", {"model.options": options})
     seed_everything(settings.train.seed)
@@ -166,6 +158,24 @@ def choose_task(settings: Settings, train: Annotations) -> Task:
             f"{default.name}"
         )
     return task
+
+
+def set_up_torch(options: TrainSettings) -> torch.device:
+    """Threads and determinism as the settings ask for them, for the process; the device.
+
+    Raises:
+        SettingsError: there is no such device, or it does not compute in that precision.
+    """
+    device = choose_device(options.device)
+    try:
+        Precision(options.amp, device)
+    except ValueError as error:
+        raise SettingsError(f"train.amp: {error}") from error
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    if options.deterministic:
+        torch.use_deterministic_algorithms(True)
+    return device
 
 
 def choose_device(name: str) -> torch.device:
