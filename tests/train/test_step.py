@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from sightline.data import Sample
 from sightline.losses import Terms
-from sightline.metrics import AccuracyEvaluator
+from sightline.metrics import AccuracyEvaluator, DetectionEvaluator
 from sightline.train import (
     EMA,
     Log,
@@ -21,6 +22,7 @@ from sightline.train import (
     fit,
 )
 from sightline.train import step as step_module
+from sightline.train.metric import as_metric
 from sightline.train.terms import TermsMeter, check_terms
 
 from .run_bits import bits, results_without_times
@@ -301,6 +303,18 @@ def test_a_metric_is_given_predictions_targets_and_samples_from_one_forward_pass
     assert torch.equal(targets, BATCHES[1][1]) and samples == ["0", "1", "2", "3", "4", "5"]
     assert history.rows[0]["val/count"] == 2 and "val/loss" in history.rows[0]
     assert [seen[2] for seen in metric.given] == [list("012345")] * 2
+
+
+def test_images_of_a_detection_metric_are_named_by_the_samples():
+    targets = [{"boxes": torch.tensor([[0.0, 0, 4, 4]]), "labels": torch.tensor([0])}] * 2
+    found = [target | {"scores": torch.ones(1)} for target in targets]
+    named = [Sample(i, f"image {i}", (4, 4), None) for i in range(2)]
+    evaluator = DetectionEvaluator()
+    metric = as_metric(evaluator)
+    metric.update(found, targets, named)
+    assert metric.compute()["AP"] == pytest.approx(1)
+    with pytest.raises(ValueError, match="'image 1' was added before"):
+        evaluator.update("image 1", found[1], targets[1])
 
 
 def test_an_averaged_model_is_validated_by_its_own_loss():
