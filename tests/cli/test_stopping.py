@@ -73,7 +73,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path, capsys, number, s
     assert returned == status, said
     stopped = tmp_path / "classify" / "stopped"
     if number == signal.SIGINT:
-        assert f"go on with: sightline train resume={stopped}" in said
+        assert f"continue with: sightline train resume={stopped}" in said
         assert "Traceback" not in said
     assert main(["train", *words, "train.name=whole", "--quiet"]) == 0
     assert main(["train", f"resume={stopped}", "--quiet"]) == 0

@@ -50,7 +50,7 @@ def test_an_evaluation_without_classes_is_a_table_of_its_metrics_alone():
 
 def test_labels_without_a_task_are_named(monkeypatch):
     monkeypatch.delitem(TASKS, "detect")
-    with pytest.raises(ValueError, match="from the labels of scenes, whose type is boxes"):
+    with pytest.raises(ValueError, match="on the labels of scenes, whose type is boxes"):
         default_task(Annotations("boxes", ("a",), (), source="scenes"))
 
 

@@ -66,7 +66,7 @@ class StepsByEpoch:
         (
             {"schedule": lambda _: StepLR(stranger(), 1)},
             ValueError,
-            "`schedule` moves another optimizer than `optimizer`: make its StepLR",
+            "`schedule` changes another optimizer than `optimizer`: create its StepLR",
         ),
         (
             {
@@ -75,7 +75,7 @@ class StepsByEpoch:
                 )
             },
             ValueError,
-            "`schedule` moves another optimizer",
+            "`schedule` changes another optimizer",
         ),
         (
             {"schedule": ReduceLROnPlateau},

@@ -91,7 +91,7 @@ def test_a_damaged_state_is_refused_and_the_epoch_before_leads_to_the_same_bits(
         fit(**toy_run(), out=tmp_path / "parts", on_epoch_end=[kill_after(4)])
     weights = tmp_path / "parts" / "weights"
     flip_a_bit(weights / "last.state.pt")
-    offer = r"last\.state\.pt is damaged.*\(epoch 2\) is whole: .*resume=.*previous\.state\.pt"
+    offer = r"last\.state\.pt is damaged.*\(epoch 2\) is intact: .*resume=.*previous\.state\.pt"
     with pytest.raises(ValueError, match=offer):
         fit(**toy_run(seed=9), out=tmp_path / "parts", resume=True)
     fit(**toy_run(seed=9), out=tmp_path / "parts", resume="previous")

@@ -21,7 +21,7 @@ def test_a_folder_without_weights_is_named(tmp_path):
     for name in ("a", "b"):
         (tmp_path / "detect" / name / "weights").mkdir(parents=True)
         (tmp_path / "detect" / name / "weights" / "best.safetensors").touch()
-    with pytest.raises(FileNotFoundError, match=r"it holds runs: detect/a, detect/b"):
+    with pytest.raises(FileNotFoundError, match=r"it contains runs: detect/a, detect/b"):
         sightline.load(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"gone: no such file or folder"):
         sightline.load(tmp_path / "gone")

@@ -230,7 +230,7 @@ def test_a_val_split_without_objects_ends_with_weights(tmp_path, capsys, monitor
     run = train_from_settings([override_layer(words)], log=Log(said), out=tmp_path / "run")
     warning, *lines = said.getvalue().splitlines()
     assert warning.startswith("warning: no picture of the val split has an object, so val/AP")
-    assert "picked by val/loss" in warning and any("AP50 -" in line for line in lines)
+    assert "chosen by val/loss" in warning and any("AP50 -" in line for line in lines)
     assert run.history.monitor == "val/loss" and run.history.best_epoch in (1, 2)
     assert np.isnan(run.evaluation.metrics["AP"])
     assert sightline.load(run.path).predict(next(data.rglob("*.png"))) is not None

@@ -1,4 +1,4 @@
-"""Anchor shapes from training boxes, and anchors laid over the maps of a detector."""
+"""Anchor shapes from training boxes, and anchors on the maps of a detector."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,13 @@ from torch import Tensor
 
 Sizes = NDArray[np.float64]
 
-# Boxes gone through at a time: a few arrays of this length stay in a core's cache.
+# Boxes processed at a time: a few arrays of this length stay in a core's cache.
 _CHUNK = 1 << 14
 
 
 def _best_shapes(sizes: Sizes, centres: Sizes) -> tuple[Sizes, NDArray[np.int64]]:
-    """The highest IoU of each of `[N, 2]` with `[K, 2]` (width, height) about one centre; whose.
-
-    Of equals the first. No matrix is held.
+    """The highest IoU of each of `[N, 2]` with `[K, 2]` (width, height) at the same centre, and its
+    index, the first one among equals. No matrix is stored.
     """
     best, nearest = np.empty(len(sizes)), np.empty(len(sizes), np.int64)
     for start in range(0, len(sizes), _CHUNK):
@@ -48,11 +47,11 @@ def kmeans_anchors(sizes: ArrayLike, count: int, *, max_rounds: int = 300) -> ND
     Args:
         sizes: `[N, 2]` widths and heights in network pixels, all above 0.
         count: number of anchors, at least 1.
-        max_rounds: rounds of assignment and update at most; it stops earlier once nothing moves.
+        max_rounds: largest number of rounds; it stops earlier once nothing changes.
 
     Returns `[count, 2]` float64. It is deterministic: the first centres are the boxes at even
-    steps of log-area between the 2nd and the 98th percentile, so that rare sizes have a centre too,
-    an equal distance goes to the first centre, and a centre left without boxes stays where it is.
+    steps of log-area between the 2nd and the 98th percentile, so that rare sizes have a centre too;
+    among equal distances the first centre wins, and a centre without boxes does not move.
     Time is N * count per round, memory a few numbers per box. Raises ValueError where there is no
     box or a size is not above 0.
     Source: Redmon and Farhadi, "YOLO9000", CVPR 2017, section 2.
@@ -82,13 +81,13 @@ def kmeans_anchors(sizes: ArrayLike, count: int, *, max_rounds: int = 300) -> ND
 def best_possible_recall(
     sizes: ArrayLike, anchor_sizes: ArrayLike, threshold: float, *, rule: str = "v3"
 ) -> float:
-    """Return the share of boxes that some anchor fits, as far as shapes alone decide it.
+    """Return the share of boxes that some anchor fits, judged by shape only.
 
     Args:
         sizes: `[N, 2]` widths and heights of boxes in network pixels, all above 0.
         anchor_sizes: `[K, 2]` widths and heights of the anchors of all levels, all above 0.
-        threshold: what makes a fit: for rules "v2" and "v3" a shape IoU of at least this, in
-            [0, 1]; for "v5" a width and a height that differ by less than this factor, above 1.
+        threshold: an anchor fits, for rules "v2" and "v3", with a shape IoU of at least this, in
+            [0, 1]; for "v5", with a width and height that differ by less than this factor, above 1.
         rule: "v2", "v3" or "v5", as for `sightline.ops.assign_yolo`.
 
     Memory is a few numbers per box. Raises ValueError for sizes without a row or not above 0, a
@@ -120,8 +119,8 @@ def fit_anchors(
 ) -> list[list[tuple[float, float]]]:
     """Return k-means anchors for a detector: `per_level` sizes for each of `levels` maps.
 
-    The finest map gets the smallest anchors. Sizes are rounded to a tenth of a pixel, so that they
-    read well in a settings file. See `kmeans_anchors` for `sizes` and what it raises.
+    The finest map gets the smallest anchors. Sizes are rounded to a tenth of a pixel, for readable
+    settings files. See `kmeans_anchors` for `sizes` and errors.
     """
     centres = kmeans_anchors(sizes, levels * per_level).round(1).clip(0.1)
     pairs = [(float(width), float(height)) for width, height in centres]

@@ -1,4 +1,4 @@
-"""Models by name, from arguments that a checkpoint can hold as JSON."""
+"""Models by name, from arguments that a checkpoint can store as JSON."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -19,7 +19,7 @@ _GROUPS = {"matching": AnchorMatching, "objective": AnchorObjective, "postproces
 
 
 def _anchor_detector(trunk: Any, num_classes: int, **options: Any) -> AnchorDetector:
-    """An `AnchorDetector` from plain options, as a weights file holds them."""
+    """An `AnchorDetector` from plain options, as stored in a weights file."""
     groups = {}
     for name, group in _GROUPS.items():
         names = [field.name for field in fields(group) if field.name in options]
@@ -70,7 +70,7 @@ def create_model(name: str, num_classes: int, **kwargs: Any) -> ResNet | AnchorD
     `resnet18` and `resnet20` classify; `light_detector` and `resnet18_detector` detect. `kwargs`
     are those of the function or of `AnchorDetector`, with the fields of its groups by their own
     names (`score_threshold=0.3`), and for `light_detector` also `widths` and `blocks` of
-    `LightTrunk`. Raises ValueError for an unknown name, with the nearest one, and
+    `LightTrunk`. Raises ValueError for an unknown name, suggesting the nearest one, and
     TypeError for an unknown argument.
 
     >>> sum(p.numel() for p in create_model("resnet20", 10).parameters())
@@ -79,6 +79,6 @@ def create_model(name: str, num_classes: int, **kwargs: Any) -> ResNet | AnchorD
     if name not in _MODELS:
         raise ValueError(unknown("model", name, list_models(), quoted=True))
     model = _MODELS[name](num_classes, **kwargs)
-    # What a weights file needs to say so that `sightline.load` can make the model again.
+    # Stored in weights files, so that `sightline.load` can create the model again.
     model.created_with = {"name": name, "options": kwargs}  # type: ignore[assignment]
     return model

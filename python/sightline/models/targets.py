@@ -1,8 +1,8 @@
-"""Checks of the targets a model is given, so that a bad label is an error in words.
+"""Checks of a model's targets, so that a bad label gives a clear error.
 
-On a GPU an out-of-range label would otherwise surface as a device-side assert that names a kernel.
-Each check reads the labels once, so it costs one synchronisation per batch. Within `torch.compile`
-the shapes are checked as they are traced, and values by an assertion in the graph.
+On a GPU an out-of-range label would otherwise appear as a device-side assertion in a kernel. Each
+check reads the labels once, so it costs one synchronisation per batch. Within `torch.compile`
+shapes are checked while tracing, and values by an assertion in the graph.
 """
 
 from collections.abc import Sequence
@@ -32,9 +32,9 @@ def _field(targets: Sequence[dict[str, Tensor]], index: int, name: str) -> Tenso
 
 
 def _assert_in_graph(bad: Tensor, need: str) -> None:
-    """Where torch compiles, Python cannot look at values: the graph raises RuntimeError as it runs.
+    """Let a compiled graph, where Python cannot read values, raise RuntimeError when it runs.
 
-    It does not know which row it was, and on a GPU waits for nothing.
+    The error cannot name the row, and on a GPU there is no synchronisation.
     """
     text = f"`targets` must have {need}; without torch.compile the error names the row"
     torch._assert_async(~bad.any(), text)
@@ -52,8 +52,8 @@ def _check_count(targets: Sequence[dict[str, Tensor]], batch: int) -> None:
 def class_labels(targets: Tensor, batch: int, num_classes: int, device: torch.device) -> Tensor:
     """Return the labels `[batch]` of a classifier as int64 on `device`.
 
-    Raises TypeError for anything but a tensor, and ValueError for another shape, labels that are
-    not integers, or one outside 0..num_classes - 1, whose row it names.
+    Raises TypeError for anything but a tensor, and ValueError for a wrong shape, labels that are
+    not integers, or a label outside 0..num_classes - 1, whose row it names.
     """
     if not isinstance(targets, Tensor):
         raise TypeError(

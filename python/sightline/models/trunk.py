@@ -14,8 +14,8 @@ class LightTrunk(nn.Module):
     Args:
         in_channels: channels of the images.
         widths: channels at stride 2, 4, 8, ...
-        blocks: basic blocks at each of those strides. The first two hold the most pixels, so they
-            default to none: there a block costs as much as all the later ones together.
+        blocks: basic blocks at each of those strides. The default has none at the first two, which
+            have the most pixels: a block there costs as much as all later ones together.
     """
 
     def __init__(

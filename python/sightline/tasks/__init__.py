@@ -1,4 +1,4 @@
-"""What classify and detect mean: one file per task, and nothing outside asks which task it is."""
+"""The tasks classify and detect: one file each; no other module asks which task it is."""
 
 try:
     import torch  # noqa: F401
@@ -15,7 +15,7 @@ TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFY, DETECT)}
 
 
 def default_task(annotations: Annotations) -> Task:
-    """The task that the labels of a data set are for where nobody names one.
+    """The task for the labels of a data set where none is named.
 
     Raises:
         ValueError: no task accepts labels of that type.
@@ -24,7 +24,7 @@ def default_task(annotations: Annotations) -> Task:
         if task.accepts(annotations):
             return task
     raise ValueError(
-        f"no task learns from the labels of {annotations.source}, whose type is "
+        f"no task can be trained on the labels of {annotations.source}, whose type is "
         f"{annotations.label_type}: there are {', '.join(TASKS)}"
     )
 

@@ -1,4 +1,4 @@
-"""What the rest of the package asks of a task, and what the tasks share."""
+"""The base class of tasks: what the rest of the package needs from a task."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -29,9 +29,9 @@ __all__ = [
     "spread",
 ]
 
-# A prediction with a lower score is no claim that an object is there. The default of
-# `Predictor.predict`, of `sightline predict`, and of the pictures and the confusion matrix of a
-# report; average precision sees all of them.
+# Predictions with a lower score are not shown. The default of `Predictor.predict`, of
+# `sightline predict`, and of the images and the confusion matrix of a report; average precision
+# uses all predictions.
 SCORE_THRESHOLD = 0.3
 NAME_LENGTH = 24  # characters of a class in a line
 _SIDE_STEP = 16  # pixels; a whole number of cells on the maps of the light detector
@@ -40,7 +40,7 @@ _LEAST_STEPS = 2
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """All that an evaluation found, as plain values for JSON.
+    """The results of an evaluation, as plain values for JSON.
 
     Attributes:
         task: name of the task.
@@ -50,8 +50,8 @@ class Evaluation:
         confusion: "rows" and "columns" (names) and "counts" [rows][columns]; rows are the truth.
             Detection has a last row and column "background". Empty where there are no classes.
         curves: detection only: one dict per class with "name", "recall" and "precision" at IoU .5.
-        score_curve: detection only: "scores", "precision" and "recall" at IoU .5 of the detections
-            of at least each score, all classes counted together; thinned to steps of .001.
+        score_curve: detection only: "scores", "precision" and "recall" at IoU .5 with each score
+            as the threshold, for all classes together; thinned to steps of .001.
         predictions: detection: COCO results (`image_id, category_id, bbox` xywh, `score`);
             classification: `image_id, label, name, score, truth`.
     """
@@ -75,48 +75,48 @@ class Evaluation:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the predictions, which have a file of their own."""
+        """Everything but the predictions, which have their own file."""
         values = asdict(self)
         del values["predictions"]
         return values
 
 
 class Scorer(Protocol):
-    """The metric of a task over one data set, in the form that `fit` asks for, and all it found.
+    """The metric of a task on one data set, in the form that `fit` needs, and its full results.
 
     Attributes:
-        monitor: the column that the best epoch is picked by, such as "val/accuracy".
-        directions: of each number of `compute`, whether "min" or "max" is better.
+        monitor: the column by which the best epoch is chosen, such as "val/accuracy".
+        directions: for each number of `compute`, whether "min" or "max" is better.
     """
 
     monitor: str
     directions: Mapping[str, str]
 
     def reset(self) -> None:
-        """Forget every picture seen."""
+        """Forget all images."""
 
     def update(self, outputs: Any, targets: Any, samples: Sequence[Sample]) -> None:
-        """Take in one batch.
+        """Add one batch.
 
         Args:
             outputs: `model.predictions(outputs)` where the model has that method, else the outputs.
-            targets: as the loader gave them.
-            samples: what the loader tells of each picture; `index` is its place in the data set.
+            targets: from the loader.
+            samples: one `Sample` per image, from the loader; `index` is its index in the data set.
         """
 
     def compute(self) -> dict[str, float]:
-        """Metric name -> value over the pictures seen since `reset`."""
+        """Metric name -> value for the images since `reset`."""
 
     def evaluation(self) -> Evaluation:
-        """All numbers, curves and predictions of those pictures."""
+        """All numbers, curves and predictions for these images."""
 
 
 class Prediction(Protocol):
-    """What a model says of one picture."""
+    """The prediction of a model for one image."""
 
     @property
     def picture(self) -> Picture | None:
-        """What was given to `predict`, for `draw`; a file that was opened by its pixels."""
+        """The image that was given to `predict`, for `draw`; for an open file, its pixels."""
 
     def summary(self) -> str:
         """A few words."""
@@ -130,17 +130,17 @@ class Prediction(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """One thing to learn: from which labels, how it is measured, what a prediction is.
+    """One kind of learning problem: its labels, models, metric and predictions.
 
     Attributes:
-        name: as `train.task`, run folders and weights files spell it.
-        title: what a model for it is called in headings, such as "Detector".
-        label_types: of the data sets that it learns from.
-        long_side: pixels of the longer side that a network sees where nobody sets a size.
-        has_score_threshold: whether a recall or a precision can choose which predictions count.
-        meanings: what each number of an evaluation says, in the order of a report.
-        headlines: those numbers that stand first.
-        confusion_note: what the confusion matrix of a report counts, where that needs words.
+        name: its name in `train.task`, run folders and weights files.
+        title: the name of a model for it in headings, such as "Detector".
+        label_types: the label types of the data sets that it can be trained on.
+        long_side: pixels of the longer side of the network's input, where no size is set.
+        has_score_threshold: whether predictions can be selected by a recall or a precision.
+        meanings: the meaning of each number of an evaluation, in the order of a report.
+        headlines: the numbers that are shown first.
+        confusion_note: what the confusion matrix of a report counts, where that needs explanation.
     """
 
     name: str
@@ -153,11 +153,11 @@ class Task:
     confusion_note: str = ""
 
     def accepts(self, annotations: Annotations) -> bool:
-        """Whether it learns from labels of their type."""
+        """Whether it can be trained on labels of this type."""
         return annotations.label_type in self.label_types
 
     def settings_for(self, train: Annotations) -> dict[str, Any]:
-        """Settings that follow from the training pictures: the size they are seen at, augmentation.
+        """Settings derived from the training images: the network's input size, augmentation.
 
         Keys are "group.name"; "data.size" is among them.
         """
@@ -174,14 +174,14 @@ class Task:
     def model_options(
         self, settings: Settings, train: Annotations, preprocess: Preprocess
     ) -> dict[str, Any]:
-        """Arguments of the model that follow from the training pictures; those given win."""
+        """Arguments of the model derived from the training images; given ones take precedence."""
         return {"in_channels": settings.data.channels}
 
     def build_model(self, settings: Settings, train: Annotations) -> nn.Module:
         """The model that the settings name, with new weights.
 
         Raises:
-            SettingsError: no model is named, or it does not take its options.
+            SettingsError: no model is named, or it does not accept its options.
         """
         from sightline.models import create_model  # needs the native ops, which metadata does not
 
@@ -200,22 +200,22 @@ class Task:
     def terms(
         self, model: nn.Module, inputs: Any, targets: Any, generator: torch.Generator | None = None
     ) -> tuple[Terms, Any]:
-        """What is minimised for one batch, and the outputs, in one forward pass.
+        """The terms to minimise for one batch, and the outputs, in one forward pass.
 
         Args:
-            inputs, targets: as the loader gives them, on the model's device.
-            generator: random numbers of this batch, for a task that draws some.
+            inputs, targets: from the loader, on the model's device.
+            generator: random numbers for this batch, for tasks that need them.
         """
         outputs = model(inputs)
         own: Any = unwrapped(model)
         return as_terms(own.loss(outputs, targets)), outputs
 
     def metric(self, annotations: Annotations, preprocess: Preprocess) -> Scorer:
-        """What measures a model's outputs for the pictures of a data set."""
+        """The metric for a model's outputs on the images of a data set."""
         raise NotImplementedError
 
     def lacking(self, annotations: Annotations) -> str:
-        """What the metric needs and no image of a set has ("an object"); "" where it is defined."""
+        """What the metric needs but no image of the set has ("an object"); "" where defined."""
         return ""
 
     def predictions(
@@ -228,22 +228,22 @@ class Task:
         preprocess: Preprocess,
         score_threshold: float,
     ) -> Sequence[Prediction]:
-        """What a model says of each picture of a batch, in pixels of the picture.
+        """The predictions for the images of a batch, in pixels of the original images.
 
         Args:
-            outputs: what the model gave for the batch.
-            pictures: as they were given, for drawing.
-            transforms: how each became an input of the network.
+            outputs: the model's outputs for the batch.
+            pictures: the images as they were given, for drawing.
+            transforms: how each image was converted to the network's input.
             class_names: names of labels 0, 1, ...
-            preprocess: what made the transforms.
-            score_threshold: what has a lower score is left out, where there are scores.
+            preprocess: the preprocessing that made the transforms.
+            score_threshold: predictions with a lower score are left out, where there are scores.
         """
         raise NotImplementedError
 
     def example_tiles(
         self, annotations: Annotations, predictions: Sequence[dict[str, Any]]
     ) -> tuple[list[Any], int]:
-        """Some pictures with what was predicted, as PIL images, and how many stand in a row.
+        """Some images with their predictions, as PIL images, and the number of columns.
 
         Args:
             annotations: the data set that was evaluated.
@@ -253,12 +253,12 @@ class Task:
 
 
 def is_detector(model: nn.Module) -> bool:
-    """Whether a model predicts boxes: it has maps of known strides to predict on."""
+    """Whether a model predicts boxes, on maps of known strides."""
     return isinstance(getattr(model, "strides", None), tuple)
 
 
 def spread(total: int, count: int) -> list[int]:
-    """At most `count` places, evenly spaced over `total`."""
+    """At most `count` indices, evenly spaced over `total`."""
     return sorted({int(i) for i in np.linspace(0, total - 1, min(count, total))})
 
 
@@ -268,7 +268,7 @@ def short_score(score: float) -> str:
 
 
 def path_of(picture: Picture | None) -> str | None:
-    """The path of a picture, None where it is no file."""
+    """The path of an image, None where it is not a file."""
     return fsdecode(picture) if isinstance(picture, (str, PathLike)) else None
 
 

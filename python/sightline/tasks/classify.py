@@ -1,4 +1,4 @@
-"""Classification: one class for a whole picture."""
+"""Classification: one class per image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,15 +34,15 @@ _TILE_WIDTH = 160  # pixels
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Classification:
-    """What one picture shows.
+    """The class of one image.
 
     Attributes:
-        label: the best class.
-        name: the same in words.
+        label: index of the best class.
+        name: name of the best class.
         score: its probability.
-        probabilities: float64 [K], of all classes.
+        probabilities: float64 [K], one per class.
         class_names: [K].
-        picture: what was given to `predict`, for `draw`; a file that was opened by its pixels.
+        picture: the image that was given to `predict`, for `draw`; for an open file, its pixels.
     """
 
     label: int
@@ -57,7 +57,7 @@ class Classification:
         return f"Classification({shortened(self.name, NAME_LENGTH)} {short_score(self.score)})"
 
     def summary(self) -> str:
-        """The class and its probability, as "cat 0.930"."""
+        """The class and its probability, such as "cat 0.930"."""
         return f"{printable(self.name)} {self.score:.3f}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Classification:
         }
 
     def draw(self, picture: Picture | None = None, *, width: int | None = None) -> Any:
-        """The picture with the class and its probability under it, as a PIL image in RGB.
+        """The image with the class and its probability below it, as a PIL image in RGB.
 
         Arguments and errors are those of `Detections.draw`.
         """
@@ -100,7 +100,7 @@ class ClassificationScorer:
         self._indices: list[int] = []
 
     def update(self, outputs: Tensor, targets: Tensor, samples: Sequence[Sample]) -> None:
-        """Take in logits [B, K] and the labels [B] of those images."""
+        """Add logits [B, K] and labels [B]."""
         self._scores.append(torch.softmax(outputs.float(), 1).cpu().numpy())
         self._labels += targets.tolist()
         self._indices += [sample.index for sample in samples]
@@ -159,7 +159,7 @@ class ClassificationScorer:
 
 @dataclass(frozen=True)
 class Classify(Task):
-    """Models give logits [B, K]."""
+    """Models return logits [B, K]."""
 
     def check_model(self, model: nn.Module, settings: Settings) -> None:
         if is_detector(model):
@@ -201,7 +201,7 @@ class Classify(Task):
     def example_tiles(
         self, annotations: Annotations, predictions: Sequence[dict[str, Any]]
     ) -> tuple[list[Any], int]:
-        """Mistakes first, then pictures evenly spaced over the set."""
+        """Mistakes first, then images evenly spaced over the set."""
         records = {record.image_id: record for record in annotations.records}
         wrong = [row for row in predictions if row["label"] != row["truth"]][: _EXAMPLES // 2]
         right = [row for row in predictions if row["label"] == row["truth"]]
@@ -218,14 +218,14 @@ class Classify(Task):
 
 
 _MEANINGS = {
-    "accuracy": "share of pictures whose best class is the true one",
-    "top5": "share of pictures whose true class is among the five best",
-    "precision_macro": "of the pictures called a class, the share that is it; mean over classes",
-    "recall_macro": "of the pictures of a class, the share that was found; mean over classes",
+    "accuracy": "share of images whose best class is the true one",
+    "top5": "share of images whose true class is among the five best",
+    "precision_macro": "share of the images predicted as a class that are it; mean over classes",
+    "recall_macro": "share of the images of a class that are predicted as it; mean over classes",
     "f1_macro": "harmonic mean of precision and recall; mean over classes",
-    "precision_micro": "precision over all pictures together",
-    "recall_micro": "recall over all pictures together",
-    "f1_micro": "F1 over all pictures together",
+    "precision_micro": "precision over all images together",
+    "recall_micro": "recall over all images together",
+    "f1_micro": "F1 over all images together",
 }
 
 CLASSIFY = Classify(

@@ -37,15 +37,15 @@ _TILE_WIDTH = 440  # pixels
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Detections:
-    """What was found in one picture, best first.
+    """The objects found in one image, best first.
 
     Attributes:
-        boxes: float64 [N, 4] xyxy in pixels of the picture as shown (EXIF orientation applied).
+        boxes: float64 [N, 4] xyxy in pixels of the image as shown (EXIF orientation applied).
         scores: float64 [N].
         labels: int64 [N].
-        names: [N], the classes in words.
-        picture: what was given to `predict`, for `draw`; a file that was opened by its pixels. It
-            is read when it is drawn: a file must still be there, an array hold what it held.
+        names: [N], names of the classes.
+        picture: the image that was given to `predict`, for `draw`; for an open file, its pixels. It
+            is read when it is drawn: a file must still exist, an array must be unchanged.
     """
 
     boxes: np.ndarray
@@ -66,7 +66,7 @@ class Detections:
         return f"Detections({len(self)}: {self.summary()}; best {found})"
 
     def summary(self) -> str:
-        """How many of which class, as "2 cat, 1 dog", the most common first."""
+        """The number of detections per class, such as "2 cat, 1 dog", the most common first."""
         counts = Counter(self.names).most_common()
         words = [f"{count} {shortened(name, NAME_LENGTH)}" for name, count in counts[:_MOST_NAMED]]
         if len(counts) > _MOST_NAMED:
@@ -77,8 +77,8 @@ class Detections:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON.
 
-        "image" is the path of the picture, None where it was no file; "detections" has a dict with
-        "name", "label", "score" and "box" (xyxy in pixels) for each, best first.
+        "image" is the path of the image, None where it was not a file; "detections" has one dict
+        per detection with "name", "label", "score" and "box" (xyxy in pixels), best first.
         """
         rows = zip(self.names, self.labels, self.scores, self.boxes, strict=True)
         return {
@@ -90,15 +90,15 @@ class Detections:
         }
 
     def draw(self, picture: Picture | None = None, *, width: int | None = None) -> Any:
-        """The picture with the boxes, names and scores, as a PIL image in RGB.
+        """The image with boxes, names and scores, as a PIL image in RGB.
 
         Args:
-            picture: another picture to draw on; None for that which was given to `predict`.
-            width: pixels that the result is wide; None for the picture's own size.
+            picture: another image to draw on; None for the one that was given to `predict`.
+            width: width of the result in pixels; None for the original size.
 
         Raises:
-            DataError: a file that is no longer there, or cannot be read.
-            ValueError: no picture here, and none given.
+            DataError: a file that no longer exists or cannot be read.
+            ValueError: there is no image, and none is given.
         """
         names = dict(zip(self.labels.tolist(), self.names, strict=True))
         image = picture_to_draw_on(self.picture if picture is None else picture)
@@ -108,9 +108,9 @@ class Detections:
 
 
 class DetectionScorer:
-    """COCO and VOC average precision of boxes, mapped back to the pictures as they were.
+    """COCO and VOC average precision of boxes, mapped back to the original images.
 
-    Ground truth is what the annotations say, in float64, not what the network was shown.
+    The ground truth is that of the annotations, in float64, not the targets of the network.
     """
 
     monitor = "val/AP50"
@@ -124,12 +124,12 @@ class DetectionScorer:
 
     def reset(self) -> None:
         self._detections: dict[int, dict[str, np.ndarray]] = {}
-        self._results: dict[str, Any] = {}  # of each protocol that was asked for
+        self._results: dict[str, Any] = {}  # by protocol
 
     def update(
         self, outputs: Sequence[dict[str, Tensor]], targets: Any, samples: Sequence[Sample]
     ) -> None:
-        """Take in one dict of `boxes` (xyxy, network pixels), `scores` and `labels` per picture."""
+        """Add one dict of `boxes` (xyxy, network pixels), `scores` and `labels` per image."""
         self._results.clear()
         for found, sample in zip(outputs, samples, strict=True):
             record = self.annotations.records[sample.index]
@@ -214,7 +214,7 @@ class DetectionScorer:
         )
 
     def _curves(self) -> list[dict[str, Any]]:
-        """Precision over recall of each class that has objects."""
+        """Precision-recall curves of the classes that have objects."""
         coco, rows = self.results("coco"), []
         for index, row in enumerate(coco.per_class):
             if row.gt_count:
@@ -247,14 +247,14 @@ class DetectionScorer:
 
 @dataclass(frozen=True)
 class Detect(Task):
-    """Models give a dict per picture: `boxes` [N, 4] (xyxy, network pixels), `scores`, `labels`."""
+    """Predictions are a dict of `boxes` [N, 4] (xyxy, network pixels), `scores`, `labels` each."""
 
     def model_options(
         self, settings: Settings, train: Annotations, preprocess: Preprocess
     ) -> dict[str, Any]:
         options = super().model_options(settings, train, preprocess)
         if "anchors" not in settings.model.options:
-            model = self.build_model(settings, train)  # how many levels it has, only it knows
+            model = self.build_model(settings, train)  # only the model knows its number of levels
             self.check_model(model, settings)
             levels = len(model.strides)  # type: ignore[arg-type]
             options["anchors"] = training_anchors(train, preprocess, levels)
@@ -271,7 +271,7 @@ class Detect(Task):
         return DetectionScorer(annotations, preprocess, task=self.name)
 
     def lacking(self, annotations: Annotations) -> str:
-        counted = any((~record.iscrowd).any() for record in annotations.records)  # crowds do not
+        counted = any((~record.iscrowd).any() for record in annotations.records)  # without crowds
         return "" if counted else "an object"
 
     def predictions(
@@ -304,7 +304,7 @@ class Detect(Task):
     def example_tiles(
         self, annotations: Annotations, predictions: Sequence[dict[str, Any]]
     ) -> tuple[list[Any], int]:
-        """Each picture twice, the truth on the left and the predictions on the right."""
+        """Each image twice, with the truth on the left and the predictions on the right."""
         by_image = defaultdict(list)
         for row in predictions:
             if row["score"] >= SCORE_THRESHOLD:
@@ -330,7 +330,7 @@ class Detect(Task):
 def training_anchors(
     train: Annotations, preprocess: Preprocess, levels: int
 ) -> list[list[list[float]]]:
-    """Anchors by k-means over the training boxes, at the size that the network sees them."""
+    """Anchors by k-means over the training boxes, in pixels of the network's input."""
     from sightline.models import fit_anchors  # needs the native ops
 
     sizes = []
@@ -347,8 +347,8 @@ def training_anchors(
 
 _MEANINGS = {
     "AP": "mean average precision over IoU .50 to .95 (COCO): how well boxes are found and placed",
-    "AP50": "average precision where a box counts from IoU .5 on: how well objects are found",
-    "AP75": "the same from IoU .75 on: only well-placed boxes count",
+    "AP50": "average precision with boxes of at least IoU .5: how well objects are found",
+    "AP75": "the same with at least IoU .75: only well-placed boxes count",
     "mAP_voc": "PASCAL VOC 2010 average precision (area under the whole curve, IoU .5)",
     "mAP_voc2007": "PASCAL VOC 2007 average precision (11 recall points, IoU .5)",
 }
@@ -363,6 +363,6 @@ DETECT = Detect(
     headlines=("AP", "AP50", "AP75", "mAP_voc"),
     confusion_note=(
         f"Boxes with a score of at least {SCORE_THRESHOLD:g}, matched at IoU .5. The background "
-        "column holds objects that were missed, the background row boxes where nothing is."
+        "column has missed objects, the background row false alarms."
     ),
 )

@@ -1,4 +1,4 @@
-"""One loop for every task, and the small objects it is built from."""
+"""The training loop for every task, and the small objects that it uses."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sightline.train.predictor import load
     from sightline.train.session import resume_run, train_from_settings
 
-# These need the models, and so the native ops; the loop itself trains any model without them.
+# These need the models, and so the native ops; the loop itself trains any model without either.
 _NEED_MODELS = {
     "load": "predictor",
     "resume_run": "session",

@@ -1,4 +1,4 @@
-"""One batch for two networks that train against each other: a generator and a discriminator."""
+"""A step for two networks that train against each other: a generator and a discriminator."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,15 +25,15 @@ __all__ = ["AdversarialStep", "Player"]
 
 @dataclass(frozen=True)
 class Player:
-    """One of the two networks, with what trains it.
+    """One of the two networks, with its optimizer and loss.
 
     Attributes:
-        model: on the device to train on.
+        model: the network, on the device to train on.
         optimizer: over the parameters of `model`.
-        loss: what the network minimises, a scalar, a dict of scalars that are summed, or `Terms`:
-            `loss(generated_scores)` of a generator, `loss(real_scores, generated_scores)` of a
-            discriminator. Scores are what the discriminator returns.
-        schedule: a `Schedule`, or a scheduler of torch that moves once an epoch, over `optimizer`.
+        loss: the loss to minimise, returned as a scalar, a dict of scalars that are summed, or
+            `Terms`: `loss(generated_scores)` for a generator, `loss(real_scores, generated_scores)`
+            for a discriminator. Scores are the outputs of the discriminator.
+        schedule: a `Schedule`, or a torch scheduler that is stepped once per epoch.
         clip_norm: largest L2 norm of all gradients of the network together.
     """
 
@@ -47,28 +47,29 @@ class Player:
 class AdversarialStep(Step):
     """Train a generator against a discriminator, as in a GAN.
 
-    Each batch of real pictures updates the discriminator `critic_steps` times, every time against
-    newly generated ones, and then the generator once. Columns of losses bear the name of the
-    network: "train/generator_loss", and "train/discriminator_real_loss" for a term "real". Their
-    sum "train/loss" says nothing of how good the pictures are; a `metric` can, which is given what
-    the generator makes of latents that are the same in every validation.
+    Each batch of real images updates the discriminator `critic_steps` times, each time with newly
+    generated images, and then the generator once. Loss columns have the name of the network:
+    "train/generator_loss", and "train/discriminator_real_loss" for a term "real". Their sum,
+    "train/loss", does not measure the quality of the images; a `metric` can, which gets images that
+    the generator makes from the same latents in every validation.
 
     Args:
-        generator: makes pictures of latents [B, *latent_shape], drawn from a normal distribution.
-        discriminator: scores pictures, in any shape that the losses understand.
-        latent_shape: of one latent.
-        critic_steps: updates of the discriminator for each of the generator, >= 1.
-        ema: averaged weights of the generator; where given, they are what is validated and saved.
+        generator: makes images from latents [B, *latent_shape] of a normal distribution.
+        discriminator: scores images, in any shape that the losses accept.
+        latent_shape: shape of one latent.
+        critic_steps: updates of the discriminator per update of the generator, >= 1.
+        ema: averaged weights of the generator; where given, they are validated and saved.
         amp: "auto" (bfloat16 on a GPU, off on the CPU), "bf16", "fp16" or "off".
-        seed: of the latents, which depend on (seed, epoch, batch) alone: so a run that was stopped
-            goes on with the same ones.
+        seed: seed of the latents, which depend only on (seed, epoch, batch), so that a resumed run
+            continues with the same ones.
 
-    Batches hold real pictures, by themselves or with targets, which only a `metric` is given.
+    Batches are real images, alone or with targets, which are only passed to a `metric`.
 
     Raises:
         TypeError: a `Player` that lacks something, or an argument of another kind.
         ValueError: an argument outside its range, or an optimizer of another network.
-        FloatingPointError: when called: a loss is NaN or infinite; names the epoch and the step.
+        FloatingPointError: when called: a loss is NaN or infinite; the message names the epoch and
+            the step.
 
     Source: Goodfellow et al., "Generative Adversarial Nets" (2014), algorithm 1.
     """
@@ -104,7 +105,7 @@ class AdversarialStep(Step):
         return self.generator.model
 
     def take(self, batch: Any) -> Batch:
-        """Real pictures, by themselves or with targets, on the generator's device."""
+        """Real images, alone or with targets, on the generator's device."""
         alone = isinstance(batch, (list, tuple)) and len(batch) == 1
         if alone or isinstance(batch, Tensor):
             batch = (batch[0] if alone else batch, None)
@@ -132,9 +133,9 @@ class AdversarialStep(Step):
         )
 
     def validate(self, batch: Batch) -> tuple[None, Any]:
-        """No losses, and as many generated pictures as the batch holds real ones."""
+        """No losses, and as many generated images as the batch has real ones."""
         self._validated += 1
-        # Epochs count from 1: these latents are none of the training's.
+        # Epochs count from 1, so training never uses these latents.
         place = Progress(epoch=0, epochs=0, batch=self._validated)
         random = batch_generator(self.device, self.seed, place)
         with self.autocast():
@@ -172,7 +173,7 @@ class AdversarialStep(Step):
 
 
 class _Training:
-    """What updates one of the two networks."""
+    """The training state of one of the two networks."""
 
     def __init__(self, name: str, player: Player, amp: str) -> None:
         example = f"torch.optim.Adam({name}.parameters())"
@@ -196,7 +197,7 @@ class _Training:
         return self.optimizer.param_groups[0]["lr"]
 
     def update(self, loss: Tensor) -> bool:
-        """Whether the weights were updated: not where float16 overflowed."""
+        """Returns whether the weights were updated: not where float16 overflowed."""
         updated = self.precision.step(loss, self.optimizer, self.model, self.clip_norm)
         if updated and self.schedule is not None:
             self.schedule.step()
@@ -207,12 +208,12 @@ class _Training:
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
-# The two below are what is to be wrapped for several processes or compiled: in each, one call of
-# `forward` uses every parameter that its loss trains.
+# These two are to be wrapped for several processes, or compiled: in each, one call of `forward`
+# uses every parameter that its loss trains.
 
 
 class _DiscriminatorTerms(nn.Module):
-    """Terms of real and generated pictures, which are separate batches to batch norm."""
+    """Terms of real and generated images, which are separate batches for batch norm."""
 
     def __init__(self, player: Player) -> None:
         super().__init__()
@@ -224,12 +225,12 @@ class _DiscriminatorTerms(nn.Module):
 
 
 class _GeneratorTerms(nn.Module):
-    """Terms of the pictures that the generator makes of latents."""
+    """Terms of the images that the generator makes from latents."""
 
     def __init__(self, player: Player, discriminator: nn.Module) -> None:
         super().__init__()
         self.generator, self.loss = player.model, player.loss
-        self._scores = (discriminator,)  # in a tuple: none of its parameters is of this module
+        self._scores = (discriminator,)  # in a tuple, so that its parameters are not registered
 
     def forward(self, latents: Tensor) -> Terms:
         (discriminator,) = self._scores
@@ -237,7 +238,7 @@ class _GeneratorTerms(nn.Module):
 
 
 def _named(network: str, value: Any) -> Terms:
-    """Terms under names that say which network they are of."""
+    """Terms with the name of the network in their names."""
 
     def name(term: str) -> str:
         return network if term == "loss" else f"{network}_{term}"
@@ -251,7 +252,7 @@ def _named(network: str, value: Any) -> Terms:
 
 @contextlib.contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
-    """Without gradients for its parameters: they would be computed for nothing."""
+    """Disable the gradients of its parameters, which are not needed."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     for parameter in parameters:
         parameter.requires_grad_(False)

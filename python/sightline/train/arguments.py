@@ -1,4 +1,4 @@
-"""What `fit` says of arguments of another kind, before it writes or trains anything."""
+"""Checks of the arguments of `fit`, before it writes or trains anything."""
 
 import inspect
 import operator
@@ -23,30 +23,30 @@ __all__ = [
 
 
 def binds(function: Callable[..., Any], count: int) -> bool:
-    """Whether a call with `count` positional arguments fits; True where nothing tells."""
+    """Whether a call with `count` positional arguments is valid; True where that is unknown."""
     try:
         inspect.signature(function).bind(*[None] * count)
     except TypeError:
         return False
-    except ValueError:  # no signature to look at
+    except ValueError:  # no signature
         return True
     return True
 
 
 def asks_for(function: Callable[..., Any], name: str, *, beyond: int) -> bool:
-    """Whether a function takes `name` as one more argument after `beyond` others.
+    """Whether a function takes `name` as a further argument after `beyond` others.
 
-    A further argument that is optional counts only where it has this name.
+    A further optional argument counts only where it has this name.
     """
     try:
         parameters = inspect.signature(function).parameters
-    except ValueError:  # no signature to look at
+    except ValueError:  # no signature
         return False
     return name in parameters or (not binds(function, beyond) and binds(function, beyond + 1))
 
 
 def check_epochs(epochs: Any) -> None:
-    """Raise where `epochs` is no whole number of at least 1."""
+    """Raise unless `epochs` is an integer of at least 1."""
     try:
         count = operator.index(epochs)
     except TypeError:
@@ -56,7 +56,7 @@ def check_epochs(epochs: Any) -> None:
 
 
 def check_instance(value: Any, name: str, method: str, example: str) -> None:
-    """Raise TypeError for a class, or for an object without what `fit` calls on it."""
+    """Raise TypeError for a class, or for an object without the method that `fit` calls."""
     if isinstance(value, type):
         raise TypeError(f"`{name}` must be an instance such as {example}, got {value.__name__}")
     if not hasattr(value, method):
@@ -66,7 +66,7 @@ def check_instance(value: Any, name: str, method: str, example: str) -> None:
 def as_functions(
     functions: Callable[..., None] | Sequence[Callable[..., None]], name: str
 ) -> Sequence[Callable[..., None]]:
-    """Several functions, or one by itself."""
+    """One function or several, as a list."""
     if callable(functions):
         return (functions,)
     functions = tuple(functions)
@@ -77,11 +77,11 @@ def as_functions(
 
 
 def as_schedule(schedule: Schedule | LRScheduler | None, optimizer: Optimizer) -> Schedule | None:
-    """The schedule for `optimizer`; a scheduler of torch by itself moves once an epoch.
+    """The schedule for `optimizer`; a plain torch scheduler is stepped once per epoch.
 
     Raises:
-        TypeError: neither a `Schedule` nor a scheduler of torch.
-        ValueError: it moves another optimizer, which would train on with rates nobody asked for.
+        TypeError: neither a `Schedule` nor a torch scheduler.
+        ValueError: it belongs to another optimizer.
     """
     if schedule is None:
         return None
@@ -101,17 +101,17 @@ def as_schedule(schedule: Schedule | LRScheduler | None, optimizer: Optimizer) -
     for scheduler in (schedule.scheduler, schedule.warmup):
         if getattr(scheduler, "optimizer", optimizer) is not optimizer:
             raise ValueError(
-                f"`schedule` moves another optimizer than `optimizer`: make its "
+                f"`schedule` changes another optimizer than `optimizer`: create its "
                 f"{type(scheduler).__name__} with the same one"
             )
     return schedule
 
 
 def check_schedule(schedule: Schedule, *, epochs: int, monitor: str, mode: str, log: Log) -> None:
-    """Warn of a schedule made for steps that moves once an epoch.
+    """Warn of a schedule made for steps that is stepped once per epoch.
 
     Raises:
-        ValueError: it waits for the monitored column to do the opposite of becoming better.
+        ValueError: its mode is opposite to the direction of the monitored column.
     """
     scheduler = schedule.scheduler
     steps = scheduler.total_steps if isinstance(scheduler, OneCycleLR) else 0

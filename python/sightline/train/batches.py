@@ -1,4 +1,4 @@
-"""What `fit` does to loaders and batches, one small function each."""
+"""Small functions of `fit` for loaders and batches."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,19 +21,19 @@ __all__ = [
     "split_batch",
 ]
 
-# Names under which data sets keep the two halves of a sample, where batches are dicts.
+# Keys of inputs and targets, where batches are dicts.
 _INPUTS = ("inputs", "input", "images", "image", "pixel_values", "x")
 _TARGETS = ("targets", "target", "labels", "label", "y")
 
 
 class Batch(NamedTuple):
-    """One batch as a step takes it.
+    """One batch in the form that a step takes.
 
     Attributes:
-        inputs: what the model is called with, tensors or lists, tuples and dicts of them.
-        targets: what its outputs are to become.
-        samples: what the loader tells of each input (`sightline.data.Sample` where it is ours), for
-            metrics; None of a loader that tells nothing.
+        inputs: the model's inputs: tensors, or lists, tuples and dicts of them.
+        targets: the targets for its outputs.
+        samples: information on each input for metrics (`sightline.data.Sample` from our loaders);
+            None where the loader gives none.
     """
 
     inputs: Any
@@ -42,7 +42,7 @@ class Batch(NamedTuple):
 
 
 def count_batches(loader: Any) -> int | None:
-    """How many batches a loader gives; None where it cannot tell."""
+    """The number of batches of a loader; None where it is unknown."""
     try:
         return len(loader)
     except TypeError:  # also a DataLoader over an iterable data set without a length
@@ -50,7 +50,7 @@ def count_batches(loader: Any) -> int | None:
 
 
 def check_loader(loader: Any, name: str) -> None:
-    """TypeError for a data set, which gives no batches; ValueError for an empty loader."""
+    """Raise TypeError for a data set, which has no batches, and ValueError for an empty loader."""
     if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset):
         raise TypeError(
             f"`{name}` must give batches and {type(loader).__name__} is a data set: put it into "
@@ -64,7 +64,7 @@ def check_loader(loader: Any, name: str) -> None:
 
 
 def check_optimizer(optimizer: Optimizer, model: nn.Module, loss: nn.Module | None) -> None:
-    """ValueError for an optimizer that would leave model and loss as they are."""
+    """Raise ValueError for an optimizer without parameters of the model or the loss."""
     trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     parts = (model,) if loss is None else (model, loss)
     if not any(id(parameter) in trained for part in parts for parameter in part.parameters()):
@@ -84,14 +84,14 @@ def set_epoch(loader: Any, epoch: int) -> None:
 
 
 def split_batch(batch: Any) -> Batch:
-    """Inputs, targets and samples of what a loader gives.
+    """The inputs, targets and samples of a loader's batch.
 
     Args:
         batch: `(inputs, targets)`; `(inputs, targets, samples)`, samples being a list; or a dict
             with inputs and targets under their usual names.
 
     Raises:
-        TypeError: something else, which is named.
+        TypeError: anything else; the message describes it.
     """
     if isinstance(batch, Mapping):
         inputs = [batch[name] for name in _INPUTS if name in batch]
@@ -113,7 +113,7 @@ def split_batch(batch: Any) -> Batch:
 
 
 def batch_size(inputs: Any) -> int:
-    """How many samples the inputs of a batch hold: the first dimension, or the list's length."""
+    """The number of samples in a batch: the first dimension, or the length of a list."""
     if isinstance(inputs, Mapping):
         return batch_size(next(iter(inputs.values())))
     if isinstance(inputs, tuple) and inputs and isinstance(inputs[0], Tensor):
@@ -122,7 +122,7 @@ def batch_size(inputs: Any) -> int:
 
 
 def move_batch(batch: Batch, device: torch.device) -> Batch:
-    """Inputs and targets on `device`; what is not a tensor stays as it is."""
+    """The batch with inputs and targets on `device`; anything but tensors is unchanged."""
     return Batch(_move(batch.inputs, device), _move(batch.targets, device), batch.samples)
 
 
@@ -139,7 +139,7 @@ def _move(value: Any, device: torch.device) -> Any:
 
 
 class Stopwatch:
-    """How long a loop took, and how much of that it waited for data."""
+    """Measures the time of a loop, and the share of it spent waiting for data."""
 
     def __init__(self) -> None:
         self.started = time.perf_counter()

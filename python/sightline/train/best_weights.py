@@ -1,4 +1,4 @@
-"""The weights of the best epoch, for a model that is to end with them."""
+"""Keeps the weights of the best epoch, for `restore_best`."""
 
 from pathlib import Path
 
@@ -11,24 +11,24 @@ __all__ = ["BestWeights"]
 
 
 class BestWeights:
-    """A copy, on the CPU, of the weights that `model` had in its best epoch so far."""
+    """A copy, on the CPU, of the weights of `model` from its best epoch so far."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self._weights: dict[str, Tensor] | None = None
 
     def keep(self) -> None:
-        """The epoch that has just ended is the best."""
-        # cpu() alone would share the memory of a model that is there already.
+        """Store the current weights: the epoch that has just ended is the best."""
+        # cpu() alone would share the memory of a model that is already on the CPU.
         state = plain_state(self.model)
         self._weights = {name: value.detach().cpu().clone() for name, value in state.items()}
 
     def read(self, path: Path) -> None:
-        """Take the weights from the file of a run that goes on; nothing where there is none."""
+        """Read the weights from the file of a resumed run, if there is one."""
         if path.is_file():
             self._weights = load_weights(path)[0]
 
     def load_into(self, model: nn.Module) -> None:
-        """Give `model` the weights that were kept; no epoch was the best: leave it."""
+        """Load the stored weights into `model`; without any, leave it unchanged."""
         if self._weights is not None:
             load_plain_state(model, self._weights)

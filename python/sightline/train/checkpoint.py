@@ -1,4 +1,4 @@
-"""What a run writes to disk: weights as safetensors, and the state that resuming needs."""
+"""The checkpoints of a run: weights as safetensors, and the state for resuming."""
 
 import hashlib
 import io
@@ -29,9 +29,9 @@ __all__ = [
 _METADATA_KEY = "sightline"
 _CHECKSUM_KEY = "sha256"
 _DIGITS = 64  # of a SHA-256 in hexadecimal
-# Stands in the header of a weights file while the checksum of the whole file is taken.
+# Placeholder in the header of a weights file while the checksum of the whole file is computed.
 _OPEN_CHECKSUM = "0" * _DIGITS
-_MARK = b"sha256:"  # stands before the checksum at the end of a state file
+_MARK = b"sha256:"  # precedes the checksum at the end of a state file
 
 
 def _safetensors():
@@ -55,17 +55,17 @@ def save_weights(
 
     Args:
         path: the file; written under a temporary name and renamed.
-        weights: name -> tensor, on any device; or the model, whose weights get the names that they
-            have without `torch.compile`, `DistributedDataParallel` and `DataParallel`.
-        metadata: what a reader of the file needs beside the numbers (class names, preprocessing,
+        weights: name -> tensor, on any device; or the model, whose weights get their names without
+            `torch.compile`, `DistributedDataParallel` and `DataParallel`.
+        metadata: what a reader of the file needs besides the weights (class names, preprocessing,
             model name and arguments); must be JSON. Stored in the file's header.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; what was there is unchanged.
+        OSError: the disk is full or the folder cannot be written; the earlier file is unchanged.
     """
     if isinstance(weights, torch.nn.Module):
         weights = plain_state(weights)
-    # A clone each: safetensors refuses tensors that share memory (tied weights).
+    # Clone each tensor: safetensors refuses tensors that share memory (tied weights).
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}
     header = {
         _METADATA_KEY: json.dumps(metadata or {}, allow_nan=False),
@@ -78,7 +78,7 @@ def save_weights(
 
 
 def _checksum_place(content: bytes | bytearray) -> slice:
-    """Where a safetensors file holds its checksum; an empty slice where it has none."""
+    """The position of the checksum in a safetensors file; an empty slice without one."""
     end_of_header = 8 + int.from_bytes(content[:8], "little")
     key = f'"{_CHECKSUM_KEY}":"'.encode()
     start = content.find(key, 8, end_of_header)
@@ -92,13 +92,13 @@ def load_weights(
 
     Args:
         path: the file.
-        model: gets the weights, where given. `torch.compile`, `DistributedDataParallel` and
-            `DataParallel` may be around it, around the model that was saved, or neither.
+        model: a model to load the weights into. It, the saved model, or both may be wrapped in
+            `torch.compile`, `DistributedDataParallel` or `DataParallel`.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is not safetensors, or not what was written; or the weights are not
-            those of `model`, or not finite.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not safetensors, or is damaged; or the weights do not fit `model`,
+            or are not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -117,11 +117,11 @@ def load_weights(
 
 
 def load_into(model: torch.nn.Module, weights: dict[str, torch.Tensor], source: Path) -> None:
-    """Give `model` its weights.
+    """Load weights into `model`.
 
     Raises:
-        ValueError: they are those of another model, or NaN or infinite; one line that names the
-            file `source` and the tensors.
+        ValueError: they belong to another model, or are NaN or infinite; the message is one line
+            that names the file `source` and the tensors.
     """
     check_finite(model, weights, source)
     try:
@@ -131,7 +131,7 @@ def load_into(model: torch.nn.Module, weights: dict[str, torch.Tensor], source: 
 
 
 def _verify_weights(path: Path) -> None:
-    """Raise ValueError where a file has a checksum (other programs write none) and it is wrong."""
+    """Raise ValueError where a file has a checksum that does not match."""
     content = bytearray(path.read_bytes())
     place = _checksum_place(content)
     said = bytes(content[place])
@@ -147,18 +147,18 @@ def _verify_weights(path: Path) -> None:
 def save_state(path: str | os.PathLike, state: dict[str, Any]) -> None:
     """Write a training state: nested dicts, lists, tuples, numbers, strings and tensors.
 
-    The file loads with `torch.load(path, weights_only=True)`, and ends with a checksum of all that
-    stands before it.
+    The file can be loaded with `torch.load(path, weights_only=True)`, and ends with a checksum of
+    everything before it.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; what was there is unchanged.
+        OSError: the disk is full or the folder cannot be written; the earlier file is unchanged.
     """
-    # Into memory first: torch's own writer turns a full disk into an unnamed RuntimeError.
+    # Into memory first: torch's own writer turns a full disk into a vague RuntimeError.
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = bytearray(buffer.getvalue())
     # The file is a zip archive, so the checksum is its comment: the last field of its last record,
-    # which says how long the comment is.
+    # which contains the length of the comment.
     content[-2:] = (len(_MARK) + _DIGITS).to_bytes(2, "little")
     content += _MARK + hashlib.sha256(content).hexdigest().encode()
     atomic_write(path, bytes(content), keeps="training can go on from it with resume; ")
@@ -168,16 +168,15 @@ def load_state(path: str | os.PathLike) -> dict[str, Any]:
     """The state that `save_state` wrote, tensors on the CPU.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is not what was written, or holds anything but plain values and
-            tensors.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged, or contains anything but plain values and tensors.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"nothing to resume from: no {path}")
     content = path.read_bytes()
     before, mark, said = content[-len(_MARK) - _DIGITS :].partition(_MARK)
-    # A file without the mark is of an earlier version, or damaged in the mark alone.
+    # A file without the mark is of an earlier version, or damaged only in the mark.
     if mark and not before:
         digest = hashlib.sha256(memoryview(content)[: -len(_MARK) - _DIGITS]).hexdigest()
         if said != digest.encode():
@@ -206,7 +205,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Set the three global generators (and CUDA's, where a device is seen) from `random_state`."""
+    """Set the three global generators (and CUDA's, where there is a device) from `random_state`."""
     version, keys, gauss = state["python"]
     random.setstate((version, tuple(keys), gauss))
     saved = state["numpy"]

@@ -1,4 +1,4 @@
-"""One batch for an optimizer that evaluates its loss several times, such as L-BFGS."""
+"""A step for optimizers that evaluate the loss several times, such as L-BFGS."""
 
 from typing import Any
 
@@ -22,24 +22,24 @@ class ClosureStep(SupervisedStep):
     """A `SupervisedStep` whose optimizer is given a closure: `optimizer.step(closure)`.
 
     `torch.optim.LBFGS` compares the losses of one batch at several weights, so they must be values
-    of one function. Every evaluation therefore starts from the same random state (dropout drops the
-    same units) and from the same buffers; after the step, both are as one evaluation leaves them,
-    so the running statistics of batch norm are updated once per batch. The terms of the batch are
-    those of the first evaluation, at the weights before the step.
+    of the same function. Every evaluation therefore starts from the same random state (dropout
+    drops the same units) and the same buffers. After the step both are as after a single
+    evaluation, so the running statistics of batch norm are updated once per batch. The terms of the
+    batch are those of the first evaluation, with the weights before the step.
 
     Args:
-        model, optimizer, loss, terms, schedule, ema, seed: as of `SupervisedStep`.
+        model, optimizer, loss, terms, schedule, ema, seed: as in `SupervisedStep`.
         amp: "off" or "bf16". float16 is refused: it skips steps and rescales the loss between them.
 
-    Gradients are neither clipped nor accumulated over batches: both would make them those of
-    another function than the one whose values the optimizer compares. Larger batches take the place
-    of accumulation; L-BFGS is at its best where one batch holds the whole training set.
+    Gradients are neither clipped nor accumulated over batches: they would then not belong to the
+    function whose values the optimizer compares. Use larger batches instead of accumulation;
+    L-BFGS works best where one batch is the whole training set.
 
     Raises:
-        TypeError, ValueError: as of `SupervisedStep`; `amp="fp16"`.
+        TypeError, ValueError: as in `SupervisedStep`; `amp="fp16"`.
         FloatingPointError: when called: the first loss, or a weight after the step, is NaN or
-            infinite; names the epoch and the step. A loss that is infinite at a trial point is for
-            the line search to avoid.
+            infinite; the message names the epoch and the step. An infinite loss at a trial point is
+            left to the line search.
 
     Example:
         >>> model = nn.Linear(2, 1)
@@ -120,7 +120,7 @@ State = tuple[dict[str, Any], list[Tensor]]
 
 
 def _take(buffers: list[Tensor]) -> State:
-    """The state that an evaluation depends on and changes: random numbers, and buffers."""
+    """The state that an evaluation depends on and changes: random state and buffers."""
     return random_state(), [buffer.clone() for buffer in buffers]
 
 

@@ -1,4 +1,4 @@
-"""What a run was trained on, picture by picture: on resume, to tell whether it has changed."""
+"""Records the images that a run was trained on, to recognise changes on resume."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ from sightline.tasks import default_task
 
 __all__ = ["data_changes", "data_digest", "data_record", "files_not_compared"]
 
-# About two seconds of hashing. The contents of a larger data set are not read twice: its pictures
-# are told apart by size and date.
+# About two seconds of hashing. The contents of a larger data set are not hashed: its images are
+# compared by size and date.
 _MOST_HASHED_BYTES = 1 << 30
-_DIGITS = 16  # of a hash in hexadecimal; against accidents, not against forgers
+_DIGITS = 16  # of a hash in hexadecimal; enough against accidents, not against forgery
 _NAMED = 3
 
 
 def data_record(annotations: Annotations) -> dict[str, Any]:
-    """Everything of a split that training sees, as plain values for JSON.
+    """Everything in a split that affects training, as plain values for JSON.
 
-    "task", "classes", "category_ids", and in their order "pictures": each with its "name" (the path
-    below the data set), "labels" (a hash of id, size, classes, boxes, areas and flags), "bytes",
-    "modified" (ns) and "content" (a hash of the file). "modified" is None for pictures that are no
-    files, "content" for data sets of more than 1 GiB, all three for a file that is missing.
+    "task", "classes", "category_ids", and in order "pictures": each with its "name" (the path
+    within the data set), "labels" (a hash of id, size, classes, boxes, areas and flags), "bytes",
+    "modified" (ns) and "content" (a hash of the file). "modified" is None for images that are not
+    files, "content" for data sets of more than 1 GiB, and all three for a missing file.
     """
     source = Path(annotations.source)
     root = source if source.is_dir() else source.parent
@@ -44,7 +44,7 @@ def data_record(annotations: Annotations) -> dict[str, Any]:
 
 
 def data_digest(record: dict[str, Any]) -> str:
-    """One SHA-256 of all that `data_record` found but the dates of files."""
+    """A SHA-256 of a `data_record` without the dates of files."""
     digest = hashlib.sha256(repr([record[k] for k in ("task", "classes", "category_ids")]).encode())
     for picture in record["pictures"]:
         digest.update(repr([v for k, v in picture.items() if k != "modified"]).encode())
@@ -52,9 +52,9 @@ def data_digest(record: dict[str, Any]) -> str:
 
 
 def data_changes(before: dict[str, Any], annotations: Annotations) -> list[str]:
-    """What differs between a `data_record` and the data now, in words; nothing where they agree.
+    """The differences between a `data_record` and the current data, in words; empty without any.
 
-    A file whose date alone differs is read: a copy of the data set is the same data set.
+    A file that differs only in its date is read: a copy of the data set is the same data set.
     """
     if before["classes"] != list(annotations.class_names):
         return [f"the classes are {_listed(annotations.class_names)}, not {before['classes']}"]
@@ -85,7 +85,7 @@ def data_changes(before: dict[str, Any], annotations: Annotations) -> list[str]:
 
 
 def files_not_compared(before: dict[str, Any], annotations: Annotations) -> int:
-    """How many files have another date, the same size, and content that nobody noted."""
+    """The number of files with another date, the same size, and no recorded content."""
     return sum(
         picture["content"] is None and picture["modified"] != _file(record)["modified"]
         for picture, record in zip(before["pictures"], annotations.records, strict=True)
@@ -114,7 +114,7 @@ def _file(record: Record) -> dict[str, Any]:
         return {"bytes": record.image.nbytes, "modified": None}
     try:
         status = record.image.stat()
-    except FileNotFoundError:  # the loader says so in its words
+    except FileNotFoundError:  # the loader reports it
         return {"bytes": None, "modified": None}
     return {"bytes": status.st_size, "modified": status.st_mtime_ns}
 

@@ -1,4 +1,4 @@
-"""Which of several processes this one is, where torchrun or torch.distributed started several."""
+"""The number and rank of processes started by torchrun or joined by torch.distributed."""
 
 import os
 
@@ -8,17 +8,17 @@ __all__ = ["group_rank", "group_size", "started_with"]
 
 
 def group_size() -> int:
-    """Processes that torch.distributed has joined; 1 where it was not initialised."""
+    """The number of processes in torch.distributed; 1 where it was not initialised."""
     return distributed.get_world_size() if _initialised() else 1
 
 
 def group_rank() -> int:
-    """The number of this process among them, from 0."""
+    """The rank of this process, from 0."""
     return distributed.get_rank() if _initialised() else 0
 
 
 def started_with() -> int:
-    """Processes in all, as torch.distributed or the variable WORLD_SIZE of a launcher says."""
+    """The number of processes, from torch.distributed or a launcher's variable WORLD_SIZE."""
     world = os.environ.get("WORLD_SIZE", "1")
     return max(group_size(), int(world) if world.isdecimal() else 1)
 

@@ -1,4 +1,4 @@
-"""Which number a run watches, and when it has stopped getting better."""
+"""The monitored number of a run, and early stopping."""
 
 import math
 from collections.abc import Mapping
@@ -10,23 +10,23 @@ __all__ = ["Best", "EarlyStopping", "is_loss_column", "monitor_mode", "read_moni
 
 
 def is_loss_column(column: str) -> bool:
-    """Whether a column is a loss, as the loop names them: "train/loss", "val/box_loss"."""
+    """Whether a column is a loss, by the loop's names such as "train/loss" or "val/box_loss"."""
     return column.endswith("loss")
 
 
 def monitor_mode(
     monitor: str, mode: str | None = None, directions: Mapping[str, str] | None = None
 ) -> Literal["min", "max"]:
-    """ "min" or "max" for a monitored column; of a loss "min", of others what is declared.
+    """ "min" or "max" for a monitored column: "min" for a loss, otherwise as declared.
 
     Args:
         monitor: the column's name, such as "val/loss" or "val/AP50".
-        mode: "min" or "max", whatever is declared; None asks `directions`.
-        directions: column -> "min" or "max", as a metric declares it.
+        mode: "min" or "max", which overrides `directions`; None uses `directions`.
+        directions: column -> "min" or "max", as declared by a metric.
 
     Raises:
-        ValueError: another `mode` or direction, or a column that nobody declares. Guessing from its
-            name would minimise a metric that ought to grow.
+        ValueError: another `mode` or direction, or a column without a declared direction. Guessing
+            it from the name could minimise a metric that should grow.
     """
     if mode is None:
         declared = (directions or {}).get(monitor)
@@ -44,7 +44,7 @@ def monitor_mode(
 
 
 def read_monitor(row: dict[str, float], monitor: str) -> float:
-    """The monitored value of one epoch; a name that is not a column is a ValueError."""
+    """The monitored value of one epoch; ValueError for a name that is not a column."""
     if monitor not in row:
         hint = did_you_mean(monitor, row, quoted=True)
         raise ValueError(f"`monitor` {monitor!r} is not among {sorted(row)}{hint}")
@@ -52,9 +52,9 @@ def read_monitor(row: dict[str, float], monitor: str) -> float:
 
 
 class Best:
-    """The best value seen so far and the epoch it belongs to.
+    """The best value so far and its epoch.
 
-    NaN is never better. Equal values keep the earlier epoch.
+    NaN is never better. Among equal values the earlier epoch is kept.
 
     Args:
         mode: "min" or "max".
@@ -71,7 +71,7 @@ class Best:
         self.epoch: int | None = None
 
     def step(self, value: float, epoch: int) -> bool:
-        """True where `value` is a new best one."""
+        """Returns True where `value` is a new best value."""
         if math.isnan(value):
             return False
         if self.value is not None:
@@ -92,13 +92,13 @@ class EarlyStopping:
     """Stop when the monitored column has not improved for `patience` epochs.
 
     Args:
-        monitor: column to watch, such as "val/loss" or "val/AP50"; None: the one by which `fit`
-            picks the best epoch.
-        mode: "min" or "max"; None: "min" of a loss, and of another column what the metric that
-            `fit` is given declares.
+        monitor: column to watch, such as "val/loss" or "val/AP50"; None for the column by which
+            `fit` chooses the best epoch.
+        mode: "min" or "max"; None for "min" for a loss, and for another column the direction that
+            the metric of `fit` declares.
         patience: epochs without improvement after which training stops, >= 1.
-        min_delta: an improvement of no more than this counts as none, >= 0.
-        start_epoch: epochs before this one (counted from 1) are not looked at.
+        min_delta: an improvement of at most this does not count, >= 0.
+        start_epoch: epochs before this one (counted from 1) are disregarded.
 
     Raises:
         ValueError: a value outside its range.
@@ -119,21 +119,21 @@ class EarlyStopping:
             raise ValueError(f"`start_epoch` must be >= 1, got {start_epoch}")
         self.monitor, self.patience, self.start_epoch = monitor, patience, start_epoch
         self._follows, self._mode = monitor is None, mode
-        # What only `follow` can tell: the direction of a column that is no loss.
+        # The direction of a column that is not a loss, which only `follow` can set.
         self._undeclared = monitor is not None and mode is None and not is_loss_column(monitor)
         self.best = Best(monitor_mode("loss", mode), min_delta=min_delta)
         self.waited = 0
 
     def follow(self, monitor: str, mode: str, directions: Mapping[str, str] | None = None) -> None:
-        """What `fit` calls before the first epoch.
+        """Called by `fit` before the first epoch.
 
         Args:
             monitor: the column that `fit` monitors, which is watched where none was given.
             mode: "min" or "max" for it.
-            directions: column -> "min" or "max", for a column of one's own without a `mode`.
+            directions: column -> "min" or "max", for a given column without a `mode`.
 
         Raises:
-            ValueError: nothing declares whether a larger value of the column is better.
+            ValueError: the direction of the column is not declared.
         """
         if self.monitor is None or self._follows:
             self.monitor, self.waited = monitor, 0
@@ -143,17 +143,16 @@ class EarlyStopping:
             self.best, self._undeclared = Best(declared, min_delta=self.best.min_delta), False
 
     def step(self, row: dict[str, float], epoch: int) -> bool:
-        """True where training is to stop after this epoch (counted from 1).
+        """Returns True where training should stop after this epoch (counted from 1).
 
         Raises:
-            ValueError: the column is not in `row`, or none is known, or nobody said whether a
-                larger value is better.
+            ValueError: the column is not in `row` or not known, or its direction is not known.
         """
         if self.monitor is None:
             raise ValueError("EarlyStopping() has no column to watch outside `fit`: give `monitor`")
         value = read_monitor(row, self.monitor)
         if self._undeclared:
-            monitor_mode(self.monitor)  # raises: outside `fit` nobody else can tell
+            monitor_mode(self.monitor)  # raises an error: outside `fit` it is not known
         if epoch < self.start_epoch:
             return False
         self.waited = 0 if self.best.step(value, epoch) else self.waited + 1

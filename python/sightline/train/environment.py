@@ -1,4 +1,4 @@
-"""What a run was made with: versions and machine."""
+"""The versions and the machine of a run."""
 
 import importlib
 import importlib.metadata
@@ -51,7 +51,7 @@ def environment() -> dict[str, Any]:
 
 
 def bit_conditions(device: torch.device) -> dict[str, Any]:
-    """What the bits of a run on `device` depend on, beside its settings and data."""
+    """What the bits of a run on `device` depend on, besides its settings and data."""
     here = {f"{name} version": version_of(name) for name in ("torch", "numpy", "pillow")}
     return here | {
         "sightline version": sightline.__version__,
@@ -63,7 +63,7 @@ def bit_conditions(device: torch.device) -> dict[str, Any]:
 
 
 def other_conditions(saved: dict[str, Any], device: torch.device) -> list[str]:
-    """The conditions that are not as `bit_conditions` once said, each as "name was a, is b"."""
+    """The conditions that differ from saved `bit_conditions`, each as "name was a, is b"."""
     here = bit_conditions(device)
     return [
         f"{name} was {saved[name]}, is {here[name]}"
@@ -73,7 +73,7 @@ def other_conditions(saved: dict[str, Any], device: torch.device) -> list[str]:
 
 
 def instruction_set() -> str | None:
-    """The instruction set of the native code; None where that was not built."""
+    """The instruction set of the native code; None where it was not built."""
     try:
         return importlib.import_module("sightline._numpy").isa()
     except ImportError:

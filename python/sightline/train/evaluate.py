@@ -29,18 +29,18 @@ def evaluate(
 ) -> dict[str, float]:
     """ "val/loss", its terms, and "val/<name>" for each number of the metric.
 
-    The model is in evaluation mode while it runs (the loss included: dropout off, batch-norm on its
-    running statistics), and goes back to the mode it was in. It runs once for each batch; only
-    where `forward(inputs, targets)` returns the losses a metric takes a second run.
+    The model is in evaluation mode (for the loss too: dropout off, batch norm with running
+    statistics), and is then put back into its mode. It runs once per batch; only where
+    `forward(inputs, targets)` returns the losses does a metric need a second run.
 
     Args:
         model: a step, or a module.
-        loader: as of `fit`.
-        loss, terms: as of `fit`, for a module.
-        metric: as of `fit`.
+        loader: as in `fit`.
+        loss, terms: as in `fit`, for a module.
+        metric: as in `fit`.
         evaluator: the earlier name of `metric`.
-        precision: the computing type for a module; None: that of its weights.
-        losses: False leaves the losses out.
+        precision: the computing type for a module; None for that of its weights.
+        losses: False leaves out the losses.
 
     Raises:
         ValueError: the loader has no batch.
@@ -90,7 +90,7 @@ def _numbers(metric: Metric) -> dict[str, float]:
 
 
 class _Judged(Step):
-    """A module that is only validated."""
+    """A step for a module that is only validated."""
 
     def __init__(
         self, model: nn.Module, terms: BatchTerms | None, precision: Precision | None

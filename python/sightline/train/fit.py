@@ -58,62 +58,62 @@ def fit(
 ) -> History:
     """Train for `epochs` epochs.
 
-    What one batch does is a `Step`. In place of one, any module trains with `optimizer` and `loss`,
-    which is called with what `model(inputs)` returned and the targets:
+    A `Step` trains one batch. Instead of a step, pass any module with `optimizer` and `loss`, which
+    is called with the outputs of `model(inputs)` and the targets:
 
         fit(model, loader, optimizer=AdamW(model.parameters()), loss=CrossEntropyLoss(), epochs=3)
 
-    The model is left with the weights of its last step, unless `restore_best` asks for the best;
-    the averaged and the best ones are in `ema.model` and in `out`.
+    The model ends with the weights of its last step, or with `restore_best` those of the best
+    epoch; the averaged and the best weights are in `ema.model` and in `out`.
 
     Args:
-        model: a step; or a module on the device to train on, of which a `SupervisedStep` is made.
-        train_loader: gives `(inputs, targets)`, `(inputs, targets, samples)`, or a dict with inputs
-            and targets under names such as "image" and "label"; tensors, and lists, tuples and
-            dicts of them, are moved to the model's device. Its `set_epoch(e)`, or that of its
+        model: a step; or a module, on the device to train on, for which a `SupervisedStep` is made.
+        train_loader: yields `(inputs, targets)`, `(inputs, targets, samples)`, or a dict with
+            inputs and targets under names such as "image" and "label"; tensors, and lists, tuples
+            and dicts of them, are moved to the model's device. Its `set_epoch(e)`, or that of its
             sampler, is called before epoch e = 0, 1, ...
         val_loader: the same without augmentation; its loss is computed in evaluation mode, with one
-            forward pass for each batch.
+            forward pass per batch.
         optimizer: for a module, over its parameters; a step has its own.
         epochs: number of passes over `train_loader`, >= 1.
-        metric: numbers over `val_loader`: `AccuracyEvaluator` or `DetectionEvaluator` of
+        metric: metric on `val_loader`: `AccuracyEvaluator` or `DetectionEvaluator` of
             `sightline.metrics`, or any object with the methods of `Metric`.
         evaluator: the earlier name of `metric`.
-        out: run folder for weights, state and results, which no other process can train into in
-            the meantime; a `RunDir` brings its own metadata; None writes nothing. Under
-            torch.distributed the process of rank 0 writes alone.
-        resume: go on from the state in `out`. The weights, and all that follows, have the same
-            bits as in a run that was never stopped. "previous" goes on from the state of the epoch
-            before, for where the last one is damaged.
-        early_stopping: when to stop before `epochs`; without a column of its own it watches
-            `monitor`.
-        monitor: column that the best epoch is picked by; None: the one that the metric names
-            ("val/accuracy", "val/AP50"), else "val/loss", or "train/loss" without a `val_loader`,
-            where the last epoch always counts as the best.
-        mode: "min" or "max" for `monitor`; None: "min" of a loss, and of another column what the
-            metric's `directions` say. It is never guessed.
-        restore_best: leave the model with the weights of the best epoch (the averaged ones with
-            `ema`), also where training was stopped early or interrupted.
-        metadata: stored in every weights file, beside what `train_loader` and the model tell of
-            themselves. `sightline.load` reads "task" (a name in `sightline.tasks.TASKS`),
+        out: run folder for weights, state and results, which is locked against other processes; a
+            `RunDir` has its own metadata; None writes nothing. With torch.distributed only the
+            process of rank 0 writes.
+        resume: continue from the state in `out`. The weights, and everything after, have the same
+            bits as in a run that was never stopped. "previous" continues from the state of the
+            previous epoch, where the last one is damaged.
+        early_stopping: when to stop before `epochs`; without a column it watches `monitor`.
+        monitor: column by which the best epoch is chosen; None for the one that the metric names
+            ("val/accuracy", "val/AP50"), otherwise "val/loss", or "train/loss" without a
+            `val_loader`, where the last epoch always counts as the best.
+        mode: "min" or "max" for `monitor`; None for "min" for a loss, and for another column its
+            direction in the metric's `directions`. It is never guessed.
+        restore_best: end with the weights of the best epoch (the averaged ones with `ema`), also
+            where training was stopped early or interrupted.
+        metadata: stored in every weights file, in addition to the metadata of `train_loader` and
+            the model. `sightline.load` reads "task" (a name in `sightline.tasks.TASKS`),
             "class_names" and "preprocess" (a `Preprocess`).
         on_epoch_end: a function, or several, called with the epoch's row and the model, before the
             epoch is saved.
         log: where progress is printed; None prints to standard output.
         options: `loss`, `terms`, `schedule`, `ema`, `clip_norm`, `amp` and `seed` for a module, as
-            of `SupervisedStep`.
+            in `SupervisedStep`.
 
     Returns:
-        The history. Ctrl-C returns too, with `history.stopped == "interrupted"`; the epochs that
-        were finished are saved, and resuming repeats the unfinished one.
+        The history. After Ctrl-C it has `history.stopped == "interrupted"`; the finished epochs are
+        saved, and resuming repeats the unfinished one.
 
     Raises:
         ValueError: an argument outside its range, an empty loader, an unknown `monitor` or one
-            whose `mode` nobody tells, an optimizer of another model, a schedule of another
-            optimizer or of the opposite `mode`; `resume` in several processes.
-        TypeError: a batch, or an argument, of another form; metadata that is not JSON.
-        FloatingPointError: a loss term is NaN or infinite; names the term, the epoch and the step.
-        FileExistsError: `out` already holds a run and `resume` is False.
+            without a known direction, an optimizer of another model, a schedule of another
+            optimizer or with the opposite `mode`; `resume` in several processes.
+        TypeError: a batch or an argument in another form; metadata that is not JSON.
+        FloatingPointError: a loss term is NaN or infinite; the message names the term, the epoch
+            and the step.
+        FileExistsError: `out` already contains a run and `resume` is False.
         BlockingIOError: another process trains into `out`.
         OSError: a file could not be written; what was saved before is intact.
     """
@@ -122,7 +122,7 @@ def fit(
         check_instance(early_stopping, "early_stopping", "step", "EarlyStopping(patience=5)")
     epoch_calls = as_functions(on_epoch_end, "on_epoch_end")
     if resume and out is None:
-        raise ValueError("`resume` needs `out`, the folder of the run to go on with")
+        raise ValueError("`resume` needs `out`, the folder of the run to continue")
     check_loader(train_loader, "train_loader")
     validated = val_loader is not None
     if validated:
@@ -170,7 +170,7 @@ def fit(
                 if history.stopped == "early stopping":
                     done = epochs
             else:
-                # So that stopping in the very first epoch can be resumed as well.
+                # So that a run that is stopped in the first epoch can be resumed as well.
                 run.save_epoch(0, parts, history, step.model, improved=False)
 
         log.start()
@@ -201,7 +201,7 @@ def fit(
                 history.rows.append(row)
 
                 improved = val_loader is None or best.step(monitored, epoch)
-                if best.epoch is None:  # NaN so far: no epoch is better than the last one
+                if best.epoch is None:  # NaN so far: use the last epoch
                     improved = True
                 if improved:
                     history.best_epoch = epoch
@@ -234,7 +234,7 @@ def fit(
 
 
 def _as_step(model: Step | nn.Module, optimizer: Optimizer | None, options: StepOptions) -> Step:
-    """The step, or a `SupervisedStep` of a module and the options for it."""
+    """The step, or a `SupervisedStep` for a module with its options."""
     for name in options:
         if name not in StepOptions.__annotations__:
             hint = did_you_mean(name, ["metric", *StepOptions.__annotations__], quoted=True)
@@ -258,7 +258,7 @@ def _as_step(model: Step | nn.Module, optimizer: Optimizer | None, options: Step
 def _all_parts(
     step: Step, early_stopping: EarlyStopping | None, best: Best, history: History
 ) -> dict[str, Any]:
-    """All that has a state, by name."""
+    """Everything with a state, by name."""
     parts = step.parts()
     own = {"early_stopping": early_stopping, "best": best, "history": history}
     for name in own:

@@ -1,4 +1,4 @@
-"""What a run prints before its first epoch."""
+"""Prints the header of a run."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ __all__ = ["print_header"]
 
 
 def print_header(prepared: Prepared, path: Path, log: Log) -> None:
-    """What is about to be trained, on what, and which settings are not defaults."""
+    """Print the model, the data, and the settings that differ from the defaults."""
     settings, train = prepared.settings, prepared.train
     parameters = sum(p.numel() for p in prepared.model.parameters())
     height, width = prepared.preprocess.size

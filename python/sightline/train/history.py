@@ -11,21 +11,21 @@ from sightline._text import from_cell, to_cell
 
 __all__ = ["TIMING_COLUMNS", "History", "read_results"]
 
-# What two runs of the same bits still differ in.
+# Columns in which two runs with the same bits still differ.
 TIMING_COLUMNS = ("seconds", "images_per_second", "data_fraction")
 
-_SHOWN_COLUMNS = 8  # of a history's text: it is one line
+_SHOWN_COLUMNS = 8  # in the one-line text of a history
 
 
 @dataclass(repr=False)
 class History:
-    """What `fit` returns.
+    """The numbers of a training run, returned by `fit`.
 
     Attributes:
         rows: one dict per epoch: "epoch" (from 1), the rates of the step ("lr"), "train/loss" with
-            its terms and logs, the same and the metric's numbers where there is validation, and
-            the timing columns.
-        monitor: the column the best epoch is picked by.
+            its terms and logs, the same for validation with the metric's numbers, and the timing
+            columns.
+        monitor: the column by which the best epoch is chosen.
         best_epoch: epoch (from 1) of the best monitored value; None before the first.
         best_value: that value.
         stopped: why training ended before the last epoch ("early stopping", "interrupted"), or "".
@@ -91,7 +91,7 @@ def rows_to_csv(rows: list[dict[str, float]]) -> str:
 
 
 def read_results(path: str | Path) -> list[dict[str, float]]:
-    """The rows of a `results.csv`; a cell that is empty there is absent here."""
+    """The rows of a `results.csv`, without its empty cells."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = [
             {from_cell(name): float(cell) for name, cell in row.items() if cell not in ("", None)}

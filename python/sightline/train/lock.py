@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""Locks a folder for one process at a time."""
 
 import contextlib
 import errno
@@ -15,23 +15,23 @@ from typing import IO
 __all__ = ["FolderLock"]
 
 _NAME = ".lock"
-# What file systems without locks answer, such as some network mounts.
+# Errors of file systems without locks, such as some network mounts.
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class FolderLock:
-    """Holds a folder for this process, from here until `release` or the end of the process.
+    """Locks a folder for this process until `release` or the end of the process.
 
-    The system's own lock (flock) on `<folder>/.lock`: it ends with the process however that dies,
-    so a killed one leaves nothing to clear up. On NFS it holds between hosts where the mount
-    supports locks. Where a file system has none, a RuntimeWarning says so and nothing is held.
+    It is the system's lock (flock) on `<folder>/.lock`, which ends with the process in any case, so
+    a killed process leaves nothing to clean up. On NFS it works between hosts where the mount
+    supports locks. Where a file system has none, there is a RuntimeWarning and no lock.
 
     Args:
         folder: an existing folder.
 
     Raises:
-        BlockingIOError: another process (or another lock of this one) holds the folder; names its
-            process id and host.
+        BlockingIOError: another process (or another lock of this one) has locked the folder; the
+            message names its process id and host.
         OSError: the lock file cannot be written.
     """
 
@@ -60,24 +60,24 @@ class FolderLock:
                     f"{folder} is in use by {holder}: wait until it ends, or stop it, or choose "
                     "another folder",
                 ) from None
-            # The holder before may have removed the file between the two calls: then this lock is
-            # on a file that nobody else will see.
+            # The previous holder may have removed the file between the two calls: then this lock is
+            # on a file that no other process will see.
             if _is_at(file.fileno(), self.path):
                 self._file = file
             else:
                 file.close()
         _HELD.add(self)
         started = time.strftime("%Y-%m-%d %H:%M:%S")
-        with contextlib.suppress(OSError):  # a full disk: the lock holds without its words
+        with contextlib.suppress(OSError):  # on a full disk the lock works without its text
             self._file.truncate(0)
             self._file.write(f"process {os.getpid()} on {socket.gethostname()} since {started}\n")
             self._file.flush()
 
     def release(self) -> None:
-        """Let others in; a second call does nothing."""
+        """Release the lock; a second call does nothing."""
         if self._file is not None:
             with contextlib.suppress(OSError):
-                self.path.unlink()  # while it is held, so that nobody else's file can be meant
+                self.path.unlink()  # while locked, so that it cannot be another process's file
             with contextlib.suppress(OSError):
                 fcntl.flock(self._file, fcntl.LOCK_UN)
             self._forget()
@@ -107,8 +107,8 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-# A forked child, such as a loader's worker, shares its parent's lock and may live a little longer:
-# it must not keep the folder of a parent that was killed.
+# A forked child, such as a loader's worker, shares its parent's lock and may live slightly longer:
+# it must not keep the folder of a killed parent locked.
 _HELD: "weakref.WeakSet[FolderLock]" = weakref.WeakSet()
 
 

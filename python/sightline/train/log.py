@@ -14,7 +14,7 @@ from sightline._text import printable
 
 __all__ = ["Log", "duration"]
 
-# A line is read at a glance; the others are in results.csv.
+# A line must be readable at a glance; the other columns are in results.csv.
 _MOST_METRICS = 4
 
 
@@ -32,10 +32,10 @@ class Log:
     """Progress of one run.
 
     Args:
-        file: where lines go; None is standard output.
+        file: where lines are written; None for standard output.
         quiet: print nothing.
-        live: draw a bar for the running epoch. None: only where `file` is a terminal and rich is
-            installed.
+        live: draw a progress bar for the current epoch; None draws it where `file` is a terminal
+            and rich is installed.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Log:
         self._done = 0
 
     def line(self, text: str = "") -> None:
-        """One line, at once.
+        """Print one line and flush.
 
-        A run is worth more than its lines: it goes on where a line cannot be written.
+        The run continues where a line cannot be written.
         """
         if not self.quiet:
             with contextlib.suppress(OSError):
@@ -68,11 +68,11 @@ class Log:
             self.line(f"{indent}{name:<{width}}  {printable(value)}")
 
     def start(self) -> None:
-        """Training begins (or goes on): remaining time is counted from here."""
+        """Start or continue training: the remaining time is estimated from here."""
         self._started, self._done = time.perf_counter(), 0
 
     def batches(self, loader: Iterable, *, title: str) -> Iterator:
-        """The batches of `loader`, with a bar that vanishes at the end where the log is live."""
+        """The batches of `loader`, with a progress bar where the log is live."""
         if not self.live:
             yield from loader
             return
@@ -89,7 +89,7 @@ class Log:
             yield from bar.track(loader, description=title)
 
     def epoch(self, row: dict[str, float], *, epochs: int, best: bool) -> None:
-        """One finished epoch as one line."""
+        """Print one finished epoch as one line."""
         self._done += 1
         spent = time.perf_counter() - self._started
         left = spent / self._done * (epochs - row["epoch"])
@@ -123,7 +123,7 @@ def epoch_line(row: dict[str, float], *, epochs: int, best: bool = False) -> str
 
 
 def _speed(images_per_second: float) -> str:
-    """Two digits at least: a large detector on a CPU takes seconds for an image."""
+    """With at least two digits: a large detector on a CPU takes seconds per image."""
     if images_per_second == 0 or images_per_second >= 9.95:
         return f"{images_per_second:.0f}"
     return f"{images_per_second:.2g}"

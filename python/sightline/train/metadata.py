@@ -1,4 +1,4 @@
-"""What a weights file says beside its numbers, so that it can be loaded without the program."""
+"""The metadata of a weights file, with which it can be loaded without the training program."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -19,11 +19,11 @@ def run_metadata(
 ) -> dict[str, Any]:
     """The header of a run's weights files.
 
-    Task, class names and preprocessing are those of `train_loader` where it is one of ours, name
-    and options of the model those that `create_model` was given; `given` wins over both.
+    Task, class names and preprocessing come from `train_loader` where it is one of ours, name and
+    options of the model from `create_model`; `given` overrides both.
 
     Raises:
-        TypeError: a value that JSON does not hold; names it.
+        TypeError: a value that cannot be stored as JSON; the message names it.
     """
     found: dict[str, Any] = {"sightline": sightline.__version__}
     dataset = getattr(train_loader, "dataset", None)
@@ -47,7 +47,7 @@ def run_metadata(
 
 
 def _not_json(value: Any) -> str | None:
-    """Why JSON does not hold a value."""
+    """Why a value cannot be stored as JSON."""
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What `fit` asks of a metric, and how those of `sightline.metrics` answer."""
+"""The metric interface of `fit`, and adapters for the metrics of `sightline.metrics`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -15,33 +15,33 @@ __all__ = ["Metric", "as_metric", "check_column", "directions_of", "monitor_of"]
 
 
 class Metric(Protocol):
-    """What `fit` asks of a metric.
+    """The interface of a metric for `fit`.
 
-    `directions` says of each name in `compute()` whether "min" or "max" is better. Where it is
-    absent, a column of this metric is monitored only with `mode=`. It may also have `monitor`, the
-    column to pick the best epoch by where nobody says ("val/accuracy").
+    `directions` says for each name in `compute()` whether "min" or "max" is better. Without it, a
+    column of this metric can be monitored only with `mode=`. A metric may also have `monitor`, the
+    column by which the best epoch is chosen by default ("val/accuracy").
     """
 
     def reset(self) -> None:
-        """Forget every image seen."""
+        """Forget all images."""
 
     def update(self, outputs: Any, targets: Any, samples: Sequence[Any] | None) -> None:
-        """Take in one batch.
+        """Add one batch.
 
         Args:
-            outputs: `model.predictions(outputs)` where the model has that method, else what
-                `model(inputs)` returned.
-            targets: as the loader gave them, on the model's device.
-            samples: what the loader told of each input, None where it tells nothing. An `update`
-                without this argument is called with the other two.
+            outputs: `model.predictions(outputs)` where the model has that method, otherwise the
+                outputs of `model(inputs)`.
+            targets: from the loader, on the model's device.
+            samples: from the loader, None where it yields none. An `update` without this argument
+                is called with the other two.
         """
 
     def compute(self) -> dict[str, float]:
-        """Name -> value over the images seen since `reset`; a column "val/<name>" each."""
+        """Name -> value for the images since `reset`; each becomes a column "val/<name>"."""
 
 
 class _WithoutSamples:
-    """A metric whose `update` takes outputs and targets alone, in the form of `Metric`."""
+    """Adapts a metric whose `update` takes only outputs and targets to `Metric`."""
 
     def __init__(self, metric: Any) -> None:
         self._metric = metric
@@ -55,7 +55,7 @@ class _WithoutSamples:
 
 
 class _Detection:
-    """A `DetectionEvaluator` whose images are named by samples or targets, or counted."""
+    """Adapts a `DetectionEvaluator`; image ids come from samples or targets, or are counted."""
 
     monitor = "val/AP50"
 
@@ -84,7 +84,7 @@ class _Detection:
 
 
 def as_metric(metric: Any, evaluator: Any = None) -> Metric | None:
-    """The metric in the form of `Metric`; `evaluator` is the earlier name of the argument.
+    """The metric as a `Metric`; `evaluator` is the earlier name of the argument.
 
     Raises:
         TypeError: both are given, a class, or an object without the methods of `Metric`.
@@ -109,7 +109,7 @@ def as_metric(metric: Any, evaluator: Any = None) -> Metric | None:
 
 
 def monitor_of(metric: Metric | None, *, validated: bool) -> str:
-    """The column that the best epoch is picked by where nobody says."""
+    """The column by which the best epoch is chosen by default."""
     if not validated:
         return "train/loss"
     return getattr(metric, "monitor", None) or "val/loss"
@@ -124,9 +124,9 @@ def directions_of(metric: Metric | None) -> Mapping[str, str]:
 def check_column(
     name: str, column: str, *, step: Step, metric: Metric | None, validated: bool
 ) -> None:
-    """Raise ValueError for a column that no epoch will have; `name` is what asks for it.
+    """Raise ValueError for a column that no epoch will have; `name` is the argument for the error.
 
-    Of metrics that are not ours, and of the terms of losses and their logs, only training tells.
+    Columns of metrics that are not ours, and of loss terms and logs, are known only in training.
     """
     split, _, _ = column.partition("/")
     if split == "val" and not validated:

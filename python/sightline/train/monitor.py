@@ -1,4 +1,4 @@
-"""The column of a run that its best epoch is picked by."""
+"""The column by which the best epoch of a run is chosen."""
 
 from typing import Literal
 
@@ -14,12 +14,11 @@ __all__ = ["choose_monitor"]
 def choose_monitor(prepared: Prepared, log: Log) -> tuple[str, Literal["min", "max"]]:
     """The column and "min" or "max", before anything is written.
 
-    Where the metric of the task is not defined on the val split (average precision where no picture
-    has an object), a warning says so, and "val/loss" stands in for it.
+    Where the metric of the task is not defined on the val split (average precision where no image
+    has an object), there is a warning, and "val/loss" is used instead.
 
     Raises:
-        SettingsError: a column that the run will not have, or one whose better direction is not
-            known.
+        SettingsError: a column that the run will not have, or whose direction is not known.
     """
     options, task, val = prepared.settings.train, prepared.task, prepared.val
     metric = task.metric(val, prepared.preprocess) if val is not None else None
@@ -36,10 +35,10 @@ def choose_monitor(prepared: Prepared, log: Log) -> tuple[str, Literal["min", "m
         if monitor in known and (lacking := task.lacking(val)):
             log.warn(
                 f"no picture of the {val.split or 'val'} split has {lacking}, so {monitor} is not "
-                "defined: the best epoch is picked by val/loss"
+                "defined: the best epoch is chosen by val/loss"
             )
             return "val/loss", "min"
-        # Which terms a loss has, only training tells.
+        # The terms of a loss are known only in training.
         if monitor not in known and not name.endswith("loss"):
             raise SettingsError(
                 f"train.monitor must be one of {', '.join([*known, 'val/loss', 'train/loss'])}, "

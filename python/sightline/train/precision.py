@@ -1,4 +1,4 @@
-"""Mixed precision where there is a GPU; plain float32 elsewhere."""
+"""Mixed precision on GPUs; plain float32 elsewhere."""
 
 import contextlib
 from typing import Any
@@ -11,12 +11,12 @@ __all__ = ["Precision"]
 
 
 class Precision:
-    """The computing type of a run, and the backward pass and step that go with it.
+    """The computing type of a run, with its backward pass and optimizer step.
 
     Args:
-        amp: "auto", "bf16", "fp16" or "off". "auto" is bfloat16 on a GPU that has it, float16 with
-            loss scaling on an older one, and off on the CPU.
-        device: where the model lives.
+        amp: "auto", "bf16", "fp16" or "off". "auto" is bfloat16 on a GPU that supports it, float16
+            with loss scaling on older GPUs, and off on the CPU.
+        device: the device of the model.
 
     Raises:
         ValueError: an unknown `amp`, or float16 on the CPU.
@@ -44,11 +44,11 @@ class Precision:
     def step(
         self, loss: Tensor, optimizer: Optimizer, model: nn.Module, clip_norm: float | None
     ) -> bool:
-        """Gradients of `loss`, clipped to an L2 norm of `clip_norm`, and one optimizer step.
+        """Compute the gradients of `loss`, clip them to an L2 norm of `clip_norm`, and step.
 
         Returns:
-            Whether the weights were updated: not where float16 overflowed in the gradients, after
-            which the loss is scaled by less.
+            Whether the weights were updated: not where float16 gradients overflowed; the loss scale
+            is then lowered.
         """
         optimizer.zero_grad(set_to_none=True)
         (self.scaler.scale(loss) if self.scaler else loss).backward()

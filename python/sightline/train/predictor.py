@@ -1,4 +1,4 @@
-"""A trained model that needs nothing but its run folder, or one weights file."""
+"""Loads a trained model from a run folder or a weights file, and predicts."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from sightline.train.checkpoint import load_into, load_weights
 __all__ = ["Classification", "Detections", "Predictor", "load", "weights_file"]
 
 
-# What the header of a weights file may lack, as `load` takes it.
+# Entries that the header of a weights file may lack, and the argument of `load` for each.
 _HOW_TO_GIVE = {
     "model": "model=<the module that was trained>",
     "task": "task={!r} (or {})".format((names := list(TASKS))[0], ", ".join(map(repr, names[1:]))),
@@ -32,7 +32,7 @@ _HOW_TO_GIVE = {
 
 @dataclass(frozen=True, repr=False)
 class Predictor:
-    """A model, its preprocessing and its class names; made by `sightline.load`."""
+    """A model, its preprocessing and its class names; returned by `sightline.load`."""
 
     model: nn.Module
     task: str
@@ -41,7 +41,7 @@ class Predictor:
     metadata: dict[str, Any]
 
     def __repr__(self) -> str:
-        """One line: the network, what it does, its input and its classes."""
+        """One line: the network, its task, its input and its classes."""
         network = self.metadata.get("model", {}).get("name") or type(self.model).__name__
         height, width = self.preprocess.size
         return (
@@ -56,25 +56,26 @@ class Predictor:
         score_threshold: float = SCORE_THRESHOLD,
         batch_size: int = 16,
     ) -> Any:
-        """Predict one picture, each of a list, or each in a folder.
+        """Predict one image, each image of a list, or each in a folder.
 
         Args:
-            picture: what `sightline.data.read_image` takes (a path, the bytes of an image file, a
-                file opened for reading bytes, a PIL image, a uint8 array [H, W] or
-                [H, W, 1 | 3 | 4] in RGB order), a list or tuple of them, or the path of a folder,
-                which stands for the images in it, sorted by name.
-            score_threshold: detections below it are left out, in [0, 1]; 0.3 by default, as in
-                `sightline predict`. 0 leaves in all that the model gives.
-            batch_size: pictures that go through the network together.
+            picture: anything that `sightline.data.read_image` takes (a path, the bytes of an image
+                file, a file opened in binary mode, a PIL image, a uint8 array [H, W] or
+                [H, W, 1 | 3 | 4] in RGB order), a list or tuple of them, or the path of a folder
+                for the images in it, sorted by name.
+            score_threshold: detections with a lower score are left out, in [0, 1]; 0.3 by default,
+                as in `sightline predict`. 0 keeps all predictions of the model.
+            batch_size: images that go through the network together.
 
         Returns:
-            `Detections` or `Classification`, by task; a list of them for a list or a folder. Each
-            holds what was given as `picture`, so `result.picture` of a folder is the file's path.
+            `Detections` or `Classification`, depending on the task; a list of them for a list or a
+            folder. Each keeps its `picture`; for a folder that is the path of the file.
 
         Raises:
-            DataError: a file that is missing or cannot be decoded, a folder without images; names
-                it. `predict_each` can go on after it.
-            ValueError, TypeError: what is no picture; an array of another shape or dtype.
+            DataError: a file is missing or cannot be decoded, or a folder has no images; the
+                message names it. `predict_each` can continue after it.
+            ValueError, TypeError: something that is not an image; an array of another shape or
+                dtype.
         """
         options: dict[str, Any] = {"score_threshold": score_threshold, "batch_size": batch_size}
         if isinstance(picture, (list, tuple)) or _is_folder(picture):
@@ -89,19 +90,19 @@ class Predictor:
         batch_size: int = 16,
         on_error: Callable[[Picture, DataError], None] | None = None,
     ) -> Iterator[Any]:
-        """Predict many pictures one batch at a time, so that memory does not grow with them.
+        """Predict many images one batch at a time, so that memory does not grow with their number.
 
         Args:
-            pictures: an iterable of what `predict` takes, which may be endless, or a folder.
-            score_threshold, batch_size: those of `predict`.
-            on_error: called with a picture that cannot be read and the error, and the picture is
-                left out; None raises the error.
+            pictures: an iterable of images as for `predict`, which may be infinite, or a folder.
+            score_threshold, batch_size: as in `predict`.
+            on_error: called with an image that cannot be read and the error; the image is then
+                left out. None raises the error.
 
         Returns:
-            An iterator of `Detections` or `Classification`, in the order of the pictures.
+            An iterator of `Detections` or `Classification`, in the order of the images.
 
         Raises:
-            What `predict` raises.
+            The errors of `predict`.
 
         Example:
             for found in predictor.predict_each("photos", on_error=lambda _, error: print(error)):
@@ -161,7 +162,7 @@ def _is_folder(picture: Any) -> bool:
 
 
 def weights_file(source: str | Path, weights: str = "best") -> Path:
-    """The weights of a run folder, or the file itself.
+    """The path of the weights of a run folder, or of the file itself.
 
     Raises:
         FileNotFoundError: neither a weights file nor a folder with `weights/<weights>.safetensors`.
@@ -180,7 +181,7 @@ def weights_file(source: str | Path, weights: str = "best") -> Path:
             file.parents[1].relative_to(source) for word in below for file in source.glob(word)
         }
         if found:
-            what = f"it is no run; it holds runs: {listed(sorted(found), 5)}"
+            what = f"it is not a run; it contains runs: {listed(sorted(found), 5)}"
         raise FileNotFoundError(f"cannot load a model from {source}: {what} (looked for {path})")
     return path
 
@@ -197,25 +198,25 @@ def load(
 ) -> Predictor:
     """Load a trained model from a run folder or a weights file, ready to predict.
 
-    A run of `sightline train` needs nothing else, nor does one of `fit` whose model is of
-    `create_model` and whose loader is of `sightline.data`. For others, what the header of their
-    weights lacks is given here, or to `fit` as `metadata`.
+    A run of `sightline train` needs nothing else, nor does one of `fit` with a model from
+    `create_model` and a loader from `sightline.data`. For others, pass what the header of the
+    weights lacks here, or to `fit` as `metadata`.
 
     Args:
-        source: a run folder, or a `.safetensors` file that a run wrote.
-        weights: "best" or "last" of a run folder.
-        device: where it predicts.
-        model: the module to load the weights into, where `create_model` did not make it. It is
-            changed: it has the weights afterwards, is in evaluation mode and on `device`.
-        task: a name in `sightline.tasks.TASKS`: that of a classifier for a model that gives logits
-            [B, K], that of a detector for one that gives a dict of boxes, scores and labels for
-            each image.
+        source: a run folder, or a `.safetensors` file from a run.
+        weights: "best" or "last", for a run folder.
+        device: the device to predict on.
+        model: the module to load the weights into, where `create_model` did not create it. It is
+            modified: it gets the weights, is put into evaluation mode and moved to `device`.
+        task: a name in `sightline.tasks.TASKS`: that of a classifier for a model that returns
+            logits [B, K], that of a detector for one that predicts a dict of boxes, scores and
+            labels per image.
         class_names: names of labels 0, 1, ...
-        preprocess: how a picture becomes the input of the network.
+        preprocess: how an image is converted to the input of the network.
 
     Raises:
-        FileNotFoundError: no weights there.
-        ValueError: the header lacks something, and it was not given; another `task`; weights of
+        FileNotFoundError: there are no weights.
+        ValueError: the header lacks something that was not given; an unknown `task`; weights of
             another model, or that are NaN or infinite.
     """
     path = weights_file(source, weights)

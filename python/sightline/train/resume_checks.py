@@ -1,4 +1,4 @@
-"""What has to be as it was when a run goes on, or is tested on what it put aside."""
+"""Checks that settings and data are unchanged when a run is resumed or tested."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +12,8 @@ from sightline.train.log import Log
 
 __all__ = ["check_data", "check_settings", "check_test_split"]
 
-# They change no bit, or are told of in another way: data that moved are compared, and another
-# device or number of threads is warned of.
+# Settings that change no bits, or are checked in another way: moved data are compared, and there is
+# a warning for another device or number of threads.
 _MAY_CHANGE = {
     "data.path",
     "data.workers",
@@ -26,12 +26,12 @@ _MAY_CHANGE = {
 
 
 def check_settings(saved: Mapping[str, Any], settings: Settings, config: Path) -> None:
-    """Raise ValueError that names the settings which are not those that a state was trained with.
+    """Raise ValueError for settings that differ from those that a state was trained with.
 
     Args:
-        saved: `settings_values` of then; what is not in it is not compared.
-        settings: those of now, as read from `config`.
-        config: named in the error.
+        saved: `settings_values` at that time; settings not in it are not compared.
+        settings: the current settings, as read from `config`.
+        config: the path for the error.
     """
     now = settings_values(settings)
     other = [
@@ -49,13 +49,13 @@ def check_settings(saved: Mapping[str, Any], settings: Settings, config: Path) -
 def check_data(
     saved: Mapping[str, Any], splits: Mapping[str, Annotations | None], run: Path, log: Log
 ) -> None:
-    """Raise ValueError that says what changed in the data since a run began.
+    """Raise ValueError where the data have changed since a run began; the message says how.
 
     Args:
-        saved: `data_record` of each split then, None for a split that the run had not.
-        splits: the data now.
-        run: named in the error.
-        log: hears of files that could not be compared.
+        saved: `data_record` of each split at that time, None for a split that the run did not have.
+        splits: the current data.
+        run: the path for the error.
+        log: gets a warning of files that could not be compared.
     """
     for split, annotations in splits.items():
         before = saved.get(split)
@@ -73,17 +73,17 @@ def check_data(
             log.warn(
                 f"{unknown} pictures of the {annotations.split or split} split have another date "
                 "than when the run began, and the same size; the data set is too large for their "
-                "contents to have been noted, so they are taken for the same"
+                "contents to have been recorded, so they are assumed to be the same"
             )
 
 
 def check_test_split(saved: Mapping[str, Any], annotations: Annotations, run: Path) -> None:
-    """Raise ValueError where a drawn test split is not the one that a run put aside.
+    """Raise ValueError where a random test split is not the one that a run put aside.
 
     Args:
         saved: `data_record` of each split when the run began.
-        annotations: the test split as it is drawn now.
-        run: named in the error.
+        annotations: the current test split.
+        run: the path for the error.
     """
     before = saved.get("test")
     if (

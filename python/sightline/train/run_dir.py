@@ -1,4 +1,4 @@
-"""The folder of one run: where it lies and what it holds."""
+"""The folder of one run and its files."""
 
 import contextlib
 import math
@@ -40,12 +40,12 @@ _STATE_FORMAT = 1
 
 
 def new_run_dir(task: str, name: str = "run", *, root: str | Path = "runs") -> Path:
-    """Make and return `<root>/<task>/<name>`, or `<name>-2`, `<name>-3`, ... where that exists.
+    """Create and return `<root>/<task>/<name>`, or `<name>-2`, `<name>-3`, ... where it exists.
 
-    Two processes that ask at the same time get two folders.
+    Two processes that call this at the same time get different folders.
 
     Raises:
-        ValueError: `name` is no name of one folder: a settings file may come from anybody.
+        ValueError: `name` is not the name of a single folder; settings files are not trusted.
     """
     if name in ("", ".", "..") or set(name) & set("/\\\0"):
         raise ValueError(
@@ -73,7 +73,7 @@ class RunDir:
         path: the folder.
         metadata: what goes into the header of every weights file: class names, preprocessing,
             model name and arguments.
-        settings: what the run was told, kept in the state: resuming compares them.
+        settings: the settings of the run, stored in the state and compared on resume.
     """
 
     path: Path
@@ -111,7 +111,7 @@ class RunDir:
 
     @property
     def previous_state(self) -> Path:
-        """The state of the epoch before, for where the last one is damaged."""
+        """The state of the previous epoch, for use where the last one is damaged."""
         return self.path / "weights" / "previous.state.pt"
 
     @property
@@ -119,21 +119,22 @@ class RunDir:
         return self.path / "plots"
 
     def _written(self) -> list[Path]:
-        """The files that are written anew as a whole."""
+        """The files that are always rewritten completely."""
         weights = [self.best, self.last, self.state, self.previous_state]
         others = ("env.json", "evaluation.json", "predictions.json", "report.html")
         return [self.config, self.data, self.results, *weights, *map(self.path.joinpath, others)]
 
     @contextlib.contextmanager
     def opened(self, *, resume: bool | Literal["previous"]) -> Iterator[None]:
-        """Make the folder and keep every other process out of it while the block runs.
+        """Create the folder and lock it against other processes while the block runs.
 
-        A folder that already holds a run is refused, unless it is resumed. What a killed process
-        left half written is removed. Where this object holds its folder already, nothing happens.
+        A folder that already contains a run is refused, unless it is resumed. Temporary files of
+        killed processes are removed. Where this object has locked its folder already, nothing
+        happens.
 
         Raises:
-            FileExistsError: a run is there and `resume` is False.
-            FileNotFoundError: `resume` is True and no training state is there.
+            FileExistsError: the folder contains a run and `resume` is False.
+            FileNotFoundError: `resume` is True and there is no training state.
             BlockingIOError: another process trains into the folder.
         """
         if self._lock is not None:
@@ -168,10 +169,10 @@ class RunDir:
         *,
         improved: bool,
     ) -> None:
-        """Write everything that stands after `epoch` epochs.
+        """Write the files of the run after `epoch` epochs.
 
-        The state comes last: a crash before it resumes from the epoch before, which then writes the
-        same weights again.
+        The state is written last: after an earlier crash the run is resumed from the previous
+        epoch, which writes the same weights again.
         """
         row = history.rows[-1] if history.rows else {}
         header = {**self.metadata, "epoch": epoch, "metrics": _plain(row)}
@@ -196,12 +197,12 @@ class RunDir:
             self.event("epoch", **row, best=improved)
 
     def load_state(self, resume: bool | Literal["previous"] = True) -> dict[str, Any]:
-        """The last state, or the one before it.
+        """The last state, or the previous one.
 
         Raises:
-            FileNotFoundError: no such state.
-            ValueError: it is damaged; says whether the one before is whole, and how to go on
-                from that.
+            FileNotFoundError: the state does not exist.
+            ValueError: it is damaged; the message says whether the previous one is intact, and how
+                to continue from it.
         """
         try:
             return load_state(self._state_to_resume(resume))
@@ -213,7 +214,7 @@ class RunDir:
             except (FileNotFoundError, ValueError):
                 raise ValueError(f"{error}; there is no earlier state to go on from") from error
             raise ValueError(
-                f"{error}. The state before it (epoch {epoch}) is whole: go on from that with "
+                f"{error}. The state before it (epoch {epoch}) is intact: continue from it with "
                 f"sightline train resume={self.previous_state}, or fit(..., resume='previous')"
             ) from error
 
@@ -225,13 +226,13 @@ class RunDir:
         device: torch.device,
         warn: Callable[[str], None] = warnings.warn,
     ) -> int:
-        """Load the saved state into `parts`; the number of epochs that are done.
+        """Load the saved state into `parts`; returns the number of finished epochs.
 
-        `warn` hears of another device or machine, or of versions, that may give other bits.
+        `warn` is called for another device, machine or versions that may give other bits.
 
         Raises:
-            ValueError: the state is damaged, or was written by a run with other parts (with an
-                EMA, say, where this one has none).
+            ValueError: the state is damaged, or was written by a run with other parts (for example
+                with an EMA where this one has none).
         """
         saved = self.load_state(resume)
         if saved.get("format") != _STATE_FORMAT:

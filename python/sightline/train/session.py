@@ -39,7 +39,7 @@ __all__ = ["Run", "evaluate_predictor", "resume_run", "train_from_settings", "wr
 
 @dataclass(frozen=True)
 class Run:
-    """A finished (or interrupted) run."""
+    """A finished or interrupted run."""
 
     path: Path
     history: History
@@ -49,16 +49,16 @@ class Run:
 def train_from_settings(
     layers: Sequence[Layer], *, log: Log | None = None, out: str | Path | None = None
 ) -> Run:
-    """Train a model as the settings say, evaluate its best weights, and write a run folder.
+    """Train a model with the given settings, evaluate its best weights, and write a run folder.
 
     Args:
-        layers: settings, later ones win; see `settings_io`.
+        layers: settings; later ones override earlier ones; see `sightline.settings.read`.
         log: where progress is printed.
-        out: the run's folder; None makes `<train.out>/<task>/<train.name>[-k]`.
+        out: the run's folder; None creates `<train.out>/<task>/<train.name>[-k]`.
 
     Raises:
         SettingsError, DataError: nothing was written.
-        What `fit` raises.
+        The errors of `fit`.
     """
     refuse_several_processes()
     log = log or Log()
@@ -82,17 +82,17 @@ def train_from_settings(
 
 
 def resume_run(path: str | Path, *, log: Log | None = None) -> Run:
-    """Go on with a run that was stopped, from its folder alone, to the same bits.
+    """Continue a run that was stopped, from its folder, to the same bits.
 
     Args:
-        path: the run's folder; or its `weights/previous.state.pt`, to go on from the epoch before
-            the last.
+        path: the run's folder; or its `weights/previous.state.pt`, to continue from the epoch
+            before the last.
         log: where progress is printed.
 
     Raises:
-        FileNotFoundError: no run, or no state, in `path`.
+        FileNotFoundError: there is no run, or no state, in `path`.
         BlockingIOError: another process trains into it.
-        ValueError: the state is damaged; or the settings or the data are not those that it was
+        ValueError: the state is damaged; or the settings or the data differ from those that it was
             trained with.
     """
     refuse_several_processes()
@@ -101,7 +101,7 @@ def resume_run(path: str | Path, *, log: Log | None = None) -> Run:
     if path.is_file():
         run = RunDir(path.parent.parent)
         if path not in (run.state, run.previous_state):
-            raise ValueError(f"{path} is no state of a run: give the run's folder")
+            raise ValueError(f"{path} is not the state of a run: give the run's folder")
         resume = "previous" if path == run.previous_state else True
         path = run.path
     else:
@@ -110,11 +110,11 @@ def resume_run(path: str | Path, *, log: Log | None = None) -> Run:
         saved = run.load_state(resume)
         prepared = prepare([config_layer(path)], log=log)
         check_settings(saved.get("settings", {}), prepared.settings, run.config)
-        del saved  # `fit` loads it again: two would not fit beside each other in every memory
+        del saved  # `fit` loads it again, and memory may not suffice for two
         if run.data.is_file():
             check_data(read_json(run.data), prepared.splits, path, log)
         else:
-            log.warn(f"no {run.data}: whether the data changed cannot be told")
+            log.warn(f"no {run.data}: so changes of the data cannot be recognised")
         run.metadata, run.settings = prepared.metadata, settings_values(prepared.settings)
         print_header(prepared, path, log)
         watched = choose_monitor(prepared, log)
@@ -122,7 +122,7 @@ def resume_run(path: str | Path, *, log: Log | None = None) -> Run:
 
 
 def refuse_several_processes() -> None:
-    """Raise SettingsError where a launcher started several: each would train the whole run."""
+    """Raise SettingsError where a launcher started several processes: each would train the run."""
     count = started_with()
     if count > 1:
         raise SettingsError(
@@ -169,7 +169,7 @@ def _train(
         log=log,
     )
     if history.stopped == "interrupted":
-        log.line(f"go on with: sightline train resume={path}")
+        log.line(f"continue with: sightline train resume={path}")
         return Run(path, history, None)
     evaluation = None
     if prepared.val is not None:
@@ -182,7 +182,7 @@ def _train(
 def step_for(
     prepared: Prepared, steps_per_epoch: int, mode: Literal["min", "max"]
 ) -> SupervisedStep:
-    """Training of one batch as the settings ask for it, by the terms of the task."""
+    """The step for the settings, with the terms of the task."""
     model, chosen, options = prepared.model, prepared.settings.optimizer, prepared.settings.train
     optimizer = make_optimizer(
         model,
@@ -206,7 +206,7 @@ def step_for(
 def schedule_for(
     prepared: Prepared, optimizer: Optimizer, steps_per_epoch: int, mode: Literal["min", "max"]
 ) -> Schedule:
-    """The schedule that the settings ask for; `mode` is that of the monitored column."""
+    """The schedule for the settings; `mode` is that of the monitored column."""
     chosen = prepared.settings.optimizer
     return make_schedule(
         optimizer,
@@ -226,7 +226,7 @@ def schedule_for(
 
 
 def loader_for(prepared: Prepared, annotations: Annotations, *, training: bool) -> Loader:
-    """Batches of one split; only training is shuffled and augmented."""
+    """A loader for one split; only training is shuffled and augmented."""
     data, augment = prepared.settings.data, prepared.settings.augment
     return make_loader(
         annotations,
@@ -236,17 +236,17 @@ def loader_for(prepared: Prepared, annotations: Annotations, *, training: bool) 
         augment=augment if training and augment != Augment.none() else None,
         seed=prepared.settings.train.seed,
         workers=data.workers,
-        # A last batch of one image may have no variance for batch norm to normalise by.
+        # A last batch of one image may have no variance for batch norm.
         drop_last=training and len(annotations) % data.batch_size == 1 < len(annotations),
         cache_bytes=data.cache_mb << 20,
-        keep_crowd=False,  # no anchor should learn, or be scored on, one box for many objects
+        keep_crowd=False,  # one box for many objects is neither trained nor evaluated on
     )
 
 
 def evaluate_predictor(
     predictor: Predictor, annotations: Annotations, batch_size: int = 16
 ) -> Evaluation:
-    """All metrics of a trained model over a data set, whose classes are matched by name.
+    """All metrics of a trained model on a data set, whose classes are matched by name.
 
     Raises:
         ValueError: another task, or objects of classes that the model does not know.

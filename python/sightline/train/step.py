@@ -1,4 +1,4 @@
-"""What a training loop does with one batch: the base of all steps, and the usual one."""
+"""Steps, which train one batch: the base class, and the usual `SupervisedStep`."""
 
 import contextlib
 from collections.abc import Mapping
@@ -26,13 +26,13 @@ __all__ = ["Progress", "Step", "SupervisedStep", "batch_generator"]
 
 @dataclass(frozen=True)
 class Progress:
-    """Where in a run a batch stands.
+    """The position of a batch in a run.
 
     Attributes:
-        epoch: of this batch, from 1.
-        epochs: of the run.
-        batch: within the epoch, from 1.
-        batches: of the epoch; None where the loader has no length.
+        epoch: current epoch, from 1.
+        epochs: number of epochs of the run.
+        batch: current batch within the epoch, from 1.
+        batches: number of batches per epoch; None where the loader has no length.
     """
 
     epoch: int
@@ -45,7 +45,7 @@ class Progress:
 
 
 def batch_generator(device: torch.device, seed: int, progress: Progress) -> torch.Generator:
-    """The random numbers of one batch, which depend on seed, epoch and batch alone."""
+    """The random numbers of one batch, which depend only on seed, epoch and batch."""
     return _seeded(torch.Generator(device), seed, progress.epoch, progress.batch)
 
 
@@ -54,14 +54,14 @@ def _seeded(generator: torch.Generator, *seed: int) -> torch.Generator:
 
 
 class Step:
-    """What `fit` asks for: training and validation of one batch, and all that has a state.
+    """Training and validation of one batch, with everything that has a state; used by `fit`.
 
-    A step of one's own sets `model`, and defines `__call__` and, where there is a loss to validate
-    by, `validate`. The rest has defaults for one `model` and one `optimizer`.
+    Your own step sets `model`, and defines `__call__` and, where there is a validation loss,
+    `validate`. The rest has defaults for one `model` and one `optimizer`.
 
     Attributes:
-        model: what is validated and saved; with averaged weights, the average.
-        may_log: whether terms may have logs, so that only training tells which columns there are.
+        model: the module that is validated and saved; with averaged weights, the average.
+        may_log: whether terms may have logs, so that the columns are known only in training.
 
     Example:
         >>> class Distillation(Step):
@@ -96,17 +96,17 @@ class Step:
         """Losses and outputs of one batch in one forward pass, in evaluation mode.
 
         Returns:
-            The terms, None where there is no loss, and what `model(inputs)` returned; None in place
-            of the outputs where they take a forward pass of their own, which `predict` then makes.
+            The terms, None where there is no loss, and the outputs of `model(inputs)`; None instead
+            of the outputs where they need a separate forward pass, which `predict` then makes.
         """
         return None, self.model(batch.inputs)
 
     def predict(self, batch: Batch, outputs: Any = None) -> Any:
-        """What a metric is given: `model.predictions(outputs)` where the model has that method.
+        """The input of a metric: `model.predictions(outputs)` where the model has that method.
 
         Args:
             batch: its inputs go through the model where `outputs` is None.
-            outputs: what `validate` returned.
+            outputs: those that `validate` returned.
         """
         with self.autocast():
             if outputs is None:
@@ -114,14 +114,14 @@ class Step:
             return predictions_of(self.model, outputs)
 
     def take(self, batch: Any) -> Batch:
-        """What a loader gave as a `Batch` on the model's device; for loaders of another form."""
+        """Convert a loader's batch to a `Batch` on the model's device; override for other forms."""
         return move_batch(split_batch(batch), self.device)
 
     def begin(self, *, epochs: int, monitor: str, mode: str, log: Log) -> None:
         """Called by `fit` before the first epoch, with the column that it monitors."""
 
     def end_epoch(self, row: Mapping[str, float]) -> None:
-        """Move the schedules that move once per epoch; `row` has the epoch's columns."""
+        """Step the schedules that are stepped once per epoch; `row` has the epoch's columns."""
 
     def rates(self) -> dict[str, float]:
         """Columns of rates at the start of an epoch: "lr", where the step has an `optimizer`.
@@ -132,9 +132,9 @@ class Step:
         return {"lr": optimizer.param_groups[0]["lr"]} if optimizer is not None else {}
 
     def parts(self) -> dict[str, Any]:
-        """Name -> object with `state_dict` and `load_state_dict`; all that resuming needs.
+        """Name -> object with `state_dict` and `load_state_dict`; everything needed for resuming.
 
-        By default every attribute that has both methods.
+        By default these are all attributes that have both methods.
         """
         methods = ("state_dict", "load_state_dict")
         return {
@@ -149,7 +149,7 @@ class Step:
 
     @property
     def network(self) -> nn.Module:
-        """The module that is trained: `model`, unless that is an average of it."""
+        """The module that is trained: `model`, unless that is its average."""
         return self.model
 
     @property
@@ -163,7 +163,7 @@ class Step:
 
 
 class StepOptions(TypedDict, total=False):
-    """Arguments of `SupervisedStep` that `fit` takes beside a module and its optimizer."""
+    """Arguments of `SupervisedStep` that `fit` takes with a module and its optimizer."""
 
     loss: Loss | None
     terms: TermsFunction | None
@@ -178,28 +178,28 @@ class SupervisedStep(Step):
     """One model, one optimizer, and targets: forward, backward, update.
 
     Args:
-        model: on the device to train on.
+        model: the model, on the device to train on.
         optimizer: over the parameters of `model`.
-        loss: `loss(outputs, targets)`, a scalar or a dict of scalars that are summed, or `Terms`,
-            such as `torch.nn.CrossEntropyLoss()`. A module is moved to the model's device, follows
-            it into training and evaluation mode, and its state is saved; parameters that it has
-            belong into the optimizer. Without `loss` and `terms` the model's own method
+        loss: `loss(outputs, targets)`, such as `torch.nn.CrossEntropyLoss()`; it returns a scalar,
+            a dict of scalars that are summed, or `Terms`. A module is moved to the model's device,
+            follows it into training and evaluation mode, and its state is saved; its parameters
+            must be in the optimizer. Without `loss` and `terms` the model's own method
             `loss(outputs, targets)` is called; a module without one whose `forward(inputs,
             targets)` returns a dict of losses trains by `terms=call_with_targets`.
-        terms: `terms(model, inputs, targets)`, where how a batch becomes losses takes more than
-            outputs and targets; returns what `loss` returns, and the outputs. With a fourth
-            argument `generator` it is given a `torch.Generator` for the batch, seeded from `seed`,
-            so that random numbers do not depend on what else was drawn.
-        schedule: a `Schedule`, or a scheduler of torch that moves once per epoch, both over
-            `optimizer`. `ReduceLROnPlateau` is given the column that `fit` monitors. A schedule
-            that moves by steps counts updates: a batch that float16 skipped does not move it.
-        ema: averaged weights; where given, they are what is validated and saved.
+        terms: `terms(model, inputs, targets)`, where the losses need more than outputs and targets;
+            it returns the same as `loss`, and the outputs. With a fourth argument `generator` it
+            gets a `torch.Generator` for the batch, seeded from `seed`, so that its random numbers
+            do not depend on others.
+        schedule: a `Schedule`, or a torch scheduler that is stepped once per epoch, for
+            `optimizer`. `ReduceLROnPlateau` gets the column that `fit` monitors. A schedule by
+            steps counts updates, without batches that float16 skipped.
+        ema: averaged weights; where given, they are validated and saved.
         clip_norm: largest L2 norm of all gradients of the model together.
         amp: "auto" (bfloat16 on a GPU, off on the CPU), "bf16", "fp16" or "off".
-        seed: of the generators that `terms` is given.
+        seed: seed of the generators for `terms`.
 
     Raises:
-        TypeError: an argument of another kind, or no way from a batch to losses.
+        TypeError: an argument of another type, or no way to compute losses from a batch.
         ValueError: an argument outside its range; an optimizer of another model, or a schedule of
             another optimizer.
     """
@@ -238,7 +238,7 @@ class SupervisedStep(Step):
         self.may_log = terms is not None
         check_optimizer(optimizer, model, self._stateful_loss)
         self.schedule = as_schedule(schedule, optimizer)
-        # Only where it is asked for: not every device has generators.
+        # Only where it is needed: not every device has generators.
         wanted = self.batch_terms.takes_generator
         self._validation_noise = torch.Generator(self.device) if wanted else None
         self._monitor = "train/loss"
@@ -256,7 +256,7 @@ class SupervisedStep(Step):
         return numbers
 
     def _training_terms(self, batch: Batch, progress: Progress) -> Any:
-        """What `check_terms` takes, of one forward pass."""
+        """The terms of one forward pass, in the form for `check_terms`."""
         generator = None
         if self.batch_terms.takes_generator:
             generator = batch_generator(self.device, self.seed, progress)
@@ -264,7 +264,7 @@ class SupervisedStep(Step):
             return self.batch_terms(self.network, batch.inputs, batch.targets, generator)[0]
 
     def _updated(self) -> None:
-        """What follows an update of the weights."""
+        """Called after an update of the weights."""
         if self.ema is not None:
             self.ema.step(self.network)
         if self.schedule is not None:
@@ -297,6 +297,6 @@ class SupervisedStep(Step):
     def train(self, mode: bool) -> None:
         self.network.train(mode)
         self.batch_terms.train(mode)
-        # Every validation sees the same random numbers, and training's are untouched.
+        # Every validation uses the same random numbers, and does not affect those of training.
         if not mode and self._validation_noise is not None:
             _seeded(self._validation_noise, self.seed)

@@ -1,4 +1,4 @@
-"""How a batch becomes loss terms, and what the terms of an epoch come to."""
+"""Computes the loss terms of a batch, and their means over an epoch."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -31,9 +31,8 @@ TermsFunction = Callable[..., tuple[Any, Any]]
 def call_with_targets(model: nn.Module, inputs: Any, targets: Any) -> tuple[Any, Any]:
     """Terms of a module whose `forward(inputs, targets)` returns a dict of losses.
 
-    So do torchvision's detectors. The outputs are None, since they take a second call,
-    `model(inputs)`. A module that returns a list of predictions instead in evaluation mode has no
-    terms there.
+    torchvision's detectors are such modules. The outputs are None, since they need a second call,
+    `model(inputs)`. A module that returns predictions in evaluation mode has no terms there.
     """
     found = model(inputs, targets)
     if isinstance(found, list) and not model.training:
@@ -42,7 +41,7 @@ def call_with_targets(model: nn.Module, inputs: Any, targets: Any) -> tuple[Any,
 
 
 def prepare_loss(loss: Loss | None, model: nn.Module) -> nn.Module | None:
-    """Move a loss that is a module to the model's device; the loss again where it has a state.
+    """Move a loss that is a module to the model's device; returns it where it has a state.
 
     Raises:
         TypeError: `loss` is a class, or cannot be called.
@@ -61,13 +60,14 @@ def prepare_loss(loss: Loss | None, model: nn.Module) -> nn.Module | None:
 
 
 class BatchTerms:
-    """`terms(model, inputs, targets, generator)` of a batch, whichever way a model is trained.
+    """Computes `terms(model, inputs, targets, generator)` of a batch for any kind of model.
 
-    In order: the function `terms`; `loss(outputs, targets)`; the `loss` method of the model's
-    class; `call_with_targets` where the model's forward takes two arguments.
+    It uses, in this order, the function `terms`; `loss(outputs, targets)`; the `loss` method of the
+    model's class; or `call_with_targets` where the model's forward takes two arguments.
 
     Raises:
-        TypeError: none of them, both of the first two, or `terms` cannot be called.
+        TypeError: none of them is available, both of the first two are given, or `terms` cannot be
+            called.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class BatchTerms:
                 f"sightline.train.call_with_targets, got {type(terms).__name__}"
             )
         inner = unwrapped(model)
-        # A module may hold a loss for its own use under this name: only a method is meant for us.
+        # A module may have an attribute of this name for its own use: only a method counts.
         own = hasattr(type(inner), "loss")
         self._loss, self._function = loss, terms
         if terms is None and loss is None and not own:
@@ -99,7 +99,7 @@ class BatchTerms:
     def __call__(
         self, model: nn.Module, inputs: Any, targets: Any, generator: torch.Generator | None = None
     ) -> tuple[Any, Any]:
-        """What `check_terms` takes (None: no losses), and the outputs (None: call `model`)."""
+        """The terms for `check_terms` (None: no losses), and the outputs (None: call `model`)."""
         if self._function is None:
             outputs, inner = model(inputs), cast(Any, unwrapped(model))
             loss = inner.loss if self._loss is None else self._loss
@@ -124,18 +124,18 @@ class BatchTerms:
 
 
 class _Checked(Terms):
-    """What `check_terms` gave, which it does not check again."""
+    """The result of `check_terms`, which is not checked again."""
 
 
 def check_terms(found: Any, *, where: str) -> Terms:
-    """The terms as numbers: float64 scalars on the host, whatever the device.
+    """The terms as float64 scalars on the host, from any device.
 
     Args:
         found: `Terms`, or the dict of losses that `model(images, targets)` returned.
-        where: named in errors, such as "epoch 3, step 17".
+        where: the place for errors, such as "epoch 3, step 17".
 
     Raises:
-        TypeError: no dict of scalar tensors.
+        TypeError: not a dict of scalar tensors.
         ValueError: one of several losses, or a log, has the name of the sum of the losses.
         FloatingPointError: a loss is NaN or infinite; the error names every such term.
     """
@@ -178,7 +178,7 @@ def check_terms(found: Any, *, where: str) -> Terms:
 
 
 def _on_host(values: Mapping[str, Tensor | float]) -> dict[str, float]:
-    # One transfer for all of them, so that a GPU is waited for once a step.
+    # One transfer for all of them, so that a GPU is synchronised once per step.
     tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
     device = next(iter(tensors.values())).device
     scalars = [value.detach().float().reshape(()).to(device) for value in tensors.values()]
@@ -198,7 +198,7 @@ class TermsMeter:
         self._logs: dict[str, tuple[float, int]] = {}
 
     def add(self, terms: Terms, images: int) -> None:
-        """Take in one batch of what `check_terms` gave."""
+        """Add one batch, as returned by `check_terms`."""
         self.images += images
         for name, value in terms.losses.items():
             self._losses[name] = self._losses.get(name, 0.0) + float(value) * images
@@ -207,7 +207,7 @@ class TermsMeter:
             self._logs[name] = total + float(number) * images, count + images
 
     def columns(self, split: str) -> dict[str, float]:
-        """ "<split>/loss", which is the sum, a column per loss where there are several, and logs.
+        """ "<split>/loss", which is the sum, one column per loss where there are several, and logs.
 
         Raises:
             ValueError: a log has the name of a loss's column.

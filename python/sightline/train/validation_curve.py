@@ -1,4 +1,4 @@
-"""The score threshold for a wanted recall or precision, from what a run's validation found."""
+"""The score threshold that reaches a recall or precision on a run's validation split."""
 
 from pathlib import Path
 
@@ -12,21 +12,21 @@ __all__ = ["validation_curve"]
 
 
 def validation_curve(source: str | Path, *, weights: str = "best") -> tuple[ScoreCurve, Path]:
-    """Precision and recall over the score at IoU .5 on a run's validation split.
+    """Precision and recall by score threshold at IoU .5 on a run's validation split.
 
     All classes are counted together. `curve.at(recall=0.9).threshold` is a score threshold for
     `Predictor.predict`.
 
     Args:
         source: a run folder, or a weights file in it.
-        weights: "best" or "last"; of a weights file its own name says it.
+        weights: "best" or "last"; for a weights file, its name decides.
 
     Returns:
-        The curve, and the `evaluation.json` that it is from: that of training's end, or where it
-        is of other weights that of `sightline eval`.
+        The curve, and the `evaluation.json` that it comes from: the one written at the end of
+        training, or for other weights that of `sightline eval`.
 
     Raises:
-        FileNotFoundError: no evaluation of these weights; says how to get one.
+        FileNotFoundError: there is no evaluation of these weights; the message says how to get one.
         ValueError: the predictions of the run's task have no score threshold.
     """
     folder = Path(source)

@@ -1,1 +1,1 @@
-"""Networks that tell classes of pictures."""
+"""Networks that classify images."""

@@ -128,7 +128,7 @@ class ResNet(nn.Module):
         check_images(images, self.in_channels)
         if self.fc is None:
             raise ValueError("a ResNet without classes has no logits; call `features(images)`")
-        # Channels-last convolutions are the faster ones on CPU and on tensor cores.
+        # Channels-last convolutions are faster on CPU and on tensor cores.
         images = images.contiguous(memory_format=torch.channels_last)
         last = list(self.features(images).values())[-1]
         return self.fc(last.mean((2, 3)))
@@ -141,7 +141,7 @@ class ResNet(nn.Module):
             targets: labels `[B]`, integers in 0..num_classes - 1.
 
         Raises:
-            TypeError: `targets` is no tensor.
+            TypeError: `targets` is not a tensor.
             ValueError: another shape, labels that are not integers, or one out of range.
         """
         labels = class_labels(targets, len(outputs), self.num_classes, outputs.device)
@@ -152,7 +152,7 @@ class ResNet(nn.Module):
 def resnet18(
     num_classes: int = 1000, *, in_channels: int = 3, label_smoothing: float = 0.0
 ) -> ResNet:
-    """Return ResNet-18 in the ImageNet layout: 11,689,512 parameters at 1,000 classes."""
+    """Return ResNet-18 in the ImageNet layout: 11,689,512 parameters with 1,000 classes."""
     return ResNet(
         (2, 2, 2, 2),
         (64, 128, 256, 512),
@@ -165,7 +165,7 @@ def resnet18(
 def resnet20(
     num_classes: int = 10, *, in_channels: int = 3, width: int = 16, label_smoothing: float = 0.0
 ) -> ResNet:
-    """Return ResNet-20 in the CIFAR layout: 269,722 parameters at 10 classes and width 16.
+    """Return ResNet-20 in the CIFAR layout: 269,722 parameters with 10 classes and width 16.
 
     Shortcuts have no parameters (option A). `width` is the channels of the first stage.
     """

@@ -1,4 +1,4 @@
-"""A one-stage detector on anchors: trunk, pyramid, a head per level, focal and box-IoU losses."""
+"""A one-stage anchor-based detector: trunk, pyramid, a head per level, focal and box-IoU losses."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,15 +27,15 @@ _BOX_LOSSES = {
     "diou": distance_box_iou_loss,
     "ciou": complete_box_iou_loss,
 }
-# A new head says "object" with this probability, so that the many empty anchors do not drown the
-# first steps (Lin et al. 2017, section 3.3).
+# A new head predicts "object" with this probability, so that the many empty anchors do not dominate
+# the first steps (Lin et al. 2017, section 3.3).
 _PRIOR_PROBABILITY = 0.01
-# Candidates per image that enter suppression; below this many nothing is cut.
+# Largest number of candidates per image for suppression.
 _PRE_NMS_TOP_K = 1000
 
 
 class AnchorOutputs(NamedTuple):
-    """What an `AnchorDetector` returns for a batch of B images with A anchors each."""
+    """The outputs of an `AnchorDetector` for a batch of B images with A anchors each."""
 
     logits: Tensor  # [B, A, num_classes], of each class
     deltas: Tensor  # [B, A, 4], of each anchor's box
@@ -45,10 +45,10 @@ class AnchorOutputs(NamedTuple):
 
 @dataclass(frozen=True)
 class AnchorMatching:
-    """Which anchors learn an object.
+    """How objects are assigned to anchors.
 
-    An anchor whose IoU with an object reaches `high_threshold` is positive, below `low_threshold`
-    negative, and between them left out; each object also gets its best anchors.
+    An anchor with an IoU of at least `high_threshold` is positive, below `low_threshold` negative,
+    and in between ignored; each object also gets its best anchors.
     """
 
     high_threshold: float = 0.5
@@ -60,9 +60,9 @@ class AnchorObjective:
     """The loss terms of an `AnchorDetector`.
 
     `box_loss` is "giou", "diou" or "ciou", and `box_weight` multiplies it. `focal_alpha` and
-    `focal_gamma` are those of `sigmoid_focal_loss`; the defaults are for short training from
-    scratch: the paper's 0.25 and 2 leave so little of a positive's gradient that it took several
-    times as many steps to tell classes apart.
+    `focal_gamma` are those of `sigmoid_focal_loss`. The defaults are for short training from
+    scratch: with the paper's 0.25 and 2 the gradient of positives is so small that learning to
+    distinguish classes took several times as many steps.
     """
 
     box_loss: str = "giou"
@@ -79,10 +79,10 @@ class AnchorObjective:
 
 @dataclass(frozen=True)
 class Postprocess:
-    """What the predictions of an `AnchorDetector` keep.
+    """Which predictions of an `AnchorDetector` are kept.
 
-    The score threshold is low so that average precision sees the whole curve; raise it to show
-    pictures.
+    The score threshold is low so that average precision covers the whole curve; raise it for
+    showing boxes.
     """
 
     score_threshold: float = 0.02
@@ -94,8 +94,8 @@ class AnchorHead(nn.Module):
     """Convolutions, then class logits and box deltas of every anchor of one map.
 
     `[B, channels, H, W]` -> logits `[B, H * W * K, num_classes]`, deltas `[B, H * W * K, 4]`, in
-    the order of `grid_anchors`. Levels do not share a head: batch norm that saw every level in turn
-    would keep running statistics that fit none.
+    the order of `grid_anchors`. Levels do not share a head: the running statistics of a batch norm
+    that sees all levels in turn would fit none of them.
     """
 
     def __init__(self, channels: int, num_anchors: int, num_classes: int, num_convs: int) -> None:
@@ -118,7 +118,7 @@ class AnchorHead(nn.Module):
 
 
 class AnchorDetector(nn.Module):
-    """One-stage detector on anchors.
+    """One-stage anchor-based detector.
 
     Args:
         trunk: a module with `feature_channels` and `features(images)`, both by stride.
@@ -127,12 +127,12 @@ class AnchorDetector(nn.Module):
             nine per map when None.
         strides: strides of the maps that predict.
         fpn_channels, head_convs: width of pyramid and heads, convolutions before the predictors.
-        matching: which anchors learn an object, an `AnchorMatching`.
+        matching: how objects are assigned to anchors, an `AnchorMatching`.
         objective: the terms of `loss`, an `AnchorObjective`.
-        postprocess: what `predictions` keeps, a `Postprocess`.
+        postprocess: which `predictions` are kept, a `Postprocess`.
 
-    `outputs = model(images [B, C, H, W])` is an `AnchorOutputs`, in training as in evaluation mode;
-    `loss(outputs, targets)` gives the terms to minimise, `predictions(outputs)` the detections.
+    `outputs = model(images [B, C, H, W])` is an `AnchorOutputs`, in training and evaluation mode;
+    `loss(outputs, targets)` returns the terms to minimise, `predictions(outputs)` the detections.
 
     Example:
         >>> from sightline.models import create_model
@@ -189,7 +189,7 @@ class AnchorDetector(nn.Module):
 
     def forward(self, images: Tensor) -> AnchorOutputs:
         check_images(images, self.in_channels)
-        # Channels-last convolutions are the faster ones on CPU and on tensor cores.
+        # Channels-last convolutions are faster on CPU and on tensor cores.
         images = images.contiguous(memory_format=torch.channels_last)
         maps = self.fpn(self.trunk.features(images))
         logits, deltas, anchors = [], [], []
@@ -210,14 +210,14 @@ class AnchorDetector(nn.Module):
         """Return `{"class_loss", "box_loss"}`, summed over the batch, per positive anchor.
 
         Args:
-            outputs: of `model(images)`.
+            outputs: those of `model(images)`.
             targets: one dict per image with `boxes` `[N, 4]`, xyxy in pixels of the images, and
                 `labels` `[N]`, integers in 0..num_classes - 1; N may be 0.
 
         Raises:
-            TypeError: `targets` is no list.
-            ValueError: another number of images or another shape, a label out of range, a box that
-                is inverted or not finite; names the image and the row.
+            TypeError: `targets` is not a list.
+            ValueError: a wrong number of images or a wrong shape, a label out of range, or a box
+                that is inverted or not finite; the message names the image and the row.
         """
         logits, deltas, anchors, _ = outputs
         boxes, labels = object_targets(targets, len(logits), self.num_classes, logits.device)
@@ -229,10 +229,10 @@ class AnchorDetector(nn.Module):
             allow_low_quality=True,
         )
         positive = matched >= 0
-        # Objects of all images in one list; an image's matches start at its first object.
+        # Objects of all images in one list; the matches of an image start at its first object.
         counts = torch.tensor([0, *[len(b) for b in boxes[:-1]]], device=logits.device)
         objects = (matched + counts.cumsum(0)[:, None])[positive]
-        # With a row behind the last object: torch.compile indexes nothing that may be empty.
+        # One row is added after the last object: torch.compile cannot index what may be empty.
         all_labels = torch.cat([*labels, labels[0].new_zeros(1)])
         all_boxes = torch.cat([*boxes, boxes[0].new_zeros(1, 4)])
         wanted = torch.zeros_like(logits)
@@ -254,10 +254,10 @@ class AnchorDetector(nn.Module):
         }
 
     def predictions(self, outputs: AnchorOutputs) -> list[dict[str, Tensor]]:
-        """Return the detections of each image from what `model(images)` returned.
+        """Return the detections of each image from the outputs of `model(images)`.
 
-        A dict per image: `boxes` `[N, 4]`, xyxy in pixels of the images and cut at their border,
-        `scores` `[N]`, best first, and `labels` `[N]`.
+        There is one dict per image: `boxes` `[N, 4]`, xyxy in pixels of the images and clipped to
+        them, `scores` `[N]`, best first, and `labels` `[N]`.
         """
         logits, deltas, anchors, image_size = outputs
         border = image_size.flip(0).repeat(2)  # width, height, width, height

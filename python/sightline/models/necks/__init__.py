@@ -1,1 +1,1 @@
-"""What stands between a trunk and its heads."""
+"""Modules between a trunk and its heads."""

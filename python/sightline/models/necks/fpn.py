@@ -13,13 +13,13 @@ class FPN(nn.Module):
 
     Args:
         in_channels: channels of the trunk's map at each stride, `{8: 48, 16: 96, ...}`.
-        channels: channels of every map that comes out.
-        out_strides: strides of the maps that come out; those of `in_channels` when None. Coarser
-            maps than these give context only.
+        channels: channels of every output map.
+        out_strides: strides of the output maps; those of `in_channels` when None. Coarser input
+            maps only provide context.
 
     `fpn({stride: [B, C, H, W]})` returns `{stride: [B, channels, H, W]}`, finest first. Sizes need
-    not be multiples of each other: a coarser map is brought to the finer one's size by nearest
-    neighbour. Source: Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017.
+    not be multiples of each other: a coarser map is resized to the finer one by nearest neighbour.
+    Source: Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017.
     """
 
     def __init__(
