@@ -113,36 +113,29 @@ _TEN_TIMES = VAL.times(10)
 _SEGM = Recipe(kind="segm")
 _KEYPOINTS = Recipe(objects=11_000, detections=100_000, most=40, kind="keypoints")
 
+
+def _files(name: str, recipe: Recipe, fastest: float = 3, **more: Any) -> CocoBenchmark:
+    return CocoBenchmark(name, "files", recipe, {FASTEST: fastest}, **more)
+
+
+def _arrays(name: str, recipe: Recipe, fastest: float = 10, **more: Any) -> CocoBenchmark:
+    return CocoBenchmark(name, "arrays", recipe, {FASTEST: fastest}, **more)
+
+
 BENCHMARKS = (
-    CocoBenchmark("files to twelve numbers", "files", VAL, {"fastest": 3, "threads": 1.7}),
-    CocoBenchmark("files as whole processes", "process", VAL, {"fastest": 2, "memory": 1}),
-    CocoBenchmark("files, 733,000 detections", "files", _MORE, {"fastest": 3}),
-    CocoBenchmark(
-        "files, scores of two digits", "files", replace(VAL, score_decimals=2), {"fastest": 3}
-    ),
-    CocoBenchmark(
-        "files, boxes of one decimal",
-        "files",
-        replace(VAL, score_decimals=2, box_decimals=1),
-        {"fastest": 3},
-    ),
-    CocoBenchmark(
-        "files, 50,000 images", "files", _TEN_TIMES, {"fastest": 3}, slow=_NOT_FOR_MORE, long=True
-    ),
-    CocoBenchmark("arrays to twelve numbers", "arrays", VAL, {"fastest": 10, "threads": 1.7}),
-    CocoBenchmark("arrays, 733,000 detections", "arrays", _MORE, {"fastest": 10}),
-    CocoBenchmark(
-        "arrays, 50,000 images",
-        "arrays",
-        _TEN_TIMES,
-        {"fastest": 10},
-        slow=_NOT_FOR_MORE,
-        long=True,
-    ),
+    CocoBenchmark("files to twelve numbers", "files", VAL, {FASTEST: 3, THREADS: 1.7}),
+    CocoBenchmark("files as whole processes", "process", VAL, {FASTEST: 2, MEMORY: 1}),
+    _files("files, 733,000 detections", _MORE),
+    _files("files, scores of two digits", replace(VAL, score_decimals=2)),
+    _files("files, boxes of one decimal", replace(VAL, score_decimals=2, box_decimals=1)),
+    _files("files, 50,000 images", _TEN_TIMES, slow=_NOT_FOR_MORE, long=True),
+    CocoBenchmark("arrays to twelve numbers", "arrays", VAL, {FASTEST: 10, THREADS: 1.7}),
+    _arrays("arrays, 733,000 detections", _MORE),
+    _arrays("arrays, 50,000 images", _TEN_TIMES, slow=_NOT_FOR_MORE, long=True),
     CocoBenchmark(  # the other evaluators do it in evaluate
-        "accumulation alone", "accumulate", VAL, {"limit": 3}, ("hotcoco", "vernier", "pycocotools")
+        "accumulation alone", "accumulate", VAL, {LIMIT: 3}, ("hotcoco", "vernier", "pycocotools")
     ),
-    CocoBenchmark("layout and accumulation", "sort_and_accumulate", VAL, {"limit": 3}, ()),
+    CocoBenchmark("layout and accumulation", "sort_and_accumulate", VAL, {LIMIT: 3}, ()),
     CocoBenchmark(
         "streaming of 16-image batches",
         "stream",
@@ -160,15 +153,10 @@ BENCHMARKS = (
         slow=(),
         images=500,
     ),
-    CocoBenchmark("segmentation files", "files", _SEGM, {"fastest": 2}),
-    CocoBenchmark("segmentation, loaded", "arrays", _SEGM, {"fastest": 2}),
+    _files("segmentation files", _SEGM, 2),
+    _arrays("segmentation, loaded", _SEGM, 2),
     CocoBenchmark("keypoint files", "files", _KEYPOINTS),
     CocoBenchmark(
-        "bootstrap of 1,000 replicates",
-        "bootstrap",
-        VAL,
-        {"seconds": 10},
-        ("hotcoco",),
-        slow=("hotcoco",),
+        "bootstrap of 1,000 replicates", "bootstrap", VAL, {SECONDS: 10}, ("hotcoco",), ("hotcoco",)
     ),
 )
