@@ -382,7 +382,7 @@ def test_pictures_are_opened_in_one_place():
         for line in path.read_text().splitlines()
         if opening.search(line)
     ]
-    assert found == [("data/image.py", "with module.open(source, formats=_READ) as image:")]
+    assert found == [("formats/pictures.py", "with module.open(source, formats=_READ) as image:")]
 
 
 def test_photographs_are_the_same_by_every_route(shared_data):

@@ -4,7 +4,7 @@ import pytest
 
 from sightline.data import DataError, open_source, read_dataset
 
-from .pictures import save_picture
+from ..pictures import save_picture
 
 
 def class_folders(root, count=20):

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from sightline.data.annotations import Annotations, DataError, Issue, LabelType, Record
 from sightline.data.augment import Augment, apply_augment, default_augment
 from sightline.data.digit_scenes import load_digit_scenes
 from sightline.data.digits import load_digits_classification
@@ -12,6 +11,7 @@ from sightline.data.preprocess import Preprocess, Transform, fit_preprocess
 from sightline.data.read import open_source, read_dataset
 from sightline.data.sample import Sample
 from sightline.data.splits import stratified_split
+from sightline.formats.records import Annotations, DataError, Issue, LabelType, Record
 
 if TYPE_CHECKING:
     from sightline.data.loader import Dataset, Loader, collate, make_loader

@@ -1,181 +1,29 @@
-"""The result of every reader: images, their objects, and the bad labels."""
+"""What is done with annotations once they are read: bad labels, and classes in another order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sightline._text import listed, printable, quoted, shortened
+from sightline._text import listed, shortened
+from sightline.formats.records import Annotations, DataError, Issue, LabelType, Record, box_rule
+
+__all__ = [
+    "BAD_LABEL_POLICIES",
+    "Annotations",
+    "DataError",
+    "Issue",
+    "LabelType",
+    "Record",
+    "apply_policy",
+    "box_rule",
+    "with_classes",
+]
 
 BAD_LABEL_POLICIES = ("error", "drop-box", "drop-image")
 _LISTED_OFFENDERS = 10
-
-
-class DataError(ValueError):
-    """A data set, label or image cannot be used; the message names it, the rule and the fix."""
-
-    def __init__(self, message: str = "") -> None:
-        super().__init__(printable(message))  # names and values in it come from files
-
-
-class LabelType(StrEnum):
-    """The kind of label that an image has; each task says which kinds it accepts."""
-
-    CLASS = "class"  # one class for the whole picture
-    BOXES = "boxes"  # any number of boxes, each with a class
-
-
-@dataclass(frozen=True)
-class Issue:
-    """One bad label: its place, the rule that it breaks, and what was done about it."""
-
-    file: Path
-    line: int | None
-    what: str
-    rule: str
-    action: str = ""
-
-    def __str__(self) -> str:
-        where = f"{self.file}:{self.line}" if self.line is not None else f"{self.file}"
-        text = f"{where}: {self.what}: {self.rule}"
-        return printable(f"{text} ({self.action})" if self.action else text)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Record:
-    """One image and its labels.
-
-    `boxes` is float64 [N, 4], xyxy in pixels of the image as shown (EXIF orientation applied),
-    `labels` int64 [N]. `iscrowd` and `difficult` are bool [N], `area` float64 [N] (by default
-    width * height). `boxes_xywh` keeps the numbers of a COCO file unchanged. A classification
-    record has no boxes and one label.
-    """
-
-    image: Path | NDArray[np.uint8]
-    image_id: str | int
-    width: int
-    height: int
-    labels: NDArray[np.int64]
-    boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
-    # None means no crowds, no difficult objects, and width * height; __post_init__ fills them in.
-    iscrowd: NDArray[np.bool_] = None  # type: ignore[assignment]
-    difficult: NDArray[np.bool_] = None  # type: ignore[assignment]
-    area: NDArray[np.float64] = None  # type: ignore[assignment]
-    boxes_xywh: NDArray[np.float64] | None = None
-
-    def __repr__(self) -> str:
-        """One line, as `Record('a.jpg', 640 x 480, 12 boxes)`."""
-        labels = f"{len(self.boxes)} box{'' if len(self.boxes) == 1 else 'es'}"
-        if not len(self.boxes) and len(self.labels):
-            labels = f"label {self.labels[0]}"
-        name = quoted(self.image_id)
-        return f"Record({name}, {self.width} x {self.height}, {labels})"
-
-    def __post_init__(self) -> None:
-        boxes = np.asarray(self.boxes, np.float64).reshape(-1, 4)
-        set_field = object.__setattr__  # a frozen dataclass has no other way to fill its defaults
-        set_field(self, "boxes", boxes)
-        set_field(self, "labels", np.asarray(self.labels, np.int64).reshape(-1))
-        for name in ("iscrowd", "difficult"):
-            value = getattr(self, name)
-            filled = np.zeros(len(boxes), bool) if value is None else np.asarray(value, bool)
-            set_field(self, name, filled)
-        if self.area is None:
-            area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-            set_field(self, "area", area)
-        else:
-            set_field(self, "area", np.asarray(self.area, np.float64))
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Annotations:
-    """A labelled set of images; `records[i].labels` index `class_names`.
-
-    `label_type` is a `LabelType` or its text: "class" (one class per image) or "boxes".
-    `category_ids[label]` is the id of the label in a COCO file; empty for other formats.
-    `issues` lists every label that was dropped. `split_rule` describes in words how the split was
-    made. `mirror_safe` is False where a mirrored image may mean something else (digits), so that
-    default augmentation does not flip.
-    """
-
-    label_type: LabelType
-    class_names: tuple[str, ...]
-    records: tuple[Record, ...]
-    issues: tuple[Issue, ...] = ()
-    category_ids: tuple[int, ...] = ()
-    source: str = ""
-    format: str = ""
-    split: str | None = None
-    split_rule: str = ""
-    mirror_safe: bool = True
-
-    def __repr__(self) -> str:
-        """One line: the number of images and labels, the classes, and the source."""
-        counts = zip(self.class_names, self.class_counts().tolist())
-        classes = listed([f"{shortened(name, 24)} {count:,}" for name, count in counts], 5)
-        number = len(self.class_names)
-        source = shortened(f"{self.split or 'all'} of {self.source or 'memory'}")
-        written = f"; {self.format}" if self.format else ""
-        dropped = f"; {len(self.issues):,} bad labels" if self.issues else ""
-        return (
-            f"Annotations({self.label_type}: {len(self):,} picture{'' if len(self) == 1 else 's'}, "
-            f"{number:,} class{'' if number == 1 else 'es'}: {classes}{dropped}{written}; {source})"
-        )
-
-    def __post_init__(self) -> None:
-        known = [kind.value for kind in LabelType]
-        if self.label_type not in known:
-            raise ValueError(
-                f"`label_type` must be {' or '.join(map(repr, known))}, got {self.label_type!r}"
-            )
-        object.__setattr__(self, "label_type", LabelType(self.label_type))  # of its text, too
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.class_names)
-
-    def class_counts(self) -> NDArray[np.int64]:
-        """Return the number of labels of each class, int64 [num_classes]."""
-        if not self.records:
-            return np.zeros(self.num_classes, np.int64)
-        labels = np.concatenate([record.labels for record in self.records])
-        return np.bincount(labels, minlength=self.num_classes).astype(np.int64)
-
-    def subset(self, indices: Iterable[int] | Iterable[bool]) -> Annotations:
-        """Return the same set with only the records at `indices`, in that order.
-
-        Args:
-            indices: integers, where negative ones count from the end; or one bool per record,
-                which keeps those that are True.
-
-        Raises:
-            IndexError: an index out of range.
-            TypeError: neither integers nor bools.
-            ValueError: the number of bools differs from that of the records.
-        """
-        # Convert arrays and tensors to plain numbers: a one-bool tensor would pass for 0 or 1.
-        chosen = list(getattr(indices, "tolist", lambda: indices)())
-        count = len(self.records)
-        if chosen and all(isinstance(i, bool | np.bool_) for i in chosen):
-            if len(chosen) != count:
-                raise ValueError(
-                    f"`indices` must hold one bool for each of {count} records, got {len(chosen)}"
-                )
-            chosen = [i for i, kept in enumerate(chosen) if kept]
-        for i in chosen:
-            if isinstance(i, bool | np.bool_) or not hasattr(i, "__index__"):
-                raise TypeError(f"`indices` must hold whole numbers, got {i!r}")
-            if not -count <= i < count:
-                raise IndexError(f"`indices` must lie in 0 ... {count - 1}, got {i}")
-        return replace(self, records=tuple(self.records[i] for i in chosen))
 
 
 def with_classes(annotations: Annotations, class_names: Sequence[str]) -> Annotations:
@@ -206,25 +54,6 @@ def with_classes(annotations: Annotations, class_names: Sequence[str]) -> Annota
         records=tuple(replace(r, labels=labels[r.labels]) for r in annotations.records),
         category_ids=tuple(id_of.get(name, -1) for name in names) if id_of else (),
     )
-
-
-def box_rule(box: Sequence[float], width: int, height: int) -> str | None:
-    """Return the rule that an xyxy box in pixels breaks, or None for a usable box.
-
-    A usable box is finite, has positive width and height, and overlaps the image. A box that
-    extends beyond the image is usable: it is kept as written, and clipped only for training.
-    """
-    x1, y1, x2, y2 = (float(value) for value in box)
-    if not np.isfinite([x1, y1, x2, y2]).all():
-        return f"coordinates must be finite, got ({x1:g}, {y1:g}, {x2:g}, {y2:g})"
-    if x2 <= x1 or y2 <= y1:
-        side = "xmin < xmax" if x2 <= x1 else "ymin < ymax"
-        return f"a box needs {side}, got xmin={x1:g} ymin={y1:g} xmax={x2:g} ymax={y2:g}"
-    if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
-        return (
-            f"the box ({x1:g}, {y1:g}, {x2:g}, {y2:g}) lies outside its image of {width} x {height}"
-        )
-    return None
 
 
 def apply_policy(

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.annotations import Annotations, LabelType
 from sightline.data.image import from_pil, pillow, to_pil
 from sightline.data.preprocess import resize_array
+from sightline.formats.records import Annotations, LabelType
 
 MIN_SIDE = 1.0  # network pixels; thinner boxes are dropped after clipping
 _LUMA = np.array([0.299, 0.587, 0.114])

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.annotations import Annotations, DataError, LabelType, Record
 from sightline.data.digits import DIGIT_NAMES, digit_images, sklearn_datasets
 from sightline.data.image import pillow
 from sightline.data.splits import stratified_split
+from sightline.formats.records import Annotations, DataError, LabelType, Record
 
 SCENE_SIZE = 128
 SIDES = (16, 48)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.annotations import Annotations, LabelType, Record
 from sightline.data.splits import stratified_split
+from sightline.formats.records import Annotations, LabelType, Record
 
 DIGIT_NAMES = tuple(str(digit) for digit in range(10))
 _INK_LEVELS = 16  # load_digits counts ink in 0 ... 16

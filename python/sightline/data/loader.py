@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from sightline.data.annotations import Annotations, LabelType
 from sightline.data.augment import Augment, apply_augment, clip_boxes, compose_mosaic
 from sightline.data.own_augment import AugmentFunction, call_augment
 from sightline.data.preprocess import Preprocess, load_record_image
 from sightline.data.sample import Sample
 from sightline.data.worker_batches import Failure, Targets, samples_or_failure
+from sightline.formats.records import Annotations, LabelType
 
 DEFAULT_CACHE_BYTES = 2 << 30
 # "boxes" float64 [N, 4] and the columns [N] of as many objects.

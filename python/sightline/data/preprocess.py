@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.annotations import Annotations, Record
 from sightline.data.image import from_pil, pillow, read_image, to_channels, to_pil
+from sightline.formats.records import Annotations, Record
 
 
 @dataclass(frozen=True)

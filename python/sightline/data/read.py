@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sightline.data.annotations import Annotations, DataError, apply_policy
-from sightline.data.coco import LOOKED_FOR as COCO_LOOKED_FOR
-from sightline.data.coco import coco_files, open_coco
+from sightline.data.annotations import apply_policy
 from sightline.data.digit_scenes import load_digit_scenes
 from sightline.data.digits import load_digits_classification
-from sightline.data.folder import LOOKED_FOR as FOLDER_LOOKED_FOR
-from sightline.data.folder import has_class_folders, open_folders
-from sightline.data.splits import Source, choose_split
-from sightline.data.voc import LOOKED_FOR as VOC_LOOKED_FOR
-from sightline.data.voc import open_voc, xml_folder
-from sightline.data.yolo import LOOKED_FOR as YOLO_LOOKED_FOR
-from sightline.data.yolo import open_yolo, yolo_root
+from sightline.data.splits import choose_split
+from sightline.formats.coco import LOOKED_FOR as COCO_LOOKED_FOR
+from sightline.formats.coco import coco_files, open_coco
+from sightline.formats.folders import LOOKED_FOR as FOLDER_LOOKED_FOR
+from sightline.formats.folders import has_class_folders, open_folders
+from sightline.formats.records import Annotations, DataError
+from sightline.formats.source import Source
+from sightline.formats.voc import LOOKED_FOR as VOC_LOOKED_FOR
+from sightline.formats.voc import open_voc, xml_folder
+from sightline.formats.yolo import LOOKED_FOR as YOLO_LOOKED_FOR
+from sightline.formats.yolo import open_yolo, yolo_root
 
 EMBEDDED = ("digits", "digit-scenes")
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from sightline.data.annotations import DataError
+from sightline.formats.records import DataError
 
 __all__ = ["Failure", "Targets", "samples_or_failure"]
 

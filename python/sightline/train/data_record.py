@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.data import Annotations
-from sightline.data.annotations import Record
+from sightline.data import Annotations, Record
 from sightline.tasks import default_task
 
 __all__ = ["data_changes", "data_digest", "data_record", "files_not_compared"]

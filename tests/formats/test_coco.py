@@ -8,7 +8,7 @@ import pytest
 
 from sightline.data import DataError, read_dataset
 
-from .pictures import save_picture
+from ..pictures import save_picture
 
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]
 

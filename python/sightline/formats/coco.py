@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from sightline._text import listed, quoted
-from sightline.data.annotations import DataError, Issue, LabelType, Record, box_rule
-from sightline.data.image import image_size
-from sightline.data.paths import is_file, shortened_path
-from sightline.data.splits import Source, split_name
+from sightline.formats.paths import is_file, shortened_path
+from sightline.formats.pictures import image_size
+from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
+from sightline.formats.source import Source, split_name
 
 LOOKED_FOR = (
     "COCO: a json file with images, annotations and categories, at the root, in annotations/ or in "

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from sightline._text import listed
-from sightline.data.annotations import DataError, Issue, LabelType, Record
-from sightline.data.image import IMAGE_SUFFIXES, image_size, is_image
-from sightline.data.splits import Source, split_name
+from sightline.formats.pictures import IMAGE_SUFFIXES, image_size, is_image
+from sightline.formats.records import DataError, Issue, LabelType, Record
+from sightline.formats.source import Source, split_name
 
 LOOKED_FOR = (
     "folders: one folder of images per class (two or more), at the root or in train/, val/, test/"

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from sightline._text import quoted, shortened, yaml_problem
-from sightline.data.annotations import DataError, Issue, LabelType, Record, box_rule
-from sightline.data.image import image_size, is_image
-from sightline.data.paths import is_file, lies_inside, quoted_line, shortened_path
-from sightline.data.splits import Source, split_name
+from sightline.formats.paths import is_file, lies_inside, quoted_line, shortened_path
+from sightline.formats.pictures import image_size, is_image
+from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
+from sightline.formats.source import Source, split_name
 
 LOOKED_FOR = "YOLO: data.yaml with `names`, or labels/**/*.txt with images/, or *.txt beside images"
 _YAML_NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")

@@ -18,10 +18,10 @@ from xml.parsers import expat
 import numpy as np
 
 from sightline._text import listed, quoted, shortened
-from sightline.data.annotations import DataError, Issue, LabelType, Record, box_rule
-from sightline.data.image import image_size, is_image
-from sightline.data.paths import is_file, lies_inside, shortened_path
-from sightline.data.splits import Source, split_name
+from sightline.formats.paths import is_file, lies_inside, shortened_path
+from sightline.formats.pictures import image_size, is_image
+from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
+from sightline.formats.source import Source, split_name
 
 LOOKED_FOR = "VOC: *.xml in Annotations/ (images in JPEGImages/ or images/), or beside their images"
 _XML_FOLDERS = ("Annotations", "annotations", "labels", ".")

@@ -7,7 +7,7 @@ import pytest
 
 from sightline.data import DataError, read_dataset
 
-from .pictures import save_picture
+from ..pictures import save_picture
 
 NAMES = "names: [cat, dog]\n"
 

@@ -4,7 +4,7 @@ import pytest
 
 from sightline.data import DataError, read_dataset
 
-from .pictures import save_picture
+from ..pictures import save_picture
 
 
 def test_class_folders_become_labels_in_order_of_name(tmp_path):
