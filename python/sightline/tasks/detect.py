@@ -232,15 +232,13 @@ class DetectionScorer:
         rows = []
         for index, found in sorted(self._detections.items()):
             image_id = self.annotations.records[index].image_id
-            for box, score, label in zip(found["boxes"], found["scores"], found["labels"]):
-                x1, y1, x2, y2 = box.tolist()
+            boxes_xywh = found["boxes"].copy()
+            boxes_xywh[:, 2:] -= boxes_xywh[:, :2]
+            columns = (boxes_xywh, found["scores"], found["labels"])
+            for box, score, label in zip(*(column.tolist() for column in columns)):
+                category = categories[label]
                 rows.append(
-                    {
-                        "image_id": image_id,
-                        "category_id": categories[int(label)],
-                        "bbox": [x1, y1, x2 - x1, y2 - y1],
-                        "score": float(score),
-                    }
+                    {"image_id": image_id, "category_id": category, "bbox": box, "score": score}
                 )
         return rows
 
