@@ -192,6 +192,53 @@ def test_a_step_that_float16_skipped_moves_neither_schedule_nor_average(clip_nor
     assert all(w.isfinite().all() for w in weights)
 
 
+def updates_by_hand(groups):
+    """Weights after one step of SGD for each group of batches, by the mean loss of each group."""
+    model = linear()
+    optimizer = sgd(model)
+    for group in groups:
+        optimizer.zero_grad()
+        losses = [nn.functional.cross_entropy(model(x), y) for x, y in group]
+        (sum(losses) / len(losses)).backward()
+        optimizer.step()
+    return model.weight
+
+
+@pytest.mark.parametrize(
+    ("accumulate", "groups"),
+    [(1, [[b] for b in BATCHES]), (2, [BATCHES[:2], BATCHES[2:]]), (3, [BATCHES[:3], BATCHES[3:]])],
+)
+def test_accumulated_batches_and_those_left_over_make_one_update_each(accumulate, groups):
+    model = linear()
+    optimizer = sgd(model)
+    scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    schedule = Schedule(scheduler, every="step")
+    step = SupervisedStep(
+        model, optimizer, loss=nn.CrossEntropyLoss(), schedule=schedule, accumulate=accumulate
+    )
+    row = train(step, epochs=1).rows[0]
+    torch.testing.assert_close(model.weight, updates_by_hand(groups))
+    assert schedule.steps == len(groups)
+    assert row["train/loss"] > 0.5  # of whole batches, not of their shares
+
+
+def test_an_interrupted_accumulation_is_forgotten_and_resumes_to_the_same_bits(tmp_path):
+    def run(out, epochs, **options):
+        step = supervised(accumulate=3, clip_norm=0.5)
+        train(step, epochs=epochs, out=tmp_path / out, **options)
+        return step
+
+    run("whole", 3)
+    step = run("parts", 1)
+    step(step.take(BATCHES[0]), Progress(2, 3, 1))
+    step.train(True)
+    assert step._held == 0
+    run("parts", 3, resume=True)
+    assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
+    with pytest.raises(ValueError, match="`accumulate` must be >= 1, got 0"):
+        supervised(accumulate=0)
+
+
 def test_logs_are_averaged_and_never_minimised():
     def terms(model, inputs, targets):
         outputs = model(inputs)

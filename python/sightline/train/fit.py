@@ -99,8 +99,8 @@ def fit(
         on_epoch_end: a function, or several, called with the epoch's row and the model, before the
             epoch is saved.
         log: where progress is printed; None prints to standard output.
-        options: `loss`, `terms`, `schedule`, `ema`, `clip_norm`, `amp` and `seed` for a module, as
-            in `SupervisedStep`.
+        options: `loss`, `terms`, `schedule`, `ema`, `clip_norm`, `accumulate`, `amp` and `seed` for
+            a module, as in `SupervisedStep`.
 
     Returns:
         The history. After Ctrl-C it has `history.stopped == "interrupted"`; the finished epochs are
@@ -187,6 +187,7 @@ def fit(
                     progress = Progress(epoch, epochs, number, count)
                     terms = as_terms(step(batch, progress), source=f"{name}(batch, progress)")
                     meter.add(check_terms(terms, where=str(progress)), batch_size(batch.inputs))
+                step.end_batches()
                 if not meter.images:
                     raise ValueError(f"`train_loader` gave no batch in epoch {epoch}")
 

@@ -51,7 +51,15 @@ class Precision:
             is then lowered.
         """
         optimizer.zero_grad(set_to_none=True)
+        self.backward(loss)
+        return self.update(optimizer, model, clip_norm)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of `loss` to those that are there."""
         (self.scaler.scale(loss) if self.scaler else loss).backward()
+
+    def update(self, optimizer: Optimizer, model: nn.Module, clip_norm: float | None) -> bool:
+        """One optimizer step by the gradients that are there; see `step`."""
         if clip_norm is not None:
             if self.scaler:
                 self.scaler.unscale_(optimizer)

@@ -120,6 +120,9 @@ class Step:
     def begin(self, *, epochs: int, monitor: str, mode: str, log: Log) -> None:
         """Called by `fit` before the first epoch, with the column that it monitors."""
 
+    def end_batches(self) -> None:
+        """Called by `fit` after the last batch of an epoch, before validation."""
+
     def end_epoch(self, row: Mapping[str, float]) -> None:
         """Step the schedules that are stepped once per epoch; `row` has the epoch's columns."""
 
@@ -170,6 +173,7 @@ class StepOptions(TypedDict, total=False):
     schedule: Schedule | LRScheduler | None
     ema: EMA | None
     clip_norm: float | None
+    accumulate: int
     amp: str
     seed: int
 
@@ -195,6 +199,8 @@ class SupervisedStep(Step):
             steps counts updates, without batches that float16 skipped.
         ema: averaged weights; where given, they are validated and saved.
         clip_norm: largest L2 norm of all gradients of the model together.
+        accumulate: number of batches per update, which uses their mean gradient; fewer remaining
+            batches at the end of an epoch are one more update.
         amp: "auto" (bfloat16 on a GPU, off on the CPU), "bf16", "fp16" or "off".
         seed: seed of the generators for `terms`.
 
@@ -216,6 +222,7 @@ class SupervisedStep(Step):
         schedule: Schedule | LRScheduler | None = None,
         ema: EMA | None = None,
         clip_norm: float | None = None,
+        accumulate: int = 1,
         amp: str = "auto",
         seed: int = 0,
     ) -> None:
@@ -230,6 +237,9 @@ class SupervisedStep(Step):
             check_instance(ema, "ema", "model", "EMA(model)")
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"`clip_norm` must be > 0, got {clip_norm}")
+        if accumulate < 1:
+            raise ValueError(f"`accumulate` must be >= 1, got {accumulate}")
+        self.accumulate, self._held = accumulate, 0  # batches whose gradients wait for an update
         self._network, self.model = model, model if ema is None else ema.model
         self.optimizer, self.ema, self.clip_norm, self.seed = optimizer, ema, clip_norm, seed
         self.precision = Precision(amp, self.device)
@@ -251,9 +261,26 @@ class SupervisedStep(Step):
         terms = self._training_terms(batch, progress)
         numbers = check_terms(terms, where=str(progress))
         total = as_terms(terms).total
-        if self.precision.step(total, self.optimizer, self.network, self.clip_norm):
-            self._updated()
+        if not self._held:
+            self.optimizer.zero_grad(set_to_none=True)
+        self.precision.backward(total if self.accumulate == 1 else total / self.accumulate)
+        self._held += 1
+        if self._held == self.accumulate:
+            self._update()
         return numbers
+
+    def end_batches(self) -> None:
+        if self._held:
+            for group in self.optimizer.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(self.accumulate / self._held)
+            self._update()
+
+    def _update(self) -> None:
+        self._held = 0
+        if self.precision.update(self.optimizer, self.network, self.clip_norm):
+            self._updated()
 
     def _training_terms(self, batch: Batch, progress: Progress) -> Any:
         """The terms of one forward pass, in the form for `check_terms`."""
@@ -297,6 +324,7 @@ class SupervisedStep(Step):
     def train(self, mode: bool) -> None:
         self.network.train(mode)
         self.batch_terms.train(mode)
+        self._held = 0  # an interrupted epoch may have left some
         # Every validation uses the same random numbers, and does not affect those of training.
         if not mode and self._validation_noise is not None:
             _seeded(self._validation_noise, self.seed)
