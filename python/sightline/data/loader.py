@@ -1,4 +1,4 @@
-"""Batches: pictures decoded once, changed at random by (seed, epoch, index) alone."""
+"""Batches of images, decoded once and augmented depending only on (seed, epoch, index)."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from sightline.formats.records import Annotations, LabelType
 DEFAULT_CACHE_BYTES = 2 << 30
 # "boxes" float64 [N, 4] and the columns [N] of as many objects.
 Objects = dict[str, NDArray[Any]]
-# Of a set of boxes a dict, of a set of classes an int64 scalar.
+# A dict for boxes, an int64 scalar for classes.
 Target = dict[str, torch.Tensor] | torch.Tensor
 Item = tuple[torch.Tensor, Target, Sample]
 Batch = tuple[torch.Tensor, list[dict[str, torch.Tensor]] | torch.Tensor, list[Sample]]
 
-# Separate streams of random numbers for the order of an epoch, for its pictures, and for a function
-# of the user that changes them.
+# Separate streams of random numbers for the order of an epoch, for its images, and for a user's
+# augmentation function.
 _ORDER, _PICTURE, _OWN = 0, 1, 2
-_COLUMNS = ("labels", "iscrowd", "difficult")  # of a record, beside its boxes
+_COLUMNS = ("labels", "iscrowd", "difficult")  # of a record, besides its boxes
 
 
 class ImageCache:
-    """Pictures of one shape, as many as fit, in memory that forked loader workers share."""
+    """Images of one shape, as many as fit, in memory that forked loader workers share."""
 
     def __init__(self, count: int, shape: tuple[int, int, int], max_bytes: int) -> None:
         self._arguments = (count, shape, max_bytes)
@@ -47,7 +47,7 @@ class ImageCache:
         ].reshape(self.capacity, *shape)
 
     def __reduce__(self) -> Any:
-        """A spawned worker cannot map this memory: it starts with an empty cache of its own."""
+        """A spawned worker cannot map this memory: it starts with its own empty cache."""
         return ImageCache, self._arguments
 
     def get(self, index: int) -> NDArray[np.uint8] | None:
@@ -64,15 +64,15 @@ class ImageCache:
 class Dataset(TorchDataset):
     """Annotations as `(image, target, sample)` for training and validation.
 
-    `dataset[(epoch, index)]` and `dataset[index]` (epoch 0) depend on (seed, epoch, index) and on
-    nothing else. `image` is float32 [C, H, W] as `preprocess` makes it, `sample` a `Sample`. The
-    target of a set of boxes holds `boxes` float32 [N, 4] (xyxy, network pixels, inside the
-    picture), `labels` int64 [N], `iscrowd` and `difficult` bool [N], where N may be 0; that of a
-    set of classes is the label, an int64 scalar. A DataLoader of torch needs `collate_fn=collate`.
+    `dataset[(epoch, index)]` and `dataset[index]` (epoch 0) depend only on (seed, epoch, index).
+    `image` is float32 [C, H, W] from `preprocess`, and `sample` a `Sample`. The target of a set of
+    boxes has `boxes` float32 [N, 4] (xyxy, network pixels, inside the image), `labels` int64 [N],
+    `iscrowd` and `difficult` bool [N], where N may be 0; that of a set of classes is the label, an
+    int64 scalar. A plain torch DataLoader needs `collate_fn=collate`.
 
-    Each picture is decoded once and kept at network size in uint8, up to `cache_bytes` in all (0
-    keeps none). With `keep_crowd=False` crowd regions are left out, as in training: no anchor
-    should learn one box for many objects.
+    Each image is decoded once and kept at network size in uint8, up to `cache_bytes` in total (0
+    keeps none). With `keep_crowd=False` crowd regions are left out, as in training, where one box
+    for many objects is not useful.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Dataset(TorchDataset):
         self.augment = augment
         self.seed = seed
         self.keep_crowd = keep_crowd
-        self._sends_failures = False  # which a `Loader` knows to raise, and no other loader
+        self._sends_failures = False  # only a `Loader` raises them
         shape = (*preprocess.size, preprocess.channels)
         self._cache = ImageCache(len(annotations), shape, cache_bytes)
 
@@ -127,11 +127,11 @@ class Dataset(TorchDataset):
         return torch.from_numpy(self.preprocess.normalise(image)), _as_tensors(target), sample
 
     def __getitems__(self, keys: list[Any]) -> list[Any]:
-        """What torch's loader calls for the samples of a batch."""
+        """The samples of a batch; called by torch's loader."""
         return samples_or_failure(self.__getitem__, keys, send=self._sends_failures)
 
     def _picture(self, index: int) -> tuple[NDArray[np.uint8], Objects]:
-        """Return a picture at network size, and the objects of its record that lie inside it."""
+        """Return an image at network size, and the objects of its record that lie inside it."""
         record = self.annotations.records[index]
         image = self._cache.get(index)
         if image is None:
@@ -153,8 +153,8 @@ class Dataset(TorchDataset):
         augment: Augment,
         rng: np.random.Generator,
     ) -> tuple[NDArray[np.uint8], Objects]:
-        """Change a picture and its objects at random."""
-        if augment.mosaic and rng.random() < augment.mosaic:  # with three more of the whole set
+        """Change an image and its objects at random."""
+        if augment.mosaic and rng.random() < augment.mosaic:  # with three more from the whole set
             others = [self._picture(int(other)) for other in rng.integers(len(self), size=3)]
             parts = [(image, objects), *others]
             image, boxes, stay = compose_mosaic(
@@ -183,7 +183,7 @@ def _as_tensors(target: dict[str, Any]) -> Target:
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, index); the order of an epoch is a function of (seed, epoch)."""
+    """Yields (epoch, index); the order of an epoch depends only on (seed, epoch)."""
 
     def __init__(self, count: int, *, shuffle: bool, seed: int) -> None:
         self.count = count
@@ -218,10 +218,10 @@ class Loader(DataLoader):
 
 
 def collate(items: list[Item]) -> Batch:
-    """Put what `Dataset` gives into a batch.
+    """Combine items of `Dataset` to a batch.
 
-    Images are stacked to [B, C, H, W] and labels to [B]; the targets of boxes stay a list, since
-    images differ in their objects, and so do the samples.
+    Images are stacked to [B, C, H, W] and labels to [B]; targets of boxes and samples stay lists,
+    since images differ in their number of objects.
     """
     images, targets, samples = zip(*items, strict=True)
     stacked = torch.stack(targets) if isinstance(targets[0], torch.Tensor) else list(targets)
@@ -229,7 +229,7 @@ def collate(items: list[Item]) -> Batch:
 
 
 def collate_to_send(items: list[Any]) -> Any:
-    """`collate` in a loading process, in a form that can be sent."""
+    """`collate` in a worker process, in a form that can be sent to the main process."""
     if isinstance(items[0], Failure):
         return items[0]
     images, targets, samples = collate(items)
@@ -255,18 +255,18 @@ def make_loader(
     boxes a list of one dict per image; see `Dataset`. `samples` is a list of one `Sample` per
     image: its index, image id, original size and transform.
 
-    Batches depend on (seed, epoch) and not on `workers`; torch's global generator is not touched.
+    Batches depend on (seed, epoch) and not on `workers`; torch's global generator is not used.
     Raises ValueError for a set without images, and where `drop_last` would leave no batch.
 
-    `augment` may be a function of yours, `(image, target) -> (image, target)`, in place of an
+    `augment` may be a function of yours, `(image, target) -> (image, target)`, instead of an
     `Augment`. The image is a uint8 array [H, W, C] at the network's size, before normalisation, and
-    keeps its shape. The target of a set of boxes holds `boxes` float64 [N, 4] (xyxy in pixels of
+    must keep its shape. The target of a set of boxes has `boxes` float64 [N, 4] (xyxy in pixels of
     the image), `labels` int64 [N], `iscrowd` and `difficult` bool [N]; boxes may be moved, dropped
-    and added, and are clipped to the image afterwards. That of a set of classes holds `label`, an
+    and added, and are clipped to the image afterwards. That of a set of classes has `label`, an
     int. While the function runs, the global generators of `random`, `numpy.random` and torch (on
-    the CPU) are seeded from (seed, epoch, index), so that what it draws from them depends on
-    nothing else; generators of its own are its own affair. With workers it must be picklable where
-    processes are spawned. What it returns is checked, and errors name it.
+    the CPU) are seeded from (seed, epoch, index), so that its random numbers depend only on these;
+    generators that it creates itself are not seeded. Where worker processes are spawned it must be
+    picklable. Its results are checked, and errors name it.
     """
     count = len(annotations)
     if count == 0:

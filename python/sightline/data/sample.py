@@ -1,4 +1,4 @@
-"""What a loader says of each picture of a batch, beside its pixels and its target."""
+"""Information on each image of a batch, besides its pixels and its target."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["Sample"]
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture of a batch: which it is, and how its pixels lie in the network's input.
+    """One image of a batch: its identity, and its mapping to the network's input.
 
     Attributes:
-        index: its place in the annotations' `records`.
-        image_id: that of its record.
-        size: (height, width) of the picture as it was, in pixels.
-        transform: from its pixels to network pixels, as `Preprocess.to_original` takes it back;
-            what augmentation changed is not in it.
+        index: its index in the `records` of the annotations.
+        image_id: the id of its record.
+        size: (height, width) of the original image in pixels.
+        transform: from its pixels to network pixels, for `Preprocess.to_original`, without
+            augmentation.
     """
 
     index: int

@@ -38,7 +38,7 @@ class Failure:
     """
 
     def __init__(self, error: Exception) -> None:
-        if not isinstance(error, DataError):  # which says where it lies
+        if not isinstance(error, DataError):  # whose message is sufficient
             error.add_note("in a process that loads pictures:\n" + traceback.format_exc())
         try:
             pickle.loads(pickle.dumps(error))

@@ -72,5 +72,5 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset_for(*names: str) -> str | None:
-    """The first of the names (of a data set, of a task) that a preset bears, or None."""
+    """The first of the names (of a data set, of a task) for which there is a preset, or None."""
     return next((name for name in names if name in PRESETS), None)

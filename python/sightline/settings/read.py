@@ -158,14 +158,14 @@ def resolve(layers: Sequence[Layer]) -> Settings:
 
 
 def fill(settings: Settings, origin: str, values: Mapping[str, Any]) -> Settings:
-    """The same settings, with values for those that nothing has set yet.
+    """The same settings, with values for those that were not set yet.
 
     Args:
         origin: where the values come from.
-        values: "group.name" -> value. "model.options" adds the options that are not there.
+        values: "group.name" -> value. "model.options" adds missing options.
 
     Raises:
-        SettingsError: what `resolve` raises.
+        SettingsError: as in `resolve`.
     """
     taken: dict[str, dict[str, Any]] = {}
     origins = dict(settings.origins)

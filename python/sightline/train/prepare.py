@@ -1,4 +1,4 @@
-"""From what a person asked for to all that `fit` needs: data, settings, model."""
+"""From settings to everything that `fit` needs: data, resolved settings, model."""
 
 import random
 from collections.abc import Collection, Sequence
@@ -44,7 +44,7 @@ class Prepared:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What every weights file says beside its numbers."""
+        """The metadata of every weights file."""
         return {
             "sightline": sightline.__version__,
             "task": self.task.name,
@@ -81,10 +81,10 @@ def read_split(
 
 
 def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
-    """Read the data, settle every setting, and build the model with new weights.
+    """Read the data, resolve all settings, and build the model with new weights.
 
-    Values come from, in rising order: defaults, the data set, the preset, and `layers` (a settings
-    file, then the command line).
+    Values come from the defaults, the data set, the preset and `layers` (a settings file, then the
+    command line); later ones override earlier ones.
 
     Raises:
         SettingsError: an unknown or impossible setting.
@@ -92,7 +92,7 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
     """
     settings = resolve(layers)
     check_names(settings)
-    # Before the labels are read: how they are may be part of a preset.
+    # Before the labels are read, since a preset may contain how to read them.
     preset = settings.train.preset or preset_for(str(settings.data.path))
     settings = use_preset(settings, preset)
     data = settings.data
@@ -112,7 +112,7 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
     found = task.settings_for(train)
     settings = fill(settings, "data", {**found, "train.task": task.name})
     data = settings.data
-    size = data.size or found["data.size"]  # size=none asks for what the data suggest
+    size = data.size or found["data.size"]  # size=none means the size derived from the data
     preprocess = fit_preprocess(train, size, mode=data.resize, channels=data.channels)
 
     device = set_up_torch(settings.train)
@@ -125,7 +125,7 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
 
 
 def check_names(settings: Settings) -> None:
-    """Raise SettingsError where `train.task` is no task, or `train.preset` no preset."""
+    """Raise SettingsError where `train.task` or `train.preset` does not exist."""
     known: Collection[str]
     for key, known in (("task", TASKS), ("preset", PRESETS)):
         name = getattr(settings.train, key)
@@ -137,7 +137,7 @@ def check_names(settings: Settings) -> None:
 
 
 def use_preset(settings: Settings, name: str | None) -> Settings:
-    """The settings with those of a preset where nothing has set them; None changes nothing."""
+    """The settings, with values of a preset where they were not set; None changes nothing."""
     if name is None:
         return settings
     settings = fill(settings, f"preset {name}", PRESETS[name])
@@ -145,10 +145,10 @@ def use_preset(settings: Settings, name: str | None) -> Settings:
 
 
 def choose_task(settings: Settings, train: Annotations) -> Task:
-    """The task that the settings name, or the default of the labels.
+    """The task in the settings, or the default for the labels.
 
     Raises:
-        SettingsError: it does not learn from these labels.
+        SettingsError: it cannot be trained on these labels.
     """
     default = default_task(train)
     task = TASKS[settings.train.task or default.name]
@@ -161,10 +161,10 @@ def choose_task(settings: Settings, train: Annotations) -> Task:
 
 
 def set_up_torch(options: TrainSettings) -> torch.device:
-    """Threads and determinism as the settings ask for them, for the process; the device.
+    """Set threads and determinism of the process, and return the device.
 
     Raises:
-        SettingsError: there is no such device, or it does not compute in that precision.
+        SettingsError: there is no such device, or it does not support that precision.
     """
     device = choose_device(options.device)
     try:
@@ -179,7 +179,7 @@ def set_up_torch(options: TrainSettings) -> torch.device:
 
 
 def choose_device(name: str) -> torch.device:
-    """The torch device of "auto", "cpu", "cuda" or "cuda:N"; SettingsError where there is none."""
+    """The torch device for "auto", "cpu", "cuda" or "cuda:N"; SettingsError where missing."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -204,7 +204,7 @@ def seed_everything(seed: int) -> None:
 
 
 def warn_of_issues(annotations: Annotations, log: Log) -> None:
-    """Print what a reader left out, each with its file, object and rule."""
+    """Print the labels that a reader left out, each with its file, object and rule."""
     for issue in annotations.issues[:_LISTED_ISSUES]:
         log.warn(str(issue))
     rest = len(annotations.issues) - _LISTED_ISSUES
