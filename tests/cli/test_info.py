@@ -8,6 +8,8 @@ import pytest
 
 from sightline.cli import info, main
 
+from ..fresh import run
+
 
 def test_info_names_every_part_and_reason(capsys):
     assert main(["info"]) == 0
@@ -47,9 +49,9 @@ def test_native_modules_that_are_missing_give_their_reason(monkeypatch):
 
 
 def test_an_unknown_instruction_set_is_a_no_for_arrays_and_tensors():
-    environment = {**os.environ, "SIGHTLINE_ISA": "foo"}
-    command = [sys.executable, "-m", "sightline", "info", "--json"]
-    ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    code = "import sys; from sightline.cli import main; sys.exit(main(['info', '--json']))"
+    ran = run(code, env={"SIGHTLINE_ISA": "foo"})
+    assert ran.returncode == 0, ran.stderr
     rows = json.loads(ran.stdout)
     for name in ("instructions", "ops on arrays", "ops on tensors"):
         assert rows[name].startswith("no: SIGHTLINE_ISA"), rows[name]

@@ -1,66 +1,64 @@
 """Runs the same code at every ISA level this machine has: the level is chosen once a process.
 
-One process a level serves all tests, as starting one costs more than most of what it runs.
+One process per level serves all tests.
 """
 
-import atexit
+import contextlib
 import functools
-import json
+import io
 import os
-import subprocess
-import sys
+import traceback
+from multiprocessing.connection import Connection
 from typing import Any
+
+from ..fresh import context
 
 LEVELS = ("baseline", "avx2", "avx512")
 
-# Every snippet has a namespace of its own and finds the thread counts as the process had them.
-_SERVE = """
-import contextlib, io, json, sys, traceback
-import torch
-from sightline import _numpy
-threads = torch.get_num_threads(), _numpy.get_num_threads()
-try:
-    level = _numpy.isa()
-except ValueError:  # this machine lacks it
-    level = None
-print(json.dumps(level), flush=True)
-for line in sys.stdin:
-    printed, error = io.StringIO(), None
-    with contextlib.redirect_stdout(printed):
-        try:
-            exec(compile(json.loads(line), "<at every level>", "exec"), {"__name__": "__main__"})
-        except Exception:
-            error = traceback.format_exc()
-    torch.set_num_threads(threads[0])
-    _numpy.set_num_threads(threads[1])
-    print(json.dumps([printed.getvalue(), error]), flush=True)
-"""
+
+def _serve(level: str, connection: Connection) -> None:
+    """Says the level, then runs each snippet that comes, and says what it prints or raises."""
+    os.environ["SIGHTLINE_ISA"] = level
+    import torch
+
+    from sightline import _numpy
+
+    try:
+        connection.send(_numpy.isa())
+    except ValueError:  # this machine lacks it
+        return connection.send(None)
+    threads = torch.get_num_threads(), _numpy.get_num_threads()
+    while True:
+        code, printed, error = connection.recv(), io.StringIO(), None
+        with contextlib.redirect_stdout(printed):
+            try:  # in a namespace of its own, with as many threads as the first
+                exec(compile(code, "<at every level>", "exec"), {"__name__": "__main__"})
+            except Exception:
+                error = traceback.format_exc()
+        torch.set_num_threads(threads[0])
+        _numpy.set_num_threads(threads[1])
+        connection.send((printed.getvalue(), error))
 
 
 class _Level:
     def __init__(self, name: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE],
-            env={**os.environ, "SIGHTLINE_ISA": name},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        atexit.register(self._process.communicate)  # which closes its input
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(name, other), daemon=True)
+        self._process.start()
+        other.close()
         self.isa = self._read()
 
     def output_of(self, code: str) -> str:
-        assert self._process.stdin
-        print(json.dumps(code), file=self._process.stdin, flush=True)
+        self._connection.send(code)
         printed, error = self._read()
         assert error is None, f"at {self.isa}: {error}"
         return printed
 
     def _read(self) -> Any:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        assert line, "the process of a level ended; its error is above"
-        return json.loads(line)
+        try:
+            return self._connection.recv()
+        except EOFError:
+            raise AssertionError("the process of a level ended; its error is above") from None
 
 
 @functools.cache

@@ -5,10 +5,9 @@ a process of their own, with little memory, so that a crash is a failure and wha
 has no room.
 """
 
-import subprocess
-import sys
-
 import pytest
+
+from ..fresh import run
 
 _CALL_ALL = """
 import resource, sys
@@ -110,9 +109,7 @@ print(count)
 
 @pytest.mark.parametrize("kind", ["arrays", "tensors"])
 def test_an_extreme_integer_raises_and_does_not_crash(kind):
-    ended = subprocess.run(
-        [sys.executable, "-c", _CALL_ALL, kind], capture_output=True, text=True, timeout=120
-    )
+    ended = run(_CALL_ALL, kind, timeout=120)
     assert ended.returncode == 0, (ended.returncode, ended.stderr[-2000:])
     assert int(ended.stdout) > 200
 

@@ -1,8 +1,5 @@
 """Cases in which other libraries' IoU is wrong, undefined or costly, named by what fails."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +7,7 @@ import torch
 from sightline import ops, reference
 from sightline.ops._iou_torch import LOSS_OPS, MATRIX_OPS
 
+from ..fresh import run
 from .box_cases import random_boxes
 
 
@@ -143,6 +141,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 
 def test_memory_is_that_of_the_output_alone():
     # 4 bytes a pair; tensor programs take 36 and more.
-    done = subprocess.run([sys.executable, "-c", PEAK], check=True, capture_output=True, text=True)
+    done = run(PEAK)
+    assert done.returncode == 0, done.stderr
     output = 300 * 200_000 * 4
     assert int(done.stdout) < output + (16 << 20)

@@ -1,9 +1,8 @@
 """SIGHTLINE_ISA: a missing level is refused by the first use."""
 
 import json
-import os
-import subprocess
-import sys
+
+from ..fresh import run
 
 SAYS = "SIGHTLINE_ISA must be baseline, avx2 or avx512, got 'AVX2'"
 _FIRST_USE = """
@@ -16,26 +15,19 @@ for kind in (np.asarray, torch.tensor):
     except ValueError as error:
         print(error)
 """
-
-
-def run(*words: str, isa: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, *words],
-        env={**os.environ, "SIGHTLINE_ISA": isa},
-        capture_output=True,
-        text=True,
-    )
+_INFO = "import sys; from sightline.cli import main; sys.exit(main(['info', '--json']))"
 
 
 def test_an_unknown_word_is_refused_on_first_use_by_arrays_and_tensors():
-    assert run("-c", _FIRST_USE, isa="AVX2").stdout.splitlines() == [SAYS, SAYS]
+    assert run(_FIRST_USE, env={"SIGHTLINE_ISA": "AVX2"}).stdout.splitlines() == [SAYS, SAYS]
 
 
 def test_info_tells_what_is_wrong_with_it():
-    ended = run("-m", "sightline", "info", "--json", isa="AVX2")
+    ended = run(_INFO, env={"SIGHTLINE_ISA": "AVX2"})
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["instructions"] == f"no: {SAYS}"
 
 
 def test_an_empty_value_is_none():
-    assert run("-c", _FIRST_USE, isa="").stdout == ""
+    ended = run(_FIRST_USE, env={"SIGHTLINE_ISA": ""})
+    assert (ended.returncode, ended.stdout) == (0, "")

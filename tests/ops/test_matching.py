@@ -1,8 +1,5 @@
 """Matching: hand-worked cases, the reference and its rules, and what torch asks of an op."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -13,6 +10,7 @@ from sightline import _numpy, ops, reference
 from sightline.ops.matching import RULES
 from sightline.reference.matching import match_image
 
+from ..fresh import run
 from .box_cases import awkward_layouts, random_boxes
 from .isa import outputs_of_every_level
 
@@ -394,7 +392,8 @@ before = peak()
 ops.match_anchors(anchors, gt_boxes, **rest)
 assert (peak() - before) < 10_000, peak() - before
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    ended = run(code)
+    assert ended.returncode == 0, ended.stderr
 
 
 rows = st.lists(st.tuples(*[st.integers(-3, 6)] * 4), min_size=1, max_size=8).map(

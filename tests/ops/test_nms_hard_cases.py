@@ -1,9 +1,6 @@
 """NMS where it is easily wrong: sizes about tiles, many kept boxes, boxes that pruning could miss,
 memory, and cases that other libraries get wrong."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +8,7 @@ import torch
 from sightline import _numpy, ops
 from sightline.reference.nms import best_first
 
+from ..fresh import run
 from ..fuzz.scored_boxes import THRESHOLDS, draw_boxes
 from .box_cases import random_boxes
 
@@ -136,9 +134,8 @@ kept = len(ops.nms(boxes, scores, 0.5))
 print(kept, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
     for n in (250_000, 1_000_000):
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(n)], capture_output=True, text=True, check=True
-        )
+        done = run(code, n)
+        assert done.returncode == 0, done.stderr
         kept, taken = map(int, done.stdout.split())
         assert kept > n / 2
         assert taken < 220 * n

@@ -1,13 +1,12 @@
 """Where there is no memory: how many bytes, of what, and the exception that the caller expects."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 
 from sightline import ops
+
+from ..fresh import run
 
 BOXES = np.zeros((1, 4), np.float32)
 MANY = 2**50  # terabytes, which no machine has
@@ -54,9 +53,7 @@ except MemoryError as error:
 
 @pytest.mark.parametrize("kind", ["arrays", "tensors"])
 def test_working_memory_is_said_to_be_it(kind):
-    ended = subprocess.run(
-        [sys.executable, "-c", _SOLVE, kind], capture_output=True, text=True, timeout=60
-    )
+    ended = run(_SOLVE, kind, timeout=60)
     assert ended.stdout == "sightline: no 3200000000 bytes for working memory\n", ended.stderr
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from sightline.train import Log, resume_run
 from sightline.train.run_dir import RunDir
 
+from ..fresh import context
 from ..tiny import write_squares
 from ..trained import train_quickly
 from .run_bits import bits, results_without_times
@@ -48,11 +49,9 @@ class Trainer:
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["sightline.train.session", __name__])
 
     def start(self, out: Path) -> multiprocessing.Process:
-        process = self._context.Process(target=train, args=(self.data, out))
+        process = context.Process(target=train, args=(self.data, out))
         process.start()
         return process
 

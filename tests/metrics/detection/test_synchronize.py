@@ -1,6 +1,5 @@
 """DetectionEvaluator.synchronize over four gloo processes."""
 
-import multiprocessing
 import os
 import pickle
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 
 from sightline.metrics import DetectionEvaluator
+from tests.fresh import context
 from tests.metrics.detection.test_merge import columns
 from tests.metrics.detection.test_state import assert_same, case_of, fill
 
@@ -118,8 +118,6 @@ def run_rank(rank, folder):
 def found(tmp_path_factory):
     """What each rank found, of one run of all scenarios."""
     folder = tmp_path_factory.mktemp("ranks")
-    context = multiprocessing.get_context("forkserver")  # imports torch once, not four times
-    context.set_forkserver_preload(["torch", "sightline.metrics"])
     ranks = [context.Process(target=run_rank, args=(rank, folder)) for rank in range(RANKS)]
     for process in ranks:
         process.start()

@@ -5,9 +5,6 @@ The processes run every case in one start and save what they got; the tests comp
 
 import copy
 import itertools
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +19,8 @@ from sightline.models import (
     convert_sync_batch_norm,
     fold_batch_norm,
 )
+
+from ...fresh import context
 
 C = 3
 SIZES = ((2, 3, 1), (4, 0, 2), (0, 0, 5), (1, 1, 0))  # samples of each rank
@@ -122,6 +121,7 @@ def part_of(sizes, rank):
 
 
 def work(rank, folder):
+    torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=len(SIZES[0])
     )
@@ -141,19 +141,14 @@ def work(rank, folder):
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-W", "ignore", Path(__file__)]
-    running = [
-        subprocess.Popen([*command, str(rank), folder], stderr=subprocess.PIPE, text=True)
-        for rank in range(len(SIZES[0]))
-    ]
-    try:
-        for process in running:
-            _, said = process.communicate(timeout=120)
-            assert process.returncode == 0, said
-    finally:
-        for process in running:
-            process.kill()
-            process.communicate()
+    running = [context.Process(target=work, args=(rank, folder)) for rank in range(len(SIZES[0]))]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(120)
+        process.kill()
+        process.join()
+    assert [process.exitcode for process in running] == [0] * len(running)
     return [torch.load(folder / f"{rank}.pt") for rank in range(len(running))]
 
 
@@ -269,11 +264,6 @@ def test_one_process_is_the_plain_module():
     assert torch.equal(ours.running_var, theirs.running_var)
     with pytest.raises(ValueError, match="`x` must have shape"):
         ours(torch.zeros(3))
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    work(int(sys.argv[1]), sys.argv[2])
 
 
 def test_conversion_of_torch_refuses_to_drop_what_a_batch_norm_of_torch_does_not_do():
