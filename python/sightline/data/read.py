@@ -17,8 +17,9 @@ from sightline.formats.records import Annotations, DataError
 from sightline.formats.source import Source
 from sightline.formats.voc import LOOKED_FOR as VOC_LOOKED_FOR
 from sightline.formats.voc import open_voc, xml_folder
-from sightline.formats.yolo import LOOKED_FOR as YOLO_LOOKED_FOR
-from sightline.formats.yolo import open_yolo, yolo_root
+from sightline.formats.yolo import open_yolo
+from sightline.formats.yolo_layout import LOOKED_FOR as YOLO_LOOKED_FOR
+from sightline.formats.yolo_layout import yolo_root
 
 EMBEDDED = ("digits", "digit-scenes")
 
