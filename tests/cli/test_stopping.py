@@ -62,22 +62,31 @@ def start_and_signal(words, number):
     return process.returncode, "".join(seen) + rest
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder with the data and a run that nothing stopped, and the words that made it."""
+    folder = tmp_path_factory.mktemp("stopping")
+    words = [w for w in quick_words("classify") if not w.startswith("epochs")]
+    data = write_colours(folder / "data")
+    words += [f"data={data}", f"epochs={EPOCHS}", f"out={folder}"]
+    assert main(["train", *words, "train.name=whole", "--quiet"]) == 0
+    return folder / "classify", words
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
 )
-def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path, capsys, number, status):
-    data = write_colours(tmp_path / "data")
-    words = [w for w in quick_words("classify") if not w.startswith("epochs")]
-    words += [f"data={data}", f"epochs={EPOCHS}", f"out={tmp_path}"]
-    returned, said = start_and_signal([*words, "train.name=stopped"], number)
+def test_a_stopped_training_goes_on_to_the_same_bits(whole, number, status):
+    runs, words = whole
+    name = f"stopped{int(number)}"
+    returned, said = start_and_signal([*words, f"train.name={name}"], number)
     assert returned == status, said
-    stopped = tmp_path / "classify" / "stopped"
+    stopped = runs / name
     if number == signal.SIGINT:
         assert f"continue with: sightline train resume={stopped}" in said
         assert "Traceback" not in said
-    assert main(["train", *words, "train.name=whole", "--quiet"]) == 0
     assert main(["train", f"resume={stopped}", "--quiet"]) == 0
-    for name in ("best", "last"):
-        one, _ = load_weights(stopped / "weights" / f"{name}.safetensors")
-        two, _ = load_weights(tmp_path / "classify" / "whole" / "weights" / f"{name}.safetensors")
-        assert all(torch.equal(one[key], two[key]) for key in two), name
+    for kind in ("best", "last"):
+        one, _ = load_weights(stopped / "weights" / f"{kind}.safetensors")
+        two, _ = load_weights(runs / "whole" / "weights" / f"{kind}.safetensors")
+        assert all(torch.equal(one[key], two[key]) for key in two), kind

@@ -6,9 +6,6 @@ that fail as torchvision does, that work, or that fail otherwise.
 
 import importlib.util
 import inspect
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ import torch
 from sightline import ops
 from sightline.compat import torchvision as compat
 
+from .. import fresh
 from ..ops.box_cases import random_boxes
 from ..ops.derivative_cases import assert_differentiable
 
@@ -70,18 +68,12 @@ library.impl("nms", lambda dets, scores, iou_threshold: torch.arange(3), "CPU")
 
 def run_beside(folder: Path, package: dict[str, str] | None, code: str) -> str:
     """What `code` prints where this torchvision is the only one; None: the one installed."""
-    path = os.environ.get("PYTHONPATH", "")
     if package is not None:
         (folder / "torchvision").mkdir()
         for name, text in package.items():
             (folder / "torchvision" / name).write_text(text)
-        path = str(folder)
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+    before = f"import sys, warnings; sys.path.insert(0, {str(folder)!r})"
+    done = fresh.run(f"{before}; warnings.simplefilter('ignore')\n{code}")
     assert done.returncode == 0, done.stderr
     return done.stdout
 
