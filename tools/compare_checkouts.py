@@ -1,4 +1,4 @@
-"""Benchmarks two checkouts in turns, and says what became slower.
+"""Benchmarks two checkouts alternately, and says what became slower.
 
     python tools/compare_checkouts.py "../old/.venv/bin/python" ".venv/bin/python"
     python tools/compare_checkouts.py OLD NEW --verb "bench --only nms" --verb "bench coco --quick"

@@ -134,5 +134,5 @@ def test_yolo_class_names_reorder_labels(tmp_path):
     write_yolo(tmp_path, {"a": "0 0.5 0.5 0.2 0.4\n"})
     found = read_dataset(tmp_path, class_names=("dog", "cat"))
     np.testing.assert_array_equal(found.records[0].labels, [1])
-    with pytest.raises(DataError, match="unknown class 'cat', not one of the classes asked for"):
+    with pytest.raises(DataError, match="unknown class 'cat', not one of the requested classes"):
         read_dataset(tmp_path, class_names=("dog",))

@@ -98,7 +98,7 @@ def test_a_damaged_state_is_refused_and_the_epoch_before_leads_to_the_same_bits(
     assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
     for name in ("last", "previous"):
         flip_a_bit(weights / f"{name}.state.pt")
-    with pytest.raises(ValueError, match=r"damaged.*; there is no earlier state to go on from"):
+    with pytest.raises(ValueError, match=r"damaged.*; there is no earlier state to resume from"):
         fit(**toy_run(), out=tmp_path / "parts", resume=True)
 
 

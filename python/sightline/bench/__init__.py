@@ -3,7 +3,7 @@
 A benchmark (`outcome.py`) has a unique name and says what is timed. The benchmarks of the ops are
 in `ops/`, those of COCO evaluation in `coco/`, those of batch norm in `batch_norm/`. The function
 `prepare` of each of these packages (`contest.py`) sets up the contenders, ours and others, and
-checks that their results agree. `run.py` then times them in turns, together with their limit: a
+checks that their results agree. `run.py` then times them alternately, together with their limit: a
 pass over memory or a sort that no implementation can avoid. `text.py` and `report.py` print the
 outcomes, `compare.py` compares them with those of an earlier run.
 

@@ -1,4 +1,4 @@
-"""Runs benchmarks: first the check that results agree, then all contenders in turns."""
+"""Runs benchmarks: first the check that results agree, then all contenders alternately."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack

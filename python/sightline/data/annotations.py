@@ -1,4 +1,4 @@
-"""What is done with annotations once they are read: bad labels, and classes in another order."""
+"""Handles annotations after they are read: bad labels, and classes in another order."""
 
 from __future__ import annotations
 

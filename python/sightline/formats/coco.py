@@ -263,7 +263,7 @@ def _annotation_rule(
     if category not in category_names:
         return f"unknown class: category_id {quoted(category)} is not among the categories"
     if category not in label_of:
-        return f"unknown class {quoted(category_names[category])}, not one of the classes asked for"
+        return f"unknown class {quoted(category_names[category])}, not one of the requested classes"
     box = annotation.get("bbox")
     if (
         not isinstance(box, list)

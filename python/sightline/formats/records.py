@@ -132,7 +132,7 @@ class Annotations:
             raise ValueError(
                 f"`label_type` must be {' or '.join(map(repr, known))}, got {self.label_type!r}"
             )
-        object.__setattr__(self, "label_type", LabelType(self.label_type))  # of its text, too
+        object.__setattr__(self, "label_type", LabelType(self.label_type))  # also from its text
 
     def __len__(self) -> int:
         return len(self.records)

@@ -73,7 +73,7 @@ def open_voc(root: Path, class_names: Sequence[str] | None = None) -> Source:
     notes = []
     if unlabelled:
         what = f"{len(unlabelled)} image(s) without a label file, such as {unlabelled[0].name}"
-        rule = "only an xml without <object> says that an image holds none"
+        rule = "only an xml without <object> marks an image without objects"
         notes.append(Issue(labels, None, what, rule, "left out"))
     return Source(
         format="voc",

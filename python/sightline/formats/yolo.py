@@ -142,7 +142,7 @@ def _parse_line(
     if not 0 <= number < len(names):
         return f"unknown class {shortened(number)}; the classes are 0 to {len(names) - 1}"
     if number not in label_of:
-        return f"unknown class {quoted(names[number])}, not one of the classes asked for"
+        return f"unknown class {quoted(names[number])}, not one of the requested classes"
     if not np.isfinite([x, y, w, h]).all():
         return f"coordinates must be finite{_GOT}"
     if w <= 0 or h <= 0:

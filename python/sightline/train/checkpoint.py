@@ -161,7 +161,7 @@ def save_state(path: str | os.PathLike, state: dict[str, Any]) -> None:
     # which contains the length of the comment.
     content[-2:] = (len(_MARK) + _DIGITS).to_bytes(2, "little")
     content += _MARK + hashlib.sha256(content).hexdigest().encode()
-    atomic_write(path, bytes(content), keeps="training can go on from it with resume; ")
+    atomic_write(path, bytes(content), keeps="training can continue from it with resume; ")
 
 
 def load_state(path: str | os.PathLike) -> dict[str, Any]:

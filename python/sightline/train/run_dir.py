@@ -212,7 +212,7 @@ class RunDir:
             try:
                 epoch = load_state(self.previous_state)["epoch"]
             except (FileNotFoundError, ValueError):
-                raise ValueError(f"{error}; there is no earlier state to go on from") from error
+                raise ValueError(f"{error}; there is no earlier state to resume from") from error
             raise ValueError(
                 f"{error}. The state before it (epoch {epoch}) is intact: continue from it with "
                 f"sightline train resume={self.previous_state}, or fit(..., resume='previous')"

@@ -256,7 +256,7 @@ def test_boxes_stand_for_masks_that_are_missing_as_in_pycocotools(bare):
     truth, found = draw_masks(np.random.default_rng(12), boxes=True)
     for result in found[bare]:
         del result["segmentation"]
-    with pytest.warns(UserWarning, match="without `segmentation`: boxes taken for masks"):
+    with pytest.warns(UserWarning, match="without `segmentation`: boxes used as masks"):
         results = check_equal(truth, found, "segm")
     assert results.ap > 0
     with pytest.raises(ValueError, match=r"results\[.*\] lacks `segmentation`; parity="):

@@ -436,8 +436,8 @@ def _boxes_for_masks(masks: Segmentations, rows: _Rows) -> Segmentations:
         return masks
     first = int(bare[0])
     if rows.strict:
-        raise rows.error(first, 'lacks `segmentation`; parity="pycocotools" takes boxes for masks')
-    answer = "boxes taken for masks, as in pycocotools"
+        raise rows.error(first, 'lacks `segmentation`; parity="pycocotools" uses boxes as masks')
+    answer = "boxes used as masks, as in pycocotools"
     rows.warn(len(bare), first, "without `segmentation`", answer)
     x, y, w, h = rows.columns["bbox"][bare].T
     rings = np.stack([x, y, x, y + h, x + w, y + h, x + w, y], axis=1)

@@ -16,7 +16,7 @@ Line = tuple[str, float | None, int, int]
 # A line of the summary: AP or AR, IoU (None: all), area, index into max_detections.
 _Line = tuple[str, float | None, str, int]
 _LAST = 2
-_AP = 3  # the last, too, but for pycocotools' fault
+_AP = 3  # equals _LAST, except under pycocotools' fault
 _BOX_LINES: tuple[_Line, ...] = (
     ("AP", None, "all", _AP),
     ("AP", 0.5, "all", _LAST),
