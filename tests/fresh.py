@@ -1,7 +1,7 @@
 """Processes that have called no op yet, forked from one that has imported what they need.
 
-Starting Python and importing torch and the package takes two seconds of a core, a fork none. What a
-process settles on its first call (`SIGHTLINE_ISA`), and what it may take (memory), is still open.
+Starting Python and importing torch and the package takes two seconds of a core; a fork takes none.
+Such a process can still choose `SIGHTLINE_ISA`, which the first call fixes, and limit its memory.
 """
 
 import multiprocessing
@@ -20,7 +20,7 @@ context.set_forkserver_preload(
 def run(
     code: str, *arguments: object, env: dict[str, str] | None = None, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """As `python -c code arguments`; `env` holds what differs from this process's environment."""
+    """Like `python -c code arguments`; `env` holds what differs from this process's environment."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["-c", *map(str, arguments)]
         given = (code, words, {**os.environ, **(env or {})}, folder)

@@ -1,4 +1,4 @@
-"""Runs the same code at every ISA level this machine has: the level is chosen once a process.
+"""Runs the same code at every ISA level this machine has. A process chooses its level once.
 
 One process per level serves all tests.
 """
@@ -17,7 +17,7 @@ LEVELS = ("baseline", "avx2", "avx512")
 
 
 def _serve(level: str, connection: Connection) -> None:
-    """Says the level, then runs each snippet that comes, and says what it prints or raises."""
+    """Send the level, then run each snippet received and send what it prints or raises."""
     os.environ["SIGHTLINE_ISA"] = level
     import torch
 

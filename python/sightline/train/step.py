@@ -199,8 +199,8 @@ class SupervisedStep(Step):
             steps counts updates, without batches that float16 skipped.
         ema: averaged weights; where given, they are validated and saved.
         clip_norm: largest L2 norm of all gradients of the model together.
-        accumulate: number of batches per update, which uses their mean gradient; fewer remaining
-            batches at the end of an epoch are one more update.
+        accumulate: number of batches per update, which uses their mean gradient. Batches left over
+            at the end of an epoch make one more update.
         amp: "auto" (bfloat16 on a GPU, off on the CPU), "bf16", "fp16" or "off".
         seed: seed of the generators for `terms`.
 
