@@ -69,7 +69,7 @@ def discriminator_loss(real, generated):
 
 
 def generator_loss(generated):
-    """The generated pictures are to be taken for real ones."""
+    """Small where the generated pictures pass for real ones."""
     return F.softplus(-generated).mean()
 
 
@@ -106,7 +106,7 @@ def main(words=None):
     parser.add_argument(
         "--out", type=Path, default=Path("runs/dcgan"), help="run folder (default: %(default)s)"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--epochs", type=int, default=60, help="default: %(default)s")
     options = parser.parse_args(words)
     try:
@@ -131,7 +131,7 @@ def main(words=None):
     except OSError as error:
         parser.error(str(error))
     if history.stopped:
-        print(f"go on with --resume --out {options.out}")
+        print(f"continue with --resume --out {options.out}")
         return 130
 
     pictures = draw(step.model, 200)

@@ -69,7 +69,7 @@ def main(words=None):
     parser.add_argument(
         "--out", type=Path, default=Path("runs/logistic"), help="run folder (default: %(default)s)"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument(
         "--epochs", type=int, default=12, help="of 10 iterations each (default: %(default)s)"
     )
@@ -96,7 +96,7 @@ def main(words=None):
     except OSError as error:
         parser.error(str(error))
     if history.stopped:
-        print(f"go on with --resume --out {options.out}")
+        print(f"continue with --resume --out {options.out}")
         return 130
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """Segment cell nuclei with a small U-Net.
 
 The model, the loss and the metric are a few lines of PyTorch each; `sightline.train.fit` trains the
-model, keeps its best epoch in a run folder and goes on where it was stopped.
+model, keeps its best epoch in a run folder and continues where it was stopped.
 
     python examples/unet_nuclei.py NUCLEI     a minute or two on two cores
     python examples/unet_nuclei.py            seconds, on pictures made of scikit-learn's digits
@@ -187,7 +187,7 @@ def main(words=None):
     parser.add_argument(
         "--out", type=Path, default=Path("runs/unet"), help="run folder (default: %(default)s)"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--epochs", type=int, help="default: 24 for nuclei, 15 for digits")
     options = parser.parse_args(words)
     try:
@@ -221,7 +221,7 @@ def main(words=None):
     except OSError as error:
         parser.error(str(error))
     if history.stopped:
-        print(f"go on with --resume --out {options.out}")
+        print(f"continue with --resume --out {options.out}")
         return 130
 
     dice = evaluate(model, DataLoader(test), loss=segmentation_loss, metric=Dice())["val/dice"]

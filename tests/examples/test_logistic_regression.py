@@ -17,7 +17,7 @@ def test_it_reaches_the_loss_of_scikit_learn_and_resumes_to_the_same_bits(
     assert numbers["L-BFGS"] == pytest.approx(numbers["scikit-learn"], abs=1e-3)
     assert 0.1 < numbers["scikit-learn"] < 0.3
     assert np.asarray(Image.open(run / "weights.png")).std() > 5
-    assert "go on with --resume" in capsys.readouterr().out
+    assert "continue with --resume" in capsys.readouterr().out
 
 
 def test_the_loss_is_that_of_scikit_learn():

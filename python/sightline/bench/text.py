@@ -89,6 +89,6 @@ def size(count: int) -> str:
 
 
 def _in_units(value: float, scales: dict[str, float]) -> str:
-    """In the largest unit that is not above the value; otherwise in the last."""
+    """The value in the largest unit that does not exceed it; otherwise in the last."""
     unit = next((u for u, scale in scales.items() if value >= scale), list(scales)[-1])
     return f"{value / scales[unit]:.3g} {unit}"

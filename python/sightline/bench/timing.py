@@ -64,7 +64,7 @@ def unsteady(limit: Times, ours: Times) -> bool:
 
 
 def sample(run: Callable[[], object], calls: int, device: str = "cpu") -> float:
-    """Seconds of so many calls, one after another."""
+    """Seconds that `calls` calls take, one after another."""
     if device == "cuda":
         return _sample_cuda(run, calls)
     start = time.perf_counter()
@@ -74,7 +74,7 @@ def sample(run: Callable[[], object], calls: int, device: str = "cpu") -> float:
 
 
 def _sample_cuda(run: Callable[[], object], calls: int) -> float:
-    """By events on the stream, which include the pauses of the host between launches."""
+    """The same by events on the stream, which include the pauses of the host between launches."""
     import torch  # not at the top: a worker need not have it
 
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

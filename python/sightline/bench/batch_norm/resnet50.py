@@ -108,7 +108,7 @@ def _programs(step: StepBenchmark, device: str) -> dict[str, Callable[[], Tensor
     for i, (theirs, ours) in enumerate(zip(*results, strict=True)):
         if not (theirs - ours).norm() <= _ROOM * theirs.norm():
             what = f"the gradient of parameter {i - 1}" if i else "the loss"
-            raise ValueError(f"{step.name}: converted, {what} is another one")
+            raise ValueError(f"{step.name}: {what} differs after the conversion")
     return programs
 
 

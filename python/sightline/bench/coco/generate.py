@@ -26,7 +26,7 @@ _NO_KEYPOINTS = 0.4  # of people in COCO
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is drawn. `most` is the largest number of detections of an image."""
+    """What the data set holds. `most` is the largest number of detections of an image."""
 
     images: int = 5_000
     objects: int = 32_000

@@ -28,7 +28,7 @@ _LONG = 100_000  # boxes
 
 @dataclass(frozen=True)
 class _Kind:
-    """Benchmarks that differ only in their shape of so many `sizes`, which is formatted into `name`
+    """Benchmarks that differ only in their shape: `sizes` numbers, which are formatted into `name`
     and passed to `inputs`. `quadratic`: plain torch computes all pairs of boxes."""
 
     name: str
@@ -131,7 +131,7 @@ def of_shape(shape: tuple[int, ...]) -> tuple[OpBenchmark, ...]:
 
 
 def _at(kind: str, *shape: int, **settings: Any) -> OpBenchmark:
-    """Of a suite; `times` is the goal for torchvision's time, as a multiple of ours."""
+    """A benchmark of a suite; `times` is the goal for torchvision's time, as a multiple of ours."""
     for goals, key in (("goals", "times"), ("cuda_goals", "cuda_times")):
         if key in settings:
             settings[goals] = {"torchvision": settings.pop(key), **settings.get(goals, {})}

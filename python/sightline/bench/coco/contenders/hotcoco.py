@@ -43,7 +43,7 @@ class Hotcoco(CocoApi):
         return evaluator
 
     def bootstrap(self, evaluated: Any, replicates: int) -> Any:
-        """For the difference between a result and itself: it has no interval for one result."""
+        """An interval of the difference between a result and itself: it has none for one result."""
         return compare(evaluated, evaluated, n_bootstrap=replicates)
 
 
