@@ -11,7 +11,7 @@ import torch
 
 from sightline import ops
 
-from .isa import outputs_of_every_level
+from .isa import output_of_every_level
 
 
 def digest(cases, dtypes, activations):
@@ -39,8 +39,7 @@ def assert_same_at_every_level(cases, activations):
     dtypes = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
     code = "import hashlib, itertools, torch\nfrom sightline import ops\n"
     code += f"{inspect.getsource(digest)}\nprint(digest({cases}, {dtypes}, {activations}))"
-    outputs = outputs_of_every_level(code)
-    assert len(set(outputs.values())) == 1, outputs
+    output_of_every_level(code)
 
 
 def assert_same_with_any_threads(cases):

@@ -6,7 +6,7 @@ import torch
 
 from sightline import ops, reference
 
-from .isa import outputs_of_every_level
+from .isa import output_of_every_level
 
 
 def grid(size=128, strides=(8, 16, 32), dtype=np.float32):
@@ -176,7 +176,7 @@ gt = np.concatenate([corner, corner + rng.uniform(1, 90, corner.shape)], -1).ast
 out = ops.assign_sim_ota(scores, boxes, points, strides, gt, rng.integers(0, 37, (2, 70)))
 print([value.tobytes().hex() for value in out])
 """
-    assert len(set(outputs_of_every_level(code).values())) == 1
+    output_of_every_level(code)
 
 
 def test_the_same_assignment_by_any_number_of_threads():

@@ -8,7 +8,7 @@ from sightline import ops, reference
 from sightline.ops.assign_ssd import SSD_RULES
 
 from . import box_cases
-from .isa import outputs_of_every_level
+from .isa import output_of_every_level
 
 
 def random_boxes(n, seed=0, dtype=np.float32):
@@ -89,7 +89,7 @@ boxes = np.concatenate([corner, corner + rng.integers(1, 30, corner.shape)], 1).
 for rule in ("default", "torchvision"):
     print(ops.assign_ssd(boxes[:600], boxes[600:], rule=rule).tolist())
 """
-    assert len(set(outputs_of_every_level(code).values())) == 1
+    output_of_every_level(code)
 
 
 def test_errors_name_the_argument_and_what_it_needs():

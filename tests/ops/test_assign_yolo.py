@@ -9,7 +9,7 @@ from sightline.models import grid_anchors
 from sightline.ops.assign_yolo import YOLO_RULES
 
 from . import box_cases
-from .isa import outputs_of_every_level
+from .isa import output_of_every_level
 
 MAPS, STRIDES = [(20, 24), (10, 12), (5, 6)], [8, 16, 32]
 
@@ -188,7 +188,7 @@ for rule in ("v2", "v3", "v5"):
         tensors = torch.from_numpy(boxes), list(map(torch.from_numpy, sizes))
         assert ops.assign_yolo(*tensors, *where, rule=rule).tolist() == index.tolist()
 """
-    assert len(set(outputs_of_every_level(code).values())) == 1
+    output_of_every_level(code)
 
 
 def test_errors_name_the_argument_and_what_it_needs():

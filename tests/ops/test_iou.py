@@ -13,7 +13,7 @@ from sightline import ops, reference
 from sightline.ops._iou_torch import LOSS_OPS, MATRIX_OPS
 
 from .box_cases import awkward_layouts, random_boxes
-from .isa import outputs_of_every_level
+from .isa import output_of_every_level
 
 SIZES = (0, 1, 2, 63, 64, 65, 300)
 # complete_box_iou has the library's own arctangent, within 2 ulp of NumPy's.
@@ -289,8 +289,7 @@ for dtype in (np.float32, np.float64):
 
 
 def test_every_isa_level_gives_the_same_bits():
-    outputs = outputs_of_every_level(BITS % ([*MATRIX_OPS, *LOSS_OPS],))
-    assert len(set(outputs.values())) == 1
+    output_of_every_level(BITS % ([*MATRIX_OPS, *LOSS_OPS],))
 
 
 @pytest.mark.parametrize("name", [*MATRIX_OPS, *LOSS_OPS])
