@@ -2,11 +2,8 @@
 // of box_tiles.h are small, and whether it is worth its time.
 #pragma once
 
-#include <array>
-#include <memory>
-
 #include "common/box_tiles.h"
-#include "common/working_memory.h"
+#include "common/z_order.h"
 
 namespace sightline {
 
@@ -33,10 +30,7 @@ bool order_pays(const T* boxes, int64_t n, const Box<T>* objects, int64_t num_ob
   for (int64_t s = 0; s < kSampledTiles; ++s) {
     const T* const first = boxes + 4 * (tiles * s / kSampledTiles * kTileLanes);
     Hull<T> hull, grown;
-    for (int64_t j = 0; j < kTileLanes; ++j) {
-      const Box<T> b = load_box(first + 4 * j);
-      hull.add(b.x1, b.y1, b.x2, b.y2);
-    }
+    for (int64_t j = 0; j < kTileLanes; ++j) hull.add(load_box(first + 4 * j));
     const Box<T> b = load_box(first);
     grown.add(b.x1 - dx, b.y1 - dy, b.x2 + dx, b.y2 + dy);
     for (int64_t g = 0; g < num_objects; g += step) {
@@ -48,58 +42,40 @@ bool order_pays(const T* boxes, int64_t n, const Box<T>* objects, int64_t num_ob
   return (met - met_in_order) * num_objects > kSortCost * objects_seen;
 }
 
-// The order: by class of size, then along a Z curve (Morton) through the cells of the region, then
-// by index.
+// The order: by class of size, then along the Z curve through the region, then by index.
 template <class T>
-std::unique_ptr<int32_t[]> spatial_order(const T* boxes, int64_t n, const Hull<T>& region) {
-  constexpr int kCells = 1 << kCellBits;
-  constexpr int kKeys = kSizeClasses << (2 * kCellBits);
-  std::array<uint16_t, kCells> spread{};  // bit b of a coordinate becomes bit 2 b
-  for (int c = 0; c < kCells; ++c)
-    for (int b = 0; b < kCellBits; ++b) spread[c] |= (c >> b & 1) << (2 * b);
-  const T w = region.x2 - region.x1, h = region.y2 - region.y1, side = larger(w, h);
-  const T per_x = w > T(0) ? T(kCells) / w : T(0), per_y = h > T(0) ? T(kCells) / h : T(0);
-  const auto cell = [](T v) {
-    return static_cast<int>(larger(smaller(v, T(kCells - 1)), T(0)));  // a NaN gives the last
-  };
-  const auto keys = working_memory<uint16_t>(n);
-  const auto starts = std::make_unique<int32_t[]>(kKeys + 1);
+Column<int32_t> spatial_order(const T* boxes, int64_t n, const Hull<T>& region) {
+  const T side = larger(region.x2 - region.x1, region.y2 - region.y1);
+  const ZGrid<T> grid(region, kCellBits);
+  Column<uint16_t> keys(n);
   for (int64_t i = 0; i < n; ++i) {
     const T* const p = boxes + 4 * i;
     const T size = larger(p[2] - p[0], p[3] - p[1]);
-    int size_class = 0;
+    uint32_t size_class = 0;
     T limit = side;
     for (int k = 0; k < kSizeClasses - 1; ++k) {
       limit *= T(0.5);
       size_class += size < limit;
     }
-    const int x = cell(((p[0] * T(0.5) + p[2] * T(0.5)) - region.x1) * per_x);
-    const int y = cell(((p[1] * T(0.5) + p[3] * T(0.5)) - region.y1) * per_y);
-    const int key = size_class << (2 * kCellBits) | spread[y] << 1 | spread[x];
-    keys[i] = static_cast<uint16_t>(key);
-    ++starts[key + 1];
+    const T x = p[0] * T(0.5) + p[2] * T(0.5), y = p[1] * T(0.5) + p[3] * T(0.5);
+    keys[i] = static_cast<uint16_t>(size_class << (2 * kCellBits) | grid.cell(x, y));
   }
-  for (int k = 0; k < kKeys; ++k) starts[k + 1] += starts[k];
-  auto order = working_memory<int32_t>(n);
-  for (int64_t i = 0; i < n; ++i) order[starts[keys[i]]++] = static_cast<int32_t>(i);
-  return order;
+  return order_by_key<int32_t>(keys.data(), n, kSizeClasses << (2 * kCellBits));
 }
 
 // The objects' own hull is the region: what lies beyond it overlaps none of them.
 template <class T>
 Hull<T> region_of(const Box<T>* objects, int64_t num_objects) {
   Hull<T> region;
-  for (int64_t g = 0; g < num_objects; ++g)
-    region.add(objects[g].x1, objects[g].y1, objects[g].x2, objects[g].y2);
+  for (int64_t g = 0; g < num_objects; ++g) region.add(objects[g]);
   return region;
 }
 
-// spatial_order where it pays, otherwise null.
+// spatial_order where it pays, otherwise empty.
 template <class T>
-std::unique_ptr<int32_t[]> order_for(const T* boxes, int64_t n, const Box<T>* objects,
-                                     int64_t num_objects) {
+Column<int32_t> order_for(const T* boxes, int64_t n, const Box<T>* objects, int64_t num_objects) {
   const Hull<T> region = region_of(objects, num_objects);
-  if (!order_pays(boxes, n, objects, num_objects, region)) return nullptr;
+  if (!order_pays(boxes, n, objects, num_objects, region)) return {};
   return spatial_order(boxes, n, region);
 }
 

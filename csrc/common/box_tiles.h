@@ -5,15 +5,13 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 #include <type_traits>
 
-#include "common/box.h"
+#include "common/box_lanes.h"
 #include "common/parallel.h"
 
 namespace sightline {
 
-inline constexpr int64_t kTileLanes = 64;  // consecutive boxes fill the lanes of a vector
 inline constexpr int64_t kTilesOfBlock = 16;
 inline constexpr int64_t kBlockLanes = kTileLanes * kTilesOfBlock;
 
@@ -21,58 +19,40 @@ inline constexpr int64_t kBlockLanes = kTileLanes * kTilesOfBlock;
 template <class T>
 using LaneInt = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 
-// What encloses boxes; those that lie nowhere do not widen it.
-template <class T>
-struct Hull {
-  static constexpr T kInf = std::numeric_limits<T>::infinity();
-  T x1 = kInf, y1 = kInf, x2 = -kInf, y2 = -kInf;
-
-  SIGHTLINE_INLINE void add(T bx1, T by1, T bx2, T by2) {
-    x1 = smaller(bx1, x1), y1 = smaller(by1, y1), x2 = larger(bx2, x2), y2 = larger(by2, y2);
-  }
-  // False only where no box within can have an IoU above 0 with b: that takes edges x1 < x2 common
-  // to both, and likewise y.
-  SIGHTLINE_INLINE bool meets(const Box<T>& b) const {
-    return (b.x1 < x2) & (x1 < b.x2) & (b.y1 < y2) & (y1 < b.y2);
-  }
-};
-
 template <class T>
 struct BoxTile {
-  T x1[kTileLanes], y1[kTileLanes], x2[kTileLanes], y2[kTileLanes], area[kTileLanes];
+  BoxLanes<T, kTileLanes> boxes;
   LaneInt<T> index[kTileLanes];  // of the box; set where an order is given
   int64_t begin, size;           // position of the first lane, and how many lanes hold boxes
   Hull<T> hull;
 
-  SIGHTLINE_INLINE Box<T> operator[](int64_t j) const {
-    return {x1[j], y1[j], x2[j], y2[j], area[j], T(0)};
-  }
+  SIGHTLINE_INLINE Box<T> operator[](int64_t j) const { return boxes[j]; }
 
   // order: [n] or null.
-  SIGHTLINE_INLINE void load(const T* boxes, const int32_t* order, int64_t first, int64_t last) {
+  SIGHTLINE_INLINE void load(const T* from /* [n, 4] */, const int32_t* order, int64_t first,
+                             int64_t last) {
     begin = first;
     size = std::min(kTileLanes, last - first);
     for (int64_t j = 0; j < kTileLanes; ++j) {
       // The tile is filled up with its last box, which changes no maximum.
       const int64_t position = first + std::min(j, size - 1);
       const int64_t i = order == nullptr ? position : order[position];
-      const T* const p = boxes + 4 * i;
-      x1[j] = p[0], y1[j] = p[1], x2[j] = p[2], y2[j] = p[3];
+      const T* const p = from + 4 * i;
+      boxes.x1[j] = p[0], boxes.y1[j] = p[1], boxes.x2[j] = p[2], boxes.y2[j] = p[3];
       index[j] = static_cast<LaneInt<T>>(i);
     }
-    for (int64_t j = 0; j < kTileLanes; ++j) {
-      const T p[4] = {x1[j], y1[j], x2[j], y2[j]};
-      const Box<T> b = load_box(p);
-      x1[j] = b.x1, y1[j] = b.y1, x2[j] = b.x2, y2[j] = b.y2, area[j] = b.area;
-    }
+    for (int64_t j = 0; j < kTileLanes; ++j)
+      boxes.set(j, make_box(boxes.x1[j], boxes.y1[j], boxes.x2[j], boxes.y2[j]));
     constexpr int64_t kWidth = 16;
     T low_x[kWidth], low_y[kWidth], high_x[kWidth], high_y[kWidth];
     for (int64_t l = 0; l < kWidth; ++l)
-      low_x[l] = x1[l], low_y[l] = y1[l], high_x[l] = x2[l], high_y[l] = y2[l];
+      low_x[l] = boxes.x1[l], low_y[l] = boxes.y1[l], high_x[l] = boxes.x2[l],
+      high_y[l] = boxes.y2[l];
     for (int64_t j = kWidth; j < kTileLanes; j += kWidth)
       for (int64_t l = 0; l < kWidth; ++l) {
-        low_x[l] = smaller(x1[j + l], low_x[l]), low_y[l] = smaller(y1[j + l], low_y[l]);
-        high_x[l] = larger(x2[j + l], high_x[l]), high_y[l] = larger(y2[j + l], high_y[l]);
+        const Box<T> b = boxes[j + l];
+        low_x[l] = smaller(b.x1, low_x[l]), low_y[l] = smaller(b.y1, low_y[l]);
+        high_x[l] = larger(b.x2, high_x[l]), high_y[l] = larger(b.y2, high_y[l]);
       }
     hull = {};
     for (int64_t l = 0; l < kWidth; ++l) hull.add(low_x[l], low_y[l], high_x[l], high_y[l]);
@@ -109,8 +89,7 @@ struct BoxBlock {
     hull = {};
     for (int64_t t = 0; t < count; ++t) {
       tiles[t].load(boxes, order, first + t * kTileLanes, last);
-      const Hull<T>& h = tiles[t].hull;
-      hull.add(h.x1, h.y1, h.x2, h.y2);
+      hull.add(tiles[t].hull);
     }
   }
 };

@@ -63,26 +63,28 @@ inline Segments ranks_by_segment(const Column<int64_t>& items, const int64_t* id
     out.starts.push_back(0);
     return out;
   }
-  Column<int64_t> segment(n);
-  for (int64_t r = 0; r < n; ++r) segment[r] = idxs[items[r]];
-  const auto [least, most] = std::minmax_element(segment.begin(), segment.end());
-  const uint64_t range = uint64_t(*most) - uint64_t(*least);
+  const auto segment = [&](int64_t r) { return idxs[items[r]]; };
+  int64_t least = segment(0), most = least;
+  for (int64_t r = 1; r < n; ++r) {
+    least = std::min(least, segment(r));
+    most = std::max(most, segment(r));
+  }
+  const uint64_t range = uint64_t(most) - uint64_t(least);
   if (range <= uint64_t(n)) {  // counted in one pass
-    const int64_t first = *least;
     std::vector<int64_t> next(range + 1);
-    for (const int64_t s : segment) ++next[s - first];
+    for (int64_t r = 0; r < n; ++r) ++next[segment(r) - least];
     int64_t start = 0;
     for (int64_t& slot : next) {
       start += std::exchange(slot, start);
       if (start != out.starts.back()) out.starts.push_back(start);
     }
-    for (int64_t r = 0; r < n; ++r) out.values[next[segment[r] - first]++] = r;
+    for (int64_t r = 0; r < n; ++r) out.values[next[segment(r) - least]++] = r;
     return out;
   }
   using Item = Keyed<uint64_t>;
   const auto memory = working_memory<Item>(2 * n);
   Item* const keyed = memory.get();
-  for (int64_t r = 0; r < n; ++r) keyed[r] = {integer_key(segment[r]), r};
+  for (int64_t r = 0; r < n; ++r) keyed[r] = {integer_key(segment(r)), r};
   sort_keyed(keyed, keyed + n, n);
   for (int64_t p = 0; p < n; ++p) {
     if (p > 0 && keyed[p].key != keyed[p - 1].key) out.starts.push_back(p);

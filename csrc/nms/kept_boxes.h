@@ -9,6 +9,10 @@
 // key: what lies in a bucket for another reason costs time and changes nothing, as the exact test
 // decides. While few boxes are kept, and where a box would look at more cells than there are
 // blocks, all are tested.
+//
+// It is not common/near_boxes.h, which sorts boxes that are all there from the start and finds what
+// a box intersects: here boxes come one by one, most of which are never kept, a threshold on the
+// IoU narrows the search far below what intersects, and the first hit ends it.
 #pragma once
 
 #include <algorithm>
@@ -20,17 +24,18 @@
 #include <utility>
 #include <vector>
 
+#include "common/box_lanes.h"
 #include "common/working_memory.h"
 #include "nms/pair.h"
 
 namespace sightline::nms {
 
-// Boxes that are tested at once. Lanes not in use hold a box that overlaps nothing.
 inline constexpr int kLanes = 16;
 
+// Boxes that are tested at once. Lanes not in use hold a box that overlaps nothing.
 template <class T>
-struct alignas(64) BoxBlock {
-  T x1[kLanes], y1[kLanes], x2[kLanes], y2[kLanes], area[kLanes];
+struct BoxBlock {
+  BoxLanes<T, kLanes> boxes;
   int64_t newest;  // position of the box that was added last
   int32_t next;    // an older block of the bucket, or -1
   int32_t used;
@@ -108,13 +113,10 @@ class KeptBoxes {
 
   using Lane = std::conditional_t<sizeof(T) == sizeof(int32_t), int32_t, int64_t>;
 
-  SIGHTLINE_INLINE static Box<T> box_of(const BoxBlock<T>& block, int k) {
-    return {block.x1[k], block.y1[k], block.x2[k], block.y2[k], block.area[k], T(0)};
-  }
   SIGHTLINE_INLINE bool may_hit(const BoxBlock<T>& block, const Box<T>& box) const {
     Lane any = 0;
     for (int k = 0; k < kLanes; ++k)
-      any |= may_suppress(box_of(block, k), box, share_) ? Lane(1) : Lane(0);
+      any |= may_suppress(block.boxes[k], box, share_) ? Lane(1) : Lane(0);
     return any != 0;
   }
   // Of all blocks: the lanes are put together once, which costs as much as two blocks.
@@ -123,7 +125,7 @@ class KeptBoxes {
     Lane lanes[kLanes] = {};
     for (int64_t b = 0; b < blocks_in_use_; ++b)
       for (int k = 0; k < kLanes; ++k)
-        lanes[k] |= may_suppress(box_of(blocks_[b], k), box, share_) ? Lane(1) : Lane(0);
+        lanes[k] |= may_suppress(blocks_[b].boxes[k], box, share_) ? Lane(1) : Lane(0);
     Lane any = 0;
     for (int k = 0; k < kHalf; ++k) any |= lanes[k] | lanes[k + kHalf];  // gcc is slow to fold 16
     return any != 0;
@@ -132,7 +134,7 @@ class KeptBoxes {
   SIGHTLINE_INLINE uint32_t hits(const BoxBlock<T>& block, const Box<T>& box) const {
     Lane bits = 0;
     for (int k = 0; k < kLanes; ++k)
-      bits |= suppresses(box_of(block, k), box, threshold_) ? Lane(1) << k : Lane(0);
+      bits |= suppresses(block.boxes[k], box, threshold_) ? Lane(1) << k : Lane(0);
     return static_cast<uint32_t>(bits);
   }
 
@@ -141,20 +143,15 @@ class KeptBoxes {
     if (with_positions_) positions_ = working_memory<int64_t>(blocks * kLanes);
   }
   void open_block(int32_t next) {
-    constexpr T kInf = std::numeric_limits<T>::infinity();
     BoxBlock<T>& block = blocks_[blocks_in_use_++];
-    std::fill_n(block.x1, 2 * kLanes, kInf);
-    std::fill_n(block.x2, 2 * kLanes, -kInf);
-    std::fill_n(block.area, kLanes, T(0));
+    block.boxes.clear();
     block.next = next;
     block.used = 0;
   }
   SIGHTLINE_INLINE void append(int64_t b, const Box<T>& box, int64_t position) {
     BoxBlock<T>& block = blocks_[b];
     const int32_t k = block.used++;
-    block.x1[k] = box.x1, block.y1[k] = box.y1;
-    block.x2[k] = box.x2, block.y2[k] = box.y2;
-    block.area[k] = box.area;
+    block.boxes.set(k, box);
     block.newest = position;
     if (positions_) positions_[b * kLanes + k] = position;
   }
@@ -258,7 +255,7 @@ class KeptBoxes {
     hashed_ = true;
     for (int64_t i = 0; i < kFlat; ++i) {
       const BoxBlock<T>& block = flat_blocks[i / kLanes];
-      add_to_cell(box_of(block, i % kLanes), flat_positions ? flat_positions[i] : block.newest);
+      add_to_cell(block.boxes[i % kLanes], flat_positions ? flat_positions[i] : block.newest);
     }
   }
 

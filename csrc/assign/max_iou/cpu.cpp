@@ -66,11 +66,12 @@ struct MatchImage {
   SIGHTLINE_INLINE void drop_ignored(BoxTile<T>& tile) const {
     constexpr T kInf = std::numeric_limits<T>::infinity();
     if (!ignoring) return;
+    BoxLanes<T, kTileLanes>& boxes = tile.boxes;
     for (int64_t j = 0; j < kTileLanes; ++j) {
       const bool drop = best_object[tile.index[j]] < 0;
-      tile.x1[j] = drop ? kInf : tile.x1[j], tile.y1[j] = drop ? kInf : tile.y1[j];
-      tile.x2[j] = drop ? -kInf : tile.x2[j], tile.y2[j] = drop ? -kInf : tile.y2[j];
-      tile.area[j] = drop ? T(0) : tile.area[j];
+      boxes.x1[j] = drop ? kInf : boxes.x1[j], boxes.y1[j] = drop ? kInf : boxes.y1[j];
+      boxes.x2[j] = drop ? -kInf : boxes.x2[j], boxes.y2[j] = drop ? -kInf : boxes.y2[j];
+      boxes.area[j] = drop ? T(0) : boxes.area[j];
     }
   }
 };
@@ -215,7 +216,7 @@ struct Restore {
       const int64_t tiles = (last - start + kTileLanes - 1) / kTileLanes;
       const Hull<T>* const own = hulls + start / kTileLanes;
       Hull<T> block;
-      for (int64_t t = 0; t < tiles; ++t) block.add(own[t].x1, own[t].y1, own[t].x2, own[t].y2);
+      for (int64_t t = 0; t < tiles; ++t) block.add(own[t]);
       int64_t found = 0;
       for (int64_t k = 0; k < restoring.count; ++k) {
         nearby[found] = restoring[k];
@@ -284,7 +285,7 @@ void match_anchors_cpu(MatchInput<T> in, MatchOutput<T> out, MatchShape shape, M
   const auto image_of = [&](int64_t image) {
     const int64_t first = image * num_anchors;
     return MatchImage<T>{in.anchors,
-                         order.get(),
+                         order.empty() ? nullptr : order.data(),
                          objects.list(image),
                          objects.rows.get() + objects.offsets[image],
                          !objects.is_whole(image),
@@ -307,7 +308,7 @@ void match_anchors_cpu(MatchInput<T> in, MatchOutput<T> out, MatchShape shape, M
   };
   const bool one_anchor = rule.allow_low_quality && rule.first_anchor_only;
   const bool needs_anchors = out.best_anchor != nullptr || one_anchor;
-  const bool ordered = order != nullptr && needs_anchors;  // else ties need no care
+  const bool ordered = !order.empty() && needs_anchors;  // else ties need no care
   const auto hulls = working_memory<Hull<T>>(blocks * kTilesOfBlock);
   for_each_part([&](int64_t first, int64_t last, int64_t part, int64_t begin, int64_t end) {
     MatchTask<T> tasks[kImagesPerTask];

@@ -57,7 +57,7 @@ void box_iou_max_cpu(const T* boxes1, const T* boxes2, IouMaxima<T> out, int64_t
       const int64_t begin = std::min(part * blocks_of_part * kBlockLanes, l);
       const int64_t end = std::min(begin + blocks_of_part * kBlockLanes, l);
       const ObjectMaxima<T> of_object{values.get() + part * s, indices.get() + part * s};
-      const auto* const box_order = static_cast<const int32_t*>(order.get());
+      const int32_t* const box_order = order.empty() ? nullptr : order.data();
       const auto* const boxes = static_cast<const Box<T>*>(objects.get());
       int32_t* const scratch = nearby.get() + part * s;
       in_blocks(begin, end, s, parallel_for, [&](int64_t from, int64_t to) {

@@ -121,7 +121,7 @@ void few_rows(const T* boxes1, const T* boxes2, RowHeaps<T> heaps, int64_t n, in
   const auto objects = load_boxes(boxes1, n);
   const auto order = order_for<T>(boxes2, m, objects.get(), n);
   const auto nearby = working_memory<int32_t>(n);
-  const int32_t* const o = order.get();
+  const int32_t* const o = order.empty() ? nullptr : order.data();
   parallel_for.uncut()(n, kPairsPerTask / (m + 1) + 1, [&](int64_t begin, int64_t end) {
     const RowHeaps<T> of_rows{heaps.entries + begin * heaps.k, heaps.sizes + begin, heaps.k};
     const ObjectList<T> list{objects.get() + begin, nullptr, end - begin};
@@ -141,7 +141,7 @@ void few_columns(const T* boxes1, const T* boxes2, RowHeaps<T> heaps, int64_t n,
                  ParallelFor parallel_for) {
   const auto objects = load_boxes(boxes2, m);
   const auto order = order_for<T>(boxes1, n, objects.get(), m);
-  const int32_t* const o = order.get();
+  const int32_t* const o = order.empty() ? nullptr : order.data();
   const int64_t blocks = (n + kBlockLanes - 1) / kBlockLanes;
   const int64_t parts = std::min(blocks, kMaxParts);
   const int64_t per_part = (blocks + parts - 1) / parts * kBlockLanes;

@@ -45,25 +45,20 @@ struct Fuse {
   template <class T>
   SIGHTLINE_INLINE static int64_t nearest_cluster(const NearBoxesView<T>& means, const Box<T>& box,
                                                   T iou_threshold) {
-    int32_t hits[kLanes];
+    int32_t hits[kTileLanes];
     T most = iou_threshold;
     int64_t nearest = -1;
     for (int64_t chunk = 0; chunk < means.num_chunks; ++chunk) {
       const int64_t count = tiles_that_meet(means, chunk, box, hits);
       for (int64_t h = 0; h < count; ++h) {
-        const int64_t first = (chunk * kLanes + hits[h]) * kLanes;
-        T overlaps[kLanes];
-        const T *const x1 = means.x1 + first, *const y1 = means.y1 + first;
-        const T *const x2 = means.x2 + first, *const y2 = means.y2 + first;
-        const T* const area = means.area + first;
-        for (int64_t l = 0; l < kLanes; ++l) {
-          const Box<T> mean{x1[l], y1[l], x2[l], y2[l], area[l], T(0)};
-          overlaps[l] = iou_of(mean, box);
-        }
+        const int64_t tile = chunk * kTileLanes + hits[h], first = tile * kTileLanes;
+        const BoxLanes<T, kTileLanes>& others = means.tiles[tile];
+        T overlaps[kTileLanes];
+        for (int64_t l = 0; l < kTileLanes; ++l) overlaps[l] = iou_of(others[l], box);
         int32_t any = 0;
-        for (int64_t l = 0; l < kLanes; ++l) any |= overlaps[l] >= most ? 1 : 0;
+        for (int64_t l = 0; l < kTileLanes; ++l) any |= overlaps[l] >= most ? 1 : 0;
         if (any == 0) continue;
-        for (int64_t l = 0; l < kLanes; ++l) {
+        for (int64_t l = 0; l < kTileLanes; ++l) {
           const int64_t place = means.places[first + l];
           if (overlaps[l] > most || (overlaps[l] == most && nearest >= 0 && place < nearest)) {
             most = overlaps[l];

@@ -13,8 +13,8 @@ constexpr int64_t kBoxesPerTask = 512;
 // What the first pass finds of each box and the second makes of it, by slot.
 template <class T>
 struct Lanes {
-  T* most_overlap;  // [num_tiles, kLanes]: the largest IoU with a better box
-  T* most_said;     // [num_tiles, kLanes]
+  T* most_overlap;  // [num_tiles, kTileLanes]: the largest IoU with a better box
+  T* most_said;     // [num_tiles, kTileLanes]
 };
 
 // The two passes: the largest IoU with a better box, then the most that a better one says.
@@ -49,37 +49,38 @@ struct LargestOverBetter {
   template <class T>
   SIGHTLINE_INLINE static void run(NearBoxesView<T> boxes, Lanes<T> lanes, int64_t begin,
                                    int64_t end, ParallelFor parallel_for) {
-    int32_t hits[kLanes];
-    T largest[kLanes][kLanes];  // of each box of the tile, lane by lane of those it is held to
+    int32_t hits[kTileLanes];
+    T largest[kTileLanes]
+             [kTileLanes];  // of each box of the tile, lane by lane of those it is held to
     T* const out = Pass::out(lanes);
     for (int64_t tile = begin; tile < end && !parallel_for.should_stop(); ++tile) {
-      const int64_t first = tile * kLanes;
-      const Box<T> bounds = boxes.tiles[tile];
-      for (int64_t q = 0; q < kLanes; ++q)
-        for (int64_t l = 0; l < kLanes; ++l) largest[q][l] = T(Pass::kLowest);
+      const int64_t first = tile * kTileLanes;
+      const Hull<T> hull = boxes.hull(tile);
+      for (int64_t q = 0; q < kTileLanes; ++q)
+        for (int64_t l = 0; l < kTileLanes; ++l) largest[q][l] = T(Pass::kLowest);
       for (int64_t chunk = 0; chunk < boxes.num_chunks; ++chunk) {
-        const int64_t count = tiles_that_meet(boxes, chunk, bounds, hits);
+        const int64_t count = tiles_that_meet(boxes, chunk, hull, hits);
         for (int64_t h = 0; h < count; ++h) {
-          const int64_t other = chunk * kLanes + hits[h];
-          const Box<T> other_bounds = boxes.tiles[other];
-          for (int64_t q = 0; q < kLanes; ++q) {
+          const int64_t other = chunk * kTileLanes + hits[h];
+          const Hull<T> other_hull = boxes.hull(other);
+          for (int64_t q = 0; q < kTileLanes; ++q) {
             const Box<T> box = boxes.box(first + q);
-            if (bounds_meet(box, other_bounds))
+            if (other_hull.meets(box))
               visit(boxes, lanes, box, boxes.places[first + q], other, largest[q]);
           }
         }
       }
-      for (int64_t q = 0; q < kLanes; ++q) out[first + q] = largest_of(largest[q]);
+      for (int64_t q = 0; q < kTileLanes; ++q) out[first + q] = largest_of(largest[q]);
     }
   }
 
  private:
   template <class T>
-  SIGHTLINE_INLINE static T largest_of(const T* lanes /* [kLanes] */) {
+  SIGHTLINE_INLINE static T largest_of(const T* lanes /* [kTileLanes] */) {
     constexpr int64_t kWidth = 8;
     T most[kWidth];
     for (int64_t l = 0; l < kWidth; ++l) most[l] = lanes[l];
-    for (int64_t start = kWidth; start < kLanes; start += kWidth)
+    for (int64_t start = kWidth; start < kTileLanes; start += kWidth)
       for (int64_t l = 0; l < kWidth; ++l) most[l] = larger(lanes[start + l], most[l]);
     for (int64_t l = 1; l < kWidth; ++l) most[0] = larger(most[l], most[0]);
     return most[0];
@@ -88,20 +89,17 @@ struct LargestOverBetter {
   template <class T>
   SIGHTLINE_INLINE static void visit(const NearBoxesView<T>& boxes, const Lanes<T>& lanes,
                                      const Box<T>& box, int64_t place, int64_t tile, T* largest) {
-    const int64_t first = tile * kLanes;
+    const int64_t first = tile * kTileLanes;
     const int64_t* const places = boxes.places + first;
     if (places[0] >= place) return;
     int32_t better = 0;
-    for (int64_t l = 0; l < kLanes; ++l) better += places[l] < place;
-    const T *const x1 = boxes.x1 + first, *const y1 = boxes.y1 + first;
-    const T *const x2 = boxes.x2 + first, *const y2 = boxes.y2 + first;
-    const T* const area = boxes.area + first;
+    for (int64_t l = 0; l < kTileLanes; ++l) better += places[l] < place;
+    const BoxLanes<T, kTileLanes>& others = boxes.tiles[tile];
     const T* const most_overlap = lanes.most_overlap + first;
     const T limit = T(better), lowest = T(Pass::kLowest);
     SIGHTLINE_INDEPENDENT
-    for (int32_t l = 0; l < kLanes; ++l) {
-      const Box<T> other{x1[l], y1[l], x2[l], y2[l], area[l], T(0)};
-      const T overlap = iou_of(other, box);
+    for (int32_t l = 0; l < kTileLanes; ++l) {
+      const T overlap = iou_of(others[l], box);
       const T value = overlap > T(0) ? Pass::value(overlap, most_overlap, l) : lowest;
       const T of_better = T(l) < limit ? value : lowest;  // lanes as T: one width in the loop
       largest[l] = larger(of_better, largest[l]);
@@ -116,7 +114,7 @@ struct Decay {
                                    int64_t end) {
     T* const most = lanes.most_said;
     SIGHTLINE_INDEPENDENT
-    for (int64_t slot = begin * kLanes; slot < end * kLanes; ++slot)
+    for (int64_t slot = begin * kTileLanes; slot < end * kTileLanes; ++slot)
       most[slot] = decay_of(most[slot], settings);
   }
 };
@@ -127,7 +125,7 @@ void decay_segment(const T* boxes, const T* scores, const int64_t* items /* [n],
                    ParallelFor parallel_for) {
   const NearBoxes<T> tiles(boxes, items, n);
   const NearBoxesView<T>& view = tiles.view();
-  const int64_t slots = view.num_tiles * kLanes, grain = kBoxesPerTask / kLanes;
+  const int64_t slots = view.num_tiles * kTileLanes, grain = kBoxesPerTask / kTileLanes;
   const auto memory = std::make_unique<T[]>(2 * slots);
   const Lanes<T> lanes{memory.get(), memory.get() + slots};
   parallel_for(view.num_tiles, grain, [&](int64_t begin, int64_t end) {
@@ -139,7 +137,7 @@ void decay_segment(const T* boxes, const T* scores, const int64_t* items /* [n],
     else
       run_for_isa<LargestOverBetter<MostSaid<false>>>(view, lanes, begin, end, parallel_for);
     run_for_isa<Decay>(lanes, settings, begin, end);
-    for (int64_t slot = begin * kLanes; slot < end * kLanes; ++slot) {
+    for (int64_t slot = begin * kTileLanes; slot < end * kTileLanes; ++slot) {
       if (view.places[slot] == INT64_MAX) continue;
       const int64_t i = items[view.places[slot]];
       decayed[i] = scores[i] * lanes.most_said[slot];

@@ -20,6 +20,7 @@
 #include "common/rotated_pairs.h"
 #include "common/sort.h"
 #include "common/working_memory.h"
+#include "common/z_order.h"
 
 namespace sightline::nms::rotated {
 namespace {
@@ -87,34 +88,17 @@ struct StrikeOut {
   }
 };
 
-// The bits of x with a zero between each two.
-inline uint32_t spread_bits(uint32_t x) {
-  x = (x | x << 8) & 0x00ff00ffu;
-  x = (x | x << 4) & 0x0f0f0f0fu;
-  x = (x | x << 2) & 0x33333333u;
-  return (x | x << 1) & 0x55555555u;
-}
-
-// Positions of boxes along a curve that visits neighbours together (Z order of the centres).
+// Positions of boxes in an order that keeps neighbours together.
 template <class T>
 std::vector<int64_t> neighbours_together(const std::vector<RotatedBox<T>>& boxes) {
+  constexpr int kBits = 16;
   const int64_t n = boxes.size();
-  constexpr T kMax = std::numeric_limits<T>::max();
-  T low_x = kMax, low_y = kMax, high_x = -kMax, high_y = -kMax;
-  for (const RotatedBox<T>& b : boxes) {
-    if (!(b.area > T(0))) continue;
-    low_x = std::min(low_x, b.cx), high_x = std::max(high_x, b.cx);
-    low_y = std::min(low_y, b.cy), high_y = std::max(high_y, b.cy);
-  }
-  const auto cell = [](T x, T low, T high) {
-    const T share = (x * T(0.5) - low * T(0.5)) / (high * T(0.5) - low * T(0.5));
-    return share > T(0) ? static_cast<uint32_t>(std::min(share, T(1)) * T(65535)) : 0u;
-  };
+  Hull<T> region;  // of the centres
+  for (const RotatedBox<T>& b : boxes)
+    if (b.area > T(0)) region.add(b.cx, b.cy, b.cx, b.cy);
+  const ZGrid<T> grid(region, kBits);
   const auto items = working_memory<Keyed<uint32_t>>(2 * n);
-  for (int64_t i = 0; i < n; ++i) {
-    const uint32_t x = cell(boxes[i].cx, low_x, high_x), y = cell(boxes[i].cy, low_y, high_y);
-    items[i] = {spread_bits(x) | spread_bits(y) << 1, i};
-  }
+  for (int64_t i = 0; i < n; ++i) items[i] = {grid.cell(boxes[i].cx, boxes[i].cy), i};
   sort_keyed(items.get(), items.get() + n, n);
   std::vector<int64_t> order(n);
   for (int64_t p = 0; p < n; ++p) order[p] = items[p].index;
@@ -155,7 +139,7 @@ template <class T>
 void suppress_rotated(const std::vector<RotatedBox<T>>& boxes,  // [n], best first
                       uint8_t* is_kept,                         // [n]
                       T threshold, ParallelFor parallel_for) {
-  // At least this many blocks a task: most are far from most survivors.
+  // At least this many blocks per task: most are far from most survivors.
   constexpr int64_t kBlocksPerTask = 64;
   const int64_t n = boxes.size();
   TileColumns<T> tile_memory;

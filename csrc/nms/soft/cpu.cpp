@@ -18,38 +18,38 @@ using ScoreBits = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 // The best score of each tile and chunk, with the first place that has it.
 template <class T>
 struct Best {
-  T* scores;                            // [num_tiles, kLanes]
-  ScoreBits<T>*tile_bits, *chunk_bits;  // [num_chunks, kLanes], [num_chunks]
+  T* scores;                            // [num_tiles, kTileLanes]
+  ScoreBits<T>*tile_bits, *chunk_bits;  // [num_chunks, kTileLanes], [num_chunks]
   int64_t *tile_places, *chunk_places;
 };
 
 template <class T>
 SIGHTLINE_INLINE void find_best_of_tile(const NearBoxesView<T>& boxes, const Best<T>& best,
                                         int64_t tile) {
-  const T* const scores = best.scores + tile * kLanes;
-  ScoreBits<T> bits[kLanes], highest = -1;
-  for (int64_t l = 0; l < kLanes; ++l) {
+  const T* const scores = best.scores + tile * kTileLanes;
+  ScoreBits<T> bits[kTileLanes], highest = -1;
+  for (int64_t l = 0; l < kTileLanes; ++l) {
     const T score = scores[l];
     bits[l] = score >= T(0) ? __builtin_bit_cast(ScoreBits<T>, score) : ScoreBits<T>(-1);
   }
-  for (int64_t l = 0; l < kLanes; ++l) highest = bits[l] > highest ? bits[l] : highest;
-  ScoreBits<T> first = kLanes - 1;
-  for (int64_t l = 0; l < kLanes; ++l) {
-    const ScoreBits<T> lane = bits[l] == highest ? ScoreBits<T>(l) : ScoreBits<T>(kLanes - 1);
+  for (int64_t l = 0; l < kTileLanes; ++l) highest = bits[l] > highest ? bits[l] : highest;
+  ScoreBits<T> first = kTileLanes - 1;
+  for (int64_t l = 0; l < kTileLanes; ++l) {
+    const ScoreBits<T> lane = bits[l] == highest ? ScoreBits<T>(l) : ScoreBits<T>(kTileLanes - 1);
     first = lane < first ? lane : first;
   }
   best.tile_bits[tile] = highest;
-  best.tile_places[tile] = boxes.places[tile * kLanes + first];
+  best.tile_places[tile] = boxes.places[tile * kTileLanes + first];
 }
 
 template <class T>
 SIGHTLINE_INLINE void find_best_of_chunk(const Best<T>& best, int64_t chunk) {
-  const ScoreBits<T>* const bits = best.tile_bits + chunk * kLanes;
-  const int64_t* const places = best.tile_places + chunk * kLanes;
+  const ScoreBits<T>* const bits = best.tile_bits + chunk * kTileLanes;
+  const int64_t* const places = best.tile_places + chunk * kTileLanes;
   ScoreBits<T> highest = -1;
-  for (int64_t t = 0; t < kLanes; ++t) highest = bits[t] > highest ? bits[t] : highest;
+  for (int64_t t = 0; t < kTileLanes; ++t) highest = bits[t] > highest ? bits[t] : highest;
   int64_t first = INT64_MAX;
-  for (int64_t t = 0; t < kLanes; ++t) {
+  for (int64_t t = 0; t < kTileLanes; ++t) {
     const int64_t place = bits[t] == highest ? places[t] : INT64_MAX;
     first = place < first ? place : first;
   }
@@ -95,13 +95,13 @@ struct KeepBest {
   SIGHTLINE_INLINE static void decay_others(const NearBoxesView<T>& boxes, const Best<T>& best,
                                             const SoftNmsSettings<T>& settings, int64_t slot) {
     const Box<T> box = boxes.box(slot);
-    const int64_t own_tile = slot / kLanes, own_chunk = own_tile / kLanes;
-    int32_t hits[kLanes];
+    const int64_t own_tile = slot / kTileLanes, own_chunk = own_tile / kTileLanes;
+    int32_t hits[kTileLanes];
     for (int64_t chunk = 0; chunk < boxes.num_chunks; ++chunk) {
       const int64_t count = tiles_that_meet(boxes, chunk, box, hits);
       bool own_is_done = chunk != own_chunk;
       for (int64_t h = 0; h < count; ++h) {
-        const int64_t tile = chunk * kLanes + hits[h];
+        const int64_t tile = chunk * kTileLanes + hits[h];
         if (best.tile_bits[tile] < 0) continue;
         decay_tile(boxes, best, settings, box, tile);
         find_best_of_tile(boxes, best, tile);
@@ -116,16 +116,11 @@ struct KeepBest {
   SIGHTLINE_INLINE static void decay_tile(const NearBoxesView<T>& boxes, const Best<T>& best,
                                           const SoftNmsSettings<T>& settings, const Box<T>& box,
                                           int64_t tile) {
-    const int64_t first = tile * kLanes;
-    const T *const x1 = boxes.x1 + first, *const y1 = boxes.y1 + first;
-    const T *const x2 = boxes.x2 + first, *const y2 = boxes.y2 + first;
-    const T* const area = boxes.area + first;
-    T* const scores = best.scores + first;
+    const BoxLanes<T, kTileLanes>& others = boxes.tiles[tile];
+    T* const scores = best.scores + tile * kTileLanes;
     SIGHTLINE_INDEPENDENT
-    for (int64_t l = 0; l < kLanes; ++l) {
-      const Box<T> other{x1[l], y1[l], x2[l], y2[l], area[l], T(0)};
-      scores[l] = decayed<kGaussian>(scores[l], iou_of(box, other), settings);
-    }
+    for (int64_t l = 0; l < kTileLanes; ++l)
+      scores[l] = decayed<kGaussian>(scores[l], iou_of(box, others[l]), settings);
   }
 };
 
@@ -136,7 +131,7 @@ int64_t keep_segment(const T* boxes, const T* scores, const int64_t* items /* [n
                      T* kept_scores /* [n] */, ParallelFor parallel_for) {
   const NearBoxes<T> tiles(boxes, items, n);
   const NearBoxesView<T>& view = tiles.view();
-  const int64_t slots = view.num_tiles * kLanes, lanes = view.num_chunks * kLanes;
+  const int64_t slots = view.num_tiles * kTileLanes, lanes = view.num_chunks * kTileLanes;
   const std::unique_ptr<T[]> current = working_memory<T>(slots);
   std::vector<ScoreBits<T>> bits(lanes + view.num_chunks, -1);
   std::vector<int64_t> places(lanes + view.num_chunks, INT64_MAX);
