@@ -491,17 +491,6 @@ std::tuple<Tensor, Tensor, Tensor> batch_norm_act_(
   return made;
 }
 
-void add_kernels(torch::stable::detail::StableLibrary& m) {
-  m.impl("batch_norm_act", TORCH_BOX(&batch_norm_act));
-  m.impl("batch_norm_act_", TORCH_BOX(&batch_norm_act_));
-  m.impl("batch_norm_act_backward", TORCH_BOX(&batch_norm_act_backward));
-  m.impl("batch_norm_moments", TORCH_BOX(&batch_norm_moments));
-  m.impl("batch_norm_apply", TORCH_BOX(&batch_norm_apply));
-  m.impl("batch_norm_backward_sums", TORCH_BOX(&batch_norm_backward_sums));
-  m.impl("batch_norm_backward_apply", TORCH_BOX(&batch_norm_backward_apply));
-  m.impl("batch_norm_track", TORCH_BOX(&batch_norm_track));
-}
-
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
@@ -536,9 +525,15 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "batch_norm_track(Tensor statistics, int count, float? momentum, Tensor(a!) running_mean, "
       "Tensor(b!) running_var, Tensor(c!)? num_batches_tracked) -> ()");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { add_kernels(m); }
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { add_kernels(m); }
-#endif
+SIGHTLINE_TORCH_KERNELS(m) {
+  m.impl("batch_norm_act", TORCH_BOX(&batch_norm_act));
+  m.impl("batch_norm_act_", TORCH_BOX(&batch_norm_act_));
+  m.impl("batch_norm_act_backward", TORCH_BOX(&batch_norm_act_backward));
+  m.impl("batch_norm_moments", TORCH_BOX(&batch_norm_moments));
+  m.impl("batch_norm_apply", TORCH_BOX(&batch_norm_apply));
+  m.impl("batch_norm_backward_sums", TORCH_BOX(&batch_norm_backward_sums));
+  m.impl("batch_norm_backward_apply", TORCH_BOX(&batch_norm_backward_apply));
+  m.impl("batch_norm_track", TORCH_BOX(&batch_norm_track));
+}
 
 }  // namespace sightline::batch_norm

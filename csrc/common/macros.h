@@ -1,5 +1,5 @@
-// The only macros of the project: what a function must be so that host, device and every ISA level
-// can share it.
+// What a function must be so that host, device and every ISA level can share it. The one macro that
+// is not here registers kernels: SIGHTLINE_TORCH_KERNELS in common/torch.h.
 #pragma once
 
 #define SIGHTLINE_INLINE __attribute__((always_inline)) inline

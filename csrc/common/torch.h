@@ -107,6 +107,21 @@ inline void check_alike(const Tensor& a, const Tensor& b, const char* names) {
       " must have one dtype and one device");
 }
 
+// SIGHTLINE_TORCH_KERNELS(m) { m.impl("op", TORCH_BOX(&op)); } gives ops their kernels on every
+// device of this build. Once in a namespace.
+#ifdef SIGHTLINE_CUDA
+#define SIGHTLINE_TORCH_KERNELS(m)                                              \
+  static void add_kernels(torch::stable::detail::StableLibrary& m);             \
+  STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, library) { add_kernels(library); }  \
+  STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, library) { add_kernels(library); } \
+  static void add_kernels(torch::stable::detail::StableLibrary& m)
+#else
+#define SIGHTLINE_TORCH_KERNELS(m)                                             \
+  static void add_kernels(torch::stable::detail::StableLibrary& m);            \
+  STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, library) { add_kernels(library); } \
+  static void add_kernels(torch::stable::detail::StableLibrary& m)
+#endif
+
 // Calls f(T{}) with the C++ type of a float32 or float64 tensor: the types that geometry computes
 // in.
 template <class F>

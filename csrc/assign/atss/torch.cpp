@@ -45,9 +45,6 @@ Tensor assign_atss(const Tensor& anchors, std::vector<int64_t> level_sizes, cons
 STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
   m.def("assign_atss(Tensor anchors, int[] level_sizes, Tensor gt_boxes, int top_k) -> Tensor");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { m.impl("assign_atss", TORCH_BOX(&assign_atss)); }
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { m.impl("assign_atss", TORCH_BOX(&assign_atss)); }
-#endif
+SIGHTLINE_TORCH_KERNELS(m) { m.impl("assign_atss", TORCH_BOX(&assign_atss)); }
 
 }  // namespace sightline::assign::atss

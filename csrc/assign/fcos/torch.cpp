@@ -34,9 +34,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
   m.def(
       "assign_fcos(Tensor points, Tensor gt_boxes, float radius, float low, float high) -> Tensor");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { m.impl("assign_fcos", TORCH_BOX(&assign_fcos)); }
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { m.impl("assign_fcos", TORCH_BOX(&assign_fcos)); }
-#endif
+SIGHTLINE_TORCH_KERNELS(m) { m.impl("assign_fcos", TORCH_BOX(&assign_fcos)); }
 
 }  // namespace sightline::assign::fcos

@@ -29,13 +29,6 @@ Tensor linear_assignment(const Tensor& cost) {
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) { m.def("linear_assignment(Tensor cost) -> Tensor"); }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) {
-  m.impl("linear_assignment", TORCH_BOX(&linear_assignment));
-}
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) {
-  m.impl("linear_assignment", TORCH_BOX(&linear_assignment));
-}
-#endif
+SIGHTLINE_TORCH_KERNELS(m) { m.impl("linear_assignment", TORCH_BOX(&linear_assignment)); }
 
 }  // namespace sightline::assign::linear

@@ -61,11 +61,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "bool allow_low_quality, bool first_anchor_only, bool zero_matches, bool takes_that_object, "
       "bool with_iou, bool with_best_anchor) -> (Tensor, Tensor, Tensor)");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { m.impl("match_anchors", TORCH_BOX(&match_anchors)); }
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) {
-  m.impl("match_anchors", TORCH_BOX(&match_anchors));
-}
-#endif
+SIGHTLINE_TORCH_KERNELS(m) { m.impl("match_anchors", TORCH_BOX(&match_anchors)); }
 
 }  // namespace sightline::assign::max_iou

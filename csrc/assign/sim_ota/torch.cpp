@@ -59,13 +59,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "Tensor gt_labels, int top_k, float center_radius, float iou_weight, float class_weight) -> "
       "(Tensor, Tensor)");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) {
-  m.impl("assign_sim_ota", TORCH_BOX(&assign_sim_ota));
-}
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) {
-  m.impl("assign_sim_ota", TORCH_BOX(&assign_sim_ota));
-}
-#endif
+SIGHTLINE_TORCH_KERNELS(m) { m.impl("assign_sim_ota", TORCH_BOX(&assign_sim_ota)); }
 
 }  // namespace sightline::assign::sim_ota

@@ -35,9 +35,6 @@ Tensor assign_ssd(const Tensor& anchors, const Tensor& gt_boxes, double threshol
 STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
   m.def("assign_ssd(Tensor anchors, Tensor gt_boxes, float threshold, bool overwrite) -> Tensor");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { m.impl("assign_ssd", TORCH_BOX(&assign_ssd)); }
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { m.impl("assign_ssd", TORCH_BOX(&assign_ssd)); }
-#endif
+SIGHTLINE_TORCH_KERNELS(m) { m.impl("assign_ssd", TORCH_BOX(&assign_ssd)); }
 
 }  // namespace sightline::assign::ssd

@@ -57,13 +57,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "gt_labels, int top_k, int kept, float alpha, float beta, bool complete) -> (Tensor, Tensor, "
       "Tensor, Tensor)");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) {
-  m.impl("assign_task_aligned", TORCH_BOX(&assign_task_aligned));
-}
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) {
-  m.impl("assign_task_aligned", TORCH_BOX(&assign_task_aligned));
-}
-#endif
+SIGHTLINE_TORCH_KERNELS(m) { m.impl("assign_task_aligned", TORCH_BOX(&assign_task_aligned)); }
 
 }  // namespace sightline::assign::task_aligned

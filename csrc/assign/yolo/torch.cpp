@@ -49,9 +49,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "assign_yolo(Tensor gt_boxes, Tensor shapes, int[] level_shapes, int[] heights, "
       "int[] widths, float[] strides, int rule, float ratio) -> Tensor");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { m.impl("assign_yolo", TORCH_BOX(&assign_yolo)); }
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { m.impl("assign_yolo", TORCH_BOX(&assign_yolo)); }
-#endif
+SIGHTLINE_TORCH_KERNELS(m) { m.impl("assign_yolo", TORCH_BOX(&assign_yolo)); }
 
 }  // namespace sightline::assign::yolo

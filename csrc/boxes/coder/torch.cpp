@@ -112,13 +112,6 @@ std::tuple<Tensor, Tensor> decode_boxes_backward(const Tensor& grad, const Tenso
   return {grad_deltas, grad_anchors};
 }
 
-void add_kernels(torch::stable::detail::StableLibrary& m) {
-  m.impl("encode_boxes", TORCH_BOX(&encode_boxes));
-  m.impl("encode_boxes_backward", TORCH_BOX(&encode_boxes_backward));
-  m.impl("decode_boxes", TORCH_BOX(&decode_boxes));
-  m.impl("decode_boxes_backward", TORCH_BOX(&decode_boxes_backward));
-}
-
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
@@ -135,9 +128,11 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "decode_boxes_backward(Tensor grad, Tensor deltas, Tensor anchors, float wx, float wy, float "
       "ww, float wh, bool clip, float height, float width) -> (Tensor, Tensor)");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { add_kernels(m); }
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { add_kernels(m); }
-#endif
+SIGHTLINE_TORCH_KERNELS(m) {
+  m.impl("encode_boxes", TORCH_BOX(&encode_boxes));
+  m.impl("encode_boxes_backward", TORCH_BOX(&encode_boxes_backward));
+  m.impl("decode_boxes", TORCH_BOX(&decode_boxes));
+  m.impl("decode_boxes_backward", TORCH_BOX(&decode_boxes_backward));
+}
 
 }  // namespace sightline::boxes::coder

@@ -156,12 +156,6 @@ Tensor average_precision(const Tensor& recall, const Tensor& precision, int64_t 
   return out;
 }
 
-void add_kernels(torch::stable::detail::StableLibrary& m) {
-  m.impl("match_detections", TORCH_BOX(&match_detections));
-  m.impl("accumulate_precision", TORCH_BOX(&accumulate_precision));
-  m.impl("average_precision", TORCH_BOX(&average_precision));
-}
-
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
@@ -176,9 +170,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "(Tensor, Tensor, Tensor)");
   m.def("average_precision(Tensor recall, Tensor precision, int method) -> Tensor");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { add_kernels(m); }
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { add_kernels(m); }
-#endif
+SIGHTLINE_TORCH_KERNELS(m) {
+  m.impl("match_detections", TORCH_BOX(&match_detections));
+  m.impl("accumulate_precision", TORCH_BOX(&accumulate_precision));
+  m.impl("average_precision", TORCH_BOX(&average_precision));
+}
 
 }  // namespace sightline::evaluation::average_precision

@@ -100,11 +100,6 @@ std::tuple<Tensor, Tensor> box_iou_max_backward(const Tensor& grad_row, const Te
   return {grad1, grad2};
 }
 
-void add_kernels(torch::stable::detail::StableLibrary& m) {
-  m.impl("box_iou_max", TORCH_BOX(&box_iou_max));
-  m.impl("box_iou_max_backward", TORCH_BOX(&box_iou_max_backward));
-}
-
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
@@ -113,9 +108,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "box_iou_max_backward(Tensor grad_row, Tensor grad_column, Tensor boxes1, Tensor boxes2, "
       "Tensor row_argmax, Tensor column_argmax) -> (Tensor, Tensor)");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { add_kernels(m); }
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { add_kernels(m); }
-#endif
+SIGHTLINE_TORCH_KERNELS(m) {
+  m.impl("box_iou_max", TORCH_BOX(&box_iou_max));
+  m.impl("box_iou_max_backward", TORCH_BOX(&box_iou_max_backward));
+}
 
 }  // namespace sightline::iou::maxima

@@ -172,41 +172,6 @@ std::tuple<Tensor, Tensor> aligned_backward(const Tensor& grad, const Tensor& bo
   return aligned_eps_backward<Form>(grad, boxes1, boxes2, 0);
 }
 
-void add_kernels(torch::stable::detail::StableLibrary& m) {
-  m.impl("box_iou", TORCH_BOX(&pairwise<BoxIou>));
-  m.impl("box_iou_out", TORCH_BOX(&pairwise_out<BoxIou>));
-  m.impl("box_iou_backward", TORCH_BOX(&pairwise_backward<BoxIou>));
-  m.impl("box_ioa", TORCH_BOX(&pairwise<BoxIoa>));
-  m.impl("box_ioa_out", TORCH_BOX(&pairwise_out<BoxIoa>));
-  m.impl("box_ioa_backward", TORCH_BOX(&pairwise_backward<BoxIoa>));
-  m.impl("generalized_box_iou", TORCH_BOX(&pairwise<GeneralizedBoxIou>));
-  m.impl("generalized_box_iou_out", TORCH_BOX(&pairwise_out<GeneralizedBoxIou>));
-  m.impl("generalized_box_iou_backward", TORCH_BOX(&pairwise_backward<GeneralizedBoxIou>));
-  m.impl("distance_box_iou", TORCH_BOX(&pairwise_eps<DistanceBoxIou>));
-  m.impl("distance_box_iou_out", TORCH_BOX(&pairwise_eps_out<DistanceBoxIou>));
-  m.impl("distance_box_iou_backward", TORCH_BOX(&pairwise_eps_backward<DistanceBoxIou>));
-  m.impl("complete_box_iou", TORCH_BOX(&pairwise_eps<CompleteBoxIou>));
-  m.impl("complete_box_iou_out", TORCH_BOX(&pairwise_eps_out<CompleteBoxIou>));
-  m.impl("complete_box_iou_backward", TORCH_BOX(&pairwise_eps_backward<CompleteBoxIou>));
-  m.impl("box_iou_aligned", TORCH_BOX(&aligned<BoxIou>));
-  m.impl("box_iou_aligned_backward", TORCH_BOX(&aligned_backward<BoxIou>));
-  m.impl("box_ioa_aligned", TORCH_BOX(&aligned<BoxIoa>));
-  m.impl("box_ioa_aligned_backward", TORCH_BOX(&aligned_backward<BoxIoa>));
-  m.impl("generalized_box_iou_aligned", TORCH_BOX(&aligned<GeneralizedBoxIou>));
-  m.impl("generalized_box_iou_aligned_backward", TORCH_BOX(&aligned_backward<GeneralizedBoxIou>));
-  m.impl("distance_box_iou_aligned", TORCH_BOX(&aligned_eps<DistanceBoxIou>));
-  m.impl("distance_box_iou_aligned_backward", TORCH_BOX(&aligned_eps_backward<DistanceBoxIou>));
-  m.impl("complete_box_iou_aligned", TORCH_BOX(&aligned_eps<CompleteBoxIou>));
-  m.impl("complete_box_iou_aligned_backward", TORCH_BOX(&aligned_eps_backward<CompleteBoxIou>));
-  m.impl("generalized_box_iou_loss", TORCH_BOX(&aligned_eps<GeneralizedBoxIouLoss>));
-  m.impl("generalized_box_iou_loss_backward",
-         TORCH_BOX(&aligned_eps_backward<GeneralizedBoxIouLoss>));
-  m.impl("distance_box_iou_loss", TORCH_BOX(&aligned_eps<DistanceBoxIouLoss>));
-  m.impl("distance_box_iou_loss_backward", TORCH_BOX(&aligned_eps_backward<DistanceBoxIouLoss>));
-  m.impl("complete_box_iou_loss", TORCH_BOX(&aligned_eps<CompleteBoxIouLoss>));
-  m.impl("complete_box_iou_loss_backward", TORCH_BOX(&aligned_eps_backward<CompleteBoxIouLoss>));
-}
-
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
@@ -260,9 +225,39 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "complete_box_iou_loss_backward(Tensor grad, Tensor boxes1, Tensor boxes2, float eps) -> "
       "(Tensor, Tensor)");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { add_kernels(m); }
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { add_kernels(m); }
-#endif
+SIGHTLINE_TORCH_KERNELS(m) {
+  m.impl("box_iou", TORCH_BOX(&pairwise<BoxIou>));
+  m.impl("box_iou_out", TORCH_BOX(&pairwise_out<BoxIou>));
+  m.impl("box_iou_backward", TORCH_BOX(&pairwise_backward<BoxIou>));
+  m.impl("box_ioa", TORCH_BOX(&pairwise<BoxIoa>));
+  m.impl("box_ioa_out", TORCH_BOX(&pairwise_out<BoxIoa>));
+  m.impl("box_ioa_backward", TORCH_BOX(&pairwise_backward<BoxIoa>));
+  m.impl("generalized_box_iou", TORCH_BOX(&pairwise<GeneralizedBoxIou>));
+  m.impl("generalized_box_iou_out", TORCH_BOX(&pairwise_out<GeneralizedBoxIou>));
+  m.impl("generalized_box_iou_backward", TORCH_BOX(&pairwise_backward<GeneralizedBoxIou>));
+  m.impl("distance_box_iou", TORCH_BOX(&pairwise_eps<DistanceBoxIou>));
+  m.impl("distance_box_iou_out", TORCH_BOX(&pairwise_eps_out<DistanceBoxIou>));
+  m.impl("distance_box_iou_backward", TORCH_BOX(&pairwise_eps_backward<DistanceBoxIou>));
+  m.impl("complete_box_iou", TORCH_BOX(&pairwise_eps<CompleteBoxIou>));
+  m.impl("complete_box_iou_out", TORCH_BOX(&pairwise_eps_out<CompleteBoxIou>));
+  m.impl("complete_box_iou_backward", TORCH_BOX(&pairwise_eps_backward<CompleteBoxIou>));
+  m.impl("box_iou_aligned", TORCH_BOX(&aligned<BoxIou>));
+  m.impl("box_iou_aligned_backward", TORCH_BOX(&aligned_backward<BoxIou>));
+  m.impl("box_ioa_aligned", TORCH_BOX(&aligned<BoxIoa>));
+  m.impl("box_ioa_aligned_backward", TORCH_BOX(&aligned_backward<BoxIoa>));
+  m.impl("generalized_box_iou_aligned", TORCH_BOX(&aligned<GeneralizedBoxIou>));
+  m.impl("generalized_box_iou_aligned_backward", TORCH_BOX(&aligned_backward<GeneralizedBoxIou>));
+  m.impl("distance_box_iou_aligned", TORCH_BOX(&aligned_eps<DistanceBoxIou>));
+  m.impl("distance_box_iou_aligned_backward", TORCH_BOX(&aligned_eps_backward<DistanceBoxIou>));
+  m.impl("complete_box_iou_aligned", TORCH_BOX(&aligned_eps<CompleteBoxIou>));
+  m.impl("complete_box_iou_aligned_backward", TORCH_BOX(&aligned_eps_backward<CompleteBoxIou>));
+  m.impl("generalized_box_iou_loss", TORCH_BOX(&aligned_eps<GeneralizedBoxIouLoss>));
+  m.impl("generalized_box_iou_loss_backward",
+         TORCH_BOX(&aligned_eps_backward<GeneralizedBoxIouLoss>));
+  m.impl("distance_box_iou_loss", TORCH_BOX(&aligned_eps<DistanceBoxIouLoss>));
+  m.impl("distance_box_iou_loss_backward", TORCH_BOX(&aligned_eps_backward<DistanceBoxIouLoss>));
+  m.impl("complete_box_iou_loss", TORCH_BOX(&aligned_eps<CompleteBoxIouLoss>));
+  m.impl("complete_box_iou_loss_backward", TORCH_BOX(&aligned_eps_backward<CompleteBoxIouLoss>));
+}
 
 }  // namespace sightline::iou::pairwise

@@ -98,15 +98,6 @@ std::tuple<Tensor, Tensor> backward(const Tensor& grad, const Tensor& boxes1, co
   return {grad1, grad2};
 }
 
-void add_kernels(torch::stable::detail::StableLibrary& m) {
-  m.impl("box_iou_rotated", TORCH_BOX(&box_iou_rotated));
-  m.impl("box_iou_rotated_out", TORCH_BOX(&write<false>));
-  m.impl("box_iou_rotated_backward", TORCH_BOX(&backward<false>));
-  m.impl("aligned_box_iou_rotated", TORCH_BOX(&aligned_box_iou_rotated));
-  m.impl("aligned_box_iou_rotated_out", TORCH_BOX(&write<true>));
-  m.impl("aligned_box_iou_rotated_backward", TORCH_BOX(&backward<true>));
-}
-
 }  // namespace
 
 STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
@@ -123,9 +114,13 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "aligned_box_iou_rotated_backward(Tensor grad, Tensor boxes1, Tensor boxes2, bool degrees) "
       "-> (Tensor, Tensor)");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { add_kernels(m); }
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { add_kernels(m); }
-#endif
+SIGHTLINE_TORCH_KERNELS(m) {
+  m.impl("box_iou_rotated", TORCH_BOX(&box_iou_rotated));
+  m.impl("box_iou_rotated_out", TORCH_BOX(&write<false>));
+  m.impl("box_iou_rotated_backward", TORCH_BOX(&backward<false>));
+  m.impl("aligned_box_iou_rotated", TORCH_BOX(&aligned_box_iou_rotated));
+  m.impl("aligned_box_iou_rotated_out", TORCH_BOX(&write<true>));
+  m.impl("aligned_box_iou_rotated_backward", TORCH_BOX(&backward<true>));
+}
 
 }  // namespace sightline::iou::rotated

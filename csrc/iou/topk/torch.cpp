@@ -41,9 +41,6 @@ std::tuple<Tensor, Tensor> box_iou_topk(const Tensor& boxes1, const Tensor& boxe
 STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
   m.def("box_iou_topk(Tensor boxes1, Tensor boxes2, int k) -> (Tensor, Tensor)");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { m.impl("box_iou_topk", TORCH_BOX(&box_iou_topk)); }
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { m.impl("box_iou_topk", TORCH_BOX(&box_iou_topk)); }
-#endif
+SIGHTLINE_TORCH_KERNELS(m) { m.impl("box_iou_topk", TORCH_BOX(&box_iou_topk)); }
 
 }  // namespace sightline::iou::topk

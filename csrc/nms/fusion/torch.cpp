@@ -103,13 +103,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "float[] weights, float iou_threshold, float score_threshold, int score, "
       "bool allows_overflow) -> (Tensor, Tensor, Tensor)");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) {
-  m.impl("weighted_boxes_fusion", TORCH_BOX(&weighted_boxes_fusion));
-}
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) {
-  m.impl("weighted_boxes_fusion", TORCH_BOX(&weighted_boxes_fusion));
-}
-#endif
+SIGHTLINE_TORCH_KERNELS(m) { m.impl("weighted_boxes_fusion", TORCH_BOX(&weighted_boxes_fusion)); }
 
 }  // namespace sightline::nms::fusion

@@ -1,82 +1,51 @@
-#include "common/numpy.h"
-
-#include <pybind11/stl.h>
-
-#include <algorithm>
-#include <optional>
 #include <tuple>
-#include <vector>
 
 #include "nms/greedy/greedy.h"
+#include "nms/scored_boxes_numpy.h"
 
 namespace sightline::nms::greedy {
 namespace {
 
-Array<int64_t> array_of(const std::vector<int64_t>& values) {
-  Array<int64_t> out(static_cast<py::ssize_t>(values.size()));
-  std::copy(values.begin(), values.end(), out.mutable_data());
-  return out;
-}
-
+// by: [n], or null where it is not asked for.
 template <class T, class S>
-void check_scored_boxes(const Array<T>& boxes, const Array<S>& scores) {
+Array<int64_t> suppress_segments(const Array<T>& boxes, const Array<S>& scores,
+                                 const std::optional<Array<int64_t>>& idxs, double iou_threshold,
+                                 int64_t* by = nullptr) {
   check_boxes(boxes, "boxes");
-  require(scores.ndim() == 1 && scores.shape(0) == boxes.shape(0),
-          "scores must have one number for each of boxes");
-}
-
-template <class T>
-void check_idxs(const Array<int64_t>& idxs, const Array<T>& boxes) {
-  require(idxs.ndim() == 1 && idxs.shape(0) == boxes.shape(0),
-          "idxs must have one integer for each of boxes");
-}
-
-template <class T, class S>
-Array<int64_t> suppress_segments(const Array<T>& boxes, const Array<S>& scores, const int64_t* idxs,
-                                 double iou_threshold) {
+  check_scored(boxes, scores, idxs);
   const int64_t n = boxes.shape(0);
-  const T* b = boxes.data();
-  const S* s = scores.data();
+  const T threshold(iou_threshold);
+  const T* const b = boxes.data();
+  const S* const s = scores.data();
+  const int64_t* const i = data_of(idxs);
   std::vector<int64_t> keep;
   {
     const py::gil_scoped_release release;
-    keep = nms_cpu(b, s, idxs, n, T(iou_threshold), OwnThreads());
+    keep = by == nullptr ? nms_cpu(b, s, i, n, threshold, OwnThreads())
+                         : nms_suppressed_by_cpu(b, s, i, by, n, threshold, OwnThreads());
   }
   return array_of(keep);
 }
 
 template <class T, class S>
 Array<int64_t> nms(const Array<T>& boxes, const Array<S>& scores, double iou_threshold) {
-  check_scored_boxes(boxes, scores);
-  return suppress_segments(boxes, scores, nullptr, iou_threshold);
+  return suppress_segments(boxes, scores, std::nullopt, iou_threshold);
 }
 
 template <class T, class S>
 Array<int64_t> batched_nms(const Array<T>& boxes, const Array<S>& scores,
                            const Array<int64_t>& idxs, double iou_threshold) {
-  check_scored_boxes(boxes, scores);
-  check_idxs(idxs, boxes);
-  return suppress_segments(boxes, scores, idxs.data(), iou_threshold);
+  return suppress_segments<T, S>(boxes, scores, idxs, iou_threshold);
 }
 
 template <class T, class S>
 std::tuple<Array<int64_t>, Array<int64_t>> nms_suppressed_by(
     const Array<T>& boxes, const Array<S>& scores, const std::optional<Array<int64_t>>& idxs,
     double iou_threshold) {
-  check_scored_boxes(boxes, scores);
-  if (idxs) check_idxs(*idxs, boxes);
-  const int64_t n = boxes.shape(0);
-  Array<int64_t> suppressed_by(n);
-  const T* b = boxes.data();
-  const S* s = scores.data();
-  const int64_t* i = idxs ? idxs->data() : nullptr;
-  int64_t* by = suppressed_by.mutable_data();
-  std::vector<int64_t> keep;
-  {
-    const py::gil_scoped_release release;
-    keep = nms_suppressed_by_cpu(b, s, i, by, n, T(iou_threshold), OwnThreads());
-  }
-  return {array_of(keep), suppressed_by};
+  check_boxes(boxes, "boxes");
+  Array<int64_t> by(boxes.shape(0));
+  Array<int64_t> keep = suppress_segments(boxes, scores, idxs, iou_threshold, by.mutable_data());
+  return {keep, by};
 }
 
 template <class T, class S>

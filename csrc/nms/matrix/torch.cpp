@@ -1,25 +1,19 @@
-#include "common/torch.h"
-
 #include "nms/matrix/matrix.h"
+#include "nms/scored_boxes_torch.h"
 
 namespace sightline::nms::matrix {
 namespace {
 
-Tensor matrix_nms(const Tensor& boxes, const Tensor& scores, std::optional<Tensor> idxs,
+Tensor matrix_nms(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& idxs,
                   bool gaussian, double sigma) {
   check_boxes(boxes, "boxes");
   check_alike(boxes, scores, "boxes and scores");
-  STD_TORCH_CHECK(scores.dim() == 1 && scores.size(0) == boxes.size(0),
-                  "scores must have one number for each of boxes");
-  STD_TORCH_CHECK(!idxs || (idxs->dim() == 1 && idxs->size(0) == boxes.size(0) &&
-                            idxs->scalar_type() == ScalarType::Long &&
-                            idxs->get_device_index() == boxes.get_device_index()),
-                  "idxs must have one int64 for each of boxes, on their device");
+  check_scored(boxes, scores, idxs);
   const DeviceScope scope(boxes);
   const int64_t n = boxes.size(0);
   const Tensor b = as_contiguous(boxes), s = as_contiguous(scores);
-  if (idxs) idxs = as_contiguous(*idxs);
-  const int64_t* const i = idxs ? idxs->const_data_ptr<int64_t>() : nullptr;
+  const std::optional<Tensor> segments = as_contiguous(idxs);
+  const int64_t* const i = data_of(segments);
   Tensor decayed = allocate(s, {n}, s.scalar_type());
   dispatch_float(b, [&]<class T>(T) {
     const MatrixNmsSettings<T> settings{gaussian, T(sigma)};
@@ -44,9 +38,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "matrix_nms(Tensor boxes, Tensor scores, Tensor? idxs, bool gaussian, float sigma) -> "
       "Tensor");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { m.impl("matrix_nms", TORCH_BOX(&matrix_nms)); }
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { m.impl("matrix_nms", TORCH_BOX(&matrix_nms)); }
-#endif
+SIGHTLINE_TORCH_KERNELS(m) { m.impl("matrix_nms", TORCH_BOX(&matrix_nms)); }
 
 }  // namespace sightline::nms::matrix

@@ -65,13 +65,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "SymInt max_detections, SymInt pre_top_k, bool agnostic) -> (Tensor, Tensor, Tensor, "
       "Tensor)");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) {
-  m.impl("multiclass_nms", TORCH_BOX(&multiclass_nms));
-}
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) {
-  m.impl("multiclass_nms", TORCH_BOX(&multiclass_nms));
-}
-#endif
+SIGHTLINE_TORCH_KERNELS(m) { m.impl("multiclass_nms", TORCH_BOX(&multiclass_nms)); }
 
 }  // namespace sightline::nms::multiclass

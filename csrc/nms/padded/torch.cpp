@@ -64,9 +64,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "nms_padded(Tensor boxes, Tensor scores, Tensor? idxs, float iou_threshold, "
       "SymInt max_detections, float? score_threshold) -> (Tensor, Tensor)");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { m.impl("nms_padded", TORCH_BOX(&nms_padded)); }
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { m.impl("nms_padded", TORCH_BOX(&nms_padded)); }
-#endif
+SIGHTLINE_TORCH_KERNELS(m) { m.impl("nms_padded", TORCH_BOX(&nms_padded)); }
 
 }  // namespace sightline::nms::padded

@@ -1,12 +1,5 @@
-#include "common/numpy.h"
-
-#include <pybind11/stl.h>
-
-#include <algorithm>
-#include <optional>
-#include <vector>
-
 #include "nms/rotated/rotated.h"
+#include "nms/scored_boxes_numpy.h"
 
 namespace sightline::nms::rotated {
 namespace {
@@ -17,22 +10,17 @@ Array<int64_t> nms_rotated(const Array<T>& boxes, const Array<S>& scores,
                            bool degrees) {
   require(boxes.ndim() == 2 && boxes.shape(1) == 5, "boxes must have shape [N, 5]");
   const int64_t n = boxes.shape(0);
-  require(scores.ndim() == 1 && scores.shape(0) == n,
-          "scores must have one number for each of boxes");
-  require(!idxs || (idxs->ndim() == 1 && idxs->shape(0) == n),
-          "idxs must have one integer for each of boxes");
+  check_scored(boxes, scores, idxs);
   const T* b = boxes.data();
   const S* s = scores.data();
-  const int64_t* i = idxs ? idxs->data() : nullptr;
+  const int64_t* i = data_of(idxs);
   const AngleUnit unit = degrees ? AngleUnit::kDegrees : AngleUnit::kRadians;
   std::vector<int64_t> keep;
   {
     const py::gil_scoped_release release;
     keep = nms_rotated_cpu(b, s, i, n, T(iou_threshold), unit, OwnThreads());
   }
-  Array<int64_t> out(static_cast<py::ssize_t>(keep.size()));
-  std::copy(keep.begin(), keep.end(), out.mutable_data());
-  return out;
+  return array_of(keep);
 }
 
 template <class T, class S>

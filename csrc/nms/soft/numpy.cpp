@@ -1,10 +1,4 @@
-#include "common/numpy.h"
-
-#include <pybind11/stl.h>
-
-#include <algorithm>
-#include <optional>
-
+#include "nms/scored_boxes_numpy.h"
 #include "nms/soft/soft.h"
 
 namespace sightline::nms::soft {
@@ -16,26 +10,18 @@ py::tuple soft_nms(const Array<T>& boxes, const Array<T>& scores,
                    double sigma, double score_threshold, int64_t max_detections) {
   check_boxes(boxes, "boxes");
   const int64_t n = boxes.shape(0);
-  require(scores.ndim() == 1 && scores.shape(0) == n,
-          "scores must have one number for each of boxes");
-  require(!idxs || (idxs->ndim() == 1 && idxs->shape(0) == n),
-          "idxs must have one integer for each of boxes");
+  check_scored(boxes, scores, idxs);
   require(score_threshold >= 0, "score_threshold must be at least 0");
   const SoftNmsSettings<T> settings{gaussian, T(iou_threshold), T(sigma), T(score_threshold),
                                     max_detections};
   const T *const b = boxes.data(), *const s = scores.data();
-  const int64_t* const i = idxs ? idxs->data() : nullptr;
+  const int64_t* const i = data_of(idxs);
   SoftNmsResult<T> result;
   {
     const py::gil_scoped_release release;
     result = soft_nms_cpu(b, s, i, n, settings, OwnThreads());
   }
-  const py::ssize_t count = result.keep.size();
-  Array<int64_t> keep(count);
-  Array<T> kept_scores(count);
-  std::copy(result.keep.begin(), result.keep.end(), keep.mutable_data());
-  std::copy(result.scores.begin(), result.scores.end(), kept_scores.mutable_data());
-  return py::make_tuple(keep, kept_scores);
+  return py::make_tuple(array_of(result.keep), array_of(result.scores));
 }
 
 template <class T>

@@ -1,8 +1,7 @@
-#include "common/torch.h"
-
 #include <algorithm>
 #include <tuple>
 
+#include "nms/scored_boxes_torch.h"
 #include "nms/soft/soft.h"
 
 namespace sightline::nms::soft {
@@ -17,11 +16,9 @@ KeptBoxes keep_on_cpu(const Tensor& boxes, const Tensor& scores, const int64_t* 
       soft_nms_cpu(boxes.const_data_ptr<T>(), scores.const_data_ptr<T>(), idxs, boxes.size(0),
                    settings, TorchThreads());
   const int64_t count = result.keep.size();
-  Tensor keep = allocate(boxes, {count}, ScalarType::Long);
   Tensor kept_scores = allocate(boxes, {count}, boxes.scalar_type());
-  std::copy(result.keep.begin(), result.keep.end(), keep.mutable_data_ptr<int64_t>());
   std::copy(result.scores.begin(), result.scores.end(), kept_scores.mutable_data_ptr<T>());
-  return {keep, kept_scores};
+  return {tensor_of(result.keep, boxes), kept_scores};
 }
 
 template <class T>
@@ -38,22 +35,17 @@ KeptBoxes keep_on_cuda(const Tensor& boxes, const Tensor& scores, const int64_t*
           torch::stable::narrow(kept_scores, 0, 0, count)};
 }
 
-KeptBoxes soft_nms(const Tensor& boxes, const Tensor& scores, std::optional<Tensor> idxs,
+KeptBoxes soft_nms(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& idxs,
                    bool gaussian, double iou_threshold, double sigma, double score_threshold,
                    int64_t max_detections) {
   check_boxes(boxes, "boxes");
   check_alike(boxes, scores, "boxes and scores");
-  STD_TORCH_CHECK(scores.dim() == 1 && scores.size(0) == boxes.size(0),
-                  "scores must have one number for each of boxes");
-  STD_TORCH_CHECK(!idxs || (idxs->dim() == 1 && idxs->size(0) == boxes.size(0) &&
-                            idxs->scalar_type() == ScalarType::Long &&
-                            idxs->get_device_index() == boxes.get_device_index()),
-                  "idxs must have one int64 for each of boxes, on their device");
+  check_scored(boxes, scores, idxs);
   STD_TORCH_CHECK(score_threshold >= 0, "score_threshold must be at least 0");
   const DeviceScope scope(boxes);
   const Tensor b = as_contiguous(boxes), s = as_contiguous(scores);
-  if (idxs) idxs = as_contiguous(*idxs);
-  const int64_t* const i = idxs ? idxs->const_data_ptr<int64_t>() : nullptr;
+  const std::optional<Tensor> segments = as_contiguous(idxs);
+  const int64_t* const i = data_of(segments);
   KeptBoxes kept;
   dispatch_float(b, [&]<class T>(T) {
     const SoftNmsSettings<T> settings{gaussian, T(iou_threshold), T(sigma), T(score_threshold),
@@ -76,9 +68,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(sightline, m) {
       "soft_nms(Tensor boxes, Tensor scores, Tensor? idxs, bool gaussian, float iou_threshold, "
       "float sigma, float score_threshold, SymInt max_detections) -> (Tensor, Tensor)");
 }
-STABLE_TORCH_LIBRARY_IMPL(sightline, CPU, m) { m.impl("soft_nms", TORCH_BOX(&soft_nms)); }
-#ifdef SIGHTLINE_CUDA
-STABLE_TORCH_LIBRARY_IMPL(sightline, CUDA, m) { m.impl("soft_nms", TORCH_BOX(&soft_nms)); }
-#endif
+SIGHTLINE_TORCH_KERNELS(m) { m.impl("soft_nms", TORCH_BOX(&soft_nms)); }
 
 }  // namespace sightline::nms::soft
