@@ -9,7 +9,7 @@
 
 namespace sightline::assign {
 
-// Points, one array a coordinate, filled up to whole tiles with points that lie nowhere (NaN).
+// Points, one array per coordinate, filled up to whole tiles with points that lie nowhere (NaN).
 template <class T>
 struct PointTiles {
   int64_t tiles;

@@ -39,7 +39,7 @@ void split(const Chunk& chunk, int64_t most, F f) {
   }
 }
 
-// What a chunk may hold: halves are widened to a buffer, other types are read where they lie,
+// What a chunk may hold: half precision is widened to a buffer, the others are read in place,
 // unless their results go through one.
 template <class T>
 inline constexpr int64_t kMostElements =
@@ -94,7 +94,7 @@ struct StreamRow {
 };
 
 // How a chunk of a result reaches memory: computed in its place, by ordinary or by streaming
-// stores, or in a buffer first. Halves are narrowed from there, and rows that do not begin lines
+// stores, or in a buffer first. Half precision is narrowed from there, rows that do not begin lines
 // are streamed from there together, if they lie side by side.
 template <class T>
 class Output {

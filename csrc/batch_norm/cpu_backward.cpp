@@ -83,7 +83,7 @@ class Backward {
                load(t_.residual, chunk, to.residual), bits_of(t_.mask, chunk)};
   }
 
-  // Adds up the part of a band that is a task, to sums and dots, a number a channel each.
+  // Adds up the part of a band that is a task, to sums and dots, one number per channel.
   void add_band(const Bands& bands, int64_t task, double* sum, double* dot) const {
     const int64_t base = bands.first(task / bands.parts());
     const int64_t channels = bands.channels(task / bands.parts());

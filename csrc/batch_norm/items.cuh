@@ -71,7 +71,7 @@ __device__ Pair add_block(const BatchNormPlan& plan, F part) {
   if constexpr (!L::kLast) {
     return add_threads(part(0), 1);
   } else {
-    // One row a channel of the threads; the padding spreads rows over the banks.
+    // One row per channel of the threads; the padding spreads rows over the banks.
     constexpr int kRow = kItemThreads + kGroup / 2;
     __shared__ Pair parts[kGroup * kRow];
     __syncthreads();  // those of an earlier call have been read

@@ -1,4 +1,4 @@
-// Rotated boxes as the CPU kernels read them: one array a field, so that consecutive boxes or pairs
+// Rotated boxes as the CPU kernels read them, one array per field: consecutive boxes or pairs
 // fill the lanes of a vector; and the pairs that are worth computing, collected from a sparse
 // matrix.
 #pragma once

@@ -15,7 +15,7 @@
 
 namespace sightline::nms {
 
-// Sorted boxes, one array a field: consecutive boxes fill the lanes of a vector.
+// Sorted boxes, one array per field: consecutive boxes fill the lanes of a vector.
 template <class T>
 struct BoxColumns {
   T *x1, *y1, *x2, *y2, *area;  // [n] each

@@ -163,7 +163,7 @@ __global__ void threshold_kernel(State<T> state, const T* __restrict__ anchors,
   }
 }
 
-// One block per tile of kThreads anchors of one image, one thread an anchor; the objects pass
+// One block per tile of kThreads anchors of one image, one thread per anchor; the objects pass
 // through shared memory kThreads at a time.
 template <class T>
 __global__ void assign_kernel(State<T> state, const T* __restrict__ anchors,

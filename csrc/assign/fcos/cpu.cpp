@@ -7,7 +7,7 @@
 namespace sightline::assign::fcos {
 namespace {
 
-// Points gone through at a time, one array a coordinate: consecutive points fill a vector.
+// Points gone through at a time, one array per coordinate: consecutive points fill a vector.
 constexpr int64_t kTile = 256;
 constexpr int64_t kPairsPerTask = 1 << 16;
 

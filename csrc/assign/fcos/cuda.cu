@@ -4,8 +4,8 @@
 namespace sightline::assign::fcos {
 namespace {
 
-// One block per tile of kThreads points of one image, one thread a point; the objects pass through
-// shared memory kThreads at a time.
+// One block per tile of kThreads points of one image, one thread per point; the objects pass
+// through shared memory kThreads at a time.
 template <class T>
 __global__ void assign_fcos_kernel(const T* __restrict__ points,    // [num_points, 2]
                                    const T* __restrict__ gt_boxes,  // [images, objects, 4]

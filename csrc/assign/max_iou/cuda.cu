@@ -53,7 +53,7 @@ __device__ bool is_ignored(const Box<T>& anchor, const T* __restrict__ regions, 
   return ignored;
 }
 
-// One block per tile of kThreads anchors of one image, one thread an anchor; the objects pass
+// One block per tile of kThreads anchors of one image, one thread per anchor; the objects pass
 // through shared memory kThreads at a time. An anchor's best stays in registers; an object's
 // highest is gathered in shared memory and merged into `highest` once a tile.
 template <class T>

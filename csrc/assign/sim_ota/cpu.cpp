@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kPairsPerTask = 1 << 17;
 constexpr int64_t kGroupBytes = int64_t(32) << 20;  // of images that are worked on together
 
-// What is known of the anchors of an image, one array a field, filled up to whole tiles.
+// What is known of the anchors of an image, one array per field, filled up to whole tiles.
 template <class T>
 struct Anchors {
   static constexpr int64_t kFields = 6;

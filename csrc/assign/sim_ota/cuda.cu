@@ -137,7 +137,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Whether pick i exists and is the first of its anchor; one thread a pick calls it.
+// Whether pick i exists and is the first of its anchor; one thread per pick calls it.
 template <class T>
 __device__ bool is_first(const SimOtaInputs<T>& in, const SimOtaRule<T>& rule,
                          const State<T>& state, int64_t i, int64_t* anchor, int32_t* object) {

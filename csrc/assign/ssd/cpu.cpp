@@ -16,7 +16,7 @@ constexpr int64_t kPairsPerTask = 1 << 17;
 // otherwise look through all anchors at every turn.
 constexpr int64_t kCandidates = 32;
 
-// Anchors, one array a field, each padded to whole tiles with boxes that lie nowhere.
+// Anchors, one array per field, each padded to whole tiles with boxes that lie nowhere.
 template <class T>
 struct AnchorColumns {
   int64_t size;  // with the padding

@@ -16,7 +16,7 @@ using iou::PreparedBox;
 constexpr int64_t kPairsPerTask = 1 << 17;
 constexpr int64_t kGroupBytes = int64_t(32) << 20;  // of images that are worked on together
 
-// The predicted boxes of an image, one array a field, filled up to whole tiles.
+// The predicted boxes of an image, one array per field, filled up to whole tiles.
 template <class T>
 struct PredictedBoxes {
   static constexpr int64_t kFields = 8;

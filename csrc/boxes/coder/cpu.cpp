@@ -6,9 +6,9 @@
 namespace sightline::boxes::coder {
 namespace {
 
-// Rows at a time, one array a column: consecutive rows fill the lanes of a vector.
+// Rows at a time, one array per column: consecutive rows fill the lanes of a vector.
 constexpr int64_t kTile = 256;
-// At least this many rows a task; fewer cost less than starting a thread.
+// At least this many rows per task; fewer cost less than starting a thread.
 constexpr int64_t kRowsPerTask = 1 << 13;
 
 template <class T>

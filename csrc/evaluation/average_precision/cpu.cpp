@@ -6,7 +6,7 @@
 namespace sightline::evaluation::average_precision {
 namespace {
 
-// At least this many steps a task (overlap tests, or detections walked): about 200 us.
+// At least this many steps per task (overlap tests, or detections walked): about 200 us.
 constexpr int64_t kStepsPerTask = 1 << 17;
 
 // Matches all detections of group s; boxes and scratch are the group's parts of them. `given` are
@@ -71,7 +71,7 @@ void match_detections_cpu(const MatchInput& in, const MatchOutput& out, Parallel
   std::fill_n(out.outcome, rows * in.num_dt, kIgnored);
   if (out.gt_index != nullptr) std::fill_n(out.gt_index, rows * in.num_dt, int64_t(-1));
   if (in.num_groups == 0) return;
-  // One entry an object: groups have objects of their own, so tasks do not meet.
+  // One entry per object: groups have objects of their own, so tasks do not meet.
   std::vector<Box<double>> boxes(in.num_gt);
   std::vector<double> scratch(in.num_gt);
   std::vector<int64_t> cells(in.num_groups + 1, 0);  // where a group's overlaps begin

@@ -101,7 +101,7 @@ void measure_masks_cpu(const MaskColumns& masks, int64_t* area /* [N] */,
 Runs<uint32_t> mask_counts_cpu(const MaskColumns& masks, FirstFault& fault,
                                ParallelFor parallel_for);
 
-// Runs as COCO's strings: five bits a character, from the third run on less the run two before.
+// Runs as COCO's strings: five bits per character, from the third run on less the run two before.
 Runs<uint8_t> compress_counts_cpu(const Runs<uint32_t>& counts, ParallelFor parallel_for);
 
 // Union or intersection of the masks offsets[i] to offsets[i + 1], all of one size, one or more.

@@ -19,7 +19,7 @@ __device__ Key key_of(float value, int64_t index) {
 }
 __device__ Key key_of(double value, int64_t) { return __double_as_longlong(value); }
 
-// One block per tile of kThreads lanes, one thread a lane; the objects pass through shared memory
+// One block per tile of kThreads lanes, one thread per lane; the objects pass through shared memory
 // kThreads at a time. A lane's best stays in registers; an object's key is gathered in shared
 // memory and merged into `keys` once a tile. kFindIndex: keys are complete, and `indices` takes the
 // lowest lane that reaches each.

@@ -1,4 +1,4 @@
-// Prepared boxes as one array a field: consecutive boxes fill the lanes of a vector.
+// Prepared boxes as one array per field: consecutive boxes fill the lanes of a vector.
 #pragma once
 
 #include <algorithm>

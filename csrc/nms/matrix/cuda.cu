@@ -33,7 +33,7 @@ struct MostSaid {
   }
 };
 
-// One block kThreads consecutive positions, one thread a position: the largest value over the
+// One block per kThreads consecutive positions, one thread per position: the largest value over the
 // better boxes of its segment, which the block goes through in tiles.
 //
 // Shared memory: the boxes of a tile, and what better ones overlap them by.

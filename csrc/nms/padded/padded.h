@@ -20,7 +20,7 @@ struct PaddedShape {
 template <class T, class S>
 void nms_padded_cpu(const T* boxes,       // [images, boxes, 4]
                     const S* scores,      // [images, boxes]
-                    const int64_t* idxs,  // [images, boxes], or null: one segment an image
+                    const int64_t* idxs,  // [images, boxes], or null: one segment per image
                     int64_t* indices,     // [images, max_detections]; -1 past the count
                     int64_t* counts,      // [images]
                     PaddedShape shape, T iou_threshold, std::optional<S> score_threshold,

@@ -44,8 +44,8 @@ __global__ void gather_kernel(const T* __restrict__ boxes,         // [n, 5]
   }
 }
 
-// One block per tile of kTile boxes, one thread a box: bit k of its row says that it suppresses the
-// tile's box k, which comes after it.
+// One block per tile of kTile boxes, one thread per box: bit k of its row says that it suppresses
+// the tile's box k, which comes after it.
 template <class T>
 __global__ void tile_masks_kernel(Sorted<T> sorted,
                                   uint64_t* __restrict__ masks,  // [n, kWords]
