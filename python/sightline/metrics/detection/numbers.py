@@ -31,16 +31,10 @@ _BOX_LINES: tuple[_Line, ...] = (
     ("AR", None, "medium", _LAST),
     ("AR", None, "large", _LAST),
 )
+# Of keypoints, for AP and again for AR: IoU threshold, or their mean, and area.
+KEYPOINT_CUTS = ((None, "all"), (0.5, "all"), (0.75, "all"), (None, "medium"), (None, "large"))
 _KEYPOINT_LINES: tuple[_Line, ...] = tuple(
-    (kind, iou, area, _LAST)
-    for kind in ("AP", "AR")
-    for iou, area in (
-        (None, "all"),
-        (0.5, "all"),
-        (0.75, "all"),
-        (None, "medium"),
-        (None, "large"),
-    )
+    (kind, iou, area, _LAST) for kind in ("AP", "AR") for iou, area in KEYPOINT_CUTS
 )
 STAT_NAMES = (
     "AP",

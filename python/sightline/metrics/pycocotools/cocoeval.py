@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sightline.metrics.detection.kernels import MAX_MASK_AREAS
+from sightline.metrics.detection.numbers import KEYPOINT_CUTS
 from sightline.metrics.pycocotools import mask
 from sightline.metrics.pycocotools._accumulate import accumulate_lists, select
 from sightline.metrics.pycocotools._columns import (
@@ -323,17 +324,7 @@ class COCOeval:
             raise Exception("Please run accumulate() first")
         caps = self.params.maxDets
         if self.params.iouType == "keypoints":
-            lines = [
-                (ap, iou, area, 20)
-                for ap in (1, 0)
-                for iou, area in (
-                    (None, "all"),
-                    (0.5, "all"),
-                    (0.75, "all"),
-                    (None, "medium"),
-                    (None, "large"),
-                )
-            ]
+            lines = [(ap, iou, area, 20) for ap in (1, 0) for iou, area in KEYPOINT_CUTS]
         else:
             lines = [
                 (1, None, "all", 100),  # whatever `maxDets` holds
