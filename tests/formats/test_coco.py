@@ -153,3 +153,129 @@ def test_coco_100_images_are_read_whole(shared_data, tmp_path):
     assert sorted(float(v) for record in found.records for v in record.boxes_xywh[:, 2]) == sorted(
         float(entry["bbox"][2]) for entry in stated.values()
     )
+
+
+def write_content(root, made):
+    for image in made["images"]:
+        save_picture(root / "images" / image["file_name"].replace("\\", "/").rpartition("/")[2])
+    (root / "instances.json").write_text(json.dumps(made))
+    return root
+
+
+def test_coco_numbers_and_truth_values_as_text_are_read(tmp_path):
+    made = content([annotation(1, image_id="10", category_id="7", iscrowd="0", area="9")])
+    made["annotations"].append(annotation(2, bbox=("1", "2", "3.5", "4"), iscrowd="1"))
+    made["annotations"].append(annotation(3, image_id=10.0, category_id=7.0, iscrowd=None))
+    made["categories"] = [{"id": "7", "name": "dog"}, {"id": 3.0, "name": "cat"}]
+    for image in made["images"]:
+        image.update(width="64", height=48.0)
+    found = read_dataset(write_content(tmp_path, made))
+    assert found.category_ids == (3, 7)
+    record = found.records[0]
+    assert (record.width, record.height, record.image_id) == (64, 48, 10)
+    assert record.iscrowd.tolist() == [False, True, False]
+    np.testing.assert_allclose(record.area, [9, 14, 10.3 * 5.5])
+    assert record.boxes_xywh[1].tolist() == [1, 2, 3.5, 4]
+    assert found.issues == ()
+
+
+def test_coco_ids_of_images_may_be_text(tmp_path):
+    made = content([annotation(1, image_id="1"), annotation(2, image_id="01")])
+    made["images"][0]["id"], made["images"][1]["id"] = "01", "1"
+    found = read_dataset(write_content(tmp_path, made))
+    assert [(record.image_id, len(record.boxes)) for record in found.records] == [
+        ("01", 1),
+        ("1", 1),
+    ]
+    made["annotations"][0]["image_id"] = 1  # may be either
+    with pytest.raises(DataError, match=r"annotations\[0\] has image_id 1, which is not among"):
+        read_dataset(write_content(tmp_path, made))
+
+
+@pytest.mark.parametrize("area", [None, "", "wide", float("nan"), -5])
+def test_coco_area_that_is_no_area_is_width_times_height(tmp_path, area):
+    found = read_dataset(write_coco(tmp_path, [annotation(area=area)]))
+    np.testing.assert_allclose(found.records[0].area, [10.3 * 5.5])
+    said = [str(issue) for issue in found.issues]
+    assert len(said) == (0 if area is None else 1)
+    assert all("instances.json: an annotation: area must be a number" in text for text in said)
+
+
+@pytest.mark.parametrize("side", [None, 0, -1, "", "wide"])
+def test_coco_size_that_is_none_is_asked_of_the_picture(tmp_path, side):
+    made = content([annotation()])
+    for image in made["images"]:
+        image["width"] = side
+    record = read_dataset(write_content(tmp_path, made)).records[0]
+    assert (record.width, record.height) == (64, 48)
+
+
+@pytest.mark.parametrize(
+    ("bad", "rule"),
+    [
+        ({"iscrowd": "perhaps"}, "iscrowd must be 0 or 1, got 'perhaps'"),
+        ({"bbox": [1, 2, None, 4]}, r"bbox must be \[x, y, width, height\]"),
+        ({"category_id": [7]}, r"category_id \[7\] is not among the categories"),
+        ({"category_id": True}, "category_id True is not among the categories"),
+    ],
+)
+def test_coco_value_of_another_type_is_a_bad_label(tmp_path, bad, rule):
+    write_coco(tmp_path, [annotation(42, **bad)])
+    with pytest.raises(DataError, match=rf"annotation 42 of image a\.png: .*{rule}"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["images"][0].update(id=[1]), r"images\[0\] must hold id and file_name"),
+        (lambda c: c["images"][0].update(file_name=5), r"images\[0\] must hold id and file_name"),
+        (lambda c: c["annotations"][0].update(image_id={}), r"annotations\[0\] has image_id {}"),
+        (lambda c: c["categories"].append(5), r"categories\[2\] must hold an integer id"),
+        (lambda c: c["categories"][0].update(name=None), r"categories\[0\] must hold"),
+    ],
+)
+def test_coco_entry_of_another_type_is_named(tmp_path, change, message):
+    made = json.loads(json.dumps(content([annotation()])))
+    write_content(tmp_path, made)
+    change(made)
+    (tmp_path / "instances.json").write_text(json.dumps(made))
+    with pytest.raises(DataError, match=message):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["images", "annotations"])
+def test_coco_categories_are_those_of_the_file_not_of_its_entries(tmp_path, key):
+    made = content([annotation()])
+    made = {name: made[name] for name in ("categories", "images", "annotations")}
+    made[key][0]["categories"] = [{"id": 1, "name": "sunny"}]
+    assert read_dataset(write_content(tmp_path, made)).class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_coco_file_with_a_byte_order_mark_is_read(tmp_path, encoding):
+    write_coco(tmp_path, [annotation()])
+    path = tmp_path / "instances.json"
+    path.write_bytes(path.read_text().encode(encoding))
+    assert read_dataset(tmp_path).format == "coco"
+    path.rename(tmp_path / "x.JSON")
+    assert len(read_dataset(tmp_path / "x.JSON")) == 2
+
+
+def test_coco_picture_with_two_entries_is_one_and_that_is_said(tmp_path):
+    other = (20, 20, 5, 5)
+    made = content(
+        [annotation(1), annotation(2, image_id=11), annotation(3, image_id=11, bbox=other)],
+        images=("a.png", "./a.png"),
+    )
+    found = read_dataset(write_content(tmp_path, made))
+    assert [len(record.boxes) for record in found.records] == [2]
+    assert "two entries of `images` have the same file" in str(found.issues[0])
+
+
+@pytest.mark.parametrize(
+    "name", [r"images\a b.png", "./a b.png", r"C:\set\a b.png", "/set/a b.png"]
+)
+def test_coco_picture_is_found_by_the_path_of_another_machine(tmp_path, name):
+    found = read_dataset(write_content(tmp_path, content([], images=(name,))))
+    assert [record.image.name for record in found.records] == ["a b.png"]

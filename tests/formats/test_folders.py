@@ -51,3 +51,35 @@ def test_empty_and_false_image_files_are_named(tmp_path):
     (tmp_path / "dog" / "2.png").write_bytes(b"hello")
     with pytest.raises(DataError, match=r"2\.png: not a readable image"):
         read_dataset(tmp_path)
+
+
+def test_jfif_upper_case_brackets_and_links_are_pictures_and_clutter_is_none(tmp_path):
+    for name in ("cat/1.jfif", "cat/2 [a]*?.JPG", "dog/1.PNG", "elsewhere/9.png"):
+        target = tmp_path / "set" / name if name[0] != "e" else tmp_path / name
+        if target.suffix == ".jfif":
+            save_picture(target.with_suffix(".jpg")).rename(target)
+        else:
+            save_picture(target)
+    root = tmp_path / "set"
+    (root / "dog" / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "dog" / "loop").symlink_to(root / "dog")
+    for name in ("__MACOSX/cat/._1.jpg", "cat/Thumbs.db", "cat/._1.jpg", ".git/x", "cat/.DS_Store"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"no picture")
+    found = read_dataset(root)
+    assert found.class_names == ("cat", "dog")
+    ids = [record.image_id for record in found.records]
+    assert ids == ["cat/1.jfif", "cat/2 [a]*?.JPG", "dog/1.PNG", "dog/linked/9.png"]
+    assert found.issues == ()
+
+
+def test_files_of_another_kind_in_class_folders_are_counted_in_a_note(tmp_path):
+    for name in ("dog/1.png", "cat/1.png"):
+        save_picture(tmp_path / name)
+    for name in ("cat/2.heic", "cat/3.heic", "dog/4.heic"):
+        (tmp_path / name).write_bytes(b"a picture of another kind")
+    found = read_dataset(tmp_path)
+    assert len(found) == 2
+    (said,) = map(str, found.issues)
+    assert "2.heic: a file in a class folder, and 2 more in 3 files" in said
+    assert said.endswith("(left out)")

@@ -170,3 +170,100 @@ def test_voc_image_without_label_file_is_left_out_with_a_note(tmp_path):
     assert len(found) == 1
     assert "1 image(s) without a label file, such as new.jpg" in str(found.issues[0])
     assert found.issues[0].action == "left out"
+
+
+def rewrite(root, old, new, encoding="utf-8"):
+    for path in (root / "Annotations").glob("*.xml"):
+        path.write_bytes(path.read_text().replace(old, new).encode(encoding))
+
+
+def test_voc_xml_in_the_encoding_that_it_declares_is_read(tmp_path):
+    write_voc(tmp_path, {"a": [("车", 1, 2, 30, 40), ("车", 30, 2, 10, 40)]})
+    rewrite(tmp_path, "<annotation>", "<?xml version='1.0' encoding='GBK'?>\n<annotation>", "gbk")
+    found = read_dataset(tmp_path, on_bad_label="drop-box")
+    assert found.class_names == ("车",)
+    assert [len(record.boxes) for record in found.records] == [1]
+    assert [issue.line for issue in found.issues] == [9]
+
+
+def test_voc_xml_that_is_not_what_it_declares_is_read_as_utf_8_with_a_note(tmp_path):
+    write_voc(tmp_path, {"a": [("Züge", 1, 2, 30, 40)], "b": [("Züge", 1, 2, 30, 40)]})
+    rewrite(tmp_path, "<annotation>", "<?xml version='1.0' encoding='ascii'?><annotation>")
+    found = read_dataset(tmp_path)
+    assert found.class_names == ("Züge",)
+    (said,) = map(str, found.issues)
+    assert "a.xml:1: xml, and 1 more in 2 files: declares the encoding ascii" in said
+
+
+def test_voc_xml_with_a_namespace_has_its_objects(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)]})
+    rewrite(tmp_path, "<annotation>", '<annotation xmlns="http://example.org/voc">')
+    assert [len(record.boxes) for record in read_dataset(tmp_path).records] == [1]
+
+
+@pytest.mark.parametrize("width", ["-1", "0", "null", "", "64.0"])
+def test_voc_size_that_is_none_is_asked_of_the_picture(tmp_path, width):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)]})
+    rewrite(tmp_path, "<width>64</width>", f"<width>{width}</width>")
+    record = read_dataset(tmp_path).records[0]
+    assert (record.width, record.height) == (64, 48)
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"), [("1", True), ("true", True), ("0", False), ("", False)]
+)
+def test_voc_difficult_is_a_truth_value(tmp_path, flag, expected):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)]})
+    rewrite(tmp_path, "<bndbox>", f"<difficult>{flag}</difficult><bndbox>")
+    assert read_dataset(tmp_path).records[0].difficult.tolist() == [expected]
+
+
+def test_voc_difficult_that_is_no_truth_value_is_a_bad_label(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)]})
+    rewrite(tmp_path, "<bndbox>", "<difficult>rather</difficult><bndbox>")
+    with pytest.raises(DataError, match=r"a\.xml:4: .*<difficult> must be 0 or 1, got 'rather'"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "leaf scan (1)",
+        "leaf scan (1).jpg",
+        "leaf scan (1).xml\t",
+        "JPEGImages/leaf scan (1).jpg",
+        r"C:\set\JPEGImages\leaf scan (1).JPG",
+        "leaf scan (1)  -1",
+        "leaf scan (1)\t1",
+    ],
+)
+def test_voc_list_names_a_picture_in_any_spelling(tmp_path, line):
+    write_voc(tmp_path, {"leaf scan (1)": [("cat", 1, 2, 30, 40)]})
+    write_lists(tmp_path, train=[line], val=["\r"])
+    found = read_dataset(tmp_path, split="train")
+    assert [record.image_id for record in found.records] == ["leaf scan (1)"]
+
+
+def test_voc_name_that_ends_in_a_number_is_not_cut(tmp_path):
+    write_voc(tmp_path, {"leaf 1": [("cat", 1, 2, 30, 40)], "leaf": [], "v1.2": []})
+    write_lists(tmp_path, train=["leaf 1", "v1.2"], val=["leaf 1"])
+    found = read_dataset(tmp_path, split="train")
+    assert [record.image_id for record in found.records] == ["leaf 1", "v1.2"]
+
+
+def test_voc_picture_that_a_list_names_twice_counts_once_and_that_is_said(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)]})
+    write_lists(tmp_path, train=["a", "a.jpg", "a"], val=["a"])
+    found = read_dataset(tmp_path, split="train")
+    assert len(found) == 1
+    assert "train.txt:2: a line, and 1 more in 1 file: an earlier line" in str(found.issues[0])
+
+
+def test_voc_folder_with_the_clutter_of_systems_is_read(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)]})
+    for name in ("Annotations/._a.xml", "JPEGImages/._a.jpg", "JPEGImages/Thumbs.db"):
+        (tmp_path / name).write_bytes(b"\0\5\26\7 not a label")
+    (tmp_path / "Annotations" / "a.xml").rename(tmp_path / "Annotations" / "a.XML")
+    found = read_dataset(tmp_path)
+    assert [len(record.boxes) for record in found.records] == [1]
+    assert found.issues == ()

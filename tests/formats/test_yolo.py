@@ -87,7 +87,7 @@ def test_yolo_without_names_uses_the_numbers(tmp_path):
     ("line", "rule"),
     [
         ("0 0.5 0.5 0.2", "5 numbers, got 4"),
-        ("0 .1 .1 .2 .1 .2 .2 .1 .2", "a polygon is not a box"),
+        ("0 .1 .1 .2 .1 .2", "got 6; or a class and 3 or more points"),
         ("cat 0.5 0.5 0.2 0.4", "an integer and 4 numbers"),
         ("2 0.5 0.5 0.2 0.4", "unknown class 2; the classes are 0 to 1"),
         ("-1 0.5 0.5 0.2 0.4", "unknown class -1"),
@@ -136,3 +136,121 @@ def test_yolo_class_names_reorder_labels(tmp_path):
     np.testing.assert_array_equal(found.records[0].labels, [1])
     with pytest.raises(DataError, match="unknown class 'cat', not one of the requested classes"):
         read_dataset(tmp_path, class_names=("dog",))
+
+
+def test_yolo_labels_of_windows_and_of_numpy_are_read(tmp_path):
+    write_yolo(tmp_path, {"a": None, "b": None}, yaml=None)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_bytes(b"\xef\xbb\xbf1\t0.5\t0.5\t0.2\t0.4 \r\n\r\n")
+    np.savetxt(tmp_path / "labels" / "b.txt", [[1, 0.5, 0.5, 0.2, 0.4]])
+    (tmp_path / "classes.txt").write_bytes("cat\r\nZüge\r\n".encode("utf-16"))
+    found = read_dataset(tmp_path)
+    assert found.class_names == ("cat", "Züge")
+    assert [record.labels.tolist() for record in found.records] == [[1], [1]]
+    assert found.issues == ()
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        "0.1 0.2 0.3 0.2 0.3 0.6",
+        "0.1 0.4 0.2 0.2 0.3 0.4 0.2 0.6",  # the corners of a rotated box
+        "0.1 0.2 0.3 0.2 0.3 0.6 0.2 0.6 0.1 0.6",
+    ],
+)
+def test_yolo_points_are_read_as_the_box_around_them_and_that_is_said_once(tmp_path, points):
+    write_yolo(tmp_path, {"a": f"1 {points}\n1 {points}\n", "b": f"0 {points}\n"})
+    found = read_dataset(tmp_path)
+    boxes = np.concatenate([record.boxes for record in found.records])
+    np.testing.assert_allclose(boxes, [[10, 10, 30, 30]] * 3, rtol=1e-12)
+    (said,) = map(str, found.issues)
+    assert "a.txt:1: a polygon, and 2 more in 2 files" in said
+    assert "read as the box around it" in said
+
+
+def test_yolo_polygon_outside_the_image_or_without_area_is_a_bad_label(tmp_path):
+    write_yolo(tmp_path, {"a": "0 .1 .1 .2 .1 .2 1.2\n0 .1 .1 .2 .1 .3 .1\n"})
+    with pytest.raises(DataError, match=r"a\.txt:1: .*points are shares.*a\.txt:2: .*ymin < ymax"):
+        read_dataset(tmp_path)
+
+
+def test_yolo_class_number_of_millions_without_names_is_a_bad_label(tmp_path):
+    write_yolo(tmp_path, {"a": "1 .5 .5 .2 .4\n300000000 .5 .5 .2 .4\n"}, yaml=None)
+    with pytest.raises(DataError, match=r"a\.txt:2: .*unknown class 300000000; .* 0 to 1"):
+        read_dataset(tmp_path)
+
+
+def test_yolo_names_in_yaml_stay_as_written(tmp_path):
+    write_yolo(tmp_path, {"a": "0 .5 .5 .2 .4\n"}, "nc: '3'\nval: ~\nnames: [no, 1.0, 007]\n")
+    assert read_dataset(tmp_path).class_names == ("no", "1.0", "007")
+    (tmp_path / "data.yaml").write_text("names: {'1': dog, '0': cat}\n", encoding="utf-16")
+    assert read_dataset(tmp_path).class_names == ("cat", "dog")
+
+
+def test_yolo_yaml_of_aliases_without_end_is_refused(tmp_path):
+    rows = "".join(
+        f"  - &a{i} [" + ", ".join([f"*a{i - 1}" if i else "x"] * 10) + "]\n" for i in range(9)
+    )
+    write_yolo(tmp_path, {"a": "0 .5 .5 .2 .4\n"}, f"names:\n{rows}")
+    with pytest.raises(DataError, match=r"data\.yaml: not yaml .*aliases"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "images/Leaf scan (1).png",
+        "images/Leaf scan (1)",
+        "./images/Leaf scan (1).png ",
+        "images\\Leaf scan (1).png",
+        ".\\images\\Leaf scan (1).png",
+    ],
+)
+def test_yolo_list_names_a_picture_in_any_spelling(tmp_path, line):
+    write_yolo(tmp_path, {"Leaf scan (1)": "0 .5 .5 .2 .4\n"}, f"{NAMES}train: a.txt\nval: a.txt")
+    (tmp_path / "a.txt").write_bytes(f"\ufeff{line}\r\n".encode())
+    found = read_dataset(tmp_path, split="train")
+    assert [record.image_id for record in found.records] == ["images/Leaf scan (1)"]
+    assert found.issues == ()
+
+
+@pytest.mark.parametrize(
+    "line", ["/home/ann/set/images/a.png", r"D:\set\images\a", "data/images/a.png"]
+)
+def test_yolo_list_of_another_machine_is_read_and_that_is_said(tmp_path, line):
+    write_yolo(tmp_path, {"a": "0 .5 .5 .2 .4\n"}, f"{NAMES}train: list.txt\nval: list.txt\n")
+    (tmp_path / "list.txt").write_text(f"{line}\n")
+    found = read_dataset(tmp_path, split="train")
+    assert [record.image_id for record in found.records] == ["images/a"]
+    assert "list.txt:1: a line: the path is not there" in str(found.issues[0])
+
+
+def test_yolo_picture_that_a_list_names_twice_counts_once_and_that_is_said(tmp_path):
+    write_yolo(tmp_path, {"a": "", "b": "0 .5 .5 .2 .4\n"}, f"{NAMES}train: t.txt\nval: t.txt\n")
+    (tmp_path / "t.txt").write_text("images/a.png\nimages/b.png\n./images/a.png\n")
+    found = read_dataset(tmp_path, split="train")
+    assert [record.image_id for record in found.records] == ["images/a", "images/b"]
+    (said,) = map(str, found.issues)
+    assert "t.txt:3: a line: an earlier line of the list names the same picture" in said
+
+
+def test_yolo_list_may_name_a_picture_outside_the_data_set(tmp_path):
+    other = save_picture(tmp_path / "other" / "x.png")
+    yaml = f"{NAMES}train: t.txt\nval: images\n"
+    root = write_yolo(tmp_path / "set", {"a": "0 .5 .5 .2 .4\n"}, yaml)
+    (root / "t.txt").write_text(f"images/a.png\n{other}\n")
+    ids = [record.image_id for record in read_dataset(root, split="train").records]
+    assert ids == ["images/a", other.with_suffix("").as_posix()]
+
+
+def test_yolo_names_with_brackets_and_upper_case_are_found(tmp_path):
+    save_picture(tmp_path / "a [1]*.PNG")
+    (tmp_path / "a [1]*.TXT").write_text("0 .5 .5 .2 .4\n")
+    found = read_dataset(tmp_path)
+    assert found.format == "yolo"
+    assert [len(record.boxes) for record in found.records] == [1]
+    save_picture(tmp_path / "set" / "Images" / "b.PNG")
+    (tmp_path / "set" / "Labels").mkdir()
+    (tmp_path / "set" / "Labels" / "b.txt").write_text("0 .5 .5 .2 .4\n")
+    found = read_dataset(tmp_path / "set", format="yolo")
+    assert [len(record.boxes) for record in found.records] == [1]

@@ -198,3 +198,17 @@ def test_settings_are_importable_from_where_they_were():
     from sightline.train import settings_io
 
     assert all(getattr(settings_io, name) is getattr(read, name) for name in settings_io.__all__)
+
+
+def test_config_of_aliases_without_end_is_refused_and_long_values_are_cut(tmp_path):
+    rows = "".join(
+        f"  - &a{i} [" + ", ".join([f"*a{i - 1}" if i else "x"] * 10) + "]\n" for i in range(9)
+    )
+    path = tmp_path / "config.yaml"
+    path.write_text(f"train:\n  seed:\n{rows}")
+    with pytest.raises(SettingsError, match=r"not valid YAML: .*aliases stand for more than"):
+        config_layer(path)
+    path.write_text(f"train:\n  seed: [{'x, ' * 10_000}]\n")
+    with pytest.raises(SettingsError) as caught:
+        resolve([config_layer(path)])
+    assert len(str(caught.value)) < 300

@@ -105,7 +105,7 @@ def read_dataset(
         label_type=source.label_type,
         class_names=source.class_names,
         records=records,
-        issues=(*source.notes, *issues),
+        issues=(*source.notes.issues(), *issues),
         category_ids=source.category_ids,
         source=str(path),
         format=name,

@@ -7,19 +7,29 @@ back. The xywh numbers of the file are kept together with their xyxy form, both 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sightline._text import listed, quoted
-from sightline.formats.paths import is_file, shortened_path
+from sightline.formats.lists import find_file
+from sightline.formats.paths import files_in, is_file, shortened_path
 from sightline.formats.pictures import image_size
 from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
-from sightline.formats.source import Source, split_name
+from sightline.formats.source import Notes, Source, split_name
+from sightline.formats.text import (
+    number,
+    read_json,
+    read_text,
+    sniffed_encoding,
+    truth,
+    whole_number,
+)
 
 LOOKED_FOR = (
     "COCO: a json file with images, annotations and categories, at the root, in annotations/ or in "
@@ -37,9 +47,9 @@ def coco_files(root: Path) -> list[Path]:
     out.
     """
     if root.is_file():
-        return [root] if root.suffix == ".json" and _has_coco_keys(root) else []
+        return [root] if root.suffix.lower() == ".json" and _has_coco_keys(root) else []
     folders = [root / name for name in _JSON_FOLDERS if (root / name).is_dir()]
-    paths = [path for folder in folders for path in sorted(folder.glob("*.json"))]
+    paths = [path for folder in folders for path in files_in(folder, ".json")]
     found = [path for path in paths if _has_coco_keys(path)]
     return [path for path in found if path.name.startswith("instances")] or found
 
@@ -47,8 +57,9 @@ def coco_files(root: Path) -> list[Path]:
 def _has_coco_keys(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(_PROBE_BYTES)
-        file.seek(max(0, path.stat().st_size - _PROBE_BYTES))
-        text = (head + file.read(_PROBE_BYTES)).decode("utf-8", "replace")
+        # From a multiple of 4, where characters of UTF-16 and UTF-32 begin.
+        file.seek(max(0, path.stat().st_size - _PROBE_BYTES) // 4 * 4)
+        text = (head + file.read()).decode(sniffed_encoding(head) or "utf-8", "replace")
     return text.lstrip().startswith("{") and sum(key in text for key in _KEYS) >= 2
 
 
@@ -62,6 +73,7 @@ def open_coco(root: Path, class_names: Sequence[str] | None = None) -> Source:
     paths = coco_files(root)
     if not paths:
         raise DataError(f"{root}: no COCO file; looked for {LOOKED_FOR}")
+    notes = Notes()
     category_names = _all_categories(paths)
     names = tuple(class_names or category_names.values())
     id_of = {name: number for number, name in category_names.items()}
@@ -89,9 +101,10 @@ def open_coco(root: Path, class_names: Sequence[str] | None = None) -> Source:
         format="coco",
         label_type=LabelType.BOXES,
         class_names=names,
-        splits={split: partial(_items, path, base) for split, path in by_split.items()},
-        pool=lambda: [item for path in paths for item in _items(path, base)],
-        load=_loader(label_of, category_names),
+        splits={split: partial(_items, path, base, notes) for split, path in by_split.items()},
+        pool=lambda: [item for path in paths for item in _items(path, base, notes)],
+        load=_loader(label_of, category_names, notes),
+        notes=notes,
         category_ids=tuple(id_of.get(name, -1) for name in names),
     )
 
@@ -105,14 +118,16 @@ def _all_categories(paths: Iterable[Path]) -> dict[int, str]:
     """Return id -> name over all files, ordered by id; contradictory files are refused."""
     names: dict[int, str] = {}
     for path in paths:
-        for number, category in enumerate(_categories(path)):
-            try:
-                key, name = int(category["id"]), str(category["name"])
-            except (KeyError, TypeError, ValueError) as error:
+        for place, category in enumerate(_categories(path)):
+            key, name = None, None
+            if isinstance(category, dict):
+                key, name = whole_number(category.get("id")), category.get("name")
+            if key is None or not isinstance(name, str | int | float):
                 raise DataError(
-                    f"{path}: categories[{number}] must hold an integer id and a name, got "
+                    f"{path}: categories[{place}] must hold an integer id and a name, got "
                     f"{quoted(category)}"
-                ) from error
+                )
+            name = str(name)
             if names.setdefault(key, name) != name:
                 raise DataError(
                     f"{path}: category id {key} is {quoted(name)} here and {quoted(names[key])} in "
@@ -127,123 +142,167 @@ def _all_categories(paths: Iterable[Path]) -> dict[int, str]:
 
 
 def _categories(path: Path) -> list[Any]:
-    """Return only the categories, without parsing the whole of a large file."""
-    text = _read_text(path)
-    start = text.rfind('"categories"')
+    """Return only the categories, where possible without parsing the whole of a large file."""
+    text = read_text(path, most=None)
+    start = text.find('"categories"')
     bracket = text.find("[", start)
-    if start >= 0 and text[start + len('"categories"') : bracket].strip() == ":":
+    # Another list of that name may belong to a picture or an annotation.
+    once = start >= 0 and text.find('"categories"', start + 1) < 0
+    if once and text[start + len('"categories"') : bracket].strip() == ":":
         try:
             return json.JSONDecoder().raw_decode(text, bracket)[0]
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             pass  # parsing the whole file reports where it is broken
     return _parse(path)["categories"]
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from error
-
-
 def _parse(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path}:{error.lineno}: not json ({error.msg}); correct the file"
-        ) from error
+    content = read_json(path)
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise DataError(f"{path}: a COCO file must hold a list `{key}`")
     return content
 
 
-def _items(path: Path, root: Path) -> list[tuple[Path, Path, dict[str, Any], list[Any]]]:
-    """For each image, return the file, the image's path, its entry and its annotations."""
+class Item(NamedTuple):
+    path: Path  # of the COCO file
+    image_path: Path
+    image_id: str | int
+    image: dict[str, Any]
+    annotations: list[Any]
+
+
+def _items(path: Path, root: Path, notes: Notes) -> list[Item]:
+    """Return the images of a COCO file, each with its annotations."""
     content = _parse(path)
-    by_image: dict[Any, list[Any]] = {}
-    for number, image in enumerate(content["images"]):
-        if not isinstance(image, dict) or not {"id", "file_name"} <= set(image):
+    by_image: dict[str | int, list[Any]] = {}
+    for place, image in enumerate(content["images"]):
+        key = _image_key(image.get("id")) if isinstance(image, dict) else None
+        if key is None or not isinstance(image.get("file_name"), str):
             raise DataError(
-                f"{path}: images[{number}] must hold id and file_name, got {quoted(image)}"
+                f"{path}: images[{place}] must hold id and file_name, got {quoted(image)}"
             )
-        if image["id"] in by_image:
+        if key in by_image:
             raise DataError(
                 f"{path}: image id {quoted(image['id'])} is there twice; give each its own"
             )
-        by_image[image["id"]] = []
-    for number, annotation in enumerate(content["annotations"]):
-        image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
-        if image_id not in by_image:
+        by_image[key] = []
+    _assign(path, content["annotations"], by_image)
+    find = _image_finder(path, root, notes)
+    found: dict[Path, Item] = {}
+    for (image_id, entries), image in zip(by_image.items(), content["images"], strict=True):
+        image_path = find(image["file_name"])
+        if image_path in found:
+            # As two records it could come into training and validation both.
+            rule = "two entries of `images` have the same file"
+            what = f"image {shortened_path(image['file_name'])}"
+            notes.add(path, None, what, rule, "taken once, with the annotations of both")
+            mine = found[image_path].annotations
+            known = {_box_key(annotation) for annotation in mine}
+            mine += [entry for entry in entries if _box_key(entry) not in known]
+        else:
+            found[image_path] = Item(path, image_path, image_id, image, entries)
+    return [*found.values()]
+
+
+def _image_key(value: object) -> str | int | None:
+    """An id as it is looked up: texts as they are, and whole numbers."""
+    return value if isinstance(value, str) else whole_number(value)
+
+
+def _assign(path: Path, annotations: list[Any], by_image: dict[str | int, list[Any]]) -> None:
+    """Add each annotation to its image; 7 and "7" are the same where nothing else could be."""
+    by_number: dict[int | None, list[str | int]] = {}
+    for name in by_image:
+        by_number.setdefault(whole_number(name), []).append(name)
+    key: str | int | None
+    for place, annotation in enumerate(annotations):
+        stated = annotation.get("image_id") if isinstance(annotation, dict) else None
+        key = _image_key(stated)
+        if key not in by_image:
+            same = by_number.get(whole_number(key), [])
+            key = same[0] if len(same) == 1 and whole_number(key) is not None else None
+        if key is None:
             raise DataError(
-                f"{path}: annotations[{number}] has image_id {quoted(image_id)}, which is not "
+                f"{path}: annotations[{place}] has image_id {quoted(stated)}, which is not "
                 "among the images; add the image or remove the annotation"
             )
-        by_image[image_id].append(annotation)
-    find = _image_finder(path, root)
-    return [
-        (path, find(image["file_name"]), image, by_image[image["id"]])
-        for image in content["images"]
-    ]
+        by_image[key].append(annotation)
 
 
-def _image_finder(path: Path, root: Path) -> Callable[[str], Path]:
+def _box_key(annotation: dict[str, Any]) -> str:
+    return repr((annotation.get("category_id"), annotation.get("bbox")))
+
+
+def _image_finder(path: Path, root: Path, notes: Notes) -> Callable[[str], Path]:
     """Return a function from file name to path, over the places where COCO sets keep images."""
     words = [word for word in re.split(r"[^A-Za-z0-9]+", path.stem) if split_name(word)]
     places = [path.parent, root]
     places += [place / word for place in (root, root / "images") for word in ("images", *words, "")]
     folders = [place for place in dict.fromkeys(places) if place.is_dir()]
 
+    def noted(_: str) -> None:
+        rule = "the path is not there, but its end is, below the data set"
+        notes.add(path, None, "file_name of an image", rule, "that picture taken")
+
     def find(file_name: str) -> Path:
-        for number, folder in enumerate(folders):
-            candidate = folder / file_name
-            if is_file(candidate):
-                folders.insert(0, folders.pop(number))  # the others are probably there too
-                if candidate.stat().st_size == 0:
-                    raise DataError(f"{candidate}: the image file is empty; replace or remove it")
-                return candidate
-        searched = ", ".join(str(folder) for folder in folders)
-        raise DataError(
-            f"{path}: no image {shortened_path(file_name)} in {searched}; add it, or remove it "
-            "from `images`"
-        )
+        candidate = next((f / file_name for f in folders if is_file(f / file_name)), None)
+        candidate = candidate or find_file(file_name, folders, noted)
+        if candidate is None:
+            searched = ", ".join(str(folder) for folder in folders)
+            raise DataError(
+                f"{path}: no image {shortened_path(file_name)} in {searched}; add it, or remove it "
+                "from `images`"
+            )
+        if candidate.parent in folders:  # the others are probably there too
+            folders.remove(candidate.parent)
+            folders.insert(0, candidate.parent)
+        if candidate.stat().st_size == 0:
+            raise DataError(f"{candidate}: the image file is empty; replace or remove it")
+        return candidate
 
     return find
 
 
 def _loader(
-    label_of: dict[int, int], category_names: dict[int, str]
+    label_of: dict[int, int], category_names: dict[int, str], notes: Notes
 ) -> Callable[[Any], tuple[Record, list[Issue]]]:
-    def load(
-        item: tuple[Path, Path, dict[str, Any], list[Any]],
-    ) -> tuple[Record, list[Issue]]:
-        path, image_path, image, annotations = item
-        width, height = image.get("width") or 0, image.get("height") or 0
-        if not (width and height):
+    def load(item: Item) -> tuple[Record, list[Issue]]:
+        path, image_path, image_id, image, annotations = item
+        width, height = (whole_number(image.get(side)) or 0 for side in ("width", "height"))
+        if width <= 0 or height <= 0:
             width, height = image_size(image_path)
-        kept, issues = [], []
+        labels, boxes, crowds, areas, issues = [], [], [], [], []
         for annotation in annotations:
-            rule = _annotation_rule(annotation, width, height, label_of, category_names)
-            if rule is None:
-                kept.append(annotation)
-            else:
+            parsed = _parse_annotation(annotation, width, height, label_of, category_names)
+            if isinstance(parsed, str):
                 what = (
                     f"annotation {quoted(annotation.get('id'))} of image "
                     f"{shortened_path(image['file_name'])}"
                 )
-                issues.append(Issue(path, None, what, rule))
-        xywh = np.array([entry["bbox"] for entry in kept], np.float64).reshape(-1, 4)
-        area = [entry.get("area", entry["bbox"][2] * entry["bbox"][3]) for entry in kept]
+                issues.append(Issue(path, None, what, parsed))
+                continue
+            label, box, crowd = parsed
+            labels.append(label)
+            boxes.append(box)
+            crowds.append(crowd)
+            area = number(annotation.get("area"))
+            if area is None or not math.isfinite(area) or area < 0:
+                area = box[2] * box[3]
+                if annotation.get("area") is not None:
+                    rule = "area must be a number that is not negative"
+                    notes.add(path, None, "an annotation", rule, "width * height taken")
+            areas.append(area)
+        xywh = np.array(boxes, np.float64).reshape(-1, 4)
         record = Record(
             image_path,
-            image["id"],
-            int(width),
-            int(height),
-            labels=np.array([label_of[entry["category_id"]] for entry in kept], np.int64),
+            image_id,
+            width,
+            height,
+            labels=np.array(labels, np.int64),
             boxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1),
-            iscrowd=np.array([bool(entry.get("iscrowd", 0)) for entry in kept], bool),
-            area=np.array(area, np.float64),
+            iscrowd=np.array(crowds, bool),
+            area=np.array(areas, np.float64),
             boxes_xywh=xywh,
         )
         return record, issues
@@ -251,27 +310,30 @@ def _loader(
     return load
 
 
-def _annotation_rule(
+def _parse_annotation(
     annotation: dict[str, Any],
     width: int,
     height: int,
     label_of: dict[int, int],
     category_names: dict[int, str],
-) -> str | None:
-    """Return the rule that an annotation breaks, or None."""
-    category = annotation.get("category_id")
-    if category not in category_names:
-        return f"unknown class: category_id {quoted(category)} is not among the categories"
+) -> tuple[int, list[float], bool] | str:
+    """Return label, xywh and crowd flag of an annotation; or the rule that it breaks."""
+    category = whole_number(annotation.get("category_id"))
+    if category is None or category not in category_names:
+        stated = quoted(annotation.get("category_id"))
+        return f"unknown class: category_id {stated} is not among the categories"
     if category not in label_of:
         return f"unknown class {quoted(category_names[category])}, not one of the requested classes"
     box = annotation.get("bbox")
-    if (
-        not isinstance(box, list)
-        or len(box) != 4
-        or not all(isinstance(value, int | float) for value in box)
-    ):
+    values = [number(value) for value in box] if isinstance(box, list) else []
+    xywh = [value for value in values if value is not None]
+    if len(values) != 4 or len(xywh) != 4:
         return f"bbox must be [x, y, width, height], got {quoted(box)}"
-    x, y, w, h = box
+    x, y, w, h = xywh
     if w <= 0 or h <= 0:
         return f"width and height of bbox must be positive, got {quoted(box)}"
-    return box_rule((x, y, x + w, y + h), width, height)
+    crowd = truth(annotation.get("iscrowd"))
+    if crowd is None:
+        return f"iscrowd must be 0 or 1, got {quoted(annotation['iscrowd'])}"
+    rule = box_rule((x, y, x + w, y + h), width, height)
+    return (label_of[category], xywh, crowd) if rule is None else rule

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from sightline._text import listed
+from sightline.formats.paths import files_below, is_clutter
 from sightline.formats.pictures import IMAGE_SUFFIXES, image_size, is_image
 from sightline.formats.records import DataError, Issue, LabelType, Record
-from sightline.formats.source import Source, split_name
+from sightline.formats.source import Notes, Source, split_name
 
 LOOKED_FOR = (
     "folders: one folder of images per class (two or more), at the root or in train/, val/, test/"
@@ -28,7 +29,7 @@ def class_folders(folder: Path) -> list[Path]:
         path
         for path in folder.iterdir()
         if path.is_dir()
-        and not path.name.startswith(".")
+        and not is_clutter(path.name)
         and path.name.lower() not in _NOT_CLASSES
         and split_name(path.name) is None
     )
@@ -61,8 +62,9 @@ def open_folders(root: Path, class_names: Sequence[str] | None = None) -> Source
     splits = split_folders(root)
     first = splits.get("train", next(iter(splits.values()), root))
     names = tuple(class_names or (path.name for path in class_folders(first)))
+    notes = Notes()
     listers: dict[str, Callable[[], list[Item]]] = {
-        split: partial(_list, folder, names) for split, folder in splits.items()
+        split: partial(_list, folder, names, notes) for split, folder in splits.items()
     }
     label_of = {name: label for label, name in enumerate(names)}
 
@@ -79,13 +81,14 @@ def open_folders(root: Path, class_names: Sequence[str] | None = None) -> Source
         class_names=names,
         splits=listers,
         pool=lambda: [
-            item for place in (splits.values() or [root]) for item in _list(place, names)
+            item for place in (splits.values() or [root]) for item in _list(place, names, notes)
         ],
         load=load,
+        notes=notes,
     )
 
 
-def _list(folder: Path, names: Sequence[str]) -> list[Item]:
+def _list(folder: Path, names: Sequence[str], notes: Notes) -> list[Item]:
     items: list[Item] = []
     for path in class_folders(folder):
         if path.name not in names:
@@ -93,7 +96,12 @@ def _list(folder: Path, names: Sequence[str]) -> list[Item]:
                 f"{path}: unknown class {path.name!r}; the classes are {listed(names)}. "
                 "Rename or remove the folder"
             )
-        images = _images_in(path)
+        files = files_below(path)
+        images = [file for file in files if is_image(file)]
+        for file in files:
+            if not is_image(file):
+                rule = f"no picture of a kind that is read ({' '.join(IMAGE_SUFFIXES)})"
+                notes.add(file, None, "a file in a class folder", rule, "left out")
         if not images:
             raise DataError(
                 f"{path}: class folder without images (looked for {' '.join(IMAGE_SUFFIXES)}); "
@@ -104,4 +112,4 @@ def _list(folder: Path, names: Sequence[str]) -> list[Item]:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if is_image(path)]
+    return [path for path in files_below(folder) if is_image(path)]

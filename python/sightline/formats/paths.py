@@ -1,12 +1,25 @@
-"""Paths that come from the files of a data set, and so may lead anywhere."""
+"""Paths that come from the files of a data set, and so may lead anywhere; files in its folders."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from sightline._text import quoted, shortened
 
-__all__ = ["is_file", "lies_inside", "quoted_line", "shortened_path"]
+__all__ = [
+    "files_below",
+    "files_in",
+    "is_clutter",
+    "is_file",
+    "lies_inside",
+    "quoted_line",
+    "shortened_path",
+    "subfolder",
+]
 
 _PATH_LENGTH = 200
+# What systems and archivers leave behind in folders; macOS and Windows ignore the case of names.
+_CLUTTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "@eadir")
 _HIDDEN = "something not shown here, as the file lies outside the data set"
 
 
@@ -31,3 +44,49 @@ def quoted_line(line: str, *, inside: bool) -> str:
 def shortened_path(path: str | Path, *, inside: bool = True) -> str:
     """A path from a file, as shown in an error: hidden where that file is outside the data set."""
     return shortened(path, _PATH_LENGTH) if inside else _HIDDEN
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder is hidden, or left behind by a system or archiver."""
+    return name.startswith(".") or name.lower() in _CLUTTER
+
+
+def files_in(folder: Path, *suffixes: str) -> list[Path]:
+    """Return the files in a folder that have one of the (lower-case) suffixes, in order of name.
+
+    Upper case counts as lower case. Clutter is left out; a missing folder has no files.
+    """
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in suffixes and not is_clutter(path.name) and not path.is_dir()
+    )
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return all files below a folder, in order of path, following links and without clutter."""
+    return sorted(_files_below(folder, frozenset()))
+
+
+def _files_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    here = os.path.realpath(folder)
+    if here in above:  # a link to a folder above it
+        return
+    for path in folder.iterdir():
+        if is_clutter(path.name):
+            continue
+        if path.is_dir():
+            yield from _files_below(path, above | {here})
+        else:
+            yield path
+
+
+def subfolder(folder: Path, name: str) -> Path:
+    """Return the folder of a (lower-case) name in another, where the name may be in upper case."""
+    exact = folder / name
+    if exact.is_dir() or not folder.is_dir():
+        return exact
+    found = (path for path in folder.iterdir() if path.name.lower() == name and path.is_dir())
+    return min(found, default=exact)

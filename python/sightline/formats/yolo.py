@@ -1,8 +1,11 @@
 """YOLO text files: one file per image, one `class x_centre y_centre width height` per line.
 
-The four numbers are shares of the image's sides. The label file of .../images/.../a.jpg is
-.../labels/.../a.txt, or a.txt beside the image. As usual for YOLO, an image without a label file
-has no objects; a set without a single label file is refused.
+The four numbers are shares of the image's sides. A line may also hold a class and three or more
+points (a polygon, or the corners of a rotated box), and is then read as the box around them.
+
+The label file of .../images/.../a.jpg is .../labels/.../a.txt, or a.txt beside the image. As usual
+for YOLO, an image without a label file has no objects; a set without a single label file is
+refused.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from sightline._text import quoted, shortened
-from sightline.formats.paths import lies_inside, quoted_line
+from sightline.formats.paths import lies_inside, quoted_line, subfolder
 from sightline.formats.pictures import image_size
 from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
-from sightline.formats.source import Source
+from sightline.formats.source import Notes, Source
+from sightline.formats.text import number, read_lines, whole_number
 from sightline.formats.yolo_layout import (
     LOOKED_FOR,
     Item,
@@ -29,6 +33,8 @@ from sightline.formats.yolo_layout import (
 )
 
 _SLACK = 1e-6  # files have six decimals, so that a side may end just beyond 1
+
+_MOST_CLASSES = 10_000  # that a set without names may number
 
 _GOT = ", got "
 
@@ -43,11 +49,13 @@ def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
     found = yolo_root(root)
     if found is None:
         raise DataError(f"{root}: no YOLO data set; looked for {LOOKED_FOR}")
+    notes = Notes()
     if found.is_file():
-        base, names, splits = from_yaml(found)
+        base, names, splits = from_yaml(found, notes)
     else:
         base, names, splits = found, None, from_folders(found)
-    whole = base / "images" if (base / "images").is_dir() else base
+    whole = subfolder(base, "images")
+    whole = whole if whole.is_dir() else base
 
     def pool() -> list[Item]:
         listed = [item for items in splits.values() for item in items()]
@@ -65,7 +73,8 @@ def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
         class_names=tuple(class_names or names),
         splits=splits,
         pool=pool,
-        load=partial(_load, root=root, names=names, label_of=label_of),
+        load=partial(_load, root=root, names=names, label_of=label_of, notes=notes),
+        notes=notes,
     )
 
 
@@ -73,51 +82,56 @@ def label_file(image: Path) -> Path:
     """Return the path of the label file of an image, whether it exists or not."""
     parts = list(image.parts)
     for index in range(len(parts) - 2, -1, -1):
-        if parts[index] == "images":
-            parts[index] = "labels"
-            moved = Path(*parts).with_suffix(".txt")
-            if moved.is_file():
-                return moved
+        if parts[index].lower() == "images":
+            for name in ("labels", "Labels", "LABELS"):
+                moved = _text_of(Path(*parts[:index], name, *parts[index + 1 :]))
+                if moved.is_file():
+                    return moved
             break
-    return image.with_suffix(".txt")
+    return _text_of(image)
+
+
+def _text_of(image: Path) -> Path:
+    lower, upper = image.with_suffix(".txt"), image.with_suffix(".TXT")
+    return upper if not lower.is_file() and upper.is_file() else lower
 
 
 def _numbers_used(labels: Sequence[Path]) -> list[str]:
-    numbers = [0]
-    for path in labels:
-        words = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
-        numbers += [int(word) for word in words if word.isdigit()]
-    return [str(number) for number in range(max(numbers) + 1)]
+    words = (line.split()[0] for path in labels for _, line in read_lines(path))
+    numbers = (whole_number(word) for word in words)
+    # A number beyond is reported with its line, as an unknown class.
+    known = [number for number in numbers if number is not None and 0 <= number < _MOST_CLASSES]
+    return [str(number) for number in range(max(known, default=0) + 1)]
 
 
 def _load(
-    item: Item, *, root: Path, names: Sequence[str], label_of: dict[int, int]
+    item: Item, *, root: Path, names: Sequence[str], label_of: dict[int, int], notes: Notes
 ) -> tuple[Record, list[Issue]]:
     image, folder = item
     width, height = image_size(image)
     path = label_file(image)
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     boxes, labels, issues = [], [], []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for line_number, line in read_lines(path) if path.is_file() else ():
         parsed = _parse_line(line, names, label_of)
         if isinstance(parsed, str):
             if parsed.endswith(_GOT):
                 parsed += quoted_line(line, inside=lies_inside(path, root))
-            issues.append(Issue(path, number, "object", parsed))
+            issues.append(Issue(path, line_number, "object", parsed))
             continue
-        label, x, y, w, h = parsed
-        box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
+        label, x1, y1, x2, y2, points = parsed
+        box = (x1 * width, y1 * height, x2 * width, y2 * height)
         rule = box_rule(box, width, height)
         if rule is not None:
-            issues.append(Issue(path, number, "object", rule))
+            issues.append(Issue(path, line_number, "object", rule))
             continue
+        if points:
+            rule = "a box is `class x y w h`, and this line holds points"
+            notes.add(path, line_number, "a polygon", rule, "read as the box around it")
         boxes.append(box)
         labels.append(label)
     record = Record(
         image,
-        image.relative_to(folder).with_suffix("").as_posix(),
+        _image_id(image, folder),
         width,
         height,
         labels=np.array(labels, np.int64),
@@ -126,27 +140,43 @@ def _load(
     return record, issues
 
 
+def _image_id(image: Path, folder: Path) -> str:
+    inside = image.is_relative_to(folder)
+    return (image.relative_to(folder) if inside else image).with_suffix("").as_posix()
+
+
 def _parse_line(
     line: str, names: Sequence[str], label_of: dict[int, int]
-) -> tuple[int, float, float, float, float] | str:
-    """Return label, x, y, w, h of a line, or the broken rule, where the line replaces `_GOT`."""
-    words = line.split()
-    if len(words) != 5:
-        hint = "; a polygon is not a box" if len(words) > 6 else ""
-        return f"a line is `class x y w h`, 5 numbers, got {len(words)}{hint}"
-    try:
-        number = int(words[0])
-        x, y, w, h = (float(word) for word in words[1:])
-    except ValueError:
+) -> tuple[int, float, float, float, float, bool] | str:
+    """Return label, x1, y1, x2, y2 as shares and whether the line holds points; or the broken rule.
+
+    The line itself is to be added to a rule that ends with `_GOT`.
+    """
+    first, *others = line.split()
+    points = len(others) >= 6 and len(others) % 2 == 0
+    if len(others) != 4 and not points:
+        return (
+            f"a line is `class x y w h`, 5 numbers, got {len(others) + 1}; "
+            "or a class and 3 or more points, x and y of each"
+        )
+    label = whole_number(first)
+    values = [number(word) for word in others]
+    if label is None or None in values:
         return f"a line is `class x y w h`, an integer and 4 numbers{_GOT}"
-    if not 0 <= number < len(names):
-        return f"unknown class {shortened(number)}; the classes are 0 to {len(names) - 1}"
-    if number not in label_of:
-        return f"unknown class {quoted(names[number])}, not one of the requested classes"
-    if not np.isfinite([x, y, w, h]).all():
+    if not 0 <= label < len(names):
+        return f"unknown class {shortened(label)}; the classes are 0 to {len(names) - 1}"
+    if label not in label_of:
+        return f"unknown class {quoted(names[label])}, not one of the requested classes"
+    numbers = np.array(values, np.float64)
+    if not np.isfinite(numbers).all():
         return f"coordinates must be finite{_GOT}"
-    if w <= 0 or h <= 0:
-        return f"width and height must be positive, got {w:g} and {h:g}"
-    if min(x, y) < -_SLACK or max(x, y, w, h) > 1 + _SLACK:
-        return f"x y w h are shares of the image's sides, in 0 to 1{_GOT}"
-    return label_of[number], x, y, w, h
+    if not points and numbers[2:].min() <= 0:
+        return f"width and height must be positive, got {numbers[2]:g} and {numbers[3]:g}"
+    if numbers.min() < -_SLACK or numbers.max() > 1 + _SLACK:
+        what = "x and y of points" if points else "x y w h"
+        return f"{what} are shares of the image's sides, in 0 to 1{_GOT}"
+    if points:
+        (x1, y1), (x2, y2) = numbers.reshape(-1, 2).min(0), numbers.reshape(-1, 2).max(0)
+        return label_of[label], float(x1), float(y1), float(x2), float(y2), True
+    x, y, w, h = numbers.tolist()
+    return label_of[label], x - w / 2, y - h / 2, x + w / 2, y + h / 2, False

@@ -9,7 +9,8 @@ from typing import Any
 
 from sightline._files import atomic_write
 from sightline._suggest import did_you_mean
-from sightline._text import yaml_problem
+from sightline._text import quoted, yaml_problem
+from sightline.formats.yaml_file import load_yaml
 from sightline.settings.groups import (
     GROUP_VALUES,
     GROUPS,
@@ -110,7 +111,7 @@ def config_layer(path: str | Path) -> Layer:
         raise FileNotFoundError(f"no settings file {path}")
     yaml = _yaml()
     try:
-        groups = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        groups = load_yaml(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid YAML: {yaml_problem(error)}") from error
     if not isinstance(groups, dict):
@@ -139,7 +140,7 @@ def resolve(layers: Sequence[Layer]) -> Settings:
     for origin, layer in layers:
         for key, value in layer.items():
             if key == "model.options" and isinstance(value, str):
-                value = _yaml().safe_load(value)
+                value = load_yaml(value)
             if key.startswith("model.options."):
                 option = key.removeprefix("model.options.")
                 options = dict(values.get("model.options") or {})
@@ -200,7 +201,7 @@ def _checked(value: Any, hint: Any, item: dataclasses.Field, key: str) -> Any:
     try:
         result = _converted(value, hint)
     except (TypeError, ValueError):
-        raise SettingsError(f"{key} must be {_spelled(hint)}, got {value!r}") from None
+        raise SettingsError(f"{key} must be {_spelled(hint)}, got {quoted(value)}") from None
     choices, low, high = (limits.get(name) for name in ("choices", "low", "high"))
     if result is None:
         return None
@@ -268,7 +269,7 @@ def _free_value(value: Any) -> Any:
     """The value of an option that only the model knows: a number, a list, a mapping, or text."""
     if not isinstance(value, str):
         return value
-    parsed = _yaml().safe_load(value)
+    parsed = load_yaml(value)
     if isinstance(parsed, str):
         try:
             return float(parsed)  # YAML reads 1e-3 as text

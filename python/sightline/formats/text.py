@@ -1,0 +1,165 @@
+"""Text as people's tools write it: every encoding, line ending, and spelling of a number.
+
+All label files are read through here, so that what one format understands all do.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from sightline._text import quoted
+from sightline.formats.records import DataError
+
+__all__ = [
+    "MOST_BYTES",
+    "number",
+    "read_bytes",
+    "read_json",
+    "read_lines",
+    "read_text",
+    "sniffed_encoding",
+    "split_lines",
+    "truth",
+    "whole_number",
+]
+
+# Of one label file or list. A million boxes need about 40 MB, and come in a COCO file at most.
+MOST_BYTES = 64 << 20
+
+_MARKS = (  # UTF-32 before UTF-16, whose mark its own begins with
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_TRUTHS = {
+    **dict.fromkeys(("", "0", "false", "no", "f", "n", "null", "none"), False),
+    **dict.fromkeys(("1", "true", "yes", "t", "y"), True),
+}
+
+
+def read_bytes(path: Path, most: int | None = MOST_BYTES) -> bytes:
+    """Return the content of a file; DataError where it cannot be read or exceeds `most` bytes."""
+    try:
+        size = path.stat().st_size
+        if most is not None and size > most:
+            raise DataError(
+                f"{path}: {size:,} bytes are too many for a label file (at most {most:,}); "
+                "correct or remove it"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def read_text(path: Path, most: int | None = MOST_BYTES) -> str:
+    """Return the text of a file in UTF-8, UTF-16 or UTF-32, without its byte order mark.
+
+    Raises:
+        DataError: it is in no such encoding (the message names the line), too large or unreadable.
+    """
+    data = read_bytes(path, most)
+    encoding = sniffed_encoding(data) or "utf-8"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        name = encoding.removesuffix("-sig").upper()
+        raise DataError(
+            f"{path}:{line}: not {name} text ({error.reason} at byte {error.start:,}); "
+            "save it as UTF-8"
+        ) from error
+
+
+def sniffed_encoding(data: bytes) -> str | None:
+    """Return the encoding of a byte order mark, or of UTF-16 without one; None without either."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return encoding
+    head = data[:64]
+    zeros = head[::2].count(0), head[1::2].count(0)  # one byte of each ASCII character in UTF-16
+    if max(zeros) > len(head) // 4 and min(zeros) == 0:
+        return "utf-16-le" if zeros[1] else "utf-16-be"
+    return None
+
+
+def split_lines(text: str) -> list[str]:
+    r"""Return the lines of a text, which end with \n, \r\n or \r and with no other character."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """Return (line number, line) of each line that is not blank, without blanks at its ends."""
+    lines = (line.strip() for line in split_lines(read_text(path)))
+    return [(number, line) for number, line in enumerate(lines, start=1) if line]
+
+
+def read_json(path: Path) -> Any:
+    """Return the value in a JSON file of any size; DataError names the file and the line."""
+    text = read_text(path, most=None)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}:{error.lineno}: not json ({error.msg}); correct the file"
+        ) from error
+    except ValueError as error:  # a whole number of thousands of digits
+        raise DataError(f"{path}: not json ({quoted(str(error))}); correct the file") from error
+    except RecursionError as error:
+        raise DataError(f"{path}: not json that can be read: it is nested too deeply") from error
+
+
+def number(value: object) -> float | None:
+    """Return a number, or a text that spells one, as float; None for anything else.
+
+    NaN and infinities are numbers here; booleans and null are not.
+
+    >>> number(" 1.5e2 "), number(3), number("1,5"), number(None)
+    (150.0, 3.0, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str) and "_" in value:  # Python's own spelling, which no tool writes
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def whole_number(value: object) -> int | None:
+    """Return a whole number, or a float or text that is one, as int; None for anything else.
+
+    >>> whole_number("1.000000e+00"), whole_number(7), whole_number(2.0), whole_number("2.5")
+    (1, 7, 2, None)
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and "_" not in value:
+        try:
+            return int(value)
+        except ValueError:
+            pass
+    found = number(value)
+    if found is None or not math.isfinite(found) or not found.is_integer():
+        return None
+    return int(found)
+
+
+def truth(value: object) -> bool | None:
+    """Return a truth value that is a bool, a number, null or a text; None for anything else.
+
+    >>> truth("0"), truth("True"), truth(1), truth(None), truth("maybe")
+    (False, True, True, False, None)
+    """
+    if value is None:
+        return False
+    if isinstance(value, str) and value.strip().lower() in _TRUTHS:
+        return _TRUTHS[value.strip().lower()]
+    found = float(value) if isinstance(value, bool) else number(value)
+    return None if found is None or math.isnan(found) else bool(found)
