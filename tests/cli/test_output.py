@@ -63,7 +63,8 @@ def test_training_goes_on_where_head_has_its_line(odd_names, tmp_path):
 
 
 def test_the_status_of_what_failed_is_no_success_though_nobody_reads(tmp_path):
-    status, said = run_and_read(["eval", tmp_path / "no run"], lines=0)
+    missing = tmp_path / "missing.json"
+    status, said = run_and_read(["eval", "--gt", missing, "--dt", missing], lines=0)
     assert status == 2 and said.count("\n") == 1
 
 
