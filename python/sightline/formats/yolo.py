@@ -10,80 +10,84 @@ refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from sightline._text import quoted, shortened
-from sightline.formats.paths import lies_inside, quoted_line, subfolder
+from sightline.formats.paths import lies_inside, quoted_line
 from sightline.formats.pictures import image_size
 from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
 from sightline.formats.source import Notes, Source
 from sightline.formats.text import number, read_lines, whole_number
-from sightline.formats.yolo_layout import (
-    LOOKED_FOR,
-    Item,
-    from_folders,
-    from_yaml,
-    images_below,
-    listed_classes,
-    yolo_root,
-)
+from sightline.formats.yolo_config import MOST_CLASSES
+from sightline.formats.yolo_layout import LOOKED_FOR, Item, read_layout, yolo_root
 
 _SLACK = 1e-6  # files have six decimals, so that a side may end just beyond 1
-
-_MOST_CLASSES = 10_000  # that a set without names may number
 
 _GOT = ", got "
 
 
 def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
-    """Open a YOLO data set by its data.yaml or its folder.
+    """Open a YOLO data set by its data.yaml or obj.data, or by its folder.
 
-    The classes are the `names` of data.yaml, otherwise the lines of classes.txt, otherwise the
-    numbers themselves; `class_names` selects and orders them. Splits are those of data.yaml,
-    otherwise the folders images/train, train/images and so on.
+    The classes are the `names` of that file, otherwise the lines of classes.txt or the like,
+    otherwise the numbers themselves; `class_names` selects and orders them. Splits are those of
+    that file, otherwise the folders images/train, train/images, train, obj_train_data and so on.
     """
     found = yolo_root(root)
     if found is None:
         raise DataError(f"{root}: no YOLO data set; looked for {LOOKED_FOR}")
     notes = Notes()
-    if found.is_file():
-        base, names, splits = from_yaml(found, notes)
-    else:
-        base, names, splits = found, None, from_folders(found)
-    whole = subfolder(base, "images")
-    whole = whole if whole.is_dir() else base
+    layout = read_layout(found, notes)
+    label_of_image = partial(label_file, folder=layout.label_folder)
 
-    def pool() -> list[Item]:
-        listed = [item for items in splits.values() for item in items()]
-        return list(dict.fromkeys(listed or images_below(whole)))
+    def labels() -> Iterator[Path]:  # the first of them come without listing the other splits
+        return (label_of_image(image) for lister in layout.listers for image, _ in lister())
 
-    labels = [path for path in (label_file(image) for image, _ in pool()) if path.is_file()]
-    if not labels:
+    names = layout.names
+    if names is None:
+        names = _numbers_used(path for path in labels() if path.is_file())
+        rule = "no file names the classes (data.yaml, classes.txt, obj.names)"
+        notes.add(root, None, "classes", rule, "named by their numbers")
+    if not any(path.is_file() for path in labels()):
         raise DataError(f"{root}: none of its images has a label file; looked for {LOOKED_FOR}")
-    names = names or listed_classes(base) or _numbers_used(labels)
-    wanted = {name: label for label, name in enumerate(class_names or names)}
+    unique = _unique(names, found, notes)
+    wanted = {name: label for label, name in enumerate(class_names or unique)}
     label_of = {number: wanted[name] for number, name in enumerate(names) if name in wanted}
     return Source(
         format="yolo",
         label_type=LabelType.BOXES,
-        class_names=tuple(class_names or names),
-        splits=splits,
-        pool=pool,
-        load=partial(_load, root=root, names=names, label_of=label_of, notes=notes),
+        class_names=tuple(class_names or unique),
+        splits=layout.splits,
+        pool=lambda: list(dict.fromkeys(item for lister in layout.listers for item in lister())),
+        load=partial(
+            _load,
+            root=root,
+            names=names,
+            label_of=label_of,
+            notes=notes,
+            label_of_image=label_of_image,
+        ),
         notes=notes,
     )
 
 
-def label_file(image: Path) -> Path:
+def _unique(names: Sequence[str], found: Path, notes: Notes) -> list[str]:
+    for name in {name for name in names if list(names).count(name) > 1}:
+        rule = f"{quoted(name)} is the name of several numbers"
+        notes.add(found, None, "classes", rule, "taken as one class")
+    return list(dict.fromkeys(names))
+
+
+def label_file(image: Path, folder: str = "labels") -> Path:
     """Return the path of the label file of an image, whether it exists or not."""
     parts = list(image.parts)
     for index in range(len(parts) - 2, -1, -1):
-        if parts[index].lower() == "images":
-            for name in ("labels", "Labels", "LABELS"):
+        if parts[index].lower() in ("images", "jpegimages"):
+            for name in dict.fromkeys((folder, "labels", "Labels", "LABELS")):
                 moved = _text_of(Path(*parts[:index], name, *parts[index + 1 :]))
                 if moved.is_file():
                     return moved
@@ -96,20 +100,26 @@ def _text_of(image: Path) -> Path:
     return upper if not lower.is_file() and upper.is_file() else lower
 
 
-def _numbers_used(labels: Sequence[Path]) -> list[str]:
+def _numbers_used(labels: Iterable[Path]) -> list[str]:
     words = (line.split()[0] for path in labels for _, line in read_lines(path))
     numbers = (whole_number(word) for word in words)
     # A number beyond is reported with its line, as an unknown class.
-    known = [number for number in numbers if number is not None and 0 <= number < _MOST_CLASSES]
+    known = [number for number in numbers if number is not None and 0 <= number < MOST_CLASSES]
     return [str(number) for number in range(max(known, default=0) + 1)]
 
 
 def _load(
-    item: Item, *, root: Path, names: Sequence[str], label_of: dict[int, int], notes: Notes
+    item: Item,
+    *,
+    root: Path,
+    names: Sequence[str],
+    label_of: dict[int, int],
+    label_of_image: Callable[[Path], Path],
+    notes: Notes,
 ) -> tuple[Record, list[Issue]]:
     image, folder = item
     width, height = image_size(image)
-    path = label_file(image)
+    path = label_of_image(image)
     boxes, labels, issues = [], [], []
     for line_number, line in read_lines(path) if path.is_file() else ():
         parsed = _parse_line(line, names, label_of)

@@ -1,185 +1,297 @@
-"""Where a YOLO data set keeps its classes, splits and images: in data.yaml, or by folder names."""
+"""Where a YOLO data set keeps its classes, splits and images: in a file that says so, or by folder.
+
+Known are the layouts of Ultralytics, Roboflow (YOLO and Darknet), CVAT (YOLO 1.1 and Ultralytics),
+Label Studio and labelImg.
+"""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Mapping
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from sightline._text import quoted, shortened, yaml_problem
-from sightline.formats.lists import find_file, read_list
-from sightline.formats.paths import (
-    files_below,
-    files_in,
-    lies_inside,
-    shortened_path,
-    subfolder,
-)
+from sightline._text import quoted
+from sightline.formats.lists import find_file, read_list, spellings
+from sightline.formats.paths import files_below, files_in, lies_inside, shortened_path, subfolder
 from sightline.formats.pictures import is_image
 from sightline.formats.records import DataError
 from sightline.formats.source import Notes, split_name
-from sightline.formats.text import read_lines, read_text, whole_number
-from sightline.formats.yaml_file import load_yaml
+from sightline.formats.yolo_config import Config, class_lines, config_file, read_config
 
-__all__ = [
-    "LOOKED_FOR",
-    "Item",
-    "from_folders",
-    "from_yaml",
-    "images_below",
-    "listed_classes",
-    "yolo_root",
-]
+__all__ = ["LOOKED_FOR", "Item", "Layout", "read_layout", "yolo_root"]
 
-LOOKED_FOR = "YOLO: data.yaml with `names`, or labels/**/*.txt with images/, or *.txt beside images"
-_YAML_NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
-_CLASS_FILES = ("classes.txt", "labels/classes.txt", "obj.names", "classes.names")
-_NOT_LABELS = ("classes.txt", "readme.txt", "requirements.txt")
-_SPLIT_FOLDERS = ("train", "val", "valid", "test")
-_ABSENT = ("", "null", "~", "None")  # what YAML and Python write for nothing
+LOOKED_FOR = (
+    "YOLO: a yaml file with `names` and `train`, obj.data, or labels/**/*.txt with images/, or "
+    "*.txt beside images"
+)
+_CLASS_FILES = (
+    "classes.txt",
+    "obj.names",
+    "classes.names",
+    "_darknet.labels",
+    "predefined_classes.txt",
+)
+_NOT_LABELS = (*_CLASS_FILES, "readme.txt", "requirements.txt", "readme.roboflow.txt")
+_SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
+_CVAT_FOLDER = re.compile(r"obj_([A-Za-z]+)_data")
+_IMAGE_FOLDERS = ("images", "jpegimages")
 
 Item = tuple[Path, Path]  # the image, and the folder that its id is relative to
+Lister = Callable[[], list[Item]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What was found of a data set.
+
+    `names` is None where no file names the classes. `splits` lists the images of each split, and
+    raises DataError for one that is stated but not there; `listers` together list every image.
+    `label_folder` replaces "images" in the path of an image to give that of its label file.
+    """
+
+    names: list[str] | None
+    splits: dict[str, Lister]
+    listers: list[Lister]
+    label_folder: str = "labels"
 
 
 def yolo_root(root: Path) -> Path | None:
-    """Return the data.yaml, or otherwise the folder, of a YOLO data set; None without either."""
-    if root.is_file():
-        return root if root.suffix in (".yaml", ".yml") else None
-    for name in _YAML_NAMES:
-        if (root / name).is_file():
-            return root / name
-    places = [root, *(subfolder(root, name) for name in ("labels", *_SPLIT_FOLDERS))]
-    places += [subfolder(subfolder(root, "labels"), name) for name in _SPLIT_FOLDERS]
-    places += [subfolder(subfolder(root, name), "labels") for name in _SPLIT_FOLDERS]
-    for place in places:
+    """Return the file that describes a YOLO data set, or otherwise its folder; None without either.
+
+    The file is data.yaml (or of another name), or obj.data.
+    """
+    described = config_file(root)
+    if described is not None or root.is_file():
+        return described
+    for place in _label_places(root):
         texts = [path for path in files_in(place, ".txt") if path.name.lower() not in _NOT_LABELS]
         labelled = "labels" in map(str.lower, place.parts[len(root.parts) :])
         if texts and (labelled or any(_image_beside(path) for path in texts)):
             return root
-    return None
+    return root if _sibling_of_images(root) else None
+
+
+def _label_places(root: Path) -> list[Path]:
+    """The folders in which label files are, and files that name the classes."""
+    labels = subfolder(root, "labels")
+    splits = [subfolder(root, name) for name in _SPLIT_FOLDERS]
+    places = [root, labels, *splits, *_cvat_folders(root).values()]
+    places += [subfolder(labels, name) for name in _SPLIT_FOLDERS]
+    return places + [subfolder(split, "labels") for split in splits]
+
+
+def _cvat_folders(root: Path) -> dict[str, Path]:
+    """The folders obj_train_data and the like of CVAT, by split."""
+    if not root.is_dir():
+        return {}
+    found = [(_CVAT_FOLDER.fullmatch(path.name), path) for path in sorted(root.iterdir())]
+    return {
+        split_name(match[1]) or match[1]: path for match, path in found if match and path.is_dir()
+    }
 
 
 def _image_beside(label: Path) -> bool:
     return any(is_image(path) for path in label.parent.glob(f"{glob.escape(label.stem)}.*"))
 
 
-def from_yaml(
-    path: Path, notes: Notes
-) -> tuple[Path, list[str], dict[str, Callable[[], list[Item]]]]:
-    content = _read_yaml(path)
-    names = _names_of(path, content.get("names"))
-    count = content.get("nc", "")
-    if count not in _ABSENT and whole_number(count) != len(names):
-        stated = whole_number(count)
-        shown = quoted(count) if stated is None else shortened(stated)
-        raise DataError(f"{path}: `nc` is {shown}, but `names` lists {len(names)}")
-    base = path.parent
-    place = content.get("path")
-    if isinstance(place, str) and place not in _ABSENT:
-        stated_base = base / place  # an absolute one replaces the base
-        base = stated_base if stated_base.is_dir() else base
-    splits: dict[str, Callable[[], list[Item]]] = {}
-    for key, value in content.items():
-        split = split_name(str(key))
-        if split is None or value in _ABSENT or not value:
-            continue
-        places = value if isinstance(value, list) else [value]
-        if not all(isinstance(place, str) for place in places):
-            raise DataError(
-                f"{path}: `{key}` must be a folder, a list file, or a list of them, "
-                f"got {quoted(value)}"
-            )
-        splits[split] = partial(_images_of, places, base, path, notes)
-    return base, names, splits
-
-
-def _names_of(path: Path, names: Any) -> list[str]:
-    if isinstance(names, Mapping):
-        by_number = {whole_number(key): name for key, name in names.items()}
-        if set(by_number) != set(range(len(names))):
-            raise DataError(
-                f"{path}: the keys of `names` must be 0, 1, 2 ..., got {quoted([*names])}"
-            )
-        names = [by_number[number] for number in range(len(names))]
-    if (
-        not isinstance(names, list)
-        or not names
-        or not all(isinstance(name, str) and name.strip() for name in names)
-    ):
-        raise DataError(f"{path}: `names` must list the classes, got {quoted(names)}")
-    return [name.strip() for name in names]
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        import yaml
-    except ImportError as error:
-        raise ImportError(f"reading {path} needs PyYAML: pip install 'sightline[train]'") from error
-    try:
-        content = load_yaml(read_text(path), as_text=True)  # a class may be called `no` or 1.0
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not yaml ({yaml_problem(error)}); correct it") from error
-    if not isinstance(content, dict):
+def _sibling_of_images(root: Path) -> str | None:
+    """The one folder of any name beside images/ that has label files of its images, or None."""
+    images = subfolder(root, "images")
+    if subfolder(root, "labels").is_dir() or not images.is_dir():
+        return None
+    texts = {
+        folder.name: {path.stem for path in files_below(folder) if path.suffix.lower() == ".txt"}
+        for folder in sorted(root.iterdir())
+        if folder.is_dir() and folder != images
+    }
+    if not any(texts.values()):
+        return None
+    named = {path.stem for path in files_below(images) if is_image(path)}
+    found = [name for name, stems in texts.items() if stems & named]
+    if len(found) > 1:
+        folders = " and ".join(found)
         raise DataError(
-            f"{path}: must hold `names` and the places of the images, got {quoted(content)}"
+            f"{root}: {folders} each hold label files of the images; call the right one labels"
         )
-    return content
+    return found[0] if found else None
 
 
-def _images_of(places: list[str], base: Path, path: Path, notes: Notes) -> list[Item]:
-    """Return the images of one split of data.yaml, given as folders or as text files of paths."""
-    items: list[Item] = []
-    for text in places:
+def read_layout(found: Path, notes: Notes) -> Layout:
+    """Return the layout of what `yolo_root` found; what is assumed goes to `notes`."""
+    return (
+        _stated_layout(read_config(found, notes), notes)
+        if found.is_file()
+        else _folder_layout(found, notes)
+    )
+
+
+def _folder_layout(root: Path, notes: Notes) -> Layout:
+    splits: dict[str, Lister] = {}
+    cvat = _cvat_folders(root)
+    for name in _SPLIT_FOLDERS:
+        split = split_name(name) or name
+        folder = subfolder(root, name)
+        places = [subfolder(subfolder(root, images), name) for images in _IMAGE_FOLDERS]
+        places += [subfolder(folder, images) for images in _IMAGE_FOLDERS]
+        for place in (*places, folder, cvat.get(split, folder)):
+            if place.is_dir() and split not in splits and _images_below(place):
+                splits[split] = partial(_images_below, place)
+    label_folder = _sibling_of_images(root)
+    if label_folder is not None:
+        rule = "no folder is called labels, and this one holds label files of images/"
+        notes.add(root / label_folder, None, "a folder", rule, "taken for the labels")
+    return Layout(
+        names=_listed_classes([root], notes),
+        splits=splits,
+        listers=[*splits.values()] or [_whole(root)],
+        label_folder=label_folder or "labels",
+    )
+
+
+def _whole(base: Path) -> Lister:
+    images = subfolder(base, "images")
+    return partial(_images_below, images if images.is_dir() else base)
+
+
+def _stated_layout(config: Config, notes: Notes) -> Layout:
+    found = {
+        split: [(text, _find_place(text, split, config, notes)) for text in texts]
+        for split, texts in config.places.items()
+    }
+    _refuse_one_place_of_two_splits(config, found)
+    splits: dict[str, Lister] = {}
+    there: dict[str, Lister] = {}
+    for split, places in found.items():
+        missing = next((text for text, here in places if not here), None)
+        if missing is None:
+            here = [path for _, paths in places for path in paths]
+            splits[split] = there[split] = partial(_images_of, here, config, notes)
+        else:
+            splits[split] = partial(_raise_missing, missing, config)
+            rule = f"there is no {shortened_path(missing)}"
+            notes.add(config.file, _line(config, split), f"split {split}", rule, "not read")
+    names = config.names or _listed_classes(config.bases, notes)
+    listers = [*(there or splits).values()]  # with none there, the first raises
+    return Layout(names, splits, listers or [_whole(config.bases[0])])
+
+
+def _line(config: Config, split: str) -> int | None:
+    return next((line for key, line in config.line_of.items() if split_name(key) == split), None)
+
+
+def _raise_missing(text: str, config: Config) -> list[Item]:
+    missing = shortened_path(config.bases[0] / text)
+    raise DataError(f"{config.file}: there is no {missing}; correct the path in {config.file.name}")
+
+
+def _find_place(text: str, split: str, config: Config, notes: Notes) -> list[Path]:
+    """Return the folders, lists or images that a place in the file means; empty where it is none.
+
+    It may be a pattern. Where it is not there as written, its end is looked for, for it may be a
+    path of another machine; an end that leaves out the name of a split would be another place.
+    """
+    slashed = text.replace("\\", "/")
+    for base in config.bases:
         # Some exports write ../train/images for a folder next to data.yaml.
-        candidates = [base / text, base / text.removeprefix("../")]
-        place = next((candidate for candidate in candidates if candidate.exists()), None)
-        if place is None:
-            missing = shortened_path(base / text)
-            raise DataError(f"{path}: there is no {missing}; correct the path in data.yaml")
+        for name in (text, slashed, slashed.removeprefix("../"), slashed.removeprefix("data/")):
+            if _exists(base / name):
+                return [base / name]
+        if any(mark in slashed for mark in "*?["):
+            matches = sorted(glob.glob(slashed, root_dir=base, recursive=True))
+            if matches:
+                return [base / match for match in matches]
+    for end in list(spellings(text))[1:]:
+        left_out = slashed.removesuffix(end).split("/")
+        if any(split_name(part) for part in left_out):
+            break
+        for base in config.bases:
+            if _exists(base / end):
+                rule = f"there is no {shortened_path(text)} on this machine"
+                line = _line(config, split)
+                notes.add(config.file, line, f"split {split}", rule, f"{base / end} taken")
+                return [base / end]
+    return []
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long a name, say
+        return False
+
+
+def _refuse_one_place_of_two_splits(
+    config: Config, found: dict[str, list[tuple[str, list[Path]]]]
+) -> None:
+    """Refuse different places that are one on this machine; one that is stated twice is meant."""
+    first: dict[Path, tuple[str, str]] = {}
+    for split, places in found.items():
+        for text, paths in places:
+            for path in paths:
+                other, other_text = first.setdefault(path.resolve(), (split, text))
+                if other != split and other_text != text:
+                    raise DataError(
+                        f"{config.file}: {quoted(other_text)} of {other} and {quoted(text)} of "
+                        f"{split} would both be {path} on this machine; correct the paths"
+                    )
+
+
+def _images_of(places: list[Path], config: Config, notes: Notes) -> list[Item]:
+    """Return the images in folders and in text files of paths."""
+    folders = [place if place.is_dir() else place.parent for place in places]
+    above = Path(os.path.commonpath(folders))  # so that images of two folders have different ids
+    items: list[Item] = []
+    for place in places:
         if place.is_dir():
-            items += images_below(place)
-            continue
-        find = partial(_listed_image, place, base, path, notes)
-        items += [(image, base) for _, image in read_list(place, find, notes)]
-    return items
+            items += [(image, above) for image, _ in _images_below(place)]
+        elif is_image(place):
+            items.append((place, above))
+        else:
+            find = partial(_listed_image, place, config, notes)
+            items += [(image, config.bases[0]) for _, image in read_list(place, find, notes)]
+    return list(dict.fromkeys(items))
 
 
-def _listed_image(
-    place: Path, base: Path, path: Path, notes: Notes, line: str, line_number: int
-) -> Path:
+def _listed_image(place: Path, config: Config, notes: Notes, line: str, line_number: int) -> Path:
     def noted(_: str) -> None:
         rule = "the path is not there, but its end is, below the data set"
         notes.add(place, line_number, "a line", rule, "that picture taken")
 
-    image = find_file(line, [*dict.fromkeys((base, place.parent))], noted)
+    name = line
+    if config.file.suffix.lower() == ".data" and not (config.bases[0] / "data").is_dir():
+        name = line.removeprefix("data/")  # Darknet's name of the folder of obj.data
+    folders = [*config.bases, place.parent]
+    if name.startswith(("./", ".\\")):  # relative to the list, as Ultralytics has it
+        folders.reverse()
+    image = find_file(name, [*dict.fromkeys(folders)], noted)
     if image is None:
-        missing = shortened_path(base / line)
-        if not lies_inside(place, path):  # the list may be any file of this machine
+        missing = shortened_path(config.bases[0] / line)
+        if not lies_inside(place, config.file):  # the list may be any file of this machine
             missing = "image of that name (not shown: the list is not the data set's)"
         raise DataError(f"{place}:{line_number}: there is no {missing}; remove the line")
     return image
 
 
-def from_folders(root: Path) -> dict[str, Callable[[], list[Item]]]:
-    splits: dict[str, Callable[[], list[Item]]] = {}
-    for name in _SPLIT_FOLDERS:
-        split = subfolder(root, name)
-        places = (subfolder(subfolder(root, "images"), name), subfolder(split, "images"), split)
-        for place in places:
-            if place.is_dir() and images_below(place):
-                splits[split_name(name) or name] = partial(images_below, place)
-                break
-    return splits
-
-
-def images_below(folder: Path) -> list[Item]:
+def _images_below(folder: Path) -> list[Item]:
     return [(path, folder) for path in files_below(folder) if is_image(path)]
 
 
-def listed_classes(base: Path) -> list[str] | None:
-    for name in _CLASS_FILES:
-        if (base / name).is_file():
-            return [line for _, line in read_lines(base / name)]
+def _listed_classes(bases: Iterable[Path], notes: Notes) -> list[str] | None:
+    """The classes of a file of names, at the root or in the folders of labels."""
+    for base in bases:
+        found = [folder / name for folder in _label_places(base) for name in _CLASS_FILES]
+        lists = {path: class_lines(path, notes) for path in found if path.is_file()}
+        if lists:
+            (first, names), *others = lists.items()
+            for path, other in others:
+                if other != names:
+                    raise DataError(
+                        f"{path}: names other classes than {first}; make them the same, or "
+                        "remove one"
+                    )
+            return names
     return None
