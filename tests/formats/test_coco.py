@@ -279,3 +279,22 @@ def test_coco_picture_with_two_entries_is_one_and_that_is_said(tmp_path):
 def test_coco_picture_is_found_by_the_path_of_another_machine(tmp_path, name):
     found = read_dataset(write_content(tmp_path, content([], images=(name,))))
     assert [record.image.name for record in found.records] == ["a b.png"]
+
+
+@pytest.mark.parametrize("root_name", ["blood", "cell"])
+def test_coco_root_category_without_annotations_is_no_class(tmp_path, root_name):
+    categories = [
+        {"id": 0, "name": root_name, "supercategory": "none"},
+        {"id": 1, "name": "cell", "supercategory": root_name},
+    ]
+    write_coco(tmp_path, [annotation(category_id=1)], categories=categories)
+    found = read_dataset(tmp_path)
+    assert (found.class_names, found.category_ids) == (("cell",), (1,))
+    assert f"category '{root_name}' of id 0: it has no annotation" in str(found.issues[0])
+
+
+def test_coco_category_that_groups_others_and_is_used_is_a_class(tmp_path):
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "lynx", "supercategory": "cat"}]
+    write_coco(tmp_path, [annotation(category_id=1)], categories=categories)
+    found = read_dataset(tmp_path)
+    assert (found.class_names, found.issues) == (("cat", "lynx"), ())

@@ -267,3 +267,36 @@ def test_voc_folder_with_the_clutter_of_systems_is_read(tmp_path):
     found = read_dataset(tmp_path)
     assert [len(record.boxes) for record in found.records] == [1]
     assert found.issues == ()
+
+
+def test_voc_split_folders_are_official_with_xml_beside_or_below(tmp_path):
+    write_voc(tmp_path / "made", {"a": [("cat", 1, 2, 30, 40)]})
+    write_voc(tmp_path / "set" / "test", {"a": [("dog", 1, 2, 30, 40)]})
+    for split in ("train", "valid"):
+        folder = tmp_path / "set" / split
+        folder.mkdir()
+        for path in [*tmp_path.glob("made/*/*.xml"), *tmp_path.glob("made/*/*.jpg")]:
+            (folder / path.name).write_bytes(path.read_bytes())
+    for split, folder in (("train", "train"), ("val", "valid"), ("test", "test/JPEGImages")):
+        found = read_dataset(tmp_path / "set", split=split)
+        assert [record.image for record in found.records] == [tmp_path / "set" / folder / "a.jpg"]
+        assert found.class_names == ("cat", "dog")
+        assert found.split_rule == f"official {split}"
+    assert len(read_dataset(tmp_path / "set")) == 3
+    (tmp_path / "set" / "train" / "images").mkdir()
+    (tmp_path / "set" / "train" / "a.jpg").rename(tmp_path / "set" / "train" / "images" / "a.jpg")
+    assert len(read_dataset(tmp_path / "set", split="train")) == 1
+
+
+def test_voc_labels_and_images_may_lie_in_sibling_folders_of_any_name(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)]})
+    (tmp_path / "Annotations").rename(tmp_path / "annots")
+    (tmp_path / "JPEGImages").rename(tmp_path / "photos")
+    found = read_dataset(tmp_path)
+    assert [record.image for record in found.records] == [tmp_path / "photos" / "a.jpg"]
+
+
+def test_voc_default_list_alone_is_no_split(tmp_path):
+    write_voc(tmp_path, {name: [("cat", 1, 2, 30, 40)] for name in "abcde"})
+    write_lists(tmp_path, default=["a", "b", "c", "d", "e"])
+    assert len(read_dataset(tmp_path, split="train")) == 4

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,7 +74,7 @@ def open_coco(root: Path, class_names: Sequence[str] | None = None) -> Source:
     if not paths:
         raise DataError(f"{root}: no COCO file; looked for {LOOKED_FOR}")
     notes = Notes()
-    category_names = _all_categories(paths)
+    category_names = _all_categories(paths, notes)
     names = tuple(class_names or category_names.values())
     id_of = {name: number for number, name in category_names.items()}
     label_of = {id_of[name]: label for label, name in enumerate(names) if name in id_of}
@@ -114,9 +114,10 @@ def _split_of(path: Path) -> str | None:
     return next((name for name in map(split_name, words) if name), None)
 
 
-def _all_categories(paths: Iterable[Path]) -> dict[int, str]:
+def _all_categories(paths: Sequence[Path], notes: Notes) -> dict[int, str]:
     """Return id -> name over all files, ordered by id; contradictory files are refused."""
     names: dict[int, str] = {}
+    parents: dict[int, Any] = {}
     for path in paths:
         for place, category in enumerate(_categories(path)):
             key, name = None, None
@@ -128,17 +129,43 @@ def _all_categories(paths: Iterable[Path]) -> dict[int, str]:
                     f"{quoted(category)}"
                 )
             name = str(name)
+            parents[key] = category.get("supercategory")
             if names.setdefault(key, name) != name:
                 raise DataError(
                     f"{path}: category id {key} is {quoted(name)} here and {quoted(names[key])} in "
                     "another place; give each class one id"
                 )
+    for key in _empty_roots(paths, names, parents):
+        what = f"category {quoted(names.pop(key))} of id {key}"
+        rule = "it has no annotation, and names the others' supercategory"
+        notes.add(paths[0], None, what, rule, "taken for no class")
     if len(set(names.values())) < len(names):
         twice = sorted({name for name in names.values() if list(names.values()).count(name) > 1})
         raise DataError(
             f"{path}: category name(s) {listed(twice)} have several ids; give each class one id"
         )
     return dict(sorted(names.items()))
+
+
+def _empty_roots(
+    paths: Sequence[Path], names: dict[int, str], parents: dict[int, Any]
+) -> list[int]:
+    """The ids of categories that only group others, as Roboflow writes one into each file."""
+    roots = [
+        key
+        for key, name in names.items()
+        if parents[key] in (None, "", "none")
+        and any(parent == name for other, parent in parents.items() if other != key)
+    ]
+    if not roots:
+        return []
+    used = {
+        whole_number(annotation.get("category_id"))
+        for path in paths
+        for annotation in _parse(path)["annotations"]
+        if isinstance(annotation, dict)
+    }
+    return [key for key in roots if key not in used]
 
 
 def _categories(path: Path) -> list[Any]:
