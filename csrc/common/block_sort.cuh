@@ -1,4 +1,4 @@
-// Sorting a few items in the shared memory of a block.
+// What a block makes of items in its shared memory: their order, or the first of them.
 #pragma once
 
 #include "common/cuda.h"
@@ -23,6 +23,22 @@ __device__ void sort_in_block(Item* items, int n, Item last) {
       }
       __syncthreads();
     }
+}
+
+// The item that comes first by before() of one from each thread of a block of kThreads, in all of
+// them.
+template <class Item>
+__device__ Item first_of_block(const Item& own, Item* shared /* [kThreads] */) {
+  shared[threadIdx.x] = own;
+  for (int half = kThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half && shared[threadIdx.x + half].before(shared[threadIdx.x]))
+      shared[threadIdx.x] = shared[threadIdx.x + half];
+  }
+  __syncthreads();
+  const Item first = shared[0];
+  __syncthreads();  // read by all before it is written again
+  return first;
 }
 
 }  // namespace sightline

@@ -13,6 +13,7 @@
 namespace sightline {
 
 inline constexpr int kThreads = 256;  // a block
+inline constexpr int kWarp = 32;      // the threads of a warp
 inline constexpr unsigned kFullWarp = 0xffffffffu;
 inline constexpr int64_t kMaxBlocks = 1 << 20;  // grid-stride loops take what is beyond
 
@@ -47,6 +48,13 @@ __device__ __forceinline__ int64_t first_item() {
   return int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
 }
 __device__ __forceinline__ int64_t item_stride() { return int64_t(gridDim.x) * blockDim.x; }
+
+// The sum over a warp, in lane 0, always added in one order.
+template <class T>
+__device__ T warp_sum(T v) {
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) v += __shfl_down_sync(kFullWarp, v, offset);
+  return v;
+}
 #endif
 
 }  // namespace sightline

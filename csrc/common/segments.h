@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/column.h"
+#include "common/parallel.h"
 #include "common/sort.h"
 #include "common/working_memory.h"
 
@@ -101,6 +102,24 @@ inline Segments group_by_segment(Column<int64_t> items, const int64_t* idxs /* o
   Segments out = ranks_by_segment(items, idxs);
   for (int64_t& value : out.values) value = items[value];
   return out;
+}
+
+// Calls run(s, parallel_for) for every segment: several small ones at once, and the threads
+// together in a large one.
+template <class Run>
+void for_each_segment(const Segments& segments, int64_t values_per_task, ParallelFor parallel_for,
+                      Run run) {
+  constexpr int64_t kLarge = 4096;
+  const int64_t count = segments.count();
+  const auto is_large = [&](int64_t s) { return segments.size(s) >= kLarge; };
+  if (count == 1) return run(0, is_large(0) ? parallel_for : parallel_for.serial());
+  const int64_t grain = values_per_task * count / (segments.starts.back() + 1) + 1;
+  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t s = begin; s < end; ++s)
+      if (!is_large(s)) run(s, parallel_for.serial());
+  });
+  for (int64_t s = 0; s < count; ++s)
+    if (is_large(s)) run(s, parallel_for);
 }
 
 }  // namespace sightline

@@ -63,7 +63,6 @@ struct TileBoard {
 namespace tiles {
 
 inline constexpr unsigned kPollNanoseconds = 32;
-inline constexpr int kWarp = 32;
 inline constexpr int kWarps = kTileBoxes / kWarp;
 
 // Words of the warps' ballots, as 64 bits each.

@@ -1,6 +1,6 @@
 #include "assign/linear/linear.h"
 #include "assign/linear/path.h"
-#include "common/cuda.h"
+#include "common/block_sort.cuh"
 #include "common/workspace.h"
 
 namespace sightline::assign::linear {
@@ -25,20 +25,6 @@ struct State {
         entering_potential(w.take<double>(s.problems * s.entering())),
         partner_of(w.take<int64_t>(s.problems * s.entering())) {}
 };
-
-// The first candidate of a block, in every thread. Shared memory: one candidate a thread.
-__device__ Candidate first_of_block(Candidate own, Candidate* shared) {
-  shared[threadIdx.x] = own;
-  for (int half = kThreads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < half && shared[threadIdx.x + half].before(shared[threadIdx.x]))
-      shared[threadIdx.x] = shared[threadIdx.x + half];
-  }
-  __syncthreads();
-  const Candidate first = shared[0];
-  __syncthreads();  // read by all before it is written again
-  return first;
-}
 
 // One block per problem, the threads over the partners; every thread follows the path.
 template <class T>

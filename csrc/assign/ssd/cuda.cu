@@ -1,5 +1,5 @@
 #include "assign/ssd/ssd.h"
-#include "common/cuda.h"
+#include "common/block_sort.cuh"
 #include "common/workspace.h"
 #include "iou/maxima/maxima.h"
 
@@ -46,23 +46,9 @@ __global__ void overwrite_kernel(State<T> state, const T* __restrict__ gt_boxes,
     }
 }
 
-// The pair of a block that comes first, in every thread; one without an anchor comes last.
-template <class T>
-__device__ SsdPair<T> first_of_block(SsdPair<T> own, SsdPair<T>* shared) {
-  shared[threadIdx.x] = own;
-  for (int half = kThreads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < half && shared[threadIdx.x + half].before(shared[threadIdx.x]))
-      shared[threadIdx.x] = shared[threadIdx.x + half];
-  }
-  __syncthreads();
-  const SsdPair<T> first = shared[0];
-  __syncthreads();  // read by all before it is written again
-  return first;
-}
-
 // One block per image. Its threads look for the first pair over the objects; where its anchor is
-// taken, over the anchors for the best that is left to the object. Shared memory: a pair a thread.
+// taken, over the anchors for the best that is left to the object. Shared memory: one pair per
+// thread.
 template <class T>
 __global__ void bipartite_kernel(State<T> state, const T* __restrict__ anchors,
                                  const T* __restrict__ gt_boxes, int64_t* out, int64_t num_anchors,

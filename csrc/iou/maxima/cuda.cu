@@ -7,8 +7,6 @@
 namespace sightline::iou::maxima {
 namespace {
 
-constexpr int kWarp = 32;
-
 // IoU is never negative nor NaN, so its bits order as integers do, and atomicMax gives the same
 // result in any order. A float32 IoU shares its key with the index that reaches it, complemented so
 // that the lowest one is the largest key. A float64 IoU fills the key, and a second pass looks for
@@ -82,12 +80,6 @@ __global__ void unpack_kernel(float* __restrict__ values,  // [num_objects]
     values[g] = __uint_as_float(static_cast<unsigned>(key >> 32));
     indices[g] = key == 0 ? -1 : static_cast<int64_t>(static_cast<unsigned>(~key));
   }
-}
-
-template <class T>
-__device__ T warp_sum(T v) {
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) v += __shfl_down_sync(kFullWarp, v, offset);
-  return v;
 }
 
 // One warp per owner box: its own pair, and those of the other side whose argument it is; its lanes

@@ -8,7 +8,6 @@ namespace {
 constexpr int kRows = 8;     // rows of a tile, each thread of a block goes through them
 constexpr int kColumns = 4;  // neighbouring columns of a thread
 constexpr int kTileColumns = kColumns * kThreads;
-constexpr int kWarp = 32;
 
 template <class T>
 struct alignas(16) Quad {
@@ -65,12 +64,6 @@ __device__ void store(T* p, const BoxGradient<T>& g) {
   p[1] = g.y1;
   p[2] = g.x2;
   p[3] = g.y2;
-}
-
-template <class T>
-__device__ T warp_sum(T v) {
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) v += __shfl_down_sync(kFullWarp, v, offset);
-  return v;
 }
 
 // One warp per owner box: its lanes stride over the other boxes and add up in a fixed tree.

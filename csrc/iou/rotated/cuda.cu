@@ -6,7 +6,6 @@ namespace sightline::iou::rotated {
 namespace {
 
 constexpr int kRows = 8;  // rows of a tile, each thread of a block's column goes through them
-constexpr int kWarp = 32;
 
 // One thread per column of a tile of kRows x kThreads pairs; the tile's rows are loaded once, in
 // shared memory.
@@ -30,12 +29,6 @@ __global__ void pairwise_kernel(const T* __restrict__ boxes1,  // [n, 5]
     for (int r = 0; r < count; ++r)
       out[(first_row + r) * m + j] = hulls_overlap(rows[r], b) ? rotated_iou(rows[r], b) : T(0);
   }
-}
-
-template <class T>
-__device__ T warp_sum(T v) {
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) v += __shfl_down_sync(kFullWarp, v, offset);
-  return v;
 }
 
 // One warp per box of own_boxes: its lanes stride over the others and add up in a fixed tree. The

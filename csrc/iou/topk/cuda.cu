@@ -5,8 +5,6 @@
 namespace sightline::iou::topk {
 namespace {
 
-constexpr int kWarp = 32;
-
 // An entry of a row; the best one comes first in the order of iou_topk.h. IoU 0 stands for none.
 template <class T>
 struct Entry {

@@ -4,7 +4,6 @@
 namespace sightline::nms::fusion {
 namespace {
 
-constexpr int kWarp = 32;
 constexpr int64_t kMaxLabelBlocks = 4096;  // the others wait their turn in the kernel's loop
 
 // One thread per box. Boxes that are out sort last.

@@ -10,8 +10,6 @@ namespace sightline::nms::greedy {
 namespace {
 
 constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
-// A segment of this many boxes gets all threads; smaller ones are shared out among them.
-constexpr int64_t kLargeSegment = 4096;
 constexpr int64_t kBoxesPerTask = 4096;
 
 // The boxes of one segment or of several, in the order in which they are resolved.
@@ -30,27 +28,6 @@ struct SortedBoxes {
   }
   bool grouped() const { return !ranks.values.empty(); }
   int64_t rank(int64_t p) const { return grouped() ? ranks.values[p] : p; }
-
-  // Calls resolve(segment, parallel_for) for each: several small ones at once, and the threads
-  // together in a large one.
-  template <class Resolve>
-  void for_each_segment(ParallelFor parallel_for, Resolve resolve) const {
-    const int64_t count = ranks.count();
-    if (count > 1) {
-      const int64_t grain = kBoxesPerTask * count / (ranks.starts[count] + 1) + 1;
-      parallel_for(count, grain, [&](int64_t begin, int64_t end) {
-        for (int64_t s = begin; s < end; ++s)
-          if (ranks.size(s) < kLargeSegment) resolve(s, parallel_for.serial());
-      });
-    }
-    for (int64_t s = 0; s < count; ++s) {
-      if (ranks.size(s) >= kLargeSegment) {
-        resolve(s, parallel_for);
-      } else if (count == 1) {
-        resolve(s, parallel_for.serial());
-      }
-    }
-  }
 
   Column<int64_t> order;  // [n], box of each rank
   Segments ranks;         // of each position; no values where ranks are positions
@@ -89,7 +66,7 @@ std::vector<int64_t> nms_cpu(const T* boxes, const S* scores, const int64_t* idx
   const SortedBoxes<T> sorted(boxes, scores, idxs, n, parallel_for);
   const auto positions = working_memory<int64_t>(n);  // those of a segment from its start
   std::vector<int64_t> kept(sorted.ranks.count());
-  sorted.for_each_segment(parallel_for, [&](int64_t s, ParallelFor within) {
+  for_each_segment(sorted.ranks, kBoxesPerTask, parallel_for, [&](int64_t s, ParallelFor within) {
     const int64_t start = sorted.ranks.starts[s];
     kept[s] = suppress(sorted.columns.from(start), positions.get() + start, sorted.ranks.size(s),
                        kUnlimited, threshold, within);
@@ -104,7 +81,7 @@ std::vector<int64_t> nms_suppressed_by_cpu(const T* boxes, const S* scores, cons
   const SortedBoxes<T> sorted(boxes, scores, idxs, n, parallel_for);
   const auto positions = working_memory<int64_t>(n), suppressors = working_memory<int64_t>(n);
   std::vector<int64_t> kept(sorted.ranks.count());
-  sorted.for_each_segment(parallel_for, [&](int64_t s, ParallelFor within) {
+  for_each_segment(sorted.ranks, kBoxesPerTask, parallel_for, [&](int64_t s, ParallelFor within) {
     const int64_t start = sorted.ranks.starts[s], end = sorted.ranks.starts[s + 1];
     kept[s] = suppress_and_explain(sorted.columns.from(start), suppressors.get() + start,
                                    positions.get() + start, end - start, threshold, within);

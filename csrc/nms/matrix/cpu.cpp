@@ -6,8 +6,6 @@
 namespace sightline::nms::matrix {
 namespace {
 
-// A segment of this many boxes gets all threads; smaller ones are shared out among them.
-constexpr int64_t kLargeSegment = 4096;
 constexpr int64_t kBoxesPerTask = 512;
 
 // What the first pass finds of each box and the second makes of it, by slot.
@@ -152,16 +150,9 @@ void matrix_nms_cpu(const T* boxes, const T* scores, const int64_t* idxs, T* dec
                     MatrixNmsSettings<T> settings, ParallelFor parallel_for) {
   if (n == 0) return;
   const Segments segments = group_by_segment(best_first(scores, n), idxs);
-  const int64_t count = segments.count();
-  const auto decay = [&](int64_t s, ParallelFor within) {
+  for_each_segment(segments, kBoxesPerTask, parallel_for, [&](int64_t s, ParallelFor within) {
     decay_segment(boxes, scores, segments.begin(s), segments.size(s), settings, decayed, within);
-  };
-  parallel_for(count, kBoxesPerTask * count / n + 1, [&](int64_t begin, int64_t end) {
-    for (int64_t s = begin; s < end; ++s)
-      if (segments.size(s) < kLargeSegment) decay(s, parallel_for.serial());
   });
-  for (int64_t s = 0; s < count; ++s)
-    if (segments.size(s) >= kLargeSegment) decay(s, parallel_for);
 }
 
 #define INSTANTIATE(T)                                                          \

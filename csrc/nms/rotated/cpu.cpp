@@ -6,8 +6,6 @@
 namespace sightline::nms::rotated {
 namespace {
 
-// A segment of this many boxes gets all threads; smaller ones are shared out among them.
-constexpr int64_t kLargeSegment = 4096;
 constexpr int64_t kBoxesPerTask = 1024;
 
 }  // namespace
@@ -19,7 +17,7 @@ std::vector<int64_t> nms_rotated_cpu(const T* boxes, const S* scores, const int6
   const Column<int64_t> order = best_first(scores, n);
   const Segments segments = group_by_segment(order, idxs);
   const auto is_kept = working_memory<uint8_t>(n);  // by box
-  const auto resolve = [&](int64_t s, ParallelFor within) {
+  for_each_segment(segments, kBoxesPerTask, parallel_for, [&](int64_t s, ParallelFor within) {
     const int64_t size = segments.size(s);
     const int64_t* const members = segments.begin(s);
     std::vector<RotatedBox<T>> sorted(size);
@@ -30,15 +28,7 @@ std::vector<int64_t> nms_rotated_cpu(const T* boxes, const S* scores, const int6
     const auto kept = working_memory<uint8_t>(size);
     suppress_rotated(sorted, kept.get(), threshold, within);
     for (int64_t i = 0; i < size; ++i) is_kept[members[i]] = kept[i];
-  };
-  const int64_t count = segments.count();
-  parallel_for(count, kBoxesPerTask * count / (n + 1) + 1, [&](int64_t begin, int64_t end) {
-    for (int64_t s = begin; s < end; ++s)
-      if (segments.size(s) < kLargeSegment) resolve(s, parallel_for.serial());
   });
-  for (int64_t s = 0; s < count; ++s)
-    if (segments.size(s) >= kLargeSegment) resolve(s, parallel_for);
-
   std::vector<int64_t> keep;
   for (const int64_t i : order)
     if (is_kept[i]) keep.push_back(i);

@@ -7,7 +7,6 @@ namespace {
 constexpr int kWordBits = 64;
 constexpr int kTile = kThreads;            // boxes of a tile: one thread each
 constexpr int kWords = kTile / kWordBits;  // of a row of a tile's bitmask
-constexpr int kWarp = 32;
 
 // Boxes sorted by (segment, rank), where the rank is the position in the order by score.
 template <class T>

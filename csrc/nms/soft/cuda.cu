@@ -4,7 +4,6 @@
 namespace sightline::nms::soft {
 namespace {
 
-constexpr int kWarp = 32;
 constexpr int kMaxThreads = 1024;
 constexpr int64_t kMaxSegmentBlocks = 4096;  // the others wait their turn in the kernel's loop
 
