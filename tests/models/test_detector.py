@@ -190,6 +190,13 @@ def test_bad_target_is_named(target, message):
         losses_of(small_detector(), [TARGETS[0], target])
 
 
+@pytest.mark.parametrize("method", ["loss", "predictions"])
+def test_images_instead_of_outputs_are_refused(method):
+    call, more = getattr(small_detector(), method), [TARGETS] if method == "loss" else []
+    with pytest.raises(TypeError, match=r"`outputs` must be .* got Tensor as outputs"):
+        call(IMAGES, *more)
+
+
 def test_bad_settings_are_named():
     with pytest.raises(ValueError, match=r"`box_loss` must be one of .*'l1'"):
         small_detector(box_loss="l1")

@@ -41,7 +41,25 @@ class EMA:
 
     @torch.no_grad()
     def step(self, model: nn.Module) -> None:
-        """Update the average with the weights of `model`, after one optimizer step."""
+        """Update the average with the weights of `model`, after one optimizer step.
+
+        Raises:
+            ValueError: `model` has other weights than the average.
+        """
+        try:
+            self._step(model)
+        except (KeyError, RuntimeError) as error:
+            current = plain_state(model)
+            for name, average in plain_state(self.model).items():
+                if name not in current or current[name].shape != average.shape:
+                    raise ValueError(
+                        f"the EMA averages another model, of which {name!r} "
+                        f"{list(average.shape)} does not fit: make it by EMA(model) from the same "
+                        "model"
+                    ) from error
+            raise
+
+    def _step(self, model: nn.Module) -> None:
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
         averages, values = [], []

@@ -13,7 +13,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from sightline.losses import Terms, as_terms
 from sightline.optim.ema import EMA
 from sightline.optim.schedule import Schedule
-from sightline.train.arguments import as_schedule, check_instance, check_schedule
+from sightline.train.arguments import (
+    as_schedule,
+    check_count,
+    check_instance,
+    check_schedule,
+)
 from sightline.train.batches import Batch, batch_size, check_optimizer
 from sightline.train.log import Log
 from sightline.train.precision import Precision
@@ -85,8 +90,9 @@ class AdversarialStep(Step):
         amp: str = "auto",
         seed: int = 0,
     ) -> None:
-        if critic_steps < 1:
-            raise ValueError(f"`critic_steps` must be >= 1, got {critic_steps}")
+        check_count(critic_steps, "critic_steps")
+        if not isinstance(latent_shape, Sequence) or isinstance(latent_shape, str):
+            raise TypeError(f"`latent_shape` must be a shape such as (64,), got {latent_shape!r}")
         if ema is not None:
             check_instance(ema, "ema", "model", "EMA(generator)")
         self.latent_shape, self.critic_steps = tuple(latent_shape), critic_steps

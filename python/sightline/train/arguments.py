@@ -16,7 +16,7 @@ __all__ = [
     "as_schedule",
     "asks_for",
     "binds",
-    "check_epochs",
+    "check_count",
     "check_instance",
     "check_schedule",
 ]
@@ -45,14 +45,14 @@ def asks_for(function: Callable[..., Any], name: str, *, beyond: int) -> bool:
     return name in parameters or (not binds(function, beyond) and binds(function, beyond + 1))
 
 
-def check_epochs(epochs: Any) -> None:
-    """Raise unless `epochs` is an integer of at least 1."""
+def check_count(value: Any, name: str) -> None:
+    """Raise unless the argument is an integer of at least 1."""
     try:
-        count = operator.index(epochs)
+        count = operator.index(value)
     except TypeError:
-        raise TypeError(f"`epochs` must be an integer, got {epochs!r}") from None
+        raise TypeError(f"`{name}` must be an integer, got {value!r}") from None
     if count < 1:
-        raise ValueError(f"`epochs` must be >= 1, got {epochs}")
+        raise ValueError(f"`{name}` must be >= 1, got {value}")
 
 
 def check_instance(value: Any, name: str, method: str, example: str) -> None:

@@ -34,6 +34,7 @@ def monitor_mode(
             raise ValueError(
                 f"cannot tell whether a larger {monitor!r} is better: give mode='min' or "
                 "mode='max', or a metric whose `directions` say so"
+                f"{did_you_mean(monitor, directions or (), quoted=True)}"
             )
         mode = declared or "min"
     if mode == "min":
@@ -123,6 +124,10 @@ class EarlyStopping:
         self._undeclared = monitor is not None and mode is None and not is_loss_column(monitor)
         self.best = Best(monitor_mode("loss", mode), min_delta=min_delta)
         self.waited = 0
+
+    def watches(self, monitor: str) -> str:
+        """The column to watch, where `fit` monitors `monitor`."""
+        return monitor if self.monitor is None or self._follows else self.monitor
 
     def follow(self, monitor: str, mode: str, directions: Mapping[str, str] | None = None) -> None:
         """Called by `fit` before the first epoch.

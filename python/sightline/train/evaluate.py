@@ -62,13 +62,13 @@ def evaluate(
             batch = step.take(batch)
             images = batch_size(batch.inputs)
             seen += images
-            found, outputs = step.validate(batch) if losses else (None, None)
+            found, outputs = _validated(step, batch) if losses else (None, None)
             if found is not None:
                 meter.add(check_terms(found, where=f"validation, step {number}"), images)
             elif metric is None:
                 raise TypeError(
-                    "the model gives no losses in evaluation mode: give a `metric`, such as "
-                    "sightline.metrics.DetectionEvaluator()"
+                    "there are no losses in evaluation mode: give a `metric`, such as "
+                    "sightline.metrics.DetectionEvaluator() for a detector"
                 )
             if metric is not None:
                 metric.update(step.predict(batch, outputs), batch.targets, batch.samples)
@@ -77,7 +77,24 @@ def evaluate(
     if not seen:
         raise ValueError("the loader to evaluate on gave no batch")
     row = meter.columns("val") if meter.images else {}
-    return row | (_numbers(metric) if metric is not None else {})
+    numbers = _numbers(metric) if metric is not None else {}
+    twice = [name for name in numbers if name in row]
+    if twice:
+        raise ValueError(
+            f"the metric and the losses or logs both make the column {', '.join(twice)}: give one "
+            "of them another name"
+        )
+    return row | numbers
+
+
+def _validated(step: Step, batch: Batch) -> tuple[Any, Any]:
+    found = step.validate(batch)
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise TypeError(
+            f"{type(step).__name__}.validate(batch) must return a pair, the terms (None where "
+            f"there is no loss) and the outputs of the model, got {type(found).__name__}"
+        )
+    return found
 
 
 def _numbers(metric: Metric) -> dict[str, float]:
@@ -86,6 +103,11 @@ def _numbers(metric: Metric) -> dict[str, float]:
         raise TypeError(
             f"`metric.compute()` must return a dict of name: number, got {type(numbers).__name__}"
         )
+    for name, value in numbers.items():
+        if not hasattr(value, "__float__"):
+            raise TypeError(
+                f"`metric.compute()` must return numbers, got {type(value).__name__} for {name!r}"
+            )
     return {f"val/{name}": float(value) for name, value in numbers.items()}
 
 

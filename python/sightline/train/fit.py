@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 
 from sightline._suggest import did_you_mean
 from sightline.losses import as_terms
-from sightline.train.arguments import as_functions, check_epochs, check_instance
+from sightline.nn.wrappers import unwrapped
+from sightline.train.arguments import as_functions, check_count, check_instance
 from sightline.train.batches import (
     Stopwatch,
     batch_size,
@@ -28,7 +29,7 @@ from sightline.train.log import Log
 from sightline.train.metadata import run_metadata
 from sightline.train.metric import as_metric, check_column, directions_of, monitor_of
 from sightline.train.run_dir import RunDir
-from sightline.train.step import Progress, Step, StepOptions, SupervisedStep
+from sightline.train.step import Progress, Step, StepOptions, SupervisedStep, is_part
 from sightline.train.terms import TermsMeter, check_terms
 
 __all__ = ["fit"]
@@ -117,7 +118,7 @@ def fit(
         BlockingIOError: another process trains into `out`.
         OSError: a file could not be written; what was saved before is intact.
     """
-    check_epochs(epochs)
+    check_count(epochs, "epochs")
     if early_stopping is not None:
         check_instance(early_stopping, "early_stopping", "step", "EarlyStopping(patience=5)")
     epoch_calls = as_functions(on_epoch_end, "on_epoch_end")
@@ -138,11 +139,11 @@ def fit(
     best = Best(monitor_mode(monitor, mode, directions))
     check_column("`monitor`", monitor, step=step, metric=metric, validated=validated)
     if isinstance(early_stopping, EarlyStopping):
-        early_stopping.follow(monitor, best.mode, directions)
-        watched = early_stopping.monitor or monitor
+        watched = early_stopping.watches(monitor)
         check_column(
-            "`early_stopping` watches", watched, step=step, metric=metric, validated=validated
+            "`monitor` of `early_stopping`", watched, step=step, metric=metric, validated=validated
         )
+        early_stopping.follow(monitor, best.mode, directions)
     step.begin(epochs=epochs, monitor=monitor, mode=best.mode, log=log)
     history = History(monitor)
     parts = _all_parts(step, early_stopping, best, history)
@@ -249,6 +250,10 @@ def _as_step(model: Step | nn.Module, optimizer: Optimizer | None, options: Step
                 f"to {type(model).__name__}(...)"
             )
         return model
+    if not isinstance(model, nn.Module):
+        got = model.__name__ if isinstance(model, type) else type(model).__name__
+        kind = f"the class {got}" if isinstance(model, type) else got
+        raise TypeError(f"`model` must be a torch.nn.Module or a sightline.train.Step, got {kind}")
     if optimizer is None:
         raise TypeError(
             "a module trains with `optimizer`, such as torch.optim.AdamW(model.parameters())"
@@ -261,6 +266,7 @@ def _all_parts(
 ) -> dict[str, Any]:
     """Everything with a state, by name."""
     parts = step.parts()
+    _check_parts(step, parts)
     own = {"early_stopping": early_stopping, "best": best, "history": history}
     for name in own:
         if name in parts:
@@ -269,3 +275,21 @@ def _all_parts(
                 "the part another name"
             )
     return parts | {name: part for name, part in own.items() if part is not None}
+
+
+def _check_parts(step: Step, parts: Mapping[str, Any]) -> None:
+    """Raise TypeError unless the parts can be saved, and hold the model."""
+    kind = type(step).__name__
+    for name, part in parts.items():
+        if not is_part(part):
+            raise TypeError(
+                f"{kind}.parts() has {name!r}, which is no torch.Generator and lacks state_dict() "
+                f"or load_state_dict(): {type(part).__name__}"
+            )
+    inner = unwrapped(step.network)
+    modules = [part for part in parts.values() if isinstance(part, nn.Module)]
+    if not any(inner is module for part in modules for module in part.modules()):
+        raise TypeError(
+            f"{kind}.parts() lacks the model, which resuming needs: add other parts by "
+            "`return super().parts() | {...}`"
+        )

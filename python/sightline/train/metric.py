@@ -17,9 +17,9 @@ __all__ = ["Metric", "as_metric", "check_column", "directions_of", "monitor_of"]
 class Metric(Protocol):
     """The interface of a metric for `fit`.
 
-    `directions` says for each name in `compute()` whether "min" or "max" is better. Without it, a
-    column of this metric can be monitored only with `mode=`. A metric may also have `monitor`, the
-    column by which the best epoch is chosen by default ("val/accuracy").
+    `directions` says for each name in `compute()`, without "val/", whether "min" or "max" is
+    better. Without it, a column of this metric can be monitored only with `mode=`. A metric may
+    also have `monitor`, the column by which the best epoch is chosen by default ("val/accuracy").
     """
 
     def reset(self) -> None:
@@ -118,6 +118,14 @@ def monitor_of(metric: Metric | None, *, validated: bool) -> str:
 def directions_of(metric: Metric | None) -> Mapping[str, str]:
     """Column -> "min" or "max", for the columns that the metric declares."""
     declared: Mapping[str, str] = getattr(metric, "directions", None) or {}
+    if not isinstance(declared, Mapping) or any(
+        direction not in ("min", "max") or name.startswith("val/")
+        for name, direction in declared.items()
+    ):
+        raise ValueError(
+            '`directions` of the metric must be a dict of a name in compute() to "min" or "max", '
+            f"got {declared!r}"
+        )
     return {f"val/{name}": direction for name, direction in declared.items()}
 
 

@@ -55,7 +55,16 @@ class Precision:
         return self.update(optimizer, model, clip_norm)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of `loss` to those that are there."""
+        """Add the gradients of `loss` to those that are there.
+
+        Raises:
+            ValueError: the loss has no gradient.
+        """
+        if not loss.requires_grad:
+            raise ValueError(
+                "the loss depends on no parameter that is trained: it was computed from detached "
+                "or rounded outputs, or requires_grad is False for all parameters"
+            )
         (self.scaler.scale(loss) if self.scaler else loss).backward()
 
     def update(self, optimizer: Optimizer, model: nn.Module, clip_norm: float | None) -> bool:

@@ -267,11 +267,15 @@ class RunDir:
 
 
 def _state_of(part: Any) -> dict[str, Any]:
+    if isinstance(part, torch.Generator):
+        return {"random": part.get_state()}
     return plain_state(part) if isinstance(part, nn.Module) else part.state_dict()
 
 
 def _load_into(part: Any, state: dict[str, Any]) -> None:
-    if isinstance(part, nn.Module):
+    if isinstance(part, torch.Generator):
+        part.set_state(state["random"])
+    elif isinstance(part, nn.Module):
         load_plain_state(part, state)
     else:
         part.load_state_dict(state)

@@ -15,13 +15,19 @@ from sightline.losses import Terms, as_terms
 from sightline.nn.wrappers import predictions_of
 from sightline.optim.ema import EMA
 from sightline.optim.schedule import Schedule
-from sightline.train.arguments import as_schedule, binds, check_instance, check_schedule
+from sightline.train.arguments import (
+    as_schedule,
+    binds,
+    check_count,
+    check_instance,
+    check_schedule,
+)
 from sightline.train.batches import Batch, check_optimizer, move_batch, split_batch
 from sightline.train.log import Log
 from sightline.train.precision import Precision
 from sightline.train.terms import BatchTerms, Loss, TermsFunction, check_terms, prepare_loss
 
-__all__ = ["Progress", "Step", "SupervisedStep", "batch_generator"]
+__all__ = ["Progress", "Step", "SupervisedStep", "batch_generator", "is_part"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,15 @@ def batch_generator(device: torch.device, seed: int, progress: Progress) -> torc
 
 def _seeded(generator: torch.Generator, *seed: int) -> torch.Generator:
     return generator.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
+
+
+def is_part(value: Any) -> bool:
+    """Whether the state of an object can be saved: by its methods, or of a `torch.Generator`."""
+    methods = ("state_dict", "load_state_dict")
+    return isinstance(value, torch.Generator) or (
+        not isinstance(value, type)
+        and all(callable(getattr(value, method, None)) for method in methods)
+    )
 
 
 class Step:
@@ -137,14 +152,10 @@ class Step:
     def parts(self) -> dict[str, Any]:
         """Name -> object with `state_dict` and `load_state_dict`; everything needed for resuming.
 
-        By default these are all attributes that have both methods.
+        By default these are all attributes that have both methods, and those that are a
+        `torch.Generator`. Extend it by `return super().parts() | {"name": part}`.
         """
-        methods = ("state_dict", "load_state_dict")
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if all(callable(getattr(value, method, None)) for method in methods)
-        }
+        return {name: value for name, value in vars(self).items() if is_part(value)}
 
     def train(self, mode: bool) -> None:
         """Put all networks into training mode, or into evaluation mode."""
@@ -237,15 +248,14 @@ class SupervisedStep(Step):
             check_instance(ema, "ema", "model", "EMA(model)")
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"`clip_norm` must be > 0, got {clip_norm}")
-        if accumulate < 1:
-            raise ValueError(f"`accumulate` must be >= 1, got {accumulate}")
+        check_count(accumulate, "accumulate")
         self.accumulate, self._held = accumulate, 0  # batches whose gradients wait for an update
         self._network, self.model = model, model if ema is None else ema.model
         self.optimizer, self.ema, self.clip_norm, self.seed = optimizer, ema, clip_norm, seed
         self.precision = Precision(amp, self.device)
         self._stateful_loss = prepare_loss(loss, model)
         self.batch_terms = BatchTerms(model, loss, terms)
-        self.may_log = terms is not None
+        self.may_log = self.batch_terms.may_log
         check_optimizer(optimizer, model, self._stateful_loss)
         self.schedule = as_schedule(schedule, optimizer)
         # Only where it is needed: not every device has generators.
@@ -303,6 +313,16 @@ class SupervisedStep(Step):
 
     def begin(self, *, epochs: int, monitor: str, mode: str, log: Log) -> None:
         self._monitor = monitor
+        trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        loss = self._stateful_loss
+        if loss is not None and any(
+            parameter.requires_grad and id(parameter) not in trained
+            for parameter in loss.parameters()
+        ):
+            log.warn(
+                "`loss` has parameters that `optimizer` lacks: they are not trained; give it "
+                "loss.parameters() too, or set their requires_grad to False"
+            )
         if self.schedule is not None:
             check_schedule(self.schedule, epochs=epochs, monitor=monitor, mode=mode, log=log)
 

@@ -94,6 +94,10 @@ class BatchTerms:
                 )
             self._function = call_with_targets
         self._module = loss if isinstance(loss, nn.Module) else None
+        # Where no terms can have logs, the columns are known before training.
+        source = getattr(type(inner), "loss", None) if own and loss is None else loss
+        known = str(getattr(source, "__module__", "")).startswith(("torch.nn.", "sightline."))
+        self.may_log = terms is not None or (source is not None and not known)
         self.takes_generator = terms is not None and asks_for(terms, "generator", beyond=3)
 
     def __call__(
@@ -141,10 +145,13 @@ def check_terms(found: Any, *, where: str) -> Terms:
     """
     if isinstance(found, _Checked):
         return found
+    if isinstance(found, Terms) and not found.losses:
+        raise TypeError(f"there is no loss among the terms in {where}")
     if not isinstance(found, Mapping | Terms) or not as_terms(found).losses:
         raise TypeError(
             "model(images, targets) must return a dict of loss terms, "
-            f"got {type(found).__name__} in {where}"
+            f"got {type(found).__name__} in {where}; a model that returns outputs trains with "
+            "`loss`, such as loss=torch.nn.CrossEntropyLoss()"
         )
     terms = as_terms(found)
     if "loss" in terms.logs or (len(terms.losses) > 1 and "loss" in terms.losses):

@@ -219,7 +219,7 @@ class AnchorDetector(nn.Module):
             ValueError: a wrong number of images or a wrong shape, a label out of range, or a box
                 that is inverted or not finite; the message names the image and the row.
         """
-        logits, deltas, anchors, _ = outputs
+        logits, deltas, anchors, _ = _checked(outputs)
         boxes, labels = object_targets(targets, len(logits), self.num_classes, logits.device)
         matched = match_anchors(
             anchors,
@@ -259,7 +259,7 @@ class AnchorDetector(nn.Module):
         There is one dict per image: `boxes` `[N, 4]`, xyxy in pixels of the images and clipped to
         them, `scores` `[N]`, best first, and `labels` `[N]`.
         """
-        logits, deltas, anchors, image_size = outputs
+        logits, deltas, anchors, image_size = _checked(outputs)
         border = image_size.flip(0).repeat(2)  # width, height, width, height
         boxes = decode_boxes(deltas, anchors).clamp(min=0).minimum(border)
         boxes, scores, labels, count = multiclass_nms(
@@ -274,3 +274,13 @@ class AnchorDetector(nn.Module):
             {"boxes": boxes[i, :n], "scores": scores[i, :n], "labels": labels[i, :n]}
             for i, n in enumerate(count.tolist())
         ]
+
+
+def _checked(outputs: AnchorOutputs) -> AnchorOutputs:
+    if not isinstance(outputs, tuple) or len(outputs) != len(AnchorOutputs._fields):
+        raise TypeError(
+            "`outputs` must be the outputs of `model(images)`: call model.loss(model(images), "
+            "targets), or model.predictions(model(images)), "
+            f"got {type(outputs).__name__} as outputs"
+        )
+    return outputs
