@@ -8,8 +8,8 @@ from sightline import _numpy, ops, reference
 
 from .box_cases import awkward_layouts, random_boxes
 from .isa import output_of_every_level
-from .same import assert_same
-from .test_soft_nms import BOXES, DTYPES, METHODS, SCORES, SIZES, random_scores, tensors
+from .same import assert_same, tensors
+from .test_soft_nms import BOXES, DTYPES, METHODS, SCORES, SIZES, random_scores
 
 
 def test_decay_worked_by_hand():
