@@ -15,8 +15,9 @@ from sightline.formats.folders import LOOKED_FOR as FOLDER_LOOKED_FOR
 from sightline.formats.folders import has_class_folders, open_folders
 from sightline.formats.records import Annotations, DataError
 from sightline.formats.source import Source
-from sightline.formats.voc import LOOKED_FOR as VOC_LOOKED_FOR
-from sightline.formats.voc import label_folders, open_voc
+from sightline.formats.voc import open_voc
+from sightline.formats.voc_layout import LOOKED_FOR as VOC_LOOKED_FOR
+from sightline.formats.voc_layout import has_xml
 from sightline.formats.yolo import open_yolo
 from sightline.formats.yolo_layout import LOOKED_FOR as YOLO_LOOKED_FOR
 from sightline.formats.yolo_layout import yolo_root
@@ -27,7 +28,7 @@ EMBEDDED = ("digits", "digit-scenes")
 _READERS: dict[
     str, tuple[Callable[[Path], object], Callable[[Path, Sequence[str] | None], Source], str]
 ] = {
-    "voc": (label_folders, open_voc, VOC_LOOKED_FOR),
+    "voc": (has_xml, open_voc, VOC_LOOKED_FOR),
     "coco": (coco_files, open_coco, COCO_LOOKED_FOR),
     "yolo": (yolo_root, open_yolo, YOLO_LOOKED_FOR),
     "folder": (has_class_folders, open_folders, FOLDER_LOOKED_FOR),

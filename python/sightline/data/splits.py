@@ -131,7 +131,7 @@ def _undivided(source: Source, split: str, root: Path) -> tuple[list[Pair], str]
     """The items to split, in an order that does not depend on that of the files."""
     official = source.splits
     whole = "train" if "train" in official else "trainval" if "trainval" in official else None
-    if official and whole is None:
+    if whole is None and not {"val", "test"}.isdisjoint(official):
         raise _no_split(source, split, root)
     items = source.pool() if whole is None else official[whole]()
     pairs = sorted((source.load(item) for item in items), key=lambda pair: str(pair[0].image_id))
