@@ -21,6 +21,47 @@ def test_unknown_format_says_what_was_looked_for(tmp_path):
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (["notes.md"], "found there: 1 .md. Looked for"),
+        ([], "found there: nothing."),
+        (["a.jpg", "b.PNG"], "found there: 1 .jpg, 1 .png: pictures, but no label files."),
+        (["x/a.jpg", "x/b.jpg"], r"found there: x/ \(2 .jpg\): pictures, but no label files."),
+        (["set.zip", "y/z/a.txt"], r"found there: 1 .zip, y/ \(1 folder\); unpack set.zip."),
+        ([".hidden", "__MACOSX/._a.jpg"], "found there: nothing."),
+    ],
+)
+def test_what_is_no_data_set_is_described(tmp_path, files, said):
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    with pytest.raises(DataError, match=said):
+        read_dataset(tmp_path)
+    (tmp_path / "a.weights").write_text("")
+    with pytest.raises(DataError, match=r"found there: a file of type \.weights"):
+        read_dataset(tmp_path / "a.weights")
+
+
+def test_data_set_in_a_folder_of_the_path_is_pointed_at(tmp_path):
+    save_picture(tmp_path / "set" / "a.png")
+    (tmp_path / "set" / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    with pytest.raises(DataError, match=r"can be read, but .*set is one: give that as data\.path"):
+        read_dataset(tmp_path)
+
+
+def test_label_files_win_over_class_folders_and_that_is_said(tmp_path):
+    for folder in ("cat", "dog"):
+        save_picture(tmp_path / folder / "0.png")
+    (tmp_path / "cat" / "0.xml").write_text("<annotation></annotation>")
+    (tmp_path / "dog" / "0.xml").write_text("<annotation></annotation>")
+    found = read_dataset(tmp_path)
+    assert (found.format, [issue.what for issue in found.issues]) == ("voc", ["format"])
+    assert "data.format=voc says so, data.format=folder otherwise" in str(found.issues[0])
+    assert read_dataset(tmp_path, format="voc").issues == ()
+    assert read_dataset(tmp_path, format="folder").class_names == ("cat", "dog")
+
+
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(DataError, match=r"nowhere: no such file or folder; check data\.path"):
         read_dataset(tmp_path / "nowhere")

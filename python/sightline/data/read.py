@@ -12,17 +12,20 @@ from sightline.data.splits import choose_split
 from sightline.formats.coco import LOOKED_FOR as COCO_LOOKED_FOR
 from sightline.formats.coco import coco_files, open_coco
 from sightline.formats.folders import LOOKED_FOR as FOLDER_LOOKED_FOR
-from sightline.formats.folders import has_class_folders, open_folders
-from sightline.formats.records import Annotations, DataError
+from sightline.formats.folders import has_class_folders, open_folders, pictures_of_classes
+from sightline.formats.look import said_found
+from sightline.formats.paths import is_clutter
+from sightline.formats.records import Annotations, DataError, Issue
 from sightline.formats.source import Source
 from sightline.formats.voc import open_voc
 from sightline.formats.voc_layout import LOOKED_FOR as VOC_LOOKED_FOR
-from sightline.formats.voc_layout import has_xml
+from sightline.formats.voc_layout import has_nested_xml, has_xml
 from sightline.formats.yolo import open_yolo
 from sightline.formats.yolo_layout import LOOKED_FOR as YOLO_LOOKED_FOR
 from sightline.formats.yolo_layout import yolo_root
 
 EMBEDDED = ("digits", "digit-scenes")
+_MOST_INNER = 20  # folders that are tried where a data set has been unpacked below another
 
 # Format -> how to recognise it, how to open it, what it looks for.
 _READERS: dict[
@@ -42,17 +45,44 @@ def detect_format(root: Path) -> str:
     """
     if not root.exists():
         raise DataError(f"{root}: no such file or folder; check data.path")
-    found = [name for name, (recognise, _, _) in _READERS.items() if recognise(root)]
+    found = _formats_of(root)
     if len(found) > 1 and "folder" in found:
         found.remove("folder")  # label files take precedence over folder names
     if len(found) > 1:
         raise DataError(
             f"{root}: looks like {' and '.join(found)}; say which with data.format={found[0]}"
         )
+    if not found and has_nested_xml(root):
+        return "voc"
     if not found:
         looked_for = "; ".join(text for _, _, text in _READERS.values())
-        raise DataError(f"{root}: not a data set that can be read. Looked for {looked_for}")
+        raise DataError(
+            f"{root}: not a data set that can be read{_inner_data_set(root)}; "
+            f"{said_found(root)}. Looked for {looked_for}"
+        )
     return found[0]
+
+
+def _formats_of(root: Path) -> list[str]:
+    return [name for name, (recognise, _, _) in _READERS.items() if recognise(root)]
+
+
+def _inner_data_set(root: Path) -> str:
+    """The data sets in a folder, which archives often have for their only content."""
+    if not root.is_dir():
+        return ""
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir()][:_MOST_INNER]
+    inner = [path for path in folders if not is_clutter(path.name) and _formats_of(path)]
+    return f", but {inner[0]} is one: give that as data.path" if inner else ""
+
+
+def _also_fits(root: Path, name: str) -> list[Issue]:
+    """An issue where the format is not the only one that fits, and what it was decided by."""
+    if name == "folder" or not pictures_of_classes(root):
+        return []
+    rule = f"label files of {name} are there, and folders of pictures that may be classes"
+    action = f"the label files are read; data.format={name} says so, data.format=folder otherwise"
+    return [Issue(root, None, "format", rule, action)]
 
 
 def read_dataset(
@@ -95,6 +125,7 @@ def read_dataset(
     name = format or detect_format(root)
     if not root.exists():
         raise DataError(f"{root}: no such file or folder; check data.path")
+    decided = _also_fits(root, name) if format is None else []
     source = _READERS[name][1](root, class_names)
     pairs, rule = choose_split(source, split, root, seed=seed, test_share=test_share)
     records, issues = apply_policy(pairs, on_bad_label)
@@ -106,7 +137,7 @@ def read_dataset(
         label_type=source.label_type,
         class_names=source.class_names,
         records=records,
-        issues=(*source.notes.issues(), *issues),
+        issues=(*decided, *source.notes.issues(), *issues),
         category_ids=source.category_ids,
         source=str(path),
         format=name,

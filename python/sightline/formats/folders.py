@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,8 @@ LOOKED_FOR = (
 # Folders of the detection formats are not classes.
 _NOT_CLASSES = ("images", "labels", "annotations", "jpegimages", "imagesets")
 
+_FOLDER_OF_CVAT = "obj_*_data"  # of the pictures and labels of a split
+
 Item = tuple[Path, Path, str]  # the image, the folder that its id is relative to, its class
 
 
@@ -31,6 +34,7 @@ def class_folders(folder: Path) -> list[Path]:
         if path.is_dir()
         and not is_clutter(path.name)
         and path.name.lower() not in _NOT_CLASSES
+        and not fnmatch(path.name.lower(), _FOLDER_OF_CVAT)
         and split_name(path.name) is None
     )
 
@@ -50,6 +54,15 @@ def has_class_folders(root: Path) -> bool:
         len(folders) >= 2 and any(_images_in(folder) for folder in folders)
         for folders in map(class_folders, places)
     )
+
+
+def pictures_of_classes(root: Path) -> bool:
+    """Whether two or more class folders have images, so that their names may be labels."""
+    if not root.is_dir():
+        return False
+    places = list(split_folders(root).values()) or [root]
+    folders = [folder for place in places for folder in class_folders(place)]
+    return len([folder for folder in folders if any(map(is_image, folder.iterdir()))]) > 1
 
 
 def open_folders(root: Path, class_names: Sequence[str] | None = None) -> Source:

@@ -1,0 +1,71 @@
+"""What lies in a folder that is no data set, said in a sentence, so that the cause is seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from sightline._text import listed, shortened
+from sightline.formats.paths import is_clutter
+from sightline.formats.pictures import IMAGE_SUFFIXES
+
+__all__ = ["said_found"]
+
+_MOST_ENTRIES = 10_000  # of a folder that are counted
+_FOLDERS_SHOWN = 8
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+
+
+def said_found(root: Path) -> str:
+    """Return what is at a path: the kinds of files in a folder and in those below it.
+
+    >>> import tempfile
+    >>> root = Path(tempfile.mkdtemp())
+    >>> said_found(root)
+    'found there: nothing'
+    >>> _ = (root / "notes.md").write_text("")
+    >>> said_found(root)
+    'found there: 1 .md'
+    """
+    if root.is_file():
+        return f"found there: a file of type {shortened(root.suffix) or 'without suffix'}"
+    folders, kinds = _content(root)
+    parts = [_kinds(kinds)] if kinds else []
+    for folder in folders[:_FOLDERS_SHOWN]:
+        below, inside = _content(folder)
+        words = [_kinds(inside)] if inside else []
+        if below:
+            words.append(f"{len(below)} folder{'' if len(below) == 1 else 's'}")
+        parts.append(f"{shortened(folder.name)}/ ({', '.join(words) or 'empty'})")
+    if len(folders) > _FOLDERS_SHOWN:
+        parts.append(f"{len(folders) - _FOLDERS_SHOWN:,} more folders")
+    text = f"found there: {', '.join(parts) or 'nothing'}"
+    archives = [path.name for path in _entries(root) if path.suffix.lower() in _ARCHIVES]
+    if archives:
+        return f"{text}; unpack {listed(archives, 3)}"
+    everywhere = kinds + Counter(kind for folder in folders for kind in _content(folder)[1])
+    if everywhere and set(everywhere) <= set(IMAGE_SUFFIXES):
+        return f"{text}: pictures, but no label files"
+    return text
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    try:
+        yield from (path for path in islice(folder.iterdir(), _MOST_ENTRIES))
+    except OSError:
+        return
+
+
+def _content(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """The folders in a folder, and the number of files of each suffix."""
+    entries = [path for path in sorted(_entries(folder)) if not is_clutter(path.name)]
+    folders = [path for path in entries if path.is_dir()]
+    files = set(entries) - set(folders)
+    return folders, Counter(path.suffix.lower() or "no suffix" for path in files)
+
+
+def _kinds(kinds: Counter[str]) -> str:
+    common = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    return listed([f"{count:,} {kind}" for kind, count in common], 4)
