@@ -192,7 +192,7 @@ def test_voc_xml_that_is_not_what_it_declares_is_read_as_utf_8_with_a_note(tmp_p
     found = read_dataset(tmp_path)
     assert found.class_names == ("Züge",)
     (said,) = map(str, found.issues)
-    assert "a.xml:1: xml, and 1 more in 2 files: declares the encoding ascii" in said
+    assert "a.xml:1: xml, and in 1 more file: declares the encoding ascii" in said
 
 
 def test_voc_xml_with_a_namespace_has_its_objects(tmp_path):

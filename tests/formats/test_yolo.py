@@ -164,8 +164,8 @@ def test_yolo_points_are_read_as_the_box_around_them_and_that_is_said_once(tmp_p
     boxes = np.concatenate([record.boxes for record in found.records])
     np.testing.assert_allclose(boxes, [[10, 10, 30, 30]] * 3, rtol=1e-12)
     (said,) = map(str, found.issues)
-    assert "a.txt:1: a polygon, and 2 more in 2 files" in said
-    assert "read as the box around it" in said
+    assert "a.txt:1: polygons, and in 1 more file" in said
+    assert "read as the boxes around them" in said
 
 
 def test_yolo_polygon_outside_the_image_or_without_area_is_a_bad_label(tmp_path):
@@ -254,3 +254,10 @@ def test_yolo_names_with_brackets_and_upper_case_are_found(tmp_path):
     (tmp_path / "set" / "Labels" / "b.txt").write_text("0 .5 .5 .2 .4\n")
     found = read_dataset(tmp_path / "set", format="yolo")
     assert [len(record.boxes) for record in found.records] == [1]
+
+
+def test_yolo_list_never_takes_a_picture_of_another_split(tmp_path):
+    write_yolo(tmp_path, {"a": "0 .5 .5 .2 .4\n"}, f"{NAMES}train: list.txt\nval: images\n")
+    (tmp_path / "list.txt").write_text("/set/train/images/a.png\n")
+    with pytest.raises(DataError, match=r"list\.txt:1: there is no .*train/images/a\.png"):
+        read_dataset(tmp_path, split="train")

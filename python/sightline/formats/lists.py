@@ -9,13 +9,14 @@ from typing import TypeVar
 
 from sightline.formats.paths import is_file
 from sightline.formats.pictures import IMAGE_SUFFIXES
-from sightline.formats.source import Notes
+from sightline.formats.source import Notes, split_name
 from sightline.formats.text import read_lines
 
 __all__ = ["find_file", "read_list", "spellings"]
 
 T = TypeVar("T", bound=Hashable)
 
+_MOST_BYTES = 256 << 20  # of a list: a few million pictures
 _MOST_PARTS = 16  # of a path of another machine that are tried
 _DRIVE = re.compile(r"^(?:[A-Za-z]:)?/+")
 
@@ -29,7 +30,7 @@ def read_list(path: Path, find: Callable[[str, int], T], notes: Notes) -> list[t
         notes: gets the lines that name what an earlier line named; they are left out.
     """
     found: dict[T, int] = {}
-    for number, line in read_lines(path):
+    for number, line in read_lines(path, _MOST_BYTES):
         item = find(line, number)
         if item in found:
             rule = "an earlier line of the list names the same picture"
@@ -42,7 +43,8 @@ def read_list(path: Path, find: Callable[[str, int], T], notes: Notes) -> list[t
 def spellings(name: str) -> Iterator[str]:
     r"""Yield what a path in a file may mean here: as written, with / for \, and its ends.
 
-    The ends are for the paths of other machines, absolute or below another folder.
+    The ends are for the paths of other machines, absolute or below another folder. None leaves out
+    the folder of a split, without which it could name a picture of another split.
 
     >>> [*spellings("C:\\set\\images\\a.jpg")]
     ['C:\\set\\images\\a.jpg', 'C:/set/images/a.jpg', 'set/images/a.jpg', 'images/a.jpg', 'a.jpg']
@@ -52,8 +54,12 @@ def spellings(name: str) -> Iterator[str]:
     if slashed != name:
         yield slashed
     parts = [part for part in _DRIVE.sub("", slashed).split("/") if part not in ("", ".")]
-    ends = ["/".join(parts[start:]) for start in range(len(parts))][-_MOST_PARTS:]
-    yield from (end for end in ends if end not in (name, slashed))
+    for start in range(max(0, len(parts) - _MOST_PARTS), len(parts)):
+        end = "/".join(parts[start:])
+        if end not in (name, slashed):
+            yield end
+        if split_name(parts[start]):
+            return
 
 
 def find_file(

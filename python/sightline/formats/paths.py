@@ -56,13 +56,18 @@ def files_in(folder: Path, *suffixes: str) -> list[Path]:
 
     Upper case counts as lower case. Clutter is left out; a missing folder has no files.
     """
-    if not folder.is_dir():
+    try:
+        with os.scandir(folder) as entries:
+            names = [
+                entry.name
+                for entry in entries
+                if os.path.splitext(entry.name)[1].lower() in suffixes
+                and not is_clutter(entry.name)
+                and not entry.is_dir()
+            ]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and not is_clutter(path.name) and not path.is_dir()
-    )
+    return [folder / name for name in sorted(names)]
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -74,13 +79,13 @@ def _files_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     here = os.path.realpath(folder)
     if here in above:  # a link to a folder above it
         return
-    for path in folder.iterdir():
-        if is_clutter(path.name):
-            continue
-        if path.is_dir():
-            yield from _files_below(path, above | {here})
+    with os.scandir(folder) as entries:
+        inside = [(entry.name, entry.is_dir()) for entry in entries if not is_clutter(entry.name)]
+    for name, is_folder in inside:
+        if is_folder:
+            yield from _files_below(folder / name, above | {here})
         else:
-            yield path
+            yield folder / name
 
 
 def subfolder(folder: Path, name: str) -> Path:

@@ -46,6 +46,8 @@ class Notes:
             places = self._places[kind]
             others, files = len(places) - 1, len({file for file, _ in places})
             more = f", and {others:,} more in {files:,} file{'' if files == 1 else 's'}"
+            if others == files - 1:
+                more = f", and in {others:,} more file{'' if others == 1 else 's'}"
             found.append(replace(first, what=first.what + (more if others else "")))
         return found
 

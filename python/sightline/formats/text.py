@@ -27,8 +27,8 @@ __all__ = [
     "whole_number",
 ]
 
-# Of one label file or list. A million boxes need about 40 MB, and come in a COCO file at most.
-MOST_BYTES = 64 << 20
+# Of the labels of one picture: 400,000 boxes.
+MOST_BYTES = 16 << 20
 
 _MARKS = (  # UTF-32 before UTF-16, whose mark its own begins with
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -93,9 +93,9 @@ def split_lines(text: str) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def read_lines(path: Path) -> list[tuple[int, str]]:
+def read_lines(path: Path, most: int | None = MOST_BYTES) -> list[tuple[int, str]]:
     """Return (line number, line) of each line that is not blank, without blanks at its ends."""
-    lines = (line.strip() for line in split_lines(read_text(path)))
+    lines = (line.strip() for line in split_lines(read_text(path, most)))
     return [(number, line) for number, line in enumerate(lines, start=1) if line]
 
 
@@ -122,9 +122,12 @@ def number(value: object) -> float | None:
     >>> number(" 1.5e2 "), number(3), number("1,5"), number(None)
     (150.0, 3.0, None, None)
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, str) and "_" in value:  # Python's own spelling, which no tool writes
+    if isinstance(value, float):
+        return value
+    if isinstance(value, str):
+        if "_" in value:  # Python's own spelling, which no tool writes
+            return None
+    elif not isinstance(value, int) or isinstance(value, bool):
         return None
     try:
         return float(value)

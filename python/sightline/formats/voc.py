@@ -142,6 +142,7 @@ def _loader(
         if image.stat().st_size == 0:
             raise DataError(f"{image}: the image file is empty; replace it, or remove its label")
         boxes, labels, difficult, issues = [], [], [], []
+        lines: list[int] = []
         for place, element in enumerate(root.findall("object")):
             name = (element.findtext("name") or "").strip()
             box, rule = _corners(element)
@@ -153,8 +154,10 @@ def _loader(
             if name not in label_of:
                 rule = f"unknown class {quoted(name)}; the classes are {listed([*label_of])}"
             if rule is not None:
-                line = element_lines(path, "object")[place]
-                issues.append(Issue(path, line, f"object {place + 1} ({shortened(name)})", rule))
+                lines = lines or element_lines(path, "object")
+                issues.append(
+                    Issue(path, lines[place], f"object {place + 1} ({shortened(name)})", rule)
+                )
                 continue
             boxes.append(box)
             labels.append(label_of[name])

@@ -15,7 +15,6 @@ from sightline.formats.text import read_bytes, sniffed_encoding
 
 __all__ = ["element_lines", "parse_xml"]
 
-_MOST_BYTES = 16 << 20  # of the objects of one picture
 _DECLARATION = re.compile(r"\s*<\?xml\b.*?\?>", re.DOTALL)
 _DECLARED = re.compile(rb"\s*<\?xml\b[^>]*?\bencoding\s*=\s*[\"']([^\"']{1,40})[\"']")
 # Python calls these encodings, but they are notations, and slow to read where they are long.
@@ -76,7 +75,7 @@ def element_lines(path: Path, tag: str) -> list[int]:
 
 def _xml_text(path: Path, notes: Notes | None) -> str:
     """The text without its declaration, whose lines stay: it may follow blanks, and tells a lie."""
-    data = read_bytes(path, _MOST_BYTES)
+    data = read_bytes(path)
     text = _decoded(path, data, notes)
     declaration = _DECLARATION.match(text)
     if declaration is None:

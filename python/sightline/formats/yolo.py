@@ -10,6 +10,7 @@ refused.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -121,11 +122,14 @@ def _load(
     width, height = image_size(image)
     path = label_of_image(image)
     boxes, labels, issues = [], [], []
+    inside = None
+    first_points = None
     for line_number, line in read_lines(path) if path.is_file() else ():
         parsed = _parse_line(line, names, label_of)
         if isinstance(parsed, str):
             if parsed.endswith(_GOT):
-                parsed += quoted_line(line, inside=lies_inside(path, root))
+                inside = lies_inside(path, root) if inside is None else inside
+                parsed += quoted_line(line, inside=inside)
             issues.append(Issue(path, line_number, "object", parsed))
             continue
         label, x1, y1, x2, y2, points = parsed
@@ -134,11 +138,13 @@ def _load(
         if rule is not None:
             issues.append(Issue(path, line_number, "object", rule))
             continue
-        if points:
-            rule = "a box is `class x y w h`, and this line holds points"
-            notes.add(path, line_number, "a polygon", rule, "read as the box around it")
+        if points and first_points is None:
+            first_points = line_number
         boxes.append(box)
         labels.append(label)
+    if first_points is not None:
+        rule = "a box is `class x y w h`"
+        notes.add(path, first_points, "polygons", rule, "read as the boxes around them")
     record = Record(
         image,
         _image_id(image, folder),
@@ -170,23 +176,22 @@ def _parse_line(
             "or a class and 3 or more points, x and y of each"
         )
     label = whole_number(first)
-    values = [number(word) for word in others]
-    if label is None or None in values:
+    values = [value for word in others if (value := number(word)) is not None]
+    if label is None or len(values) < len(others):
         return f"a line is `class x y w h`, an integer and 4 numbers{_GOT}"
     if not 0 <= label < len(names):
         return f"unknown class {shortened(label)}; the classes are 0 to {len(names) - 1}"
     if label not in label_of:
         return f"unknown class {quoted(names[label])}, not one of the requested classes"
-    numbers = np.array(values, np.float64)
-    if not np.isfinite(numbers).all():
+    if not all(map(math.isfinite, values)):
         return f"coordinates must be finite{_GOT}"
-    if not points and numbers[2:].min() <= 0:
-        return f"width and height must be positive, got {numbers[2]:g} and {numbers[3]:g}"
-    if numbers.min() < -_SLACK or numbers.max() > 1 + _SLACK:
+    if not points and min(values[2:]) <= 0:
+        return f"width and height must be positive, got {values[2]:g} and {values[3]:g}"
+    if min(values) < -_SLACK or max(values) > 1 + _SLACK:
         what = "x and y of points" if points else "x y w h"
         return f"{what} are shares of the image's sides, in 0 to 1{_GOT}"
     if points:
-        (x1, y1), (x2, y2) = numbers.reshape(-1, 2).min(0), numbers.reshape(-1, 2).max(0)
-        return label_of[label], float(x1), float(y1), float(x2), float(y2), True
-    x, y, w, h = numbers.tolist()
+        xs, ys = values[::2], values[1::2]
+        return label_of[label], min(xs), min(ys), max(xs), max(ys), True
+    x, y, w, h = values
     return label_of[label], x - w / 2, y - h / 2, x + w / 2, y + h / 2, False
