@@ -298,3 +298,42 @@ def test_coco_category_that_groups_others_and_is_used_is_a_class(tmp_path):
     write_coco(tmp_path, [annotation(category_id=1)], categories=categories)
     found = read_dataset(tmp_path)
     assert (found.class_names, found.issues) == (("cat", "lynx"), ())
+
+
+@pytest.mark.parametrize(
+    ("file", "image"),
+    [
+        ("annotations/instances_default.json", "images/a.png"),
+        ("annotations/instances_default.json", "images/Train/a.png"),
+        ("result.json", "images/a.png"),
+        ("labels.json", "data/a.png"),
+        ("annots/all.json", "photos/a.png"),
+    ],
+)
+def test_coco_layouts_of_tools_are_found(tmp_path, file, image):
+    save_picture(tmp_path / image)
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    name = image.split("/", 1)[1]
+    (tmp_path / file).write_text(json.dumps(content([annotation()], images=(name,))))
+    found = read_dataset(tmp_path)
+    assert (found.format, [record.image for record in found.records]) == (
+        "coco",
+        [tmp_path / image],
+    )
+
+
+def test_coco_picture_is_never_taken_from_the_folder_of_another_split(tmp_path):
+    save_picture(tmp_path / "train" / "a.png")
+    (tmp_path / "val.json").write_text(json.dumps(content([annotation()], images=("a.png",))))
+    with pytest.raises(DataError, match=r"no image a\.png in"):
+        read_dataset(tmp_path, split="val")
+
+
+def test_coco_default_file_of_cvat_beside_splits_is_said(tmp_path):
+    for name in ("Train", "Validation", "default"):
+        file = f"annotations/instances_{name}.json"
+        write_coco(tmp_path, [annotation()], name=file, images=(f"{name}.png",))
+    assert [r.image.name for r in read_dataset(tmp_path, split="val").records] == ["Validation.png"]
+    (said,) = read_dataset(tmp_path, split="train").issues
+    assert "instances_default.json: a file: the images that CVAT lists there" in str(said)
+    assert len(read_dataset(tmp_path)) == 3

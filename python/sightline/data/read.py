@@ -14,7 +14,7 @@ from sightline.formats.coco import coco_files, open_coco
 from sightline.formats.folders import LOOKED_FOR as FOLDER_LOOKED_FOR
 from sightline.formats.folders import has_class_folders, open_folders, pictures_of_classes
 from sightline.formats.look import said_found
-from sightline.formats.paths import is_clutter
+from sightline.formats.paths import folders_in
 from sightline.formats.records import Annotations, DataError, Issue
 from sightline.formats.source import Source
 from sightline.formats.voc import open_voc
@@ -69,10 +69,7 @@ def _formats_of(root: Path) -> list[str]:
 
 def _inner_data_set(root: Path) -> str:
     """The data sets in a folder, which archives often have for their only content."""
-    if not root.is_dir():
-        return ""
-    folders = [path for path in sorted(root.iterdir()) if path.is_dir()][:_MOST_INNER]
-    inner = [path for path in folders if not is_clutter(path.name) and _formats_of(path)]
+    inner = [path for path in folders_in(root)[:_MOST_INNER] if _formats_of(path)]
     return f", but {inner[0]} is one: give that as data.path" if inner else ""
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from sightline._text import listed, quoted
 from sightline.formats.lists import find_file
-from sightline.formats.paths import files_in, is_file, shortened_path
+from sightline.formats.paths import files_in, folders_in, is_file, shortened_path
 from sightline.formats.pictures import image_size
 from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
 from sightline.formats.source import Notes, Source, split_name
@@ -37,6 +37,7 @@ LOOKED_FOR = (
 )
 _KEYS = ('"images"', '"annotations"', '"categories"')
 _PROBE_BYTES = 1 << 20  # the keys of a large file are in its first or last MiB
+_DEFAULTS = (["default"], ["instances_default"])
 _JSON_FOLDERS = ("annotations", ".", "train", "val", "valid", "test")
 
 
@@ -51,6 +52,9 @@ def coco_files(root: Path) -> list[Path]:
     folders = [root / name for name in _JSON_FOLDERS if (root / name).is_dir()]
     paths = [path for folder in folders for path in files_in(folder, ".json")]
     found = [path for path in paths if _has_coco_keys(path)]
+    if not found:  # tools give the folder any name
+        paths = [path for folder in folders_in(root) for path in files_in(folder, ".json")]
+        found = [path for path in paths if _has_coco_keys(path)]
     return [path for path in found if path.name.startswith("instances")] or found
 
 
@@ -90,6 +94,9 @@ def open_coco(root: Path, class_names: Sequence[str] | None = None) -> Source:
             )
         else:
             by_split[split] = path
+    if by_split and [path.stem.lower() for path in unsplit] in _DEFAULTS:
+        rule = "the images that CVAT lists there are in none of the splits"
+        notes.add(unsplit.pop(), None, "a file", rule, "read only where no split is asked for")
     if len(unsplit) > 1 or (unsplit and by_split):
         listed = ", ".join(str(path) for path in paths)
         raise DataError(
@@ -154,7 +161,7 @@ def _empty_roots(
     roots = [
         key
         for key, name in names.items()
-        if parents[key] in (None, "", "none")
+        if parents[key] in (None, "", "none", name)
         and any(parent == name for other, parent in parents.items() if other != key)
     ]
     if not roots:
@@ -266,6 +273,8 @@ def _image_finder(path: Path, root: Path, notes: Notes) -> Callable[[str], Path]
     words = [word for word in re.split(r"[^A-Za-z0-9]+", path.stem) if split_name(word)]
     places = [path.parent, root]
     places += [place / word for place in (root, root / "images") for word in ("images", *words, "")]
+    # Folders of any name too, but not of another split, which may have pictures of the same names.
+    places += [place for place in folders_in(root) if not split_name(place.name)]
     folders = [place for place in dict.fromkeys(places) if place.is_dir()]
 
     def noted(_: str) -> None:

@@ -9,6 +9,7 @@ from sightline._text import quoted, shortened
 __all__ = [
     "files_below",
     "files_in",
+    "folders_in",
     "is_clutter",
     "is_file",
     "lies_inside",
@@ -86,6 +87,12 @@ def _files_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
             yield from _files_below(folder / name, above | {here})
         else:
             yield folder / name
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return the folders in a folder, in order of name, without clutter."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if path.is_dir() and not is_clutter(path.name))
 
 
 def subfolder(folder: Path, name: str) -> Path:

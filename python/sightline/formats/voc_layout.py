@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightline.formats.paths import files_below, files_in, is_clutter, subfolder
+from sightline.formats.paths import files_below, files_in, folders_in, subfolder
 from sightline.formats.pictures import IMAGE_SUFFIXES, is_image
 from sightline.formats.records import DataError
 from sightline.formats.source import Notes, split_name
@@ -78,7 +78,7 @@ def _ends(name: str) -> list[str]:
 def has_xml(root: Path) -> bool:
     """Whether label files are where tools put them: in usual folders, or in any right below."""
     return bool(_usual_places(root)) or any(
-        any(map(_is_label, files_in(folder, ".xml")[:1])) for folder in _folders_in(root)
+        any(map(_is_label, files_in(folder, ".xml")[:1])) for folder in folders_in(root)
     )
 
 
@@ -96,17 +96,12 @@ def _is_label(path: Path) -> bool:
         return False
 
 
-def _folders_in(root: Path) -> list[Path]:
-    found = root.iterdir() if root.is_dir() else ()
-    return sorted(path for path in found if path.is_dir() and not is_clutter(path.name))
-
-
 def _usual_places(root: Path) -> list[Place]:
     """The place of the whole set, otherwise those of its splits."""
     whole = _place(root)
     if whole is not None:
         return [whole]
-    splits = [(path, split_name(path.name)) for path in _folders_in(root)]
+    splits = [(path, split_name(path.name)) for path in folders_in(root)]
     places = [_place(path, split) for path, split in splits if split is not None]
     return [place for place in places if place is not None]
 

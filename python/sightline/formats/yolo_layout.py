@@ -16,7 +16,14 @@ from pathlib import Path
 
 from sightline._text import quoted
 from sightline.formats.lists import find_file, read_list, spellings
-from sightline.formats.paths import files_below, files_in, lies_inside, shortened_path, subfolder
+from sightline.formats.paths import (
+    files_below,
+    files_in,
+    folders_in,
+    lies_inside,
+    shortened_path,
+    subfolder,
+)
 from sightline.formats.pictures import is_image
 from sightline.formats.records import DataError
 from sightline.formats.source import Notes, split_name
@@ -86,12 +93,8 @@ def _label_places(root: Path) -> list[Path]:
 
 def _cvat_folders(root: Path) -> dict[str, Path]:
     """The folders obj_train_data and the like of CVAT, by split."""
-    if not root.is_dir():
-        return {}
-    found = [(_CVAT_FOLDER.fullmatch(path.name), path) for path in sorted(root.iterdir())]
-    return {
-        split_name(match[1]) or match[1]: path for match, path in found if match and path.is_dir()
-    }
+    found = [(_CVAT_FOLDER.fullmatch(path.name), path) for path in folders_in(root)]
+    return {split_name(match[1]) or match[1]: path for match, path in found if match}
 
 
 def _image_beside(label: Path) -> bool:
@@ -105,8 +108,8 @@ def _sibling_of_images(root: Path) -> str | None:
         return None
     texts = {
         folder.name: {path.stem for path in files_below(folder) if path.suffix.lower() == ".txt"}
-        for folder in sorted(root.iterdir())
-        if folder.is_dir() and folder != images
+        for folder in folders_in(root)
+        if folder != images
     }
     if not any(texts.values()):
         return None
