@@ -85,7 +85,7 @@ def test_coco_classes_are_those_of_all_files_so_that_splits_agree(tmp_path):
     write_coco(tmp_path, [annotation()], name="val.json", categories=[{"id": 7, "name": "dog"}])
     assert read_dataset(tmp_path, split="val").class_names == ("cat", "dog")
     write_coco(tmp_path, [], name="val.json", categories=[{"id": 7, "name": "wolf"}])
-    with pytest.raises(DataError, match="category id 7 is 'wolf' here and 'dog' in another place"):
+    with pytest.raises(DataError, match="category id 7 is 'wolf' here and 'dog' elsewhere"):
         read_dataset(tmp_path, split="val")
 
 
@@ -112,7 +112,7 @@ def test_coco_bad_annotation_is_named_and_can_be_dropped(tmp_path, bad, rule):
     ("change", "message"),
     [
         (lambda c: c["annotations"].append(annotation(2, image_id=99)), "has image_id 99"),
-        (lambda c: c["images"].append(c["images"][0]), "image id 10 is there twice"),
+        (lambda c: c["images"].append(c["images"][0]), "image id 10 occurs twice"),
         (lambda c: c.update(images={}), "must hold a list `images`"),
         (lambda c: c["images"][0].pop("file_name"), r"images\[0\] must hold id and file_name"),
         (lambda c: c["categories"][0].pop("name"), r"categories\[0\] must hold an integer id"),

@@ -222,7 +222,7 @@ def test_yolo_list_of_another_machine_is_read_and_that_is_said(tmp_path, line):
     (tmp_path / "list.txt").write_text(f"{line}\n")
     found = read_dataset(tmp_path, split="train")
     assert [record.image_id for record in found.records] == ["images/a"]
-    assert "list.txt:1: a line: the path is not there" in str(found.issues[0])
+    assert "list.txt:1: a line: no such path" in str(found.issues[0])
 
 
 def test_yolo_picture_that_a_list_names_twice_counts_once_and_that_is_said(tmp_path):

@@ -115,7 +115,7 @@ def test_place_of_another_machine_is_said_with_its_line(tmp_path):
     said = [str(issue) for issue in read_dataset(tmp_path, split="train").issues]
     assert "data.yaml:2: `path`: there is no such folder" in said[0]
     assert "data.yaml:3: split train: there is no /content/set/images/a" in said[1]
-    assert "images/a taken" in said[1]
+    assert "images/a used" in said[1]
 
 
 def test_places_of_another_machine_that_would_be_one_folder_here_are_refused(tmp_path):

@@ -139,13 +139,13 @@ def _all_categories(paths: Sequence[Path], notes: Notes) -> dict[int, str]:
             parents[key] = category.get("supercategory")
             if names.setdefault(key, name) != name:
                 raise DataError(
-                    f"{path}: category id {key} is {quoted(name)} here and {quoted(names[key])} in "
-                    "another place; give each class one id"
+                    f"{path}: category id {key} is {quoted(name)} here and {quoted(names[key])} "
+                    "elsewhere; give each class one id"
                 )
     for key in _empty_roots(paths, names, parents):
         what = f"category {quoted(names.pop(key))} of id {key}"
-        rule = "it has no annotation, and names the others' supercategory"
-        notes.add(paths[0], None, what, rule, "taken for no class")
+        rule = "it has no annotation, and is the supercategory of the others"
+        notes.add(paths[0], None, what, rule, "not used as a class")
     if len(set(names.values())) < len(names):
         twice = sorted({name for name in names.values() if list(names.values()).count(name) > 1})
         raise DataError(
@@ -218,7 +218,7 @@ def _items(path: Path, root: Path, notes: Notes) -> list[Item]:
             )
         if key in by_image:
             raise DataError(
-                f"{path}: image id {quoted(image['id'])} is there twice; give each its own"
+                f"{path}: image id {quoted(image['id'])} occurs twice; give each image its own"
             )
         by_image[key] = []
     _assign(path, content["annotations"], by_image)
@@ -227,10 +227,10 @@ def _items(path: Path, root: Path, notes: Notes) -> list[Item]:
     for (image_id, entries), image in zip(by_image.items(), content["images"], strict=True):
         image_path = find(image["file_name"])
         if image_path in found:
-            # As two records it could come into training and validation both.
+            # As two records, it could be in both training and validation.
             rule = "two entries of `images` have the same file"
             what = f"image {shortened_path(image['file_name'])}"
-            notes.add(path, None, what, rule, "taken once, with the annotations of both")
+            notes.add(path, None, what, rule, "read once, with the annotations of both")
             mine = found[image_path].annotations
             known = {_box_key(annotation) for annotation in mine}
             mine += [entry for entry in entries if _box_key(entry) not in known]
@@ -240,12 +240,12 @@ def _items(path: Path, root: Path, notes: Notes) -> list[Item]:
 
 
 def _image_key(value: object) -> str | int | None:
-    """An id as it is looked up: texts as they are, and whole numbers."""
+    """The id by which an image is looked up: a text as it is, or a whole number."""
     return value if isinstance(value, str) else whole_number(value)
 
 
 def _assign(path: Path, annotations: list[Any], by_image: dict[str | int, list[Any]]) -> None:
-    """Add each annotation to its image; 7 and "7" are the same where nothing else could be."""
+    """Add each annotation to its image; 7 and "7" are the same unless both occur."""
     by_number: dict[int | None, list[str | int]] = {}
     for name in by_image:
         by_number.setdefault(whole_number(name), []).append(name)
@@ -278,8 +278,8 @@ def _image_finder(path: Path, root: Path, notes: Notes) -> Callable[[str], Path]
     folders = [place for place in dict.fromkeys(places) if place.is_dir()]
 
     def noted(_: str) -> None:
-        rule = "the path is not there, but its end is, below the data set"
-        notes.add(path, None, "file_name of an image", rule, "that picture taken")
+        rule = "no such path, but the data set has a file at the end of it"
+        notes.add(path, None, "file_name of an image", rule, "that image used")
 
     def find(file_name: str) -> Path:
         candidate = next((f / file_name for f in folders if is_file(f / file_name)), None)
@@ -327,7 +327,7 @@ def _loader(
                 area = box[2] * box[3]
                 if annotation.get("area") is not None:
                     rule = "area must be a number that is not negative"
-                    notes.add(path, None, "an annotation", rule, "width * height taken")
+                    notes.add(path, None, "an annotation", rule, "width * height used")
             areas.append(area)
         xywh = np.array(boxes, np.float64).reshape(-1, 4)
         record = Record(

@@ -113,7 +113,7 @@ def _list(folder: Path, names: Sequence[str], notes: Notes) -> list[Item]:
         images = [file for file in files if is_image(file)]
         for file in files:
             if not is_image(file):
-                rule = f"no picture of a kind that is read ({' '.join(IMAGE_SUFFIXES)})"
+                rule = f"not an image format that is read ({' '.join(IMAGE_SUFFIXES)})"
                 notes.add(file, None, "a file in a class folder", rule, "left out")
         if not images:
             raise DataError(

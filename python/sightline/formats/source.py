@@ -27,7 +27,7 @@ _SPLIT_NAMES = {
 
 
 class Notes:
-    """What a reader assumed or left out that is no bad label; many of one kind give one issue."""
+    """What a reader assumed or left out besides bad labels; those of one kind give one issue."""
 
     def __init__(self) -> None:
         self._first: dict[tuple[str, str, str], Issue] = {}

@@ -1,6 +1,6 @@
-"""Text as people's tools write it: every encoding, line ending, and spelling of a number.
+"""Text as common tools write it: every encoding, line ending, and spelling of a number.
 
-All label files are read through here, so that what one format understands all do.
+All label files are read through here, so that all formats understand the same.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 # Of the labels of one picture: 400,000 boxes.
 MOST_BYTES = 16 << 20
 
-_MARKS = (  # UTF-32 before UTF-16, whose mark its own begins with
+_MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),

@@ -74,7 +74,7 @@ def element_lines(path: Path, tag: str) -> list[int]:
 
 
 def _xml_text(path: Path, notes: Notes | None) -> str:
-    """The text without its declaration, whose lines stay: it may follow blanks, and tells a lie."""
+    """The text without its declaration, which may be misplaced or wrong; line numbers are kept."""
     data = read_bytes(path)
     text = _decoded(path, data, notes)
     declaration = _DECLARATION.match(text)
@@ -95,20 +95,22 @@ def _decoded(path: Path, data: bytes, notes: Notes | None) -> str:
         if encoding.replace("_", "-") in _NOTATIONS:
             raise _unknown(path, declared)
         if encoding.startswith(("utf-16", "utf-32")):
-            encoding = "utf-8"  # it could not be read as ASCII, were it what it says
+            encoding = "utf-8"  # its declaration was found as ASCII text
         encoding = _SUCCESSORS.get(encoding, encoding)
     for candidate in dict.fromkeys((encoding, "utf-8")):
         try:
             text = data.decode(candidate)
         except UnicodeError:
             continue
-        except LookupError as error:  # a codec of something else than text
+        except LookupError as error:  # a codec for something other than text
             raise _unknown(path, declared) from error
         if candidate != encoding and notes is not None:
-            rule = f"declares the encoding {declared}, in which it is not text"
+            rule = f"declares the encoding {declared}, but is not valid in it"
             notes.add(path, 1, "xml", rule, "read as UTF-8")
         return text
-    raise DataError(f"{path}: not {declared} text, nor UTF-8; save it as UTF-8, and declare that")
+    raise DataError(
+        f"{path}: neither {declared} nor UTF-8 text; save it as UTF-8, and declare that"
+    )
 
 
 def _unknown(path: Path, declared: str) -> DataError:

@@ -79,7 +79,7 @@ def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
 def _unique(names: Sequence[str], found: Path, notes: Notes) -> list[str]:
     for name in {name for name in names if list(names).count(name) > 1}:
         rule = f"{quoted(name)} is the name of several numbers"
-        notes.add(found, None, "classes", rule, "taken as one class")
+        notes.add(found, None, "classes", rule, "read as one class")
     return list(dict.fromkeys(names))
 
 
@@ -104,7 +104,7 @@ def _text_of(image: Path) -> Path:
 def _numbers_used(labels: Iterable[Path]) -> list[str]:
     words = (line.split()[0] for path in labels for _, line in read_lines(path))
     numbers = (whole_number(word) for word in words)
-    # A number beyond is reported with its line, as an unknown class.
+    # A larger number is reported with its line, as an unknown class.
     known = [number for number in numbers if number is not None and 0 <= number < MOST_CLASSES]
     return [str(number) for number in range(max(known, default=0) + 1)]
 

@@ -21,7 +21,7 @@ __all__ = ["MOST_CLASSES", "Config", "class_lines", "config_file", "read_config"
 _YAML_NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
 _KEYS = ("names", "nc", "path", "train", "val", "valid", "test")
 _ABSENT = ("", "null", "~", "None")  # what YAML and Python write for nothing
-MOST_CLASSES = 10_000  # that a set without names may number
+MOST_CLASSES = 10_000  # at most, where no file names them
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _describes(path: Path, separator: str) -> bool:
 
 
 def _lines_of_keys(text: str, separator: str = ":") -> dict[str, int]:
-    """The line of each key at the top level, by its look, so that a broken file has lines too."""
+    """The line of each key at the top level, found by a pattern so that broken files have lines."""
     pattern = rf"^[\"']?(\w+)[\"']?[ \t]*{separator}"
     return {
         found[1]: text.count("\n", 0, found.start()) + 1
@@ -176,7 +176,7 @@ def _bases(path: Path, stated: object, line: int | None, notes: Notes) -> list[P
     if there:
         return list(dict.fromkeys((place, path.parent)))
     rule = "there is no such folder on this machine"
-    notes.add(path, line, "`path`", rule, f"the folder of {path.name} taken")
+    notes.add(path, line, "`path`", rule, f"the folder of {path.name} used")
     return [path.parent]
 
 
@@ -205,7 +205,7 @@ def _names_of(path: Path, names: Any, bases: list[Path], notes: Notes) -> list[s
 
 
 def _names_file(name: str, path: Path, bases: list[Path]) -> Path | None:
-    """The file of class names that `path` means; none outside its folder, whose text would show."""
+    """The file that lists the classes; None outside the data set, so that no error quotes it."""
     found = find_file(name, bases, lambda _: None, suffixes=False)
     return found if found is not None and lies_inside(found, path) else None
 

@@ -53,7 +53,7 @@ Lister = Callable[[], list[Item]]
 
 @dataclass(frozen=True)
 class Layout:
-    """What was found of a data set.
+    """The parts of a data set that were found.
 
     `names` is None where no file names the classes. `splits` lists the images of each split, and
     raises DataError for one that is stated but not there; `listers` together list every image.
@@ -118,7 +118,7 @@ def _sibling_of_images(root: Path) -> str | None:
     if len(found) > 1:
         folders = " and ".join(found)
         raise DataError(
-            f"{root}: {folders} each hold label files of the images; call the right one labels"
+            f"{root}: {folders} each hold label files of the images; rename the right one to labels"
         )
     return found[0] if found else None
 
@@ -146,7 +146,7 @@ def _folder_layout(root: Path, notes: Notes) -> Layout:
     label_folder = _sibling_of_images(root)
     if label_folder is not None:
         rule = "no folder is called labels, and this one holds label files of images/"
-        notes.add(root / label_folder, None, "a folder", rule, "taken for the labels")
+        notes.add(root / label_folder, None, "a folder", rule, "used as labels")
     return Layout(
         names=_listed_classes([root], notes),
         splits=splits,
@@ -194,8 +194,8 @@ def _raise_missing(text: str, config: Config) -> list[Item]:
 def _find_place(text: str, split: str, config: Config, notes: Notes) -> list[Path]:
     """Return the folders, lists or images that a place in the file means; empty where it is none.
 
-    It may be a pattern. Where it is not there as written, its end is looked for, for it may be a
-    path of another machine; an end that leaves out the name of a split would be another place.
+    It may be a pattern. If there is nothing at the path as written, which may be of another
+    machine, its end is looked for, but none that leaves out the name of a split.
     """
     slashed = text.replace("\\", "/")
     for base in config.bases:
@@ -215,7 +215,7 @@ def _find_place(text: str, split: str, config: Config, notes: Notes) -> list[Pat
             if _exists(base / end):
                 rule = f"there is no {shortened_path(text)} on this machine"
                 line = _line(config, split)
-                notes.add(config.file, line, f"split {split}", rule, f"{base / end} taken")
+                notes.add(config.file, line, f"split {split}", rule, f"{base / end} used")
                 return [base / end]
     return []
 
@@ -223,14 +223,14 @@ def _find_place(text: str, split: str, config: Config, notes: Notes) -> list[Pat
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # too long a name, say
+    except (OSError, ValueError):  # such as a name that is too long
         return False
 
 
 def _refuse_one_place_of_two_splits(
     config: Config, found: dict[str, list[tuple[str, list[Path]]]]
 ) -> None:
-    """Refuse different places that are one on this machine; one that is stated twice is meant."""
+    """Refuse two paths of two splits that lead to one place; the same path twice is intended."""
     first: dict[Path, tuple[str, str]] = {}
     for split, places in found.items():
         for text, paths in places:
@@ -261,8 +261,8 @@ def _images_of(places: list[Path], config: Config, notes: Notes) -> list[Item]:
 
 def _listed_image(place: Path, config: Config, notes: Notes, line: str, line_number: int) -> Path:
     def noted(_: str) -> None:
-        rule = "the path is not there, but its end is, below the data set"
-        notes.add(place, line_number, "a line", rule, "that picture taken")
+        rule = "no such path, but the data set has a file at the end of it"
+        notes.add(place, line_number, "a line", rule, "that image used")
 
     name = line
     if config.file.suffix.lower() == ".data" and not (config.bases[0] / "data").is_dir():
@@ -274,7 +274,7 @@ def _listed_image(place: Path, config: Config, notes: Notes, line: str, line_num
     if image is None:
         missing = shortened_path(config.bases[0] / line)
         if not lies_inside(place, config.file):  # the list may be any file of this machine
-            missing = "image of that name (not shown: the list is not the data set's)"
+            missing = "image of that name (not shown: the list is outside the data set)"
         raise DataError(f"{place}:{line_number}: there is no {missing}; remove the line")
     return image
 
