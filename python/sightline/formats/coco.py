@@ -96,7 +96,7 @@ def open_coco(root: Path, class_names: Sequence[str] | None = None) -> Source:
             by_split[split] = path
     if by_split and [path.stem.lower() for path in unsplit] in _DEFAULTS:
         rule = "the images that CVAT lists there are in none of the splits"
-        notes.add(unsplit.pop(), None, "a file", rule, "read only where no split is asked for")
+        notes.add(unsplit.pop(), None, "a file", rule, "read only if no split is requested")
     if len(unsplit) > 1 or (unsplit and by_split):
         listed = ", ".join(str(path) for path in paths)
         raise DataError(

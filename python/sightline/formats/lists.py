@@ -17,16 +17,17 @@ __all__ = ["find_file", "read_list", "spellings"]
 T = TypeVar("T", bound=Hashable)
 
 _MOST_BYTES = 256 << 20  # of a list: a few million pictures
-_MOST_PARTS = 16  # of a path of another machine that are tried
+_MOST_PARTS = 16  # of another machine's path, to try
 _DRIVE = re.compile(r"^(?:[A-Za-z]:)?/+")
 
 
 def read_list(path: Path, find: Callable[[str, int], T], notes: Notes) -> list[tuple[int, T]]:
-    """Return (line number, what `find` makes of it) of each line of a list.
+    """Return (line number, what the line names) for each line of a list.
 
     Args:
         path: the list.
-        find: from a line, without blanks at its ends, and its number to what it names.
+        find: a function of a line, without blanks at its ends, and its number; returns what the
+            line names.
         notes: gets the lines that name what an earlier line named; they are left out.
     """
     found: dict[T, int] = {}
@@ -34,7 +35,7 @@ def read_list(path: Path, find: Callable[[str, int], T], notes: Notes) -> list[t
         item = find(line, number)
         if item in found:
             rule = "an earlier line of the list names the same picture"
-            notes.add(path, number, "a line", rule, "taken once")
+            notes.add(path, number, "a line", rule, "read once")
         else:
             found[item] = number
     return [(number, item) for item, number in found.items()]

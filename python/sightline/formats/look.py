@@ -1,4 +1,4 @@
-"""What lies in a folder that is no data set, said in a sentence, so that the cause is seen."""
+"""Describes, for an error, what is in a folder that is not a data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sightline.formats.pictures import IMAGE_SUFFIXES
 
 __all__ = ["said_found"]
 
-_MOST_ENTRIES = 10_000  # of a folder that are counted
+_MOST_ENTRIES = 10_000  # of a folder, to count
 _FOLDERS_SHOWN = 8
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 

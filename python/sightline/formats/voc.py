@@ -28,7 +28,7 @@ from sightline.formats.voc_layout import Layout, listed_classes, read_layout
 from sightline.formats.xml_file import element_lines, parse_xml
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_PRESENT = ("-1", "0", "1")  # what the devkit's lists of one class add to a name
+_PRESENT = ("-1", "0", "1")  # what lists of one class in the devkit add to a name
 
 Item = tuple[Path, str | None]  # the label file, and the place where it is listed
 
@@ -81,7 +81,7 @@ def _listed_splits(root: Path, layout: Layout, notes: Notes) -> dict[str, Callab
     default = [path for path in lists if path.stem.lower() == "default"]
     for path in default if len(lists) > 1 else ():
         rule = "what it lists is in none of the splits"
-        notes.add(path, None, "a list", rule, "read only where no split is asked for")
+        notes.add(path, None, "a list", rule, "read only if no split is requested")
     by_name = {name: path for path, name in layout.ids.items()}
     stems = Counter(path.stem for path in layout.ids)
     by_name |= {path.stem: path for path in layout.ids if stems[path.stem] == 1}

@@ -204,9 +204,9 @@ def seed_everything(seed: int) -> None:
 
 
 def warn_of_issues(annotations: Annotations, log: Log) -> None:
-    """Print the labels that a reader left out, each with its file, object and rule."""
+    """Print what a reader left out or assumed, each with its file, place and rule."""
     for issue in annotations.issues[:_LISTED_ISSUES]:
         log.warn(str(issue))
     rest = len(annotations.issues) - _LISTED_ISSUES
     if rest > 0:
-        log.warn(f"... and {rest} more bad labels in the {annotations.split} split")
+        log.warn(f"... and {rest} more of these in the {annotations.split} split")
