@@ -57,7 +57,9 @@ def test_label_files_win_over_class_folders_and_that_is_said(tmp_path):
     (tmp_path / "dog" / "0.xml").write_text("<annotation></annotation>")
     found = read_dataset(tmp_path)
     assert (found.format, [issue.what for issue in found.issues]) == ("voc", ["format"])
-    assert "data.format=voc says so, data.format=folder otherwise" in str(found.issues[0])
+    assert "voc is read; data.format=folder reads those, data.format=voc confirms this" in str(
+        found.issues[0]
+    )
     assert read_dataset(tmp_path, format="voc").issues == ()
     assert read_dataset(tmp_path, format="folder").class_names == ("cat", "dog")
 
@@ -79,7 +81,7 @@ def test_two_formats_in_one_folder_ask_which(tmp_path):
         read_dataset(tmp_path)
     assert len(read_dataset(tmp_path, format="yolo").records[0].boxes) == 1
     assert len(read_dataset(tmp_path, format="voc").records[0].boxes) == 0
-    with pytest.raises(ValueError, match="`format` must be one of voc, coco, yolo, folder"):
+    with pytest.raises(ValueError, match="`format` must be one of voc, coco, yolo, csv, folder"):
         read_dataset(tmp_path, format="tfrecord")
 
 

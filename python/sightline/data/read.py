@@ -11,6 +11,8 @@ from sightline.data.digits import load_digits_classification
 from sightline.data.splits import choose_split
 from sightline.formats.coco import LOOKED_FOR as COCO_LOOKED_FOR
 from sightline.formats.coco import coco_files, open_coco
+from sightline.formats.csv_table import LOOKED_FOR as CSV_LOOKED_FOR
+from sightline.formats.csv_table import csv_files, open_csv
 from sightline.formats.folders import LOOKED_FOR as FOLDER_LOOKED_FOR
 from sightline.formats.folders import has_class_folders, open_folders, pictures_of_classes
 from sightline.formats.look import said_found
@@ -25,6 +27,8 @@ from sightline.formats.yolo_layout import LOOKED_FOR as YOLO_LOOKED_FOR
 from sightline.formats.yolo_layout import yolo_root
 
 EMBEDDED = ("digits", "digit-scenes")
+# Label files take precedence over folder names, and over a csv file that may be made of them.
+_WEAKER = ("folder", "csv")
 _MOST_INNER = 20  # folders that are tried where a data set has been unpacked below another
 
 # Format -> how to recognise it, how to open it, what it looks for.
@@ -34,6 +38,7 @@ _READERS: dict[
     "voc": (has_xml, open_voc, VOC_LOOKED_FOR),
     "coco": (coco_files, open_coco, COCO_LOOKED_FOR),
     "yolo": (yolo_root, open_yolo, YOLO_LOOKED_FOR),
+    "csv": (csv_files, open_csv, CSV_LOOKED_FOR),
     "folder": (has_class_folders, open_folders, FOLDER_LOOKED_FOR),
 }
 
@@ -46,8 +51,9 @@ def detect_format(root: Path) -> str:
     if not root.exists():
         raise DataError(f"{root}: no such file or folder; check data.path")
     found = _formats_of(root)
-    if len(found) > 1 and "folder" in found:
-        found.remove("folder")  # label files take precedence over folder names
+    for weaker in _WEAKER:
+        if len(found) > 1 and weaker in found:
+            found.remove(weaker)
     if len(found) > 1:
         raise DataError(
             f"{root}: looks like {' and '.join(found)}; say which with data.format={found[0]}"
@@ -74,12 +80,23 @@ def _inner_data_set(root: Path) -> str:
 
 
 def _also_fits(root: Path, name: str) -> list[Issue]:
-    """An issue where the format is not the only one that fits, and what it was decided by."""
-    if name == "folder" or not pictures_of_classes(root):
-        return []
-    rule = f"label files of {name} are there, and folders of pictures that may be classes"
-    action = f"the label files are read; data.format={name} says so, data.format=folder otherwise"
-    return [Issue(root, None, "format", rule, action)]
+    """An issue for each weaker format that fits too, and says how to choose."""
+    others = {
+        "folder": ("folders of pictures that may be classes", pictures_of_classes),
+        "csv": ("csv files of boxes", csv_files),
+    }
+    weaker = _WEAKER[: _WEAKER.index(name)] if name in _WEAKER else _WEAKER
+    return [
+        Issue(
+            root,
+            None,
+            "format",
+            f"label files of {name} are there, and {others[other][0]}",
+            f"{name} is read; data.format={other} reads those, data.format={name} confirms this",
+        )
+        for other in weaker
+        if others[other][1](root)
+    ]
 
 
 def read_dataset(
@@ -95,11 +112,11 @@ def read_dataset(
     """Read a labelled set of images.
 
     Args:
-        path: a folder, a COCO json file or a YOLO data.yaml.
+        path: a folder, a COCO json file, a YOLO data.yaml or obj.data, or a csv file of boxes.
         split: "train", "val", "test", "trainval" (train and val together), another official name,
             or None for every image. Where there is no official val split, a random stratified
             80/20 split of train is used.
-        format: "voc", "coco", "yolo" or "folder"; None detects it.
+        format: "voc", "coco", "yolo", "csv" or "folder"; None detects it.
         on_bad_label: "error" raises an error with a list, "drop-box" leaves out the box,
             "drop-image" the whole image.
         class_names: the classes and their order, for example from a checkpoint; any other class is

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sightline._text import listed, quoted
-from sightline.formats.lists import find_file
-from sightline.formats.paths import files_in, folders_in, is_file, shortened_path
+from sightline.formats.finder import image_finder, split_of_file
+from sightline.formats.paths import files_in, folders_in, shortened_path
 from sightline.formats.pictures import image_size
 from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
-from sightline.formats.source import Notes, Source, split_name
+from sightline.formats.source import Notes, Source
 from sightline.formats.text import (
     number,
     read_json,
@@ -85,7 +84,7 @@ def open_coco(root: Path, class_names: Sequence[str] | None = None) -> Source:
     by_split: dict[str, Path] = {}
     unsplit = []
     for path in paths:
-        split = _split_of(path) if root.is_dir() else None
+        split = split_of_file(path) if root.is_dir() else None
         if split is None:
             unsplit.append(path)
         elif split in by_split:
@@ -114,11 +113,6 @@ def open_coco(root: Path, class_names: Sequence[str] | None = None) -> Source:
         notes=notes,
         category_ids=tuple(id_of.get(name, -1) for name in names),
     )
-
-
-def _split_of(path: Path) -> str | None:
-    words = [*re.split(r"[^A-Za-z0-9]+", path.stem), path.parent.name]
-    return next((name for name in map(split_name, words) if name), None)
 
 
 def _all_categories(paths: Sequence[Path], notes: Notes) -> dict[int, str]:
@@ -222,7 +216,7 @@ def _items(path: Path, root: Path, notes: Notes) -> list[Item]:
             )
         by_image[key] = []
     _assign(path, content["annotations"], by_image)
-    find = _image_finder(path, root, notes)
+    find = image_finder(path, root, notes, "remove it from `images`")
     found: dict[Path, Item] = {}
     for (image_id, entries), image in zip(by_image.items(), content["images"], strict=True):
         image_path = find(image["file_name"])
@@ -266,38 +260,6 @@ def _assign(path: Path, annotations: list[Any], by_image: dict[str | int, list[A
 
 def _box_key(annotation: dict[str, Any]) -> str:
     return repr((annotation.get("category_id"), annotation.get("bbox")))
-
-
-def _image_finder(path: Path, root: Path, notes: Notes) -> Callable[[str], Path]:
-    """Return a function from file name to path, over the places where COCO sets keep images."""
-    words = [word for word in re.split(r"[^A-Za-z0-9]+", path.stem) if split_name(word)]
-    places = [path.parent, root]
-    places += [place / word for place in (root, root / "images") for word in ("images", *words, "")]
-    # Folders of any name too, but not of another split, which may have pictures of the same names.
-    places += [place for place in folders_in(root) if not split_name(place.name)]
-    folders = [place for place in dict.fromkeys(places) if place.is_dir()]
-
-    def noted(_: str) -> None:
-        rule = "no such path, but the data set has a file at the end of it"
-        notes.add(path, None, "file_name of an image", rule, "that image used")
-
-    def find(file_name: str) -> Path:
-        candidate = next((f / file_name for f in folders if is_file(f / file_name)), None)
-        candidate = candidate or find_file(file_name, folders, noted)
-        if candidate is None:
-            searched = ", ".join(str(folder) for folder in folders)
-            raise DataError(
-                f"{path}: no image {shortened_path(file_name)} in {searched}; add it, or remove it "
-                "from `images`"
-            )
-        if candidate.parent in folders:  # the others are probably there too
-            folders.remove(candidate.parent)
-            folders.insert(0, candidate.parent)
-        if candidate.stat().st_size == 0:
-            raise DataError(f"{candidate}: the image file is empty; replace or remove it")
-        return candidate
-
-    return find
 
 
 def _loader(

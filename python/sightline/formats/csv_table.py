@@ -1,0 +1,234 @@
+"""CSV of one box per row, as of TensorFlow's object detection, Roboflow, VoTT and keras-retinanet.
+
+The columns are told by their names, in any order: `filename,width,height,class,xmin,ymin,xmax,ymax`
+or other usual names; without a header they are `path,x1,y1,x2,y2,class`. Corners are in pixels,
+used as written. A row without class and corners lists an image without objects.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sightline._text import listed, quoted, shortened
+from sightline.formats.finder import image_finder, split_of_file
+from sightline.formats.paths import files_in, folders_in
+from sightline.formats.pictures import IMAGE_SUFFIXES, image_size
+from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
+from sightline.formats.source import Notes, Pair, Source
+from sightline.formats.text import number, read_text, sniffed_encoding, whole_number
+
+__all__ = ["LOOKED_FOR", "csv_files", "open_csv"]
+
+LOOKED_FOR = "CSV: a csv file with columns such as filename, class, xmin, ymin, xmax, ymax"
+_NAMES = {
+    "filename": ("filename", "file_name", "file", "image", "image_path", "path", "img_path"),
+    "class": ("class", "class_name", "label", "name", "category"),
+    "xmin": ("xmin", "x_min", "x1", "left"),
+    "ymin": ("ymin", "y_min", "y1", "top"),
+    "xmax": ("xmax", "x_max", "x2", "right"),
+    "ymax": ("ymax", "y_max", "y2", "bottom"),
+    "width": ("width", "image_width", "img_width"),
+    "height": ("height", "image_height", "img_height"),
+}
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_NEEDED = ("filename", "class", *_CORNERS)
+_PREDICTED = {"score", "confidence", "conf", "probability"}  # columns of what a model has found
+_WITHOUT_HEADER = ("filename", *_CORNERS, "class")
+_HEAD_BYTES = 4096  # of a file, in which its first line ends
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image, and its rows with their lines; each maps the name of a column to its text."""
+
+    path: Path
+    image: Path
+    image_id: str
+    rows: list[tuple[int, Mapping[str, str]]]
+
+
+def csv_files(root: Path) -> list[Path]:
+    """Return the csv files of boxes in a folder and those right below, or `root` itself."""
+    if root.is_file():
+        return [root] if root.suffix.lower() == ".csv" and _lists_boxes(root) else []
+    folders = [root, *folders_in(root)]
+    return [path for folder in folders for path in files_in(folder, ".csv") if _lists_boxes(path)]
+
+
+def _lists_boxes(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return False
+    text = head.decode(sniffed_encoding(head) or "utf-8", "replace")
+    return _columns(next(_reader(text), [""])) is not None
+
+
+def _reader(text: str) -> csv._reader:  # type: ignore[name-defined]
+    first = text.split("\n", 1)[0]
+    delimiter = max((",", ";", "\t"), key=first.count)
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+
+
+def _columns(first: Sequence[str]) -> tuple[str, ...] | None:
+    """The columns by our names, "" for others; None where a file's first row is of no such file."""
+    names = [word.strip().lower() for word in first]
+    columns = tuple(
+        next((ours for ours, theirs in _NAMES.items() if name in theirs), "") for name in names
+    )
+    if not _PREDICTED.isdisjoint(names):
+        return None
+    if all(columns.count(name) == 1 for name in _NEEDED):
+        return columns
+    if len(first) != len(_WITHOUT_HEADER):
+        return None
+    is_image = first[0].strip().lower().endswith(IMAGE_SUFFIXES)
+    corners = [word.strip() for word in first[1:5]]
+    empty = not any(corners)
+    return _WITHOUT_HEADER if is_image and (empty or None not in map(number, corners)) else None
+
+
+def open_csv(root: Path, class_names: Sequence[str] | None = None) -> Source:
+    """Open a data set by its csv files, or one such file.
+
+    The classes are `class_names`, or all names in the files, sorted. The split of a file is taken
+    from its name or that of its folder (train_labels.csv, valid/_annotations.csv).
+    """
+    paths = csv_files(root)
+    if not paths:
+        raise DataError(f"{root}: no csv file of boxes; looked for {LOOKED_FOR}")
+    notes = Notes()
+    base = root if root.is_dir() else root.parent
+    items = {path: _items(path, base, notes) for path in paths}
+    of_split: dict[str, list[Item]] = {}
+    for path in paths if root.is_dir() else ():
+        split = split_of_file(path)
+        if split in of_split or (split is None and len(paths) > 1):
+            raise DataError(
+                f"{root}: cannot tell the splits of {listed(paths)}; name them train, val, test, "
+                "or give one as data.path"
+            )
+        if split is not None:
+            of_split[split] = items[path]
+    pool = [item for found in items.values() for item in found]
+    for path, found in items.items():
+        _refuse_shares(path, found)
+    _note_unlisted(pool, root, notes)
+    used = {row["class"] for item in pool for _, row in item.rows if row["class"]}
+    names = tuple(class_names or sorted(used))
+    return Source(
+        format="csv",
+        label_type=LabelType.BOXES,
+        class_names=names,
+        splits={split: partial(list, found) for split, found in of_split.items()},
+        pool=partial(list, pool),
+        load=partial(_load, label_of={name: label for label, name in enumerate(names)}),
+        notes=notes,
+    )
+
+
+def _items(path: Path, base: Path, notes: Notes) -> list[Item]:
+    """The images of a file in the order of their first rows, each with its rows."""
+    reader = _reader(read_text(path, most=None))
+    find = image_finder(path, base, notes, "remove its rows")
+    by_name: dict[str, Item] = {}
+    columns: tuple[str, ...] | None = None
+    try:
+        for words in reader:
+            line, words = reader.line_num, [word.strip() for word in words]
+            if not any(words):
+                continue
+            if columns is None:
+                columns = _columns(words)
+                if columns is None:
+                    raise DataError(f"{path}:{line}: no header of a csv of boxes; {LOOKED_FOR}")
+                if words[columns.index("filename")].lower() in _NAMES["filename"]:
+                    continue
+            if len(words) != len(columns):
+                raise DataError(
+                    f"{path}:{line}: a row must have {len(columns)} columns, got {len(words)}"
+                )
+            row = {name: word for name, word in zip(columns, words, strict=True) if name}
+            name = row["filename"]
+            if name not in by_name:
+                image = find(name)
+                inside = image.is_relative_to(base)
+                image_id = image.relative_to(base) if inside else image
+                by_name[name] = Item(path, image, image_id.with_suffix("").as_posix(), [])
+            by_name[name].rows.append((line, row))
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: not csv ({error}); correct it") from error
+    return list(by_name.values())
+
+
+def _refuse_shares(path: Path, items: list[Item]) -> None:
+    values = [number(row[name]) for item in items for _, row in item.rows for name in _CORNERS]
+    known = [value for value in values if value is not None]
+    if known and max(known) <= 1:
+        raise DataError(
+            f"{path}: no corner exceeds 1, so they look like shares of the image's sides; "
+            "they must be in pixels"
+        )
+
+
+def _note_unlisted(items: list[Item], root: Path, notes: Notes) -> None:
+    found = {item.image for item in items}
+    beside = [
+        path
+        for folder in dict.fromkeys(image.parent for image in found)
+        for path in files_in(folder, *IMAGE_SUFFIXES)
+        if path not in found
+    ]
+    if beside and root.is_dir():
+        what = f"{len(beside)} image(s) without a row, such as {beside[0].name}"
+        rule = "only a row without class and corners marks an image without objects"
+        notes.add(beside[0].parent, None, what, rule, "left out")
+
+
+def _load(item: Item, *, label_of: dict[str, int]) -> Pair:
+    width, height = _stated_size(item) or image_size(item.image)
+    boxes, labels, issues = [], [], []
+    for line, row in item.rows:
+        if not any(row[name] for name in ("class", *_CORNERS)):
+            continue
+        box, rule = _box(row, width, height)
+        if row["class"] not in label_of:
+            rule = f"unknown class {quoted(row['class'])}; the classes are {listed([*label_of])}"
+        if rule is not None:
+            issues.append(Issue(item.path, line, f"box ({shortened(row['class'])})", rule))
+            continue
+        boxes.append(box)
+        labels.append(label_of[row["class"]])
+    record = Record(
+        item.image,
+        item.image_id,
+        width,
+        height,
+        labels=np.array(labels, np.int64),
+        boxes=np.array(boxes, np.float64).reshape(-1, 4),
+    )
+    return record, issues
+
+
+def _stated_size(item: Item) -> tuple[int, int] | None:
+    row = item.rows[0][1]
+    width, height = (whole_number(row.get(name)) or 0 for name in ("width", "height"))
+    return (width, height) if width > 0 and height > 0 else None
+
+
+def _box(row: Mapping[str, str], width: int, height: int) -> tuple[list[float], str | None]:
+    box = []
+    for name in _CORNERS:
+        value = number(row[name])
+        if value is None:
+            return [], f"{name} must be a number, got {quoted(row[name])}"
+        box.append(value)
+    return box, box_rule(box, width, height)
