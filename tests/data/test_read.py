@@ -50,6 +50,14 @@ def test_data_set_in_a_folder_of_the_path_is_pointed_at(tmp_path):
         read_dataset(tmp_path)
 
 
+def test_unpacked_voc_set_is_pointed_at_for_the_sake_of_its_lists(tmp_path):
+    save_picture(tmp_path / "set" / "JPEGImages" / "a.png")
+    (tmp_path / "set" / "Annotations").mkdir()
+    (tmp_path / "set" / "Annotations" / "a.xml").write_text("<annotation></annotation>")
+    with pytest.raises(DataError, match=r"can be read, but .*set is one: give that as data\.path"):
+        read_dataset(tmp_path)
+
+
 def test_label_files_win_over_class_folders_and_that_is_said(tmp_path):
     for folder in ("cat", "dog"):
         save_picture(tmp_path / folder / "0.png")

@@ -220,3 +220,34 @@ def test_file_of_class_names_outside_the_data_set_is_not_read(tmp_path):
     root = parts(tmp_path / "set", "names: ../secret.txt\ntrain: images/a\nval: images/b\n")
     with pytest.raises(DataError, match=r"`names` must list the classes, got '\.\./secret\.txt'"):
         read_dataset(root, split="train")
+
+
+def test_lists_at_the_root_tell_the_splits(tmp_path):
+    for number in range(4):
+        labelled(tmp_path / "pics" / f"{number}.png")
+    (tmp_path / "train.txt").write_text("pics/0.png\n./pics/1.png\n")
+    (tmp_path / "val.txt").write_text("pics/2.png\n")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    assert (size(tmp_path, "train"), size(tmp_path, "val")) == ((2, 2), (1, 1))
+    assert read_dataset(tmp_path, split="val").class_names == ("cat",)
+
+
+def test_labels_beside_pictures_in_nested_folders_win_over_class_folders(tmp_path):
+    for name in ("north/day 1/a", "north/day 2/a", "south/b", "south/c"):
+        labelled(tmp_path / f"{name}.png")
+    found = read_dataset(tmp_path)
+    assert (found.format, [record.image_id for record in found.records]) == (
+        "yolo",
+        ["north/day 1/a", "north/day 2/a", "south/b", "south/c"],
+    )
+    for path in tmp_path.rglob("*.txt"):
+        path.write_text("a photo of five cats\n")  # a caption is no label
+    assert read_dataset(tmp_path).format == "folder"
+
+
+def test_labels_may_be_flat_while_pictures_are_in_folders_of_splits(tmp_path):
+    for split in ("train", "val"):
+        labelled(tmp_path / f"images/{split}/{split}.png", tmp_path / f"labels/{split}.txt")
+    assert (size(tmp_path, "train"), size(tmp_path, "val")) == ((1, 1), (1, 1))
+    (tmp_path / "labels" / "val").mkdir()  # then it is there that they would be
+    assert size(tmp_path, "val") == (1, 0)

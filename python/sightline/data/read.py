@@ -24,11 +24,13 @@ from sightline.formats.voc_layout import LOOKED_FOR as VOC_LOOKED_FOR
 from sightline.formats.voc_layout import has_nested_xml, has_xml
 from sightline.formats.yolo import open_yolo
 from sightline.formats.yolo_layout import LOOKED_FOR as YOLO_LOOKED_FOR
-from sightline.formats.yolo_layout import yolo_root
+from sightline.formats.yolo_layout import has_nested_labels, yolo_root
 
 EMBEDDED = ("digits", "digit-scenes")
 # Label files take precedence over folder names, and over a csv file that may be made of them.
 _WEAKER = ("folder", "csv")
+# Label files in folders of any name and depth, which are looked for where no format else fits.
+_NESTED = {"voc": has_nested_xml, "yolo": has_nested_labels}
 _MOST_INNER = 20  # folders that are tried where a data set has been unpacked below another
 
 # Format -> how to recognise it, how to open it, what it looks for.
@@ -58,12 +60,16 @@ def detect_format(root: Path) -> str:
         raise DataError(
             f"{root}: looks like {' and '.join(found)}; say which with data.format={found[0]}"
         )
-    if not found and has_nested_xml(root):
-        return "voc"
+    if found in ([], ["folder"]):
+        inner = [] if found else _inner_data_sets(root)
+        if found or len(inner) != 1:  # one is better read by itself, with its lists and names
+            nested = next((name for name, is_there in _NESTED.items() if is_there(root)), None)
+            found = [nested] if nested else found
     if not found:
         looked_for = "; ".join(text for _, _, text in _READERS.values())
+        hint = f", but {inner[0]} is one: give that as data.path" if inner else ""
         raise DataError(
-            f"{root}: not a data set that can be read{_inner_data_set(root)}; "
+            f"{root}: not a data set that can be read{hint}; "
             f"{said_found(root)}. Looked for {looked_for}"
         )
     return found[0]
@@ -73,10 +79,9 @@ def _formats_of(root: Path) -> list[str]:
     return [name for name, (recognise, _, _) in _READERS.items() if recognise(root)]
 
 
-def _inner_data_set(root: Path) -> str:
-    """The data sets in a folder, which archives often have for their only content."""
-    inner = [path for path in folders_in(root)[:_MOST_INNER] if _formats_of(path)]
-    return f", but {inner[0]} is one: give that as data.path" if inner else ""
+def _inner_data_sets(root: Path) -> list[Path]:
+    """The data sets right in a folder; archives often have one for their only content."""
+    return [path for path in folders_in(root)[:_MOST_INNER] if _formats_of(path)]
 
 
 def _also_fits(root: Path, name: str) -> list[Issue]:

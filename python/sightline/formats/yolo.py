@@ -24,7 +24,13 @@ from sightline.formats.records import DataError, Issue, LabelType, Record, box_r
 from sightline.formats.source import Notes, Source
 from sightline.formats.text import number, read_lines, whole_number
 from sightline.formats.yolo_config import MOST_CLASSES
-from sightline.formats.yolo_layout import LOOKED_FOR, Item, read_layout, yolo_root
+from sightline.formats.yolo_layout import (
+    LOOKED_FOR,
+    Item,
+    has_nested_labels,
+    read_layout,
+    yolo_root,
+)
 
 _SLACK = 1e-6  # files have six decimals, so that a side may end just beyond 1
 
@@ -38,7 +44,7 @@ def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
     otherwise the numbers themselves; `class_names` selects and orders them. Splits are those of
     that file, otherwise the folders images/train, train/images, train, obj_train_data and so on.
     """
-    found = yolo_root(root)
+    found = yolo_root(root) or (root if has_nested_labels(root) else None)
     if found is None:
         raise DataError(f"{root}: no YOLO data set; looked for {LOOKED_FOR}")
     notes = Notes()
@@ -92,6 +98,9 @@ def label_file(image: Path, folder: str = "labels") -> Path:
                 moved = _text_of(Path(*parts[:index], name, *parts[index + 1 :]))
                 if moved.is_file():
                     return moved
+                flat = _text_of(Path(*parts[:index], name, parts[-1]))
+                if flat.is_file() and not moved.parent.is_dir():
+                    return flat  # only the images are in the folders of splits
             break
     return _text_of(image)
 

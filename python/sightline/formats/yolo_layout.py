@@ -24,12 +24,13 @@ from sightline.formats.paths import (
     shortened_path,
     subfolder,
 )
-from sightline.formats.pictures import is_image
+from sightline.formats.pictures import IMAGE_SUFFIXES, is_image
 from sightline.formats.records import DataError
 from sightline.formats.source import Notes, split_name
+from sightline.formats.text import number, read_lines
 from sightline.formats.yolo_config import Config, class_lines, config_file, read_config
 
-__all__ = ["LOOKED_FOR", "Item", "Layout", "read_layout", "yolo_root"]
+__all__ = ["LOOKED_FOR", "Item", "Layout", "has_nested_labels", "read_layout", "yolo_root"]
 
 LOOKED_FOR = (
     "YOLO: a yaml file with `names` and `train`, obj.data, or labels/**/*.txt with images/, or "
@@ -79,7 +80,41 @@ def yolo_root(root: Path) -> Path | None:
         labelled = "labels" in map(str.lower, place.parts[len(root.parts) :])
         if texts and (labelled or any(_image_beside(path) for path in texts)):
             return root
-    return root if _sibling_of_images(root) else None
+    return root if _listed_pictures(root) or _sibling_of_images(root) else None
+
+
+def has_nested_labels(root: Path) -> bool:
+    """Whether there is a label file beside its image in any folder below, however deep."""
+    if not root.is_dir():
+        return False
+    files = files_below(root)
+    images = {path.with_suffix("") for path in files if is_image(path)}
+    texts = (path for path in files if path.suffix.lower() == ".txt")
+    return any(path.with_suffix("") in images and _holds_a_box(path) for path in texts)
+
+
+def _holds_a_box(path: Path) -> bool:
+    """Whether the first line of a text is of a label, and not of a caption, say."""
+    try:
+        lines = read_lines(path)
+    except DataError:
+        return False
+    words = lines[0][1].split() if lines else []
+    return len(words) >= 5 and None not in map(number, words)
+
+
+def _listed_pictures(root: Path) -> dict[str, Path]:
+    """The lists at the root that are called train.txt, val.txt and so on, by split."""
+    lists = [(split_name(path.stem), path) for path in files_in(root, ".txt")]
+    return {split: path for split, path in lists if split is not None and _names_an_image(path)}
+
+
+def _names_an_image(path: Path) -> bool:
+    try:
+        lines = read_lines(path)
+    except DataError:
+        return False
+    return bool(lines) and lines[0][1].lower().endswith(IMAGE_SUFFIXES)
 
 
 def _label_places(root: Path) -> list[Path]:
@@ -143,6 +178,10 @@ def _folder_layout(root: Path, notes: Notes) -> Layout:
         for place in (*places, folder, cvat.get(split, folder)):
             if place.is_dir() and split not in splits and _images_below(place):
                 splits[split] = partial(_images_below, place)
+    if not splits:
+        config = Config(root, None, [root], {}, {})
+        for split, path in _listed_pictures(root).items():
+            splits[split] = partial(_images_of, [path], config, notes)
     label_folder = _sibling_of_images(root)
     if label_folder is not None:
         rule = "no folder is called labels, and this one holds label files of images/"
