@@ -120,7 +120,10 @@ class Annotations:
         number = len(self.class_names)
         source = shortened(f"{self.split or 'all'} of {self.source or 'memory'}")
         written = f"; {self.format}" if self.format else ""
-        dropped = f"; {len(self.issues):,} bad labels" if self.issues else ""
+        bad = sum(issue.action.endswith("dropped") for issue in self.issues)
+        notes = len(self.issues) - bad
+        dropped = f"; {bad:,} bad label{'' if bad == 1 else 's'}" if bad else ""
+        dropped += f"; {notes:,} note{'' if notes == 1 else 's'}" if notes else ""
         return (
             f"Annotations({self.label_type}: {len(self):,} picture{'' if len(self) == 1 else 's'}, "
             f"{number:,} class{'' if number == 1 else 'es'}: {classes}{dropped}{written}; {source})"
