@@ -1,9 +1,12 @@
 """What a console shows of a result is one short line, however large the result is."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from sightline.data import Annotations, Record
+from sightline.data import Annotations, Issue, Record
 from sightline.metrics import compare
 from tests.metrics.detection.cases import random_images, results_of
 
@@ -72,3 +75,11 @@ def test_a_conversion_is_one_short_line():
     _, report = convert_batch_norm(create_model("resnet20", 2))
     text = repr(report)
     assert text.startswith("ConversionReport(") and text.endswith(" left)") and len(text) < 80
+
+
+def test_notes_of_a_reader_are_not_counted_as_bad_labels():
+    issues = (
+        Issue(Path("a.txt"), 1, "object", "it is outside", "box dropped"),
+        Issue(Path("a.txt"), 2, "polygons", "a box is four numbers", "read as boxes"),
+    )
+    assert "; 1 bad label; 1 note; yolo" in repr(replace(labelled("boxes", 3, 2), issues=issues))

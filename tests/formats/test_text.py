@@ -182,6 +182,7 @@ def yaml_bomb(levels=9):
         yaml_bomb(),
         "a: &a [*a]",
         "[" * 5000,
+        "a" * 5_000_000,
         "a: [",
         "when: 2001-02-30",
         "count: " + "9" * 5000,

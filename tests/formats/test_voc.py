@@ -300,3 +300,17 @@ def test_voc_default_list_alone_is_no_split(tmp_path):
     write_voc(tmp_path, {name: [("cat", 1, 2, 30, 40)] for name in "abcde"})
     write_lists(tmp_path, default=["a", "b", "c", "d", "e"])
     assert len(read_dataset(tmp_path, split="train")) == 4
+
+
+def test_voc_image_is_found_by_the_path_of_another_machine(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)]})
+    (tmp_path / "Annotations" / "a.xml").rename(tmp_path / "Annotations" / "label.xml")
+    rewrite(tmp_path, "<filename>a.jpg", r"<filename>C:\set\a.jpg")
+    assert [record.image.name for record in read_dataset(tmp_path).records] == ["a.jpg"]
+
+
+def test_voc_xml_in_an_encoding_that_it_does_not_declare_is_named_with_its_line(tmp_path):
+    write_voc(tmp_path, {"a": [("Züge", 1, 2, 30, 40)]})
+    rewrite(tmp_path, "", "", "latin-1")
+    with pytest.raises(DataError, match=r"a\.xml:5: not UTF-8 text; .*declare its encoding"):
+        read_dataset(tmp_path)

@@ -261,3 +261,11 @@ def test_yolo_list_never_takes_a_picture_of_another_split(tmp_path):
     (tmp_path / "list.txt").write_text("/set/train/images/a.png\n")
     with pytest.raises(DataError, match=r"list\.txt:1: there is no .*train/images/a\.png"):
         read_dataset(tmp_path, split="train")
+
+
+def test_yolo_images_of_a_kind_that_is_not_read_are_said(tmp_path):
+    write_yolo(tmp_path, {"a": "0 .5 .5 .2 .4\n"})
+    for name in ("b.HEIC", "c.heic"):
+        (tmp_path / "images" / name).write_bytes(b"an image of another kind")
+    (said,) = map(str, read_dataset(tmp_path).issues)
+    assert "b.HEIC: an image, and in 1 more file: not of a kind that is read" in said

@@ -16,6 +16,7 @@ from sightline.formats.records import DataError
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "UNREAD_SUFFIXES",
     "Picture",
     "image_name",
     "image_size",
@@ -43,6 +44,11 @@ _FORMATS = {
     ".pgm": "PPM",
 }
 IMAGE_SUFFIXES = tuple(_FORMATS)
+# Images that people have in their data sets, and that are not decoded.
+UNREAD_SUFFIXES = (
+    *(".avif", ".heic", ".heif", ".jp2", ".jxl", ".tga", ".psd", ".eps", ".svg", ".pdf"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".exr", ".hdr", ".dcm"),
+)
 _SUFFIXES = " ".join(IMAGE_SUFFIXES)
 _READ = tuple(dict.fromkeys(_FORMATS.values()))
 _EXIF_ORIENTATION = 0x0112

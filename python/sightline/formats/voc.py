@@ -130,7 +130,7 @@ def _loader(
                 "remove the line, or add the label file (one without objects is legal)"
             )
         root = parse_xml(path, notes)
-        stated = (root.findtext("filename") or "").strip()
+        stated = (root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
         image = layout.image_of(path, stated)
         if image is None:
             searched = ", ".join(str(folder) for folder in layout.image_folders)

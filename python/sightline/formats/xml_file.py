@@ -108,9 +108,17 @@ def _decoded(path: Path, data: bytes, notes: Notes | None) -> str:
             rule = f"declares the encoding {declared}, but is not valid in it"
             notes.add(path, 1, "xml", rule, "read as UTF-8")
         return text
-    raise DataError(
-        f"{path}: neither {declared} nor UTF-8 text; save it as UTF-8, and declare that"
-    )
+    line = 1 + data.count(b"\n", 0, _first_bad_byte(data))
+    what = "UTF-8 text" if encoding == "utf-8" else f"{declared} or UTF-8 text"
+    raise DataError(f"{path}:{line}: not {what}; save it as UTF-8, or declare its encoding")
+
+
+def _first_bad_byte(data: bytes) -> int:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return error.start
+    return 0
 
 
 def _unknown(path: Path, declared: str) -> DataError:

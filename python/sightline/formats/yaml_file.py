@@ -7,6 +7,7 @@ from typing import Any
 __all__ = ["load_yaml"]
 
 _MOST_VALUES = 1_000_000
+_MOST_CHARACTERS = 4 << 20  # PyYAML takes about a second for 500,000
 
 
 def load_yaml(text: str, *, as_text: bool = False) -> Any:
@@ -18,13 +19,17 @@ def load_yaml(text: str, *, as_text: bool = False) -> Any:
 
     Raises:
         ImportError: without PyYAML.
-        yaml.YAMLError: invalid; nested too deeply; or more than a million values once its aliases
-            are written out.
+        yaml.YAMLError: invalid; longer than four million characters; nested too deeply; or more
+            than a million values once its aliases are written out.
     """
     try:
         import yaml
     except ImportError as error:
         raise ImportError("reading YAML needs PyYAML: pip install 'sightline[train]'") from error
+    if len(text) > _MOST_CHARACTERS:
+        raise yaml.MarkedYAMLError(
+            problem=f"{len(text):,} characters are too many (at most {_MOST_CHARACTERS:,})"
+        )
     loader = (yaml.BaseLoader if as_text else yaml.SafeLoader)(text)
     try:
         node = loader.get_single_node()

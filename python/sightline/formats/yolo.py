@@ -11,6 +11,7 @@ refused.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from sightline._text import quoted, shortened
-from sightline.formats.paths import lies_inside, quoted_line
-from sightline.formats.pictures import image_size
+from sightline.formats.paths import files_below, lies_inside, quoted_line
+from sightline.formats.pictures import IMAGE_SUFFIXES, UNREAD_SUFFIXES, image_size
 from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
 from sightline.formats.source import Notes, Source
 from sightline.formats.text import number, read_lines, whole_number
@@ -61,6 +62,10 @@ def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
         notes.add(root, None, "classes", rule, "named by their numbers")
     if not any(path.is_file() for path in labels()):
         raise DataError(f"{root}: none of its images has a label file; looked for {LOOKED_FOR}")
+    for path in files_below(found.parent if found.is_file() else found):
+        if path.suffix.lower() in UNREAD_SUFFIXES:
+            rule = f"not of a kind that is read ({' '.join(IMAGE_SUFFIXES)})"
+            notes.add(path, None, "an image", rule, "left out")
     unique = _unique(names, found, notes)
     wanted = {name: label for label, name in enumerate(class_names or unique)}
     label_of = {number: wanted[name] for number, name in enumerate(names) if name in wanted}
@@ -83,7 +88,7 @@ def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
 
 
 def _unique(names: Sequence[str], found: Path, notes: Notes) -> list[str]:
-    for name in {name for name in names if list(names).count(name) > 1}:
+    for name in (name for name, count in Counter(names).items() if count > 1):
         rule = f"{quoted(name)} is the name of several numbers"
         notes.add(found, None, "classes", rule, "read as one class")
     return list(dict.fromkeys(names))
