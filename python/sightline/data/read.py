@@ -15,6 +15,8 @@ from sightline.formats.csv_table import LOOKED_FOR as CSV_LOOKED_FOR
 from sightline.formats.csv_table import csv_files, open_csv
 from sightline.formats.folders import LOOKED_FOR as FOLDER_LOOKED_FOR
 from sightline.formats.folders import has_class_folders, open_folders, pictures_of_classes
+from sightline.formats.kitti import LOOKED_FOR as KITTI_LOOKED_FOR
+from sightline.formats.kitti import kitti_places, open_kitti
 from sightline.formats.look import said_found
 from sightline.formats.paths import folders_in
 from sightline.formats.records import Annotations, DataError, Issue
@@ -40,6 +42,7 @@ _READERS: dict[
     "voc": (has_xml, open_voc, VOC_LOOKED_FOR),
     "coco": (coco_files, open_coco, COCO_LOOKED_FOR),
     "yolo": (yolo_root, open_yolo, YOLO_LOOKED_FOR),
+    "kitti": (kitti_places, open_kitti, KITTI_LOOKED_FOR),
     "csv": (csv_files, open_csv, CSV_LOOKED_FOR),
     "folder": (has_class_folders, open_folders, FOLDER_LOOKED_FOR),
 }
@@ -53,6 +56,8 @@ def detect_format(root: Path) -> str:
     if not root.exists():
         raise DataError(f"{root}: no such file or folder; check data.path")
     found = _formats_of(root)
+    if "kitti" in found and "yolo" in found:
+        found.remove("yolo")  # labels/*.txt can be of both, but by its lines it is KITTI's
     for weaker in _WEAKER:
         if len(found) > 1 and weaker in found:
             found.remove(weaker)
@@ -121,7 +126,7 @@ def read_dataset(
         split: "train", "val", "test", "trainval" (train and val together), another official name,
             or None for every image. Where there is no official val split, a random stratified
             80/20 split of train is used.
-        format: "voc", "coco", "yolo", "csv" or "folder"; None detects it.
+        format: "voc", "coco", "yolo", "kitti", "csv" or "folder"; None detects it.
         on_bad_label: "error" raises an error with a list, "drop-box" leaves out the box,
             "drop-image" the whole image.
         class_names: the classes and their order, for example from a checkpoint; any other class is

@@ -1,0 +1,205 @@
+"""KITTI text files: one file per image, one object of 15 words per line.
+
+A line is `type truncated occluded alpha xmin ymin xmax ymax`, then height, width, length, x, y, z
+and angle of the object in space, which are not read. Corners are in pixels, used as written.
+DontCare regions are left out, and that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sightline._text import listed, quoted, shortened
+from sightline.formats.lists import read_list
+from sightline.formats.paths import (
+    files_in,
+    folders_in,
+    lies_inside,
+    quoted_line,
+    shortened_path,
+    subfolder,
+)
+from sightline.formats.pictures import IMAGE_SUFFIXES, image_size
+from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
+from sightline.formats.source import Notes, Pair, Source, split_name
+from sightline.formats.text import number, read_lines
+
+__all__ = ["LOOKED_FOR", "kitti_places", "open_kitti"]
+
+LOOKED_FOR = "KITTI: label_2/*.txt with image_2/, or labels/ with images/, also in training/"
+_LABEL_FOLDERS = ("label_2", "labels", "label")
+_IMAGE_FOLDERS = ("image_2", "images", "image")
+_WORDS = 15
+_NO_CLASS = "dontcare"
+
+Item = tuple[Path, Path]  # the label file and its image
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder of label files, that of their images, and the split that they are of."""
+
+    labels: Path
+    images: Path
+    split: str | None
+
+
+def kitti_places(root: Path) -> list[Place]:
+    """Return the folders of KITTI label files at the root or in those of splits."""
+    bases = [(root, None), *((path, split_name(path.name)) for path in folders_in(root))]
+    found = []
+    for base, split in bases:
+        labels = [subfolder(base, name) for name in _LABEL_FOLDERS]
+        images = [subfolder(base, name) for name in _IMAGE_FOLDERS]
+        here = next((folder for folder in labels if _holds_labels(folder)), None)
+        beside = next((folder for folder in images if folder.is_dir()), None)
+        if here is not None and beside is not None and (split or base == root):
+            found.append(Place(here, beside, split))
+    return found
+
+
+def _holds_labels(folder: Path) -> bool:
+    """Whether the first text file there that is not empty is of the format."""
+    for path in files_in(folder, ".txt"):
+        try:
+            lines = read_lines(path)
+        except DataError:
+            return False
+        if lines:
+            return _is_object(lines[0][1].split())
+    return False
+
+
+def _is_object(words: Sequence[str]) -> bool:
+    return (
+        len(words) == _WORDS
+        and number(words[0]) is None
+        and None not in (number(word) for word in words[1:])
+    )
+
+
+def open_kitti(root: Path, class_names: Sequence[str] | None = None) -> Source:
+    """Open a KITTI data set.
+
+    The classes are `class_names`, or all types but DontCare, sorted. Official splits are those of
+    ImageSets/{train,val,test,trainval}.txt, otherwise the folders training, val and so on. An image
+    without a label file is left out, with a note in the issues.
+    """
+    places = kitti_places(root)
+    if not places:
+        raise DataError(f"{root}: no KITTI label files; looked for {LOOKED_FOR}")
+    notes = Notes()
+    items = {place: _items(place, notes) for place in places}
+    pool = [item for found in items.values() for item in found]
+    names = class_names or sorted({name for label, _ in pool for name in _types_in(label)})
+    splits = _listed_splits(root, pool, notes)
+    if not splits:
+        splits = {place.split: partial(list, items[place]) for place in places if place.split}
+    return Source(
+        format="kitti",
+        label_type=LabelType.BOXES,
+        class_names=tuple(names),
+        splits=splits,
+        pool=partial(list, pool),
+        load=partial(
+            _load,
+            root=root,
+            label_of={name: index for index, name in enumerate(names)},
+            notes=notes,
+        ),
+        notes=notes,
+    )
+
+
+def _items(place: Place, notes: Notes) -> list[Item]:
+    images = {path.stem: path for path in files_in(place.images, *IMAGE_SUFFIXES)}
+    labels = files_in(place.labels, ".txt")
+    for path in labels:
+        if path.stem not in images:
+            raise DataError(
+                f"{path}: no image named {path.stem} in {place.images}; add the image, or remove "
+                "the label file"
+            )
+    stems = {path.stem for path in labels}
+    for stem, image in images.items():
+        if stem not in stems:
+            rule = "only an empty label file marks an image without objects"
+            notes.add(image, None, "an image without a label file", rule, "left out")
+    return [(path, images[path.stem]) for path in labels]
+
+
+def _types_in(path: Path) -> set[str]:
+    types = {line.split()[0] for _, line in read_lines(path)}
+    return {name for name in types if name.lower() != _NO_CLASS}
+
+
+def _listed_splits(
+    root: Path, pool: list[Item], notes: Notes
+) -> dict[str, Callable[[], list[Item]]]:
+    by_name = {label.stem: (label, image) for label, image in pool}
+    lists = [(split_name(path.stem), path) for path in files_in(root / "ImageSets", ".txt")]
+    return {
+        split: partial(_listed, path, root, by_name, notes)
+        for split, path in lists
+        if split is not None and any(line in by_name for _, line in read_lines(path))
+    }
+
+
+def _listed(path: Path, root: Path, by_name: dict[str, Item], notes: Notes) -> list[Item]:
+    def find(line: str, line_number: int) -> Item:
+        if line not in by_name:
+            shown = shortened_path(line, inside=lies_inside(path, root))
+            raise DataError(
+                f"{path}:{line_number}: lists {shown}, but there is no such label file; remove "
+                "the line, or add the label file (an empty one is legal)"
+            )
+        return by_name[line]
+
+    return [item for _, item in read_list(path, find, notes)]
+
+
+def _load(item: Item, *, root: Path, label_of: dict[str, int], notes: Notes) -> Pair:
+    path, image = item
+    width, height = image_size(image)
+    boxes, labels, issues = [], [], []
+    for line_number, line in read_lines(path):
+        words = line.split()
+        if words[0].lower() == _NO_CLASS:
+            notes.add(path, line_number, "a DontCare region", "it has no class", "left out")
+            continue
+        box, rule = _box(words, width, height)
+        if rule is None and words[0] not in label_of:
+            rule = f"unknown class {quoted(words[0])}; the classes are {listed([*label_of])}"
+        if rule is not None:
+            if rule.endswith("got "):
+                rule += quoted_line(line, inside=lies_inside(path, root))
+            issues.append(Issue(path, line_number, f"object ({shortened(words[0])})", rule))
+            continue
+        boxes.append(box)
+        labels.append(label_of[words[0]])
+    record = Record(
+        image,
+        path.stem,
+        width,
+        height,
+        labels=np.array(labels, np.int64),
+        boxes=np.array(boxes, np.float64).reshape(-1, 4),
+    )
+    return record, issues
+
+
+def _box(words: Sequence[str], width: int, height: int) -> tuple[list[float], str | None]:
+    """Return the corners of a line and the rule that it breaks; the line replaces `got `."""
+    if len(words) != _WORDS:
+        hint = "; a result with a score is no label" if len(words) == _WORDS + 1 else ""
+        return [], f"a line is a type and 14 numbers, got {len(words)} words{hint}"
+    corners = [number(word) for word in words[4:8]]
+    box = [corner for corner in corners if corner is not None]
+    if len(box) != len(corners):
+        return [], "corners must be numbers, got "
+    return box, box_rule(box, width, height)
