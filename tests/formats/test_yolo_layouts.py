@@ -95,6 +95,7 @@ def test_obj_data_that_is_wrong_is_named(tmp_path, line, message):
         "train: [images\\a, .\\images\\b]\nval: images\\c\n",
         "train: images/[ab]\nval: images/c*\n",
         "train: images/[ab]/*.png\nval: images/c/c0.png\n",
+        "train: /content/set/images/[ab]\nval: ../images/c*\n",
         "train: [../images/a, ../images/b]\nvalid: ../images/c\n",
         "path: /content/set\ntrain: [images/a, images/b]\nval: images/c\n",
         "train: [/content/set/images/a, D:\\set\\images\\b]\nval: /content/set/images/c\n",
@@ -251,3 +252,11 @@ def test_labels_may_be_flat_while_pictures_are_in_folders_of_splits(tmp_path):
     assert (size(tmp_path, "train"), size(tmp_path, "val")) == ((1, 1), (1, 1))
     (tmp_path / "labels" / "val").mkdir()  # then it is there that they would be
     assert size(tmp_path, "val") == (1, 0)
+
+
+@pytest.mark.parametrize("pattern", ["/**", "../**/*.png", "../../*"])
+def test_pattern_finds_nothing_above_the_data_set(tmp_path, pattern):
+    save_picture(tmp_path / "other" / "x.png")
+    root = parts(tmp_path / "set", f"{NAMES}train: '{pattern}'\nval: images/c\n")
+    found = read_dataset(root, split=None)
+    assert all(record.image.is_relative_to(root) for record in found.records)

@@ -240,30 +240,35 @@ def _find_place(text: str, split: str, config: Config, notes: Notes) -> list[Pat
     for base in config.bases:
         # Some exports write ../train/images for a folder next to data.yaml.
         for name in (text, slashed, slashed.removeprefix("../"), slashed.removeprefix("data/")):
-            if _exists(base / name):
-                return [base / name]
-        if any(mark in slashed for mark in "*?["):
-            matches = sorted(glob.glob(slashed, root_dir=base, recursive=True))
-            if matches:
-                return [base / match for match in matches]
+            found = _matches(base, name)
+            if found:
+                return found
     for end in list(spellings(text))[1:]:
         left_out = slashed.removesuffix(end).split("/")
         if any(split_name(part) for part in left_out):
             break
         for base in config.bases:
-            if _exists(base / end):
+            found = _matches(base, end)
+            if found:
                 rule = f"there is no {shortened_path(text)} on this machine"
                 line = _line(config, split)
                 notes.add(config.file, line, f"split {split}", rule, f"{base / end} used")
-                return [base / end]
+                return found
     return []
 
 
-def _exists(path: Path) -> bool:
+def _matches(base: Path, name: str) -> list[Path]:
+    """Return what is at a path below a folder, or what a pattern fits there, but not above it."""
     try:
-        return path.exists()
-    except (OSError, ValueError):  # such as a name that is too long
-        return False
+        if (base / name).exists():
+            return [base / name]
+        if Path(name).is_absolute() or ".." in Path(name).parts or not glob.has_magic(name):
+            return []
+        found = [base / match for match in sorted(glob.glob(name, root_dir=base, recursive=True))]
+        lists = name.lower().endswith(".txt")
+        return [path for path in found if path.is_dir() or is_image(path) or lists]
+    except (OSError, ValueError):  # too long a name, say
+        return []
 
 
 def _refuse_one_place_of_two_splits(
