@@ -109,6 +109,15 @@ def test_what_is_neither_a_step_nor_a_module_is_refused(model, got):
         fit(model, BATCHES, epochs=1)
 
 
+def test_a_step_without_a_model_is_refused():
+    class Bare(Noisy):
+        def __init__(self):
+            self.nets = {}
+
+    with pytest.raises(TypeError, match=r"Bare must set `model`, .* super\(\).__init__"):
+        train(Bare())
+
+
 @pytest.mark.parametrize("accumulate", [1.5, 2.0])
 def test_a_part_of_a_batch_cannot_be_accumulated(accumulate):
     with pytest.raises(TypeError, match="`accumulate` must be an integer"):
@@ -144,6 +153,11 @@ def adversarial(**change):
         Player(discriminator, sgd(discriminator), lambda real, _: real.mean()),
         **{"latent_shape": (2,), **change},
     )
+
+
+def test_what_is_called_after_an_epoch_must_be_a_function():
+    with pytest.raises(TypeError, match="`on_epoch_end` must hold functions, got int"):
+        train(on_epoch_end=3)
 
 
 # Losses.

@@ -191,6 +191,7 @@ def assert_same_best_and_last(path):
             "train.monitor must be one of val/AP.*'val/AP5'; did you mean val/AP50",
         ),
         ("monitor=speed", "train.monitor: cannot tell whether a larger 'speed' is better"),
+        ("monitor=AP50", r"train.monitor: cannot tell .*; did you mean 'val/AP50'"),
     ],
 )
 def test_what_cannot_be_trained_is_named_before_anything_is_written(tmp_path, word, message):

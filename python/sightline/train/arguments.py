@@ -2,7 +2,7 @@
 
 import inspect
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from torch.optim import Optimizer
@@ -69,7 +69,7 @@ def as_functions(
     """One function or several, as a list."""
     if callable(functions):
         return (functions,)
-    functions = tuple(functions)
+    functions = tuple(functions) if isinstance(functions, Iterable) else (functions,)
     for function in functions:
         if not callable(function):
             raise TypeError(f"`{name}` must hold functions, got {type(function).__name__}")

@@ -242,6 +242,11 @@ def _as_step(model: Step | nn.Module, optimizer: Optimizer | None, options: Step
             hint = did_you_mean(name, ["metric", *StepOptions.__annotations__], quoted=True)
             raise TypeError(f"fit() got an unexpected argument {name!r}{hint}")
     if isinstance(model, Step):
+        if not isinstance(getattr(model, "model", None), nn.Module):
+            raise TypeError(
+                f"{type(model).__name__} must set `model`, the module that is validated and saved "
+                "(in __init__; a subclass of another step calls super().__init__)"
+            )
         given = {"optimizer": optimizer, **options}
         beside = [f"`{name}`" for name, value in given.items() if value is not None]
         if beside:

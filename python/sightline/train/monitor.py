@@ -24,7 +24,6 @@ def choose_monitor(prepared: Prepared, log: Log) -> tuple[str, Literal["min", "m
     metric = task.metric(val, prepared.preprocess) if val is not None else None
     monitor = options.monitor or (metric.monitor if metric is not None else "train/loss")
     split, _, name = monitor.partition("/")
-    declared = None
     if split == "val":
         if val is None or metric is None:
             raise SettingsError(
@@ -44,8 +43,10 @@ def choose_monitor(prepared: Prepared, log: Log) -> tuple[str, Literal["min", "m
                 f"train.monitor must be one of {', '.join([*known, 'val/loss', 'train/loss'])}, "
                 f"got {monitor!r}{did_you_mean(monitor, known)}"
             )
-        declared = metric.directions.get(name)
+    directions = (
+        {f"val/{column}": way for column, way in metric.directions.items()} if metric else {}
+    )
     try:
-        return monitor, monitor_mode(monitor, options.mode or declared)
+        return monitor, monitor_mode(monitor, options.mode, directions)
     except ValueError as error:
         raise SettingsError(f"train.monitor: {error}") from error
