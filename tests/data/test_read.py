@@ -90,7 +90,7 @@ def test_two_formats_in_one_folder_ask_which(tmp_path):
     assert len(read_dataset(tmp_path, format="yolo").records[0].boxes) == 1
     assert len(read_dataset(tmp_path, format="voc").records[0].boxes) == 0
     with pytest.raises(
-        ValueError, match="`format` must be one of voc, coco, yolo, kitti, csv, folder"
+        ValueError, match="`format` must be one of voc, coco, yolo, labelme, kitti, csv, folder"
     ):
         read_dataset(tmp_path, format="tfrecord")
 

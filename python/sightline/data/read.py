@@ -17,6 +17,8 @@ from sightline.formats.folders import LOOKED_FOR as FOLDER_LOOKED_FOR
 from sightline.formats.folders import has_class_folders, open_folders, pictures_of_classes
 from sightline.formats.kitti import LOOKED_FOR as KITTI_LOOKED_FOR
 from sightline.formats.kitti import kitti_places, open_kitti
+from sightline.formats.labelme import LOOKED_FOR as LABELME_LOOKED_FOR
+from sightline.formats.labelme import labelme_folders, open_labelme
 from sightline.formats.look import said_found
 from sightline.formats.paths import folders_in
 from sightline.formats.records import Annotations, DataError, Issue
@@ -42,6 +44,7 @@ _READERS: dict[
     "voc": (has_xml, open_voc, VOC_LOOKED_FOR),
     "coco": (coco_files, open_coco, COCO_LOOKED_FOR),
     "yolo": (yolo_root, open_yolo, YOLO_LOOKED_FOR),
+    "labelme": (labelme_folders, open_labelme, LABELME_LOOKED_FOR),
     "kitti": (kitti_places, open_kitti, KITTI_LOOKED_FOR),
     "csv": (csv_files, open_csv, CSV_LOOKED_FOR),
     "folder": (has_class_folders, open_folders, FOLDER_LOOKED_FOR),
@@ -126,7 +129,7 @@ def read_dataset(
         split: "train", "val", "test", "trainval" (train and val together), another official name,
             or None for every image. Where there is no official val split, a random stratified
             80/20 split of train is used.
-        format: "voc", "coco", "yolo", "kitti", "csv" or "folder"; None detects it.
+        format: "voc", "coco", "yolo", "labelme", "kitti", "csv" or "folder"; None detects it.
         on_bad_label: "error" raises an error with a list, "drop-box" leaves out the box,
             "drop-image" the whole image.
         class_names: the classes and their order, for example from a checkpoint; any other class is

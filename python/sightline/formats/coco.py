@@ -22,10 +22,10 @@ from sightline.formats.pictures import image_size
 from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
 from sightline.formats.source import Notes, Source
 from sightline.formats.text import (
+    has_json_keys,
     number,
     read_json,
     read_text,
-    sniffed_encoding,
     truth,
     whole_number,
 )
@@ -34,8 +34,7 @@ LOOKED_FOR = (
     "COCO: a json file with images, annotations and categories, at the root, in annotations/ or in "
     "train/, val/, test/"
 )
-_KEYS = ('"images"', '"annotations"', '"categories"')
-_PROBE_BYTES = 1 << 20  # the keys of a large file are in its first or last MiB
+_KEYS = ("images", "annotations", "categories")
 _DEFAULTS = (["default"], ["instances_default"])
 _JSON_FOLDERS = ("annotations", ".", "train", "val", "valid", "test")
 
@@ -47,23 +46,14 @@ def coco_files(root: Path) -> list[Path]:
     out.
     """
     if root.is_file():
-        return [root] if root.suffix.lower() == ".json" and _has_coco_keys(root) else []
+        return [root] if root.suffix.lower() == ".json" and has_json_keys(root, _KEYS) else []
     folders = [root / name for name in _JSON_FOLDERS if (root / name).is_dir()]
     paths = [path for folder in folders for path in files_in(folder, ".json")]
-    found = [path for path in paths if _has_coco_keys(path)]
+    found = [path for path in paths if has_json_keys(path, _KEYS)]
     if not found:  # tools give the folder any name
         paths = [path for folder in folders_in(root) for path in files_in(folder, ".json")]
-        found = [path for path in paths if _has_coco_keys(path)]
+        found = [path for path in paths if has_json_keys(path, _KEYS)]
     return [path for path in found if path.name.startswith("instances")] or found
-
-
-def _has_coco_keys(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(_PROBE_BYTES)
-        # From a multiple of 4, where characters of UTF-16 and UTF-32 begin.
-        file.seek(max(0, path.stat().st_size - _PROBE_BYTES) // 4 * 4)
-        text = (head + file.read()).decode(sniffed_encoding(head) or "utf-8", "replace")
-    return text.lstrip().startswith("{") and sum(key in text for key in _KEYS) >= 2
 
 
 def open_coco(root: Path, class_names: Sequence[str] | None = None) -> Source:

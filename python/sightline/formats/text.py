@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sightline.formats.records import DataError
 
 __all__ = [
     "MOST_BYTES",
+    "has_json_keys",
     "number",
     "read_bytes",
     "read_json",
@@ -30,6 +32,7 @@ __all__ = [
 # Of the labels of one picture: 400,000 boxes.
 MOST_BYTES = 16 << 20
 
+_PROBE_BYTES = 1 << 20  # the keys of a large JSON file are in its first or last MiB
 _MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -112,6 +115,16 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: not json ({quoted(str(error))}); correct the file") from error
     except RecursionError as error:
         raise DataError(f"{path}: not json that can be read: it is nested too deeply") from error
+
+
+def has_json_keys(path: Path, keys: Sequence[str], fewest: int = 2) -> bool:
+    """Whether a file looks like a JSON object with some of the keys, without parsing all of it."""
+    with path.open("rb") as file:
+        head = file.read(_PROBE_BYTES)
+        # From a multiple of 4, where characters of UTF-16 and UTF-32 begin.
+        file.seek(max(0, path.stat().st_size - _PROBE_BYTES) // 4 * 4)
+        text = (head + file.read()).decode(sniffed_encoding(head) or "utf-8", "replace")
+    return text.lstrip().startswith("{") and sum(f'"{key}"' in text for key in keys) >= fewest
 
 
 def number(value: object) -> float | None:

@@ -40,7 +40,9 @@ class DataSettings:
     """The data set, and how batches are made from it."""
 
     path: str | None = setting(None, "folder or file of the data set, digits, or digit-scenes")
-    format: str | None = setting(None, "voc, coco, yolo, kitti, csv or folder; none detects it")
+    format: str | None = setting(
+        None, "voc, coco, yolo, labelme, kitti, csv or folder; none detects it"
+    )
     train_split: str = setting("train", "split to train on, such as train or trainval")
     val_split: str | None = setting("val", "split to validate on; none trains without validation")
     test_share: float | None = setting(
