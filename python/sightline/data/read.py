@@ -31,9 +31,9 @@ from sightline.formats.yolo_layout import LOOKED_FOR as YOLO_LOOKED_FOR
 from sightline.formats.yolo_layout import has_nested_labels, yolo_root
 
 EMBEDDED = ("digits", "digit-scenes")
-# Label files take precedence over folder names, and over a csv file that may be made of them.
+# Label files take precedence over folder names, and over a csv file that may be made from them.
 _WEAKER = ("folder", "csv")
-# Label files in folders of any name and depth, which are looked for where no format else fits.
+# Label files in folders of any name and depth, which are looked for where no other format fits.
 _NESTED = {"voc": has_nested_xml, "yolo": has_nested_labels}
 _MOST_INNER = 20  # folders that are tried where a data set has been unpacked below another
 
@@ -70,7 +70,7 @@ def detect_format(root: Path) -> str:
         )
     if found in ([], ["folder"]):
         inner = [] if found else _inner_data_sets(root)
-        if found or len(inner) != 1:  # one is better read by itself, with its lists and names
+        if found or len(inner) != 1:  # a single one is better read alone, with its lists and names
             nested = next((name for name, is_there in _NESTED.items() if is_there(root)), None)
             found = [nested] if nested else found
     if not found:

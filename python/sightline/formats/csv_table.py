@@ -1,8 +1,9 @@
 """CSV of one box per row, as of TensorFlow's object detection, Roboflow, VoTT and keras-retinanet.
 
-The columns are told by their names, in any order: `filename,width,height,class,xmin,ymin,xmax,ymax`
-or other usual names; without a header they are `path,x1,y1,x2,y2,class`. Corners are in pixels,
-used as written. A row without class and corners lists an image without objects.
+The columns are recognised by their names, in any order:
+`filename,width,height,class,xmin,ymin,xmax,ymax` or other usual names; without a header they are
+`path,x1,y1,x2,y2,class`. Corners are in pixels, used as written. A row without class and corners
+lists an image without objects.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _NEEDED = ("filename", "class", *_CORNERS)
 _PREDICTED = {"score", "confidence", "conf", "probability"}  # columns of what a model has found
 _WITHOUT_HEADER = ("filename", *_CORNERS, "class")
-_HEAD_BYTES = 4096  # of a file, in which its first line ends
+_HEAD_BYTES = 4096  # of a file, in which its first line must end
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def _reader(text: str) -> csv._reader:  # type: ignore[name-defined]
 
 
 def _columns(first: Sequence[str]) -> tuple[str, ...] | None:
-    """The columns by our names, "" for others; None where a file's first row is of no such file."""
+    """The columns by our names, "" for others; None where the first row is not of such a file."""
     names = [word.strip().lower() for word in first]
     columns = tuple(
         next((ours for ours, theirs in _NAMES.items() if name in theirs), "") for name in names
@@ -149,7 +150,9 @@ def _items(path: Path, base: Path, notes: Notes) -> list[Item]:
             if columns is None:
                 columns = _columns(words)
                 if columns is None:
-                    raise DataError(f"{path}:{line}: no header of a csv of boxes; {LOOKED_FOR}")
+                    raise DataError(
+                        f"{path}:{line}: not the header of a csv file of boxes; {LOOKED_FOR}"
+                    )
                 if words[columns.index("filename")].lower() in _NAMES["filename"]:
                     continue
             if len(words) != len(columns):

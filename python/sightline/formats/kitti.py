@@ -2,7 +2,7 @@
 
 A line is `type truncated occluded alpha xmin ymin xmax ymax`, then height, width, length, x, y, z
 and angle of the object in space, which are not read. Corners are in pixels, used as written.
-DontCare regions are left out, and that is said.
+DontCare regions are left out, with a note in the issues.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """LabelMe JSON: one file per image, whose shapes are rectangles, polygons and circles in pixels.
 
 Rectangles are used as written, in any order of their corners; polygons and circles are read as the
-box around them, and that is said. Points and lines have no box and are left out, which is said too.
+box around them. Points and lines have no box and are left out. Both are noted in the issues.
 """
 
 from __future__ import annotations
