@@ -139,6 +139,8 @@ def test_split_that_is_not_there_is_an_error_only_where_it_is_asked_for(tmp_path
     assert (said.line, said.what) == (4, "split test")
     with pytest.raises(DataError, match=r"there is no .*test/images; correct the path"):
         read_dataset(tmp_path, split="test")
+    drawn = read_dataset(tmp_path, split="test", test_share=0.34)
+    assert (len(drawn), len(read_dataset(tmp_path, split="train", test_share=0.34))) == (1, 2)
 
 
 def test_yaml_of_any_name_is_found_by_what_it_says(tmp_path):

@@ -88,7 +88,7 @@ def choose_split(
         return [source.load(item) for item in source.pool()], "every image"
     name = split_name(split) or split
     if test_share is not None and name in ("train", "val", "trainval", "test"):
-        if "test" not in official:
+        if "test" not in official or "test" in source.absent:
             return _beside_drawn_test(source, name, root, seed, test_share)
         if name != "test":
             raise DataError(f"{root}: has an official test split: leave out data.test_share")

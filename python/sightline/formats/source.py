@@ -58,7 +58,7 @@ class Source:
 
     `splits` maps each official split to a function that lists its items; `pool` lists all items.
     `load` turns an item into its record, without bad boxes, and the issues found. `notes` grow as
-    items are listed and loaded.
+    items are listed and loaded. `absent` are the official splits whose files are missing.
     """
 
     format: str
@@ -69,6 +69,7 @@ class Source:
     load: Callable[[Any], Pair]
     category_ids: tuple[int, ...] = ()
     notes: Notes = field(default_factory=Notes)
+    absent: frozenset[str] = frozenset()
 
 
 def split_name(name: str) -> str | None:

@@ -84,6 +84,7 @@ def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
             label_of_image=label_of_image,
         ),
         notes=notes,
+        absent=layout.absent,
     )
 
 

@@ -65,6 +65,7 @@ class Layout:
     splits: dict[str, Lister]
     listers: list[Lister]
     label_folder: str = "labels"
+    absent: frozenset[str] = frozenset()  # the splits that are stated, but not there
 
 
 def yolo_root(root: Path) -> Path | None:
@@ -218,7 +219,8 @@ def _stated_layout(config: Config, notes: Notes) -> Layout:
             notes.add(config.file, _line(config, split), f"split {split}", rule, "not read")
     names = config.names or _listed_classes(config.bases, notes)
     listers = [*(there or splits).values()]  # with none there, the first raises
-    return Layout(names, splits, listers or [_whole(config.bases[0])])
+    absent = frozenset(splits) - frozenset(there)
+    return Layout(names, splits, listers or [_whole(config.bases[0])], absent=absent)
 
 
 def _line(config: Config, split: str) -> int | None:
