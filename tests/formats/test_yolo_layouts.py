@@ -60,6 +60,13 @@ def test_obj_data_gives_classes_and_splits(tmp_path):
         assert train.issues == ()
 
 
+def test_cvat_export_without_images_says_so(tmp_path):
+    for image in write_cvat(tmp_path).rglob("*.png"):
+        image.unlink()
+    with pytest.raises(DataError, match=r"train\.txt:1: there is no .*: export the images too"):
+        read_dataset(tmp_path)
+
+
 def test_cvat_folders_tell_splits_and_names_without_obj_data(tmp_path):
     write_cvat(tmp_path)
     (tmp_path / "obj.data").unlink()
@@ -263,3 +270,11 @@ def test_pattern_finds_nothing_above_the_data_set(tmp_path, pattern):
     found = read_dataset(root, split=None)
     assert len(found) == 6
     assert all(record.image.is_relative_to(root) for record in found.records)
+
+
+@pytest.mark.parametrize("line", [".", "..", "/", "a\x00b", "x" * 5000, "*.png"])
+def test_line_of_a_list_that_is_no_picture_is_named(tmp_path, line):
+    parts(tmp_path, f"{NAMES}train: list.txt\n")
+    (tmp_path / "list.txt").write_text(f"images/a/a0.png\n{line}\n")
+    with pytest.raises(DataError, match=r"list\.txt:2: there is no .*; remove the line"):
+        read_dataset(tmp_path)

@@ -318,10 +318,13 @@ def _listed_image(place: Path, config: Config, notes: Notes, line: str, line_num
         folders.reverse()
     image = find_file(name, [*dict.fromkeys(folders)], noted)
     if image is None:
-        missing = shortened_path(config.bases[0] / line)
+        missing, fix = shortened_path(config.bases[0] / line), "remove the line"
+        label = f"{name.rpartition('.')[0]}.txt"
         if not lies_inside(place, config.file):  # the list may be any file of this machine
             missing = "image of that name (not shown: the list is outside the data set)"
-        raise DataError(f"{place}:{line_number}: there is no {missing}; remove the line")
+        elif find_file(label, folders, lambda _: None, suffixes=False) is not None:
+            fix = "its label file is there: export the images too, or remove the line"
+        raise DataError(f"{place}:{line_number}: there is no {missing}; {fix}")
     return image
 
 
