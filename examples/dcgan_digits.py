@@ -128,7 +128,7 @@ def main(words=None):
     loader = DataLoader(real_digits(), batch_size=64, shuffle=True, drop_last=True)
     try:
         history = fit(step, loader, epochs=options.epochs, out=options.out, resume=options.resume)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     if history.stopped:
         print(f"continue with --resume --out {options.out}")

@@ -93,7 +93,7 @@ def main(words=None):
             out=options.out,
             resume=options.resume,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     if history.stopped:
         print(f"continue with --resume --out {options.out}")

@@ -218,7 +218,7 @@ def main(words=None):
             resume=options.resume,
             restore_best=True,
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     if history.stopped:
         print(f"continue with --resume --out {options.out}")
