@@ -199,12 +199,14 @@ def main(words=None):
         parser.error(f"cannot read the data: {error}")
 
     torch.manual_seed(SEED)
-    epochs = options.epochs or (24 if options.nuclei else 15)
+    epochs = options.epochs
+    if epochs is None:
+        epochs = 24 if options.nuclei else 15
     loader = DataLoader(Crops(train, 128 if options.nuclei else 64), batch_size=8, shuffle=True)
     model = UNet()
     optimizer = make_optimizer(model, "adamw", lr=5e-3, weight_decay=0.01)
-    schedule = make_schedule(optimizer, "one-cycle", epochs=epochs, steps_per_epoch=len(loader))
     try:
+        schedule = make_schedule(optimizer, "one-cycle", epochs=epochs, steps_per_epoch=len(loader))
         history = fit(
             model,
             loader,
