@@ -19,8 +19,8 @@ inline constexpr int64_t kLongRow = 16384;        // elements of a long row
 inline constexpr int64_t kNearCache = 768 << 10;  // bytes that stay near a core
 inline constexpr int64_t kFarCache = 2400 << 10;  // and bytes that stay not too far from it
 // Elements that lie side by side in a band of one sample. Fewer at a time are slow to read, so that
-// bands of so many may leave the nearest cache: at 32 x 64 x 56 x 56 two channels per band take 3 / 4
-// of the time of one.
+// bands of so many may leave the nearest cache: at 32 x 64 x 56 x 56 two channels per band take 3 /
+// 4 of the time of one.
 inline constexpr int64_t kGoodRun = 8192;
 
 // A channel is a sequence of units: planes that are summed up together, or a long row.
