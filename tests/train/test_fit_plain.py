@@ -503,6 +503,11 @@ def test_an_optimizer_of_another_model_is_refused():
         fit(**plain_run(optimizer=other))
 
 
+def test_a_module_without_parameters_is_refused_by_what_it_lacks():
+    with pytest.raises(ValueError, match="`optimizer` holds no parameter of `model`"):
+        fit(**{**plain_run(), "model": nn.Flatten()})
+
+
 def test_an_optimizer_may_hold_a_part_of_the_model_or_the_loss_alone():
     model, loss = plain_model(), LossWithWeights()
     fit(**plain_run(1, model=model, optimizer=torch.optim.SGD(model[3].parameters(), lr=0.1)))

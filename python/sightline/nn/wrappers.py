@@ -1,4 +1,4 @@
-"""Removes wrappers from models and from the names of their weights.
+"""Reads models through their wrappers: the module inside, the names of its weights, its device.
 
 `torch.compile`, `DistributedDataParallel` and `DataParallel` wrap a model, or a part of it, in
 another module and add a prefix to the name of each tensor: `_orig_mod.head.weight`.
@@ -6,11 +6,13 @@ another module and add a prefix to the name of each tensor: `_orig_mod.head.weig
 
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["load_plain_state", "plain_state", "predictions_of", "unwrapped"]
+__all__ = ["device_of", "load_plain_state", "plain_state", "predictions_of", "unwrapped"]
 
 _COMPILED, _PARALLEL = "_orig_mod", "module"
 
@@ -20,6 +22,12 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while (held := _held_as(model)) is not None:
         model = getattr(model, held)
     return model
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of the first parameter or buffer; the CPU for a module without either."""
+    tensor = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if tensor is None else tensor.device
 
 
 def predictions_of(model: nn.Module, outputs: Any) -> Any:

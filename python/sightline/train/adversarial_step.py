@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sightline.losses import Terms, as_terms
+from sightline.nn.wrappers import device_of
 from sightline.optim.ema import EMA
 from sightline.optim.schedule import Schedule
 from sightline.train.arguments import (
@@ -190,13 +191,10 @@ class _Training:
         if player.clip_norm is not None and not player.clip_norm > 0:
             raise ValueError(f"`{name}.clip_norm` must be > 0, got {player.clip_norm}")
         check_optimizer(player.optimizer, player.model, None)
-        self.model, self.optimizer, self.clip_norm = (
-            player.model,
-            player.optimizer,
-            player.clip_norm,
-        )
+        self.model, self.optimizer = player.model, player.optimizer
+        self.clip_norm = player.clip_norm
         self.schedule = as_schedule(player.schedule, player.optimizer)
-        self.precision = Precision(amp, next(player.model.parameters()).device)
+        self.precision = Precision(amp, device_of(player.model))
 
     @property
     def rate(self) -> float:

@@ -14,7 +14,7 @@ from sightline._text import listed
 from sightline.data import DataError, Preprocess, read_image
 from sightline.data.image import Picture, images_in
 from sightline.models import create_model
-from sightline.nn.wrappers import predictions_of
+from sightline.nn.wrappers import device_of, predictions_of
 from sightline.tasks import SCORE_THRESHOLD, TASKS, Classification, Detections, Prediction
 from sightline.train.checkpoint import load_into, load_weights
 
@@ -145,8 +145,8 @@ class Predictor:
     ) -> Sequence[Prediction]:
         pictures, pixels = zip(*batch, strict=True)
         images, transforms = zip(*map(self.preprocess.apply, pixels), strict=True)
-        device = next(self.model.parameters()).device
-        outputs = self.model(torch.stack([torch.from_numpy(image) for image in images]).to(device))
+        inputs = torch.stack([torch.from_numpy(image) for image in images])
+        outputs = self.model(inputs.to(device_of(self.model)))
         return TASKS[self.task].predictions(
             predictions_of(self.model, outputs),
             pictures,

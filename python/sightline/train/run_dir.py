@@ -21,7 +21,7 @@ from sightline._files import (
     to_json,
 )
 from sightline._text import quoted
-from sightline.nn.wrappers import load_plain_state, plain_state
+from sightline.nn.wrappers import device_of, load_plain_state, plain_state
 from sightline.train.checkpoint import (
     load_state,
     random_state,
@@ -188,7 +188,7 @@ class RunDir:
             "parts": {name: _state_of(part) for name, part in parts.items()},
             "random": random_state(),
             "settings": self.settings,
-            "conditions": bit_conditions(_device_of(predicting)),
+            "conditions": bit_conditions(device_of(predicting)),
         }
         if self.state.exists():
             copy_file(self.state, self.previous_state)
@@ -279,10 +279,6 @@ def _load_into(part: Any, state: dict[str, Any]) -> None:
         load_plain_state(part, state)
     else:
         part.load_state_dict(state)
-
-
-def _device_of(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device
 
 
 def _plain(row: dict[str, float]) -> dict[str, float | None]:

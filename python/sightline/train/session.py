@@ -27,7 +27,6 @@ from sightline.train.header import print_header
 from sightline.train.history import History
 from sightline.train.log import Log
 from sightline.train.monitor import choose_monitor
-from sightline.train.precision import Precision
 from sightline.train.predictor import Predictor, load
 from sightline.train.prepare import Prepared, prepare
 from sightline.train.resume_checks import check_data, check_settings
@@ -262,9 +261,7 @@ def evaluate_predictor(
     loader = make_loader(
         annotations, predictor.preprocess, batch_size=batch_size, shuffle=False, cache_bytes=0
     )
-    device = next(predictor.model.parameters()).device
-    precision = Precision("off", device)
-    evaluate(predictor.model, loader, metric=metric, precision=precision, losses=False)
+    evaluate(predictor.model, loader, metric=metric, losses=False)
     return metric.evaluation()
 
 

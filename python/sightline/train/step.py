@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sightline.losses import Terms, as_terms
-from sightline.nn.wrappers import predictions_of
+from sightline.nn.wrappers import device_of, predictions_of
 from sightline.optim.ema import EMA
 from sightline.optim.schedule import Schedule
 from sightline.train.arguments import (
@@ -168,7 +168,7 @@ class Step:
 
     @property
     def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        return device_of(self.model)
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """The computing type of forward passes: that of `precision` where the step has one."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline.losses import Terms, as_terms
-from sightline.nn.wrappers import unwrapped
+from sightline.nn.wrappers import device_of, unwrapped
 from sightline.train.arguments import asks_for, binds
 
 __all__ = [
@@ -47,7 +47,7 @@ def prepare_loss(loss: Loss | None, model: nn.Module) -> nn.Module | None:
         TypeError: `loss` is a class, or cannot be called.
     """
     if isinstance(loss, nn.Module):
-        loss.to(next(model.parameters()).device)
+        loss.to(device_of(model))
         return loss if loss.state_dict() else None
     if isinstance(loss, type):
         raise TypeError(f"`loss` must be an instance: loss={loss.__name__}()")
