@@ -1,13 +1,14 @@
-"""Draw digits with a DCGAN.
+"""Generate digits with a DCGAN.
 
-A generator learns to draw 8 x 8 digits that a discriminator cannot tell from scikit-learn's scanned
-ones. `AdversarialStep` says what one batch does to the two networks; the loop, the run folder and
+A generator learns to draw 8 x 8 digits that a discriminator cannot distinguish from scikit-learn's
+scanned ones. `AdversarialStep` trains the two networks on each batch; the loop, the run folder and
 resuming are those of `sightline.train.fit`.
 
-    python examples/dcgan_digits.py                                     a minute on two cores
-    python examples/dcgan_digits.py --classifier runs/classify/digits   and have the digits read
+    python examples/dcgan_digits.py                                     takes a minute on two cores
+    python examples/dcgan_digits.py --classifier runs/classify/digits   also classifies the results
 
-The classifier is a run of `sightline train data=digits name=digits`. It reads 200 generated digits.
+The classifier is a run of `sightline train data=digits name=digits`. It is given 200 generated
+digits.
 
 Source: Radford, Metz and Chintala, "Unsupervised Representation Learning with Deep Convolutional
 Generative Adversarial Networks" (2016).
@@ -33,7 +34,7 @@ SEED = 0
 
 
 def real_digits():
-    """The 1,438 digits of the training split: pictures [N, 1, 8, 8] in [-1, 1], labels [N]."""
+    """The 1,438 digits of the training split: images [N, 1, 8, 8] in [-1, 1], labels [N]."""
     records = load_digits_classification()[0].records
     pictures = np.stack([record.image[:, :, 0] for record in records])
     labels = np.array([record.labels[0] for record in records])
@@ -41,7 +42,7 @@ def real_digits():
 
 
 class Generator(nn.Sequential):
-    """Pictures [B, 1, 8, 8] in [-1, 1] of latents [B, 32]."""
+    """Latents [B, 32] -> images [B, 1, 8, 8] in [-1, 1]."""
 
     def __init__(self, width=32):
         layers = [nn.Unflatten(1, (LATENT, 1, 1)), nn.ConvTranspose2d(LATENT, 4 * width, 2)]
@@ -53,7 +54,7 @@ class Generator(nn.Sequential):
 
 
 class Discriminator(nn.Sequential):
-    """Logits [B, 1] of being real, of pictures [B, 1, 8, 8]."""
+    """Images [B, 1, 8, 8] -> logits [B, 1] that they are real."""
 
     def __init__(self, width=32):
         layers = [nn.Conv2d(1, width, 3, padding=1), nn.LeakyReLU(0.2)]
@@ -64,12 +65,12 @@ class Discriminator(nn.Sequential):
 
 
 def discriminator_loss(real, generated):
-    """Cross-entropy: the logits of real pictures are to be large, those of generated ones small."""
+    """Cross-entropy: low where real images have high logits and generated ones low logits."""
     return {"real": F.softplus(-real).mean(), "generated": F.softplus(generated).mean()}
 
 
 def generator_loss(generated):
-    """Small where the generated pictures pass for real ones."""
+    """Low where the discriminator takes generated images for real ones."""
     return F.softplus(-generated).mean()
 
 
@@ -79,14 +80,14 @@ def adam(model):
 
 @torch.no_grad()
 def draw(generator, count):
-    """Pictures uint8 [count, 8, 8], the same latents at every call."""
+    """Generated images, uint8 [count, 8, 8], from the same latents in every call."""
     latents = torch.randn(count, LATENT, generator=torch.Generator().manual_seed(SEED))
     pictures = generator.eval()(latents)[:, 0]
     return ((pictures + 1) * 127.5).round().byte().numpy()
 
 
 def save_grid(pictures, path, columns=16, scale=6):
-    """Pictures [N, 8, 8] in rows with a gap between them, as one file."""
+    """Save images [N, 8, 8] as one file, in rows with gaps between them."""
     framed = np.pad(pictures, ((0, -len(pictures) % columns), (1, 1), (1, 1)))
     rows = framed.reshape(-1, columns, 10, 10).swapaxes(1, 2).reshape(-1, 10 * columns)
     size = (scale * rows.shape[1], scale * rows.shape[0])
@@ -94,7 +95,7 @@ def save_grid(pictures, path, columns=16, scale=6):
 
 
 def read_digits(classifier, pictures):
-    """How a classifier of digits reads pictures: the share it is sure of, and how many of each."""
+    """The share of images that a digit classifier reads with confidence, and how many per digit."""
     found = [read for read in classifier.predict(list(pictures)) if read.score > 0.5]
     counts = np.bincount([read.label for read in found], minlength=10)
     return {"read with confidence above .5": len(found) / len(pictures), "each": counts.tolist()}
@@ -107,14 +108,14 @@ def main(words=None):
         "--out", type=Path, default=Path("runs/dcgan"), help="run folder (default: %(default)s)"
     )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_argument("--epochs", type=int, default=60, help="default: %(default)s")
+    parser.add_argument("--epochs", type=int, default=60, help="epochs (default: %(default)s)")
     options = parser.parse_args(words)
     try:
         classifier = sightline.load(options.classifier) if options.classifier else None
     except (OSError, ValueError) as error:
         parser.error(str(error))
     if classifier is not None and classifier.class_names != tuple("0123456789"):
-        parser.error(f"{options.classifier} does not tell the digits 0 to 9 apart")
+        parser.error(f"{options.classifier} does not classify the digits 0 to 9")
 
     torch.manual_seed(SEED)
     generator, discriminator = Generator(), Discriminator()

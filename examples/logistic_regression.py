@@ -1,10 +1,11 @@
 """Fit logistic regression to the digits with L-BFGS.
 
-The same loss as scikit-learn's `LogisticRegression(C=1)`: the mean cross-entropy of N digits and
-|weights|^2 / (2 N), the biases left free. `ClosureStep` lets `sightline.train.fit` train with an
-optimizer that evaluates the loss of a batch several times, here of the whole training set.
+The loss is that of scikit-learn's `LogisticRegression(C=1)`: the mean cross-entropy of N digits
+plus |weights|^2 / (2 N), without a penalty on the biases. `ClosureStep` lets `sightline.train.fit`
+use an optimizer that evaluates the loss of a batch several times. Here one batch is the whole
+training set.
 
-    python examples/logistic_regression.py     seconds
+    python examples/logistic_regression.py     takes seconds
 """
 
 import argparse
@@ -54,7 +55,7 @@ def fit_sklearn(train):
 
 
 def draw_weights(model, path):
-    """The weights of each class as a picture: ink that speaks for it red, against it blue."""
+    """Draw the weights of each class as an image: red where ink supports the class, else blue."""
     weights = model.weight.detach().numpy().reshape(10, 8, 8)
     limit = abs(weights).max()
     figure = Figure(figsize=(7.5, 3.4), layout="constrained")
@@ -71,7 +72,7 @@ def main(words=None):
     )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument(
-        "--epochs", type=int, default=12, help="of 10 iterations each (default: %(default)s)"
+        "--epochs", type=int, default=12, help="epochs of 10 iterations (default: %(default)s)"
     )
     options = parser.parse_args(words)
 

@@ -1,14 +1,13 @@
 """Segment cell nuclei with a small U-Net.
 
 The model, the loss and the metric are a few lines of PyTorch each; `sightline.train.fit` trains the
-model, keeps its best epoch in a run folder and continues where it was stopped.
+model, saves its best epoch in a run folder and can resume a run that was stopped.
 
-    python examples/unet_nuclei.py NUCLEI     a minute or two on two cores
-    python examples/unet_nuclei.py            seconds, on pictures made of scikit-learn's digits
+    python examples/unet_nuclei.py NUCLEI     takes a minute or two on two cores
+    python examples/unet_nuclei.py            takes seconds, on images of scikit-learn's digits
 
-NUCLEI is a folder with pictures in `train`, `val` and `test`, and in `annotations` a COCO file for
-each of the three with a run-length mask for every nucleus, such as a part of the Data Science Bowl
-2018.
+NUCLEI is a folder with images in `train`, `val` and `test`, and in `annotations` one COCO file per
+split with a run-length mask for every nucleus, for example a part of the Data Science Bowl 2018.
 """
 
 import argparse
@@ -31,14 +30,16 @@ SPLITS = ("train", "val", "test")
 SEED = 0
 
 
-# Data: a sample is a picture, float32 [1, H, W] of mean 0 and variance 1, and its mask [1, H, W].
+# Data: a sample is an image, float32 [1, H, W] of mean 0 and variance 1, and its mask [1, H, W].
 
 
 def read_nuclei(folder, split):
-    """The pictures of a split in grey, each with the union of the masks of its nuclei."""
+    """The images of a split in greyscale, each with the union of the masks of its nuclei."""
     path = folder / "annotations" / f"{split}.json"
     if not path.is_file():
-        raise DataError(f"no file {path}: it holds the masks of the pictures in {folder / split}")
+        raise DataError(
+            f"no file {path}: it must contain the masks of the images in {folder / split}"
+        )
     content = json.loads(path.read_text())
     masks = {image["id"]: [] for image in content["images"]}
     for nucleus in content["annotations"]:
@@ -53,7 +54,7 @@ def read_nuclei(folder, split):
 
 
 def draw_digits(split, side=96):
-    """Pictures of up to twelve digits in noise; their ink is the mask."""
+    """Images of up to twelve digits in noise, whose ink is the mask."""
     count = {"train": 80, "val": 20, "test": 20}[split]
     rng = np.random.default_rng([SEED, SPLITS.index(split)])
     train, held_out = load_digits_classification()
@@ -73,12 +74,12 @@ def draw_digits(split, side=96):
 
 def as_sample(pixels, mask):
     pixels = torch.tensor(pixels, dtype=torch.float32)[None]
-    # Each picture by its own mean: some microscopes give white on black, some violet on white.
+    # By the image's own mean: some microscopes give white on black, some violet on white.
     return (pixels - pixels.mean()) / (pixels.std() + 1e-3), torch.tensor(mask).float()[None]
 
 
 class Crops(Dataset):
-    """A square crop of each picture, turned and mirrored at random by (epoch, index) alone."""
+    """Square crops, rotated and mirrored at random, which depend only on (epoch, index)."""
 
     def __init__(self, samples, side):
         self.samples, self.side, self.epoch = samples, side, 0
@@ -102,7 +103,7 @@ class Crops(Dataset):
 
 
 class UNet(nn.Module):
-    """Logits [B, 1, H, W] of pictures [B, 1, H, W] of any size."""
+    """Images [B, 1, H, W] of any size -> logits [B, 1, H, W]."""
 
     def __init__(self, widths=(8, 16, 32, 64)):
         super().__init__()
@@ -135,7 +136,7 @@ class UNet(nn.Module):
 
 
 def segmentation_loss(logits, masks):
-    """Cross-entropy counts pixels, Dice the share of the nuclei: small ones count, too."""
+    """Cross-entropy weighs pixels equally; Dice relates the overlap to the area of the nuclei."""
     probability = logits.sigmoid()
     common = (probability * masks).sum((1, 2, 3))
     total = (probability + masks).sum((1, 2, 3))
@@ -146,7 +147,7 @@ def segmentation_loss(logits, masks):
 
 
 class Dice:
-    """Mean over the pictures of 2 |predicted and true| / (|predicted| + |true|)."""
+    """Mean over the images of 2 |predicted and true| / (|predicted| + |true|)."""
 
     monitor = "val/dice"
     directions = {"dice": "max"}  # noqa: RUF012
@@ -167,12 +168,12 @@ class Dice:
 
 
 def draw_pictures(model, samples, path):
-    """Pictures, their masks and what the model finds, side by side."""
+    """Draw images, their masks and the predicted masks side by side."""
     figure = Figure(figsize=(7.5, 2.5 * len(samples)), layout="constrained")
     for row, (image, mask) in zip(figure.subplots(len(samples), 3), samples, strict=True):
         with torch.no_grad():
             found = model.eval()(image[None])[0] > 0
-        shown = {"picture": image, "mask": mask, "found": found}
+        shown = {"image": image, "mask": mask, "prediction": found}
         for axes, (title, pixels) in zip(row, shown.items(), strict=True):
             axes.imshow(pixels[0].numpy(), cmap="gray")
             axes.set(title=title, xticks=[], yticks=[])
@@ -182,13 +183,13 @@ def draw_pictures(model, samples, path):
 def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "nuclei", nargs="?", type=Path, help="folder of the data; without it, digits are segmented"
+        "nuclei", nargs="?", type=Path, help="data folder; without it, digits are segmented"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("runs/unet"), help="run folder (default: %(default)s)"
     )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_argument("--epochs", type=int, help="default: 24 for nuclei, 15 for digits")
+    parser.add_argument("--epochs", type=int, help="epochs (default: 24 for nuclei, 15 for digits)")
     options = parser.parse_args(words)
     try:
         train, val, test = (
@@ -210,7 +211,7 @@ def main(words=None):
         history = fit(
             model,
             loader,
-            val_loader=DataLoader(val),  # whole pictures, of several sizes: one by one
+            val_loader=DataLoader(val),  # whole images, one by one since their sizes differ
             optimizer=optimizer,
             schedule=schedule,
             loss=segmentation_loss,
@@ -229,8 +230,8 @@ def main(words=None):
     dice = evaluate(model, DataLoader(test), loss=segmentation_loss, metric=Dice())["val/dice"]
     (options.out / "numbers.json").write_text(json.dumps({"test dice": dice}) + "\n")
     draw_pictures(model, test[:4], options.out / "pictures.png")
-    print(f"mean Dice of {len(test)} test pictures: {dice:.3f}")
-    print(f"pictures: {options.out / 'pictures.png'}")
+    print(f"mean Dice of {len(test)} test images: {dice:.3f}")
+    print(f"drawn: {options.out / 'pictures.png'}")
     return 0
 
 

@@ -71,4 +71,4 @@ def test_a_classifier_of_something_else_is_refused(tmp_path, monkeypatch, capsys
     )
     with pytest.raises(SystemExit) as stop:
         example.main(["--classifier", "pets", "--out", str(tmp_path / "run")])
-    assert stop.value.code == 2 and "pets does not tell the digits" in capsys.readouterr().err
+    assert stop.value.code == 2 and "pets does not classify the digits" in capsys.readouterr().err

@@ -92,7 +92,7 @@ def test_a_missing_folder_is_named(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         example.main([str(tmp_path / "none"), "--out", str(tmp_path / "run")])
     assert stop.value.code == 2
-    assert "none/annotations/train.json: it holds the masks" in capsys.readouterr().err
+    assert "none/annotations/train.json: it must contain the masks" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
