@@ -61,12 +61,13 @@ def test_the_help_of_train_lists_the_tasks():
 
 def test_one_entry_makes_a_task_that_trains_evaluates_and_predicts(tmp_path, monkeypatch):
     class Sort(Classify):
+        name, title = "sort", "Sorter"
+
         def terms(self, model, inputs, targets, generator=None):
             found, outputs = super().terms(model, inputs, targets, generator)
             return Terms(found.losses, {"sorted": len(inputs)}), outputs
 
-    entry = Sort(**vars(TASKS["classify"]) | {"name": "sort", "title": "Sorter"})
-    monkeypatch.setitem(TASKS, "sort", entry)
+    monkeypatch.setitem(TASKS, "sort", Sort())
     data = write_colours(tmp_path / "data")
     layer = override_layer({"data": str(data), **QUICK["classify"], "epochs": 1, "task": "sort"})
     run = train_from_settings([layer], log=Log(quiet=True), out=tmp_path / "run")

@@ -7,11 +7,11 @@ except ModuleNotFoundError as error:
 
 from sightline.data import Annotations
 from sightline.tasks.base import SCORE_THRESHOLD, Evaluation, Prediction, Scorer, Task
-from sightline.tasks.classify import CLASSIFY, Classification
-from sightline.tasks.detect import DETECT, Detections
+from sightline.tasks.classify import Classification, Classify
+from sightline.tasks.detect import Detect, Detections
 
 # Name -> task. Of several that accept the same labels the first one is the default.
-TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFY, DETECT)}
+TASKS: dict[str, Task] = {task.name: task for task in (Classify(), Detect())}
 
 
 def default_task(annotations: Annotations) -> Task:

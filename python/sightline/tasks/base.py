@@ -128,9 +128,10 @@ class Prediction(Protocol):
         """The picture with the prediction drawn on it, as a PIL image in RGB."""
 
 
-@dataclass(frozen=True)
 class Task:
     """One kind of learning problem: its labels, models, metric and predictions.
+
+    A subclass sets the attributes.
 
     Attributes:
         name: its name in `train.task`, run folders and weights files.

@@ -26,7 +26,7 @@ from sightline.tasks.base import (
     spread,
 )
 
-__all__ = ["CLASSIFY", "Classification", "ClassificationScorer"]
+__all__ = ["Classification", "ClassificationScorer", "Classify"]
 
 _EXAMPLES, _EXAMPLE_COLUMNS = 24, 8  # in a report
 _TILE_WIDTH = 160  # pixels
@@ -157,9 +157,25 @@ class ClassificationScorer:
         )
 
 
-@dataclass(frozen=True)
 class Classify(Task):
     """Models return logits [B, K]."""
+
+    name = "classify"
+    title = "Classifier"
+    label_types = (LabelType.CLASS,)
+    long_side = 128
+    has_score_threshold = False
+    meanings: Mapping[str, str] = {
+        "accuracy": "share of images whose best class is the true one",
+        "top5": "share of images whose true class is among the five best",
+        "precision_macro": "share of the predictions of a class that are right; mean over classes",
+        "recall_macro": "share of the images of a class that are recognised; mean over classes",
+        "f1_macro": "harmonic mean of precision and recall; mean over classes",
+        "precision_micro": "precision over all images together",
+        "recall_micro": "recall over all images together",
+        "f1_micro": "F1 over all images together",
+    }
+    headlines = ("accuracy", "top5", "f1_macro")
 
     def check_model(self, model: nn.Module, settings: Settings) -> None:
         if is_detector(model):
@@ -215,25 +231,3 @@ class Classify(Task):
             image = load_record_image(records[row["image_id"]], 3)
             tiles.append(draw_classification(image, text, right=correct, width=_TILE_WIDTH))
         return tiles, _EXAMPLE_COLUMNS
-
-
-_MEANINGS = {
-    "accuracy": "share of images whose best class is the true one",
-    "top5": "share of images whose true class is among the five best",
-    "precision_macro": "share of the images predicted as a class that are it; mean over classes",
-    "recall_macro": "share of the images of a class that are predicted as it; mean over classes",
-    "f1_macro": "harmonic mean of precision and recall; mean over classes",
-    "precision_micro": "precision over all images together",
-    "recall_micro": "recall over all images together",
-    "f1_micro": "F1 over all images together",
-}
-
-CLASSIFY = Classify(
-    name="classify",
-    title="Classifier",
-    label_types=(LabelType.CLASS,),
-    long_side=128,
-    has_score_threshold=False,
-    meanings=_MEANINGS,
-    headlines=("accuracy", "top5", "f1_macro"),
-)

@@ -27,7 +27,7 @@ from sightline.tasks.base import (
     spread,
 )
 
-__all__ = ["DETECT", "DetectionScorer", "Detections"]
+__all__ = ["Detect", "DetectionScorer", "Detections"]
 
 _CURVE_IOU = 0.5  # of curves and confusion matrix
 _MOST_NAMED = 5  # classes, in a line
@@ -243,9 +243,26 @@ class DetectionScorer:
         return rows
 
 
-@dataclass(frozen=True)
 class Detect(Task):
     """Predictions are a dict of `boxes` [N, 4] (xyxy, network pixels), `scores`, `labels` each."""
+
+    name = "detect"
+    title = "Detector"
+    label_types = (LabelType.BOXES,)
+    long_side = 320
+    has_score_threshold = True
+    meanings: Mapping[str, str] = {
+        "AP": "mean AP over IoU .50 to .95 (COCO): how well boxes are found and placed",
+        "AP50": "average precision with boxes of at least IoU .5: how well objects are found",
+        "AP75": "the same with at least IoU .75: only well-placed boxes count",
+        "mAP_voc": "PASCAL VOC 2010 average precision (area under the whole curve, IoU .5)",
+        "mAP_voc2007": "PASCAL VOC 2007 average precision (11 recall points, IoU .5)",
+    }
+    headlines = ("AP", "AP50", "AP75", "mAP_voc")
+    confusion_note = (
+        f"Boxes with a score of at least {SCORE_THRESHOLD:g}, matched at IoU .5. The background "
+        "column has missed objects, the background row false alarms."
+    )
 
     def model_options(
         self, settings: Settings, train: Annotations, preprocess: Preprocess
@@ -341,26 +358,3 @@ def training_anchors(
         raise SettingsError(f"the training split of {train.source} has no box to learn from")
     anchors = fit_anchors(boxes, levels=levels)
     return [[list(pair) for pair in level] for level in anchors]
-
-
-_MEANINGS = {
-    "AP": "mean average precision over IoU .50 to .95 (COCO): how well boxes are found and placed",
-    "AP50": "average precision with boxes of at least IoU .5: how well objects are found",
-    "AP75": "the same with at least IoU .75: only well-placed boxes count",
-    "mAP_voc": "PASCAL VOC 2010 average precision (area under the whole curve, IoU .5)",
-    "mAP_voc2007": "PASCAL VOC 2007 average precision (11 recall points, IoU .5)",
-}
-
-DETECT = Detect(
-    name="detect",
-    title="Detector",
-    label_types=(LabelType.BOXES,),
-    long_side=320,
-    has_score_threshold=True,
-    meanings=_MEANINGS,
-    headlines=("AP", "AP50", "AP75", "mAP_voc"),
-    confusion_note=(
-        f"Boxes with a score of at least {SCORE_THRESHOLD:g}, matched at IoU .5. The background "
-        "column has missed objects, the background row false alarms."
-    ),
-)
