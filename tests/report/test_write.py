@@ -37,7 +37,7 @@ def test_a_report_without_its_data_says_so_and_leaves_out_the_examples(trained_c
         text = write_report(run, out=tmp_path / "page.html", warn=said.append).read_text()
     finally:
         shutil.move(moved, data)
-    assert len(said) == 1 and "no example pictures" in said[0] and str(data) in said[0]
+    assert len(said) == 1 and "no example images" in said[0] and str(data) in said[0]
     assert ">Examples</h3>" not in text and ">Training</h3>" in text
 
 

@@ -58,7 +58,7 @@ def test_a_result_is_drawn_on_its_picture_at_its_own_size():
 
 def test_a_result_without_its_picture_says_so(tmp_path):
     nowhere = Detections(FOUND.boxes, FOUND.scores, FOUND.labels, FOUND.names)
-    with pytest.raises(ValueError, match="no picture to draw on: give the one"):
+    with pytest.raises(ValueError, match="no image to draw on: give the one"):
         nowhere.draw()
     gone = Detections(FOUND.boxes, FOUND.scores, FOUND.labels, FOUND.names, tmp_path / "gone.png")
     with pytest.raises(DataError, match=r"gone\.png: no such image"):

@@ -47,7 +47,7 @@ def _draw_costs(ax: Any, breakdown: ErrorBreakdown) -> None:
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.grid(False, axis="y")
     title = f"Cost of errors: AP{100 * breakdown.iou_threshold:g} is {100 * breakdown.ap:.1f}"
-    label(ax, title, "AP points gained if all of the kind were corrected (number of errors)", "")
+    label(ax, title, "AP points gained if all of them were corrected (number of errors)", "")
 
 
 def _draw_classes(ax: Any, breakdown: ErrorBreakdown) -> None:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: text, tables and embedded pictures."""
+"""One self-contained HTML page: text, tables and embedded images."""
 
 import base64
 import html

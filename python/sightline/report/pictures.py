@@ -1,4 +1,4 @@
-"""A sheet of pictures with what a run predicted of them."""
+"""A sheet of example images with the predictions of a run."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _GAP = 10
 
 
 def draw_examples(task: Task, annotations: Annotations, predictions: list[dict[str, Any]]) -> Any:
-    """Some pictures of a data set as one PIL image; `predictions` are those of an evaluation."""
+    """Some images of a data set, with the predictions of an evaluation, as one PIL image."""
     tiles, columns = task.example_tiles(annotations, predictions)
     columns = min(columns, len(tiles))
     width = max(tile.width for tile in tiles)

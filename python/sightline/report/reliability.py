@@ -17,11 +17,11 @@ def draw_reliability(calibration: Calibration) -> Any:
     begin, width = pooled.edges[:-1], np.diff(pooled.edges)
     bars = {"width": 0.92 * width, "align": "center"}
     middle = begin + width / 2
-    left.bar(middle, np.nan_to_num(pooled.precision), color=COLORS[0], label="right", **bars)
+    left.bar(middle, np.nan_to_num(pooled.precision), color=COLORS[0], label="precision", **bars)
     ends = (begin + 0.04 * width, begin + 0.96 * width)
     left.hlines(pooled.mean_score, *ends, color=COLORS[1], linewidth=2.4, label="mean score")
     left.plot(
-        [0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)), label="as right as it says"
+        [0, 1], [0, 1], color=INK, linewidth=1, linestyle=(0, (4, 3)), label="perfect calibration"
     )
     left.set_xlim(0, 1)
     left.set_ylim(0, 1)
@@ -31,7 +31,7 @@ def draw_reliability(calibration: Calibration) -> Any:
         f"Expected calibration error {calibration.expected_error:.3f}, largest "
         f"{calibration.maximum_error:.3f}",
         "score",
-        f"share that is right at IoU {text}",
+        f"share of true positives at IoU {text}",
     )
     legend(left, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
     right.bar(middle, pooled.count, color=COLORS[7], **bars)

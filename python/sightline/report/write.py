@@ -153,7 +153,7 @@ def _evaluation_section(
     page.cards([(name, metrics[name]) for name in task.headlines if name in metrics])
     page.table(
         [
-            {"metric": name, "value": metrics[name], "what it says": meaning}
+            {"metric": name, "value": metrics[name], "meaning": meaning}
             for name, meaning in task.meanings.items()
             if name in metrics
         ]
@@ -164,7 +164,7 @@ def _evaluation_section(
             _reading(settings, found["data"]), split, class_names=found["class_names"]
         )
     except (OSError, ValueError) as error:
-        warn(f"no example pictures in the report: {error}")
+        warn(f"no example images in the report: {error}")
         return
     buffer = io.BytesIO()
     draw_examples(task, annotations, predictions).save(buffer, "PNG", optimize=True)
@@ -175,7 +175,7 @@ def _evaluation_section(
 
 
 def _class_sections(page: Page, found: dict[str, Any], plots: Path) -> None:
-    """What an evaluation says of the classes; nothing for a task that has none."""
+    """Tables and figures per class; nothing for a task without classes."""
     if found["per_class"]:
         page.heading("By class", level=3)
         page.table(found["per_class"])

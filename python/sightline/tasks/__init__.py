@@ -1,4 +1,4 @@
-"""The tasks classify and detect: one file each; no other module asks which task it is."""
+"""The tasks classify and detect, one file each; no other module distinguishes tasks."""
 
 try:
     import torch  # noqa: F401
@@ -10,12 +10,12 @@ from sightline.tasks.base import SCORE_THRESHOLD, Evaluation, Prediction, Scorer
 from sightline.tasks.classify import Classification, Classify
 from sightline.tasks.detect import Detect, Detections
 
-# Name -> task. Of several that accept the same labels the first one is the default.
+# Name -> task. Where several accept the same labels, the first of them is the default.
 TASKS: dict[str, Task] = {task.name: task for task in (Classify(), Detect())}
 
 
 def default_task(annotations: Annotations) -> Task:
-    """The task for the labels of a data set where none is named.
+    """The task for a data set's labels where the user names none.
 
     Raises:
         ValueError: no task accepts labels of that type.
@@ -25,7 +25,7 @@ def default_task(annotations: Annotations) -> Task:
             return task
     raise ValueError(
         f"no task can be trained on the labels of {annotations.source}, whose type is "
-        f"{annotations.label_type}: there are {', '.join(TASKS)}"
+        f"{annotations.label_type}; the tasks are {', '.join(TASKS)}"
     )
 
 

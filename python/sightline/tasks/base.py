@@ -29,9 +29,8 @@ __all__ = [
     "spread",
 ]
 
-# Predictions with a lower score are not shown. The default of `Predictor.predict`, of
-# `sightline predict`, and of the images and the confusion matrix of a report; average precision
-# uses all predictions.
+# The default score threshold of `Predictor.predict`, of `sightline predict`, and of the images and
+# the confusion matrix of a report. Average precision uses all predictions.
 SCORE_THRESHOLD = 0.3
 NAME_LENGTH = 24  # characters of a class in a line
 _SIDE_STEP = 16  # pixels; a whole number of cells on the maps of the light detector
@@ -125,23 +124,23 @@ class Prediction(Protocol):
         """Plain values for JSON."""
 
     def draw(self, picture: Picture | None = None, *, width: int | None = None) -> Any:
-        """The picture with the prediction drawn on it, as a PIL image in RGB."""
+        """The image with the prediction drawn on it, as a PIL image in RGB."""
 
 
 class Task:
-    """One kind of learning problem: its labels, models, metric and predictions.
+    """One kind of problem: its labels, models, metric and predictions.
 
     A subclass sets the attributes.
 
     Attributes:
         name: its name in `train.task`, run folders and weights files.
-        title: the name of a model for it in headings, such as "Detector".
+        title: what a model for this task is called in headings, such as "Detector".
         label_types: the label types of the data sets that it can be trained on.
         long_side: pixels of the longer side of the network's input, where no size is set.
         has_score_threshold: whether predictions can be selected by a recall or a precision.
         meanings: the meaning of each number of an evaluation, in the order of a report.
         headlines: the numbers that are shown first.
-        confusion_note: what the confusion matrix of a report counts, where that needs explanation.
+        confusion_note: explains what the confusion matrix of a report counts; "" where not needed.
     """
 
     name: str
@@ -154,13 +153,13 @@ class Task:
     confusion_note: str = ""
 
     def accepts(self, annotations: Annotations) -> bool:
-        """Whether it can be trained on labels of this type."""
+        """Whether the task can be trained on these labels."""
         return annotations.label_type in self.label_types
 
     def settings_for(self, train: Annotations) -> dict[str, Any]:
         """Settings derived from the training images: the network's input size, augmentation.
 
-        Keys are "group.name"; "data.size" is among them.
+        Keys are "group.name" and include "data.size".
         """
         height = float(np.median([record.height for record in train.records]))
         width = float(np.median([record.width for record in train.records]))
@@ -182,7 +181,7 @@ class Task:
         """The model that the settings name, with new weights.
 
         Raises:
-            SettingsError: no model is named, or it does not accept its options.
+            SettingsError: no model is named, or it does not accept the given options.
         """
         from sightline.models import create_model  # needs the native ops, which metadata does not
 
@@ -205,7 +204,7 @@ class Task:
 
         Args:
             inputs, targets: from the loader, on the model's device.
-            generator: random numbers for this batch, for tasks that need them.
+            generator: source of random numbers for this batch, for tasks that need them.
         """
         outputs = model(inputs)
         own: Any = unwrapped(model)
@@ -216,7 +215,7 @@ class Task:
         raise NotImplementedError
 
     def lacking(self, annotations: Annotations) -> str:
-        """What the metric needs but no image of the set has ("an object"); "" where defined."""
+        """What no image of the set has but the metric needs ("an object"); "" if nothing."""
         return ""
 
     def predictions(
@@ -237,7 +236,7 @@ class Task:
             transforms: how each image was converted to the network's input.
             class_names: names of labels 0, 1, ...
             preprocess: the preprocessing that made the transforms.
-            score_threshold: predictions with a lower score are left out, where there are scores.
+            score_threshold: where there are scores, predictions with a lower one are left out.
         """
         raise NotImplementedError
 
@@ -275,5 +274,5 @@ def path_of(picture: Picture | None) -> str | None:
 
 def picture_to_draw_on(picture: Picture | None) -> Picture:
     if picture is None:
-        raise ValueError("no picture to draw on: give the one that this was found in")
+        raise ValueError("no image to draw on: give the one that was predicted")
     return picture

@@ -217,7 +217,7 @@ class Classify(Task):
     def example_tiles(
         self, annotations: Annotations, predictions: Sequence[dict[str, Any]]
     ) -> tuple[list[Any], int]:
-        """Mistakes first, then images evenly spaced over the set."""
+        """Wrong predictions first, then correct ones that are evenly spaced over the set."""
         records = {record.image_id: record for record in annotations.records}
         wrong = [row for row in predictions if row["label"] != row["truth"]][: _EXAMPLES // 2]
         right = [row for row in predictions if row["label"] == row["truth"]]

@@ -244,7 +244,7 @@ class DetectionScorer:
 
 
 class Detect(Task):
-    """Predictions are a dict of `boxes` [N, 4] (xyxy, network pixels), `scores`, `labels` each."""
+    """The model predicts `boxes` [N, 4] (xyxy, network pixels), `scores` and `labels` per image."""
 
     name = "detect"
     title = "Detector"
@@ -253,15 +253,15 @@ class Detect(Task):
     has_score_threshold = True
     meanings: Mapping[str, str] = {
         "AP": "mean AP over IoU .50 to .95 (COCO): how well boxes are found and placed",
-        "AP50": "average precision with boxes of at least IoU .5: how well objects are found",
-        "AP75": "the same with at least IoU .75: only well-placed boxes count",
+        "AP50": "average precision at IoU .5: how well objects are found",
+        "AP75": "average precision at IoU .75: only well-placed boxes count",
         "mAP_voc": "PASCAL VOC 2010 average precision (area under the whole curve, IoU .5)",
         "mAP_voc2007": "PASCAL VOC 2007 average precision (11 recall points, IoU .5)",
     }
     headlines = ("AP", "AP50", "AP75", "mAP_voc")
     confusion_note = (
         f"Boxes with a score of at least {SCORE_THRESHOLD:g}, matched at IoU .5. The background "
-        "column has missed objects, the background row false alarms."
+        "column counts missed objects, the background row false alarms."
     )
 
     def model_options(
