@@ -284,7 +284,7 @@ def test_what_is_no_picture_is_told_what_is(thing, message):
     ("shape", "hint"),
     [
         ((3, 8, 8), r"got \[3, 8, 8\]; put the channels last with image\.transpose\(1, 2, 0\)"),
-        ((2, 8, 8, 3), r"got \[2, 8, 8, 3\]; pass several pictures as a list"),
+        ((2, 8, 8, 3), r"got \[2, 8, 8, 3\]; pass several images as a list"),
         ((8,), r"got \[8\]$"),
     ],
 )

@@ -29,7 +29,8 @@ _LISTED_OFFENDERS = 10
 def with_classes(annotations: Annotations, class_names: Sequence[str]) -> Annotations:
     """Return the same set with labels that index `class_names`; classes are matched by name.
 
-    The set may have fewer classes, further ones without labels, and another order.
+    The set may lack some of the classes, have further ones without labels, and order them
+    differently.
 
     Raises:
         DataError: it has labels of classes that are not in `class_names`.

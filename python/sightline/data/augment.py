@@ -21,7 +21,7 @@ from sightline.formats.records import Annotations, LabelType
 MIN_SIDE = 1.0  # network pixels; thinner boxes are dropped after clipping
 _LUMA = np.array([0.299, 0.587, 0.114])
 _MID_GREY = 127.5
-_MOSAIC_CENTRE = (0.3, 0.7)  # of the picture's sides
+_MOSAIC_CENTRE = (0.3, 0.7)  # of the image's sides
 _MOSAIC_ZOOM = (0.5, 1.0)
 
 
@@ -223,15 +223,15 @@ def compose_mosaic(
     *,
     min_visibility: float,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64], list[NDArray[np.int64]]]:
-    """Fill the four quarters around a random centre with random crops of four pictures of one size.
+    """Fill the four quarters around a random centre with random crops of four images of one size.
 
     Args:
         parts: four pairs of image uint8 [H, W, C] and boxes float64 [N, 4] inside it.
-        rng: gives every draw.
-        min_visibility: the part of a box's area that its crop must hold to keep it.
+        rng: the source of all random numbers.
+        min_visibility: the share of a box's area that must lie in the crop for the box to be kept.
 
     Returns:
-        image uint8 [H, W, C], boxes float64 [K, 4], and for each part the rows that stay, in the
+        image uint8 [H, W, C], boxes float64 [K, 4], and for each part the rows that remain, in the
         order of `boxes`.
     """
     height, width, channels = parts[0][0].shape
@@ -246,7 +246,7 @@ def compose_mosaic(
     ]
     all_boxes, all_rows = [], []
     for (image, boxes), (x1, y1, x2, y2) in zip(parts, quarters, strict=True):
-        # The crop must not be larger than the picture.
+        # The crop must not be larger than the image.
         zoom = max(rng.uniform(*_MOSAIC_ZOOM), (x2 - x1) / width, (y2 - y1) / height)
         crop_w, crop_h = (x2 - x1) / zoom, (y2 - y1) / zoom
         left, top = (

@@ -44,7 +44,7 @@ def load_digit_scenes(split: str = "train", count: int | None = None, seed: int 
     """Return `count` scenes of one split, "train", "val" or "test".
 
     Scene i depends only on (split, seed, i), so a larger `count` begins with the same scenes. The
-    default is 2,000, 250 and 500. A scene takes 1 to 3 ms and 48 KiB.
+    defaults are 2,000, 250 and 500. A scene takes 1 to 3 ms and 48 KiB.
     """
     if split not in DEFAULT_COUNTS:
         raise DataError(f"digit-scenes has no split {split!r}; it has {', '.join(DEFAULT_COUNTS)}")

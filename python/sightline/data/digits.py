@@ -33,7 +33,7 @@ def digit_images() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def load_digits_classification(seed: int = 0) -> tuple[Annotations, Annotations]:
-    """Return (train, val): the digits, 80/20, stratified by class, drawn by `seed`.
+    """Return (train, val): the digits, split 80/20 at random by `seed`, stratified by class.
 
     Images are uint8 [8, 8, 1]; image ids are the digits' indices in scikit-learn's set.
 

@@ -29,8 +29,8 @@ COLORS = (
 # Shares of the shorter side; below the smallest size letters cannot be read.
 _FONT, _LEAST_FONT = 1 / 28, 11
 _LINE = 1 / 200
-_MOST_COVERED = 1 / 8  # share of a picture that one name may take
-_LONGEST_LINE = 30  # characters that widen a small picture
+_MOST_COVERED = 1 / 8  # share of an image that one name may take
+_LONGEST_LINE = 30  # characters that widen a small image
 _TITLE_HEIGHT, _MARGIN = 22, 4  # pixels
 
 
@@ -43,18 +43,18 @@ def draw_detections(
     scores: Sequence[float] | NDArray[np.floating] | None = None,
     width: int | None = None,
 ) -> Any:
-    """Return a picture with its boxes, as a PIL image in RGB.
+    """Return an image with its boxes drawn, as a PIL image in RGB.
 
-    Lines and letters grow with the picture. The best box is drawn last, so that it lies on top. In
-    a picture too small for them names are left out: a larger `width` makes room.
+    Lines and letters grow with the image. The best box is drawn last, so that it lies on top. Names
+    are left out of an image that is too small for them: a larger `width` makes room.
 
     Args:
         image: what `read_image` takes.
         boxes: [N, 4] xyxy in pixels of `image`.
         labels: [N], keys or indices into `class_names`; one class has one colour.
         class_names: names of the labels.
-        scores: [N]; written after the name where given.
-        width: pixels that the result is wide; None for the picture's own size.
+        scores: [N]; where given, each is written after the name.
+        width: width of the result in pixels; None for the original size.
     """
     canvas, scale = _canvas(image, width)
     pen = _pen(canvas)
@@ -126,7 +126,7 @@ def _canvas(image: Picture, width: int | None) -> tuple[Any, float]:
         return canvas, 1.0
     scale = width / canvas.width
     resampling = pillow().Resampling
-    # far enlarged, a picture is its pixels
+    # an image that is much enlarged shows its pixels
     how = resampling.NEAREST if scale >= 4 else resampling.BICUBIC
     return canvas.resize((width, max(1, round(canvas.height * scale))), how), scale
 
@@ -142,7 +142,7 @@ def _pen(canvas: Any) -> Any:
 
 
 def _font(canvas: Any, texts: Iterable[str]) -> Any:
-    """Pillow's font, or for texts beyond ASCII, which it can hardly draw, that of matplotlib."""
+    """Pillow's font, or matplotlib's for texts beyond ASCII, most of which Pillow's lacks."""
     from PIL import ImageFont
 
     size = max(_LEAST_FONT, round(min(canvas.size) * _FONT))

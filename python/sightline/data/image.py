@@ -69,7 +69,7 @@ def to_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
 
 def _shape_hint(shape: tuple[int, ...]) -> str:
     if len(shape) == 4:
-        return "; pass several pictures as a list"
+        return "; pass several images as a list"
     if len(shape) == 3 and shape[0] in (1, 3, 4):
         return "; put the channels last with image.transpose(1, 2, 0)"
     return ""
@@ -113,7 +113,7 @@ def read_image(
     """
     if isinstance(picture, np.ndarray):
         array = to_channels(picture, channels)
-        _orientation_for(size, array.shape[1::-1], array.shape[1::-1], "the picture")
+        _orientation_for(size, array.shape[1::-1], array.shape[1::-1], "the image")
         return array
     with opened_image(picture) as image:
         name = image_name(picture)

@@ -21,7 +21,7 @@ class Transform:
     scale_y: float
     left: int
     top: int
-    width: int  # of the picture, before
+    width: int  # of the original image
     height: int
 
     def to_network(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -72,9 +72,9 @@ class Preprocess:
         return tuple(int(np.clip(np.rint(value * 255), 0, 255)) for value in self.mean)
 
     def transform_for(self, height: int, width: int) -> Transform:
-        """Return the mapping for a picture of height x width pixels."""
+        """Return the mapping for an image of height x width pixels."""
         if height < 1 or width < 1:
-            raise ValueError(f"a picture has at least one pixel, got {height} x {width}")
+            raise ValueError(f"an image must have at least one pixel, got {height} x {width}")
         out_h, out_w = self.size
         if self.mode == "stretch":
             return Transform(out_w / width, out_h / height, 0, 0, width, height)
@@ -92,7 +92,7 @@ class Preprocess:
         return max(1, round(height * scale)), max(1, round(width * scale))
 
     def resize(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Transform]:
-        """Return the picture at network size, uint8 [h, w, channels], and its mapping."""
+        """Return the image at network size, uint8 [h, w, channels], and its mapping."""
         image = to_channels(image, self.channels)
         height, width = image.shape[:2]
         transform = self.transform_for(height, width)
@@ -172,7 +172,7 @@ def resize_array(
 
 
 def load_record_image(record: Record, channels: int) -> NDArray[np.uint8]:
-    """Return a record's picture, uint8 [H, W, channels]."""
+    """Return a record's image, uint8 [H, W, channels]."""
     return read_image(record.image, channels=channels, size=(record.width, record.height))
 
 
@@ -192,7 +192,7 @@ def fit_preprocess(
     plain = Preprocess(size=size, mode=mode, channels=channels)
     count = len(annotations)
     if count == 0:
-        raise ValueError("`annotations` must hold at least one image to take a mean of")
+        raise ValueError("`annotations` must hold at least one image to compute the mean of")
     chosen = np.unique(np.linspace(0, count - 1, min(count, max_images)).astype(int))
     total, squares, pixels = np.zeros(channels), np.zeros(channels), 0
     for index in chosen:

@@ -88,14 +88,14 @@ def _formats_of(root: Path) -> list[str]:
 
 
 def _inner_data_sets(root: Path) -> list[Path]:
-    """The data sets right in a folder; archives often have one for their only content."""
+    """The data sets directly below a folder: archives often contain a single such folder."""
     return [path for path in folders_in(root)[:_MOST_INNER] if _formats_of(path)]
 
 
 def _also_fits(root: Path, name: str) -> list[Issue]:
-    """An issue for each weaker format that fits too, and says how to choose."""
+    """An issue per weaker format that fits too, which says how to choose it."""
     others = {
-        "folder": ("folders of pictures that may be classes", pictures_of_classes),
+        "folder": ("folders of images that may be classes", pictures_of_classes),
         "csv": ("csv files of boxes", csv_files),
     }
     weaker = _WEAKER[: _WEAKER.index(name)] if name in _WEAKER else _WEAKER

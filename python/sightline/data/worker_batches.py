@@ -39,7 +39,7 @@ class Failure:
 
     def __init__(self, error: Exception) -> None:
         if not isinstance(error, DataError):  # whose message is sufficient
-            error.add_note("in a process that loads pictures:\n" + traceback.format_exc())
+            error.add_note("in a process that loads images:\n" + traceback.format_exc())
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:
