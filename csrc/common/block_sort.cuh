@@ -1,4 +1,4 @@
-// What a block makes of items in its shared memory: their order, or the first of them.
+// Sorting items in the shared memory of a block, and finding the first of them.
 #pragma once
 
 #include "common/cuda.h"
@@ -25,8 +25,7 @@ __device__ void sort_in_block(Item* items, int n, Item last) {
     }
 }
 
-// The item that comes first by before() of one from each thread of a block of kThreads, in all of
-// them.
+// Each thread of a block of kThreads gives an item; all get the one that comes first by before().
 template <class Item>
 __device__ Item first_of_block(const Item& own, Item* shared /* [kThreads] */) {
   shared[threadIdx.x] = own;

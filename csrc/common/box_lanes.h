@@ -1,6 +1,6 @@
-// What every index of boxes on the CPU is made of: boxes in lanes, and the hulls of boxes.
+// Boxes in vector lanes, and hulls of boxes.
 //
-// Three indexes stand on it, as each is asked something else:
+// The three indexes of boxes on the CPU use them, each for another kind of search:
 //   box_tiles.h       boxes that come once, against a short list of others: nothing is kept;
 //   near_boxes.h      boxes that are searched again and again, and may move;
 //   nms/kept_boxes.h  boxes that are added one by one, best first, until one suppresses another.
@@ -27,7 +27,7 @@ struct alignas(64) BoxLanes {
   SIGHTLINE_INLINE void set(int64_t j, const Box<T>& b) {
     x1[j] = b.x1, y1[j] = b.y1, x2[j] = b.x2, y2[j] = b.y2, area[j] = b.area;
   }
-  // All lie nowhere.
+  // Sets all boxes to lie nowhere.
   SIGHTLINE_INLINE void clear() {
     constexpr T kInf = std::numeric_limits<T>::infinity();
     std::fill_n(x1, kCount, kInf), std::fill_n(y1, kCount, kInf);

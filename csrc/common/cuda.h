@@ -33,7 +33,7 @@ inline unsigned blocks_for(int64_t items, int64_t per_block = kThreads) {
       std::clamp<int64_t>((items + per_block - 1) / per_block, 1, kMaxBlocks));
 }
 
-// A number that kernels of the stream leave on the device. Waits for them.
+// Synchronises the stream, and returns a number that its kernels left on the device.
 template <class Number>
 int64_t read_count(const Number* count, CudaStream stream, const char* op) {
   Number value = 0;

@@ -33,7 +33,7 @@ Column<int64_t> best_first(const S* scores, int64_t n, Takes takes) {
 
 }  // namespace detail
 
-// Those i < n for which takes(i), by descending score; equal scores ascending, NaN last.
+// The i < n for which takes(i), by descending score; among equal scores ascending, NaN last.
 template <class S, class Takes>
 Column<int64_t> best_first(const S* scores /* [n] */, int64_t n, Takes takes) {
   if (n <= std::numeric_limits<int32_t>::max())
@@ -55,8 +55,8 @@ struct Segments {
   const int64_t* begin(int64_t s) const { return values.data() + starts[s]; }
 };
 
-// The ranks 0 <= r < n grouped by idxs[items[r]], ascending in a group as groups are. No group is
-// empty, but the only one of no items.
+// The ranks 0 <= r < n grouped by idxs[items[r]]: groups ascend, and so do the ranks in each. No
+// group is empty, except that no items give one empty group.
 inline Segments ranks_by_segment(const Column<int64_t>& items, const int64_t* idxs) {
   const int64_t n = items.size();
   Segments out{Column<int64_t>(n), {0}};
@@ -104,8 +104,8 @@ inline Segments group_by_segment(Column<int64_t> items, const int64_t* idxs /* o
   return out;
 }
 
-// Calls run(s, parallel_for) for every segment: several small ones at once, and the threads
-// together in a large one.
+// Calls run(s, parallel_for) for every segment: small ones in parallel, each on one thread, then
+// the large ones one by one, each on all threads.
 template <class Run>
 void for_each_segment(const Segments& segments, int64_t values_per_task, ParallelFor parallel_for,
                       Run run) {

@@ -107,8 +107,8 @@ inline void check_alike(const Tensor& a, const Tensor& b, const char* names) {
       " must have one dtype and one device");
 }
 
-// SIGHTLINE_TORCH_KERNELS(m) { m.impl("op", TORCH_BOX(&op)); } gives ops their kernels on every
-// device of this build. Once in a namespace.
+// SIGHTLINE_TORCH_KERNELS(m) { m.impl("op", TORCH_BOX(&op)); } registers the kernels of ops for
+// every device of this build; use it once per file.
 #ifdef SIGHTLINE_CUDA
 #define SIGHTLINE_TORCH_KERNELS(m)                                              \
   static void add_kernels(torch::stable::detail::StableLibrary& m);             \

@@ -24,7 +24,7 @@ class Workspace {
   int64_t bytes_ = 0;
 };
 
-// The bytes that Buffers takes, whose constructor is given a Workspace and these arguments.
+// The size of the workspace of Buffers, whose constructor takes a Workspace and these arguments.
 template <class Buffers, class... Arguments>
 int64_t workspace_bytes(const Arguments&... arguments) {
   Workspace measure;

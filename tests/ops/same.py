@@ -1,4 +1,4 @@
-"""What tests of ops say of arrays and tensors alike."""
+"""Creates tensors for tests of ops, and compares results, which may be arrays or tensors."""
 
 import numpy as np
 import torch

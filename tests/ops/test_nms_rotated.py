@@ -10,8 +10,8 @@ from sightline.reference.nms_rotated import suppress
 from .box_cases import awkward_layouts
 from .isa import output_of_every_level
 from .rotated_cases import random_rotated_boxes
-from .same import assert_same
-from .test_nms import random_scores, tensors
+from .same import assert_same, tensors
+from .test_nms import random_scores
 
 DTYPES = (np.float32, np.float64)
 BOXES = np.array([[0, 0, 10, 2, 0], [0, 0, 10, 2, 5], [0, 0, 10, 2, 90]], np.float32)

@@ -1,9 +1,10 @@
-"""What we ship: the files of a wheel, and what its libraries need, export and hold."""
+"""The files of a wheel and of a source distribution; what the libraries need, export and hold."""
 
 import importlib.metadata
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -47,9 +48,24 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     assert top == {"sightline", f"sightline-{version}.dist-info"}
     files = {str(path.relative_to(wheel)) for path in (wheel / "sightline").rglob("*.*")}
     assert "sightline/py.typed" in files
+    sources = (ROOT / "python").rglob("*.py")
+    assert {name for name in files if name.endswith(".py")} == {
+        str(path.relative_to(ROOT / "python")) for path in sources
+    }
     odd = {name for name in files if not re.search(r"\.(py|so|typed)$", name)}
     # what pycocotools computes on the benchmark's sets
     assert odd == {"sightline/bench/coco/digests.json"}
+
+
+def test_source_distribution_holds_what_the_build_and_the_tests_read(tmp_path):
+    code = f"from scikit_build_core.build import build_sdist; build_sdist({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        top = {name.split("/")[1] for name in packed.getnames()}
+    folders = {"benchmarks", "cmake", "csrc", "docs", "examples", "python", "tests", "tools"}
+    assert folders | {"CMakeLists.txt", "LICENSE", "Makefile", "README.md", "pyproject.toml"} <= top
+    assert not top & {".ci", ".venv", "build", "runs"}
 
 
 @pytest.mark.parametrize("name", ["_numpy", "_torch"])

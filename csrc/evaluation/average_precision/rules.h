@@ -32,9 +32,9 @@ SIGHTLINE_HD Box<double> load_xywh(const double* p, double pixel) {
   return box;
 }
 
-// The IoU of pycocotools, which differs from box.h's in what makes its last bit: sides count pixel
-// more, xywh gives the areas, and over a crowd the intersection is a share of the detection.
-// Without a branch, so that a loop over objects is vectorised.
+// The IoU of pycocotools, which differs from that of box.h in the last bit: sides are `pixel`
+// longer, areas come from xywh, and for a crowd it is the intersection as a share of the detection.
+// Without branches, so that a loop over objects is vectorised.
 SIGHTLINE_HD double overlap(const Box<double>& dt, const Box<double>& gt, bool crowd,
                             double pixel) {
   const double w = smaller(dt.x2, gt.x2) - larger(dt.x1, gt.x1) + pixel;

@@ -48,8 +48,8 @@ struct LargestOverBetter {
   SIGHTLINE_INLINE static void run(NearBoxesView<T> boxes, Lanes<T> lanes, int64_t begin,
                                    int64_t end, ParallelFor parallel_for) {
     int32_t hits[kTileLanes];
-    T largest[kTileLanes]
-             [kTileLanes];  // of each box of the tile, lane by lane of those it is held to
+    // Of each box of the tile, one value per lane of the boxes that it is compared with.
+    T largest[kTileLanes][kTileLanes];
     T* const out = Pass::out(lanes);
     for (int64_t tile = begin; tile < end && !parallel_for.should_stop(); ++tile) {
       const int64_t first = tile * kTileLanes;

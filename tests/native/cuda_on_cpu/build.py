@@ -119,7 +119,7 @@ def _compile(compiler: str, family: str, folder: Path, built: Path) -> None:
 
 
 def _run_all(commands: Iterable[list[str | Path]]) -> None:
-    """Compilers beside each other; each one's file appears when it is whole."""
+    """Run compilers in parallel; each output file appears only when it is complete."""
     running = []
     for *command, target in commands:
         part = f"{target}.part"

@@ -132,9 +132,9 @@ def compare(
 ) -> Comparison:
     """Test whether one detector is better than another on the same images.
 
-    As many images as there are get drawn with replacement, and both detectors are evaluated on each
-    draw. Because the draws are paired, the difficulty of the images cancels. The replicates of the
-    difference are shifted so that their mean is the difference itself (see
+    Images are drawn with replacement, as many as there are, and both detectors are evaluated on
+    each draw. Because the draws are paired, the difficulty of the images cancels. The replicates of
+    the difference are shifted so that their mean is the difference itself (see
     `DetectionResults.confidence_interval`), and the interval contains the middle `level` of them.
     The p-value is twice the smaller share of replicates on one side of 0. It includes the observed
     difference, so it is never 0: the smallest is 2 / (replicates + 1).

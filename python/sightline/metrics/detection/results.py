@@ -322,7 +322,7 @@ class DetectionResults(DetectionNumbers):
     ) -> "ConfidenceIntervals":
         """Confidence intervals of every number of `named` and of each class's AP, by bootstrap.
 
-        As many images as there are get drawn with replacement, and the detections are evaluated on
+        Images are drawn with replacement, as many as there are, and the detections are evaluated on
         each draw as if it were the data set (an image drawn twice is in it twice). The replicates
         are shifted so that their mean is the number itself, and the interval contains the middle
         `level` of them. The shift is needed because the AP of classes with few objects grows when
