@@ -14,6 +14,11 @@ def test_the_sum_of_the_losses_is_minimised_and_logs_are_not():
     assert weight.grad.tolist() == [2, 5]
 
 
+def test_terms_without_a_loss_have_no_total():
+    with pytest.raises(ValueError, match="there is no loss among the terms"):
+        _ = Terms({}, {"positives": 3}).total
+
+
 def test_each_form_of_a_loss_becomes_terms():
     scalar = torch.tensor(1.5)
     assert as_terms(scalar).losses == {"loss": scalar} and as_terms(scalar).logs == {}

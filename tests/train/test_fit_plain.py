@@ -187,6 +187,11 @@ def test_validation_runs_the_network_once_a_batch():
         ({"loss": lambda o, t: o.mean() * float("nan")}, FloatingPointError, "'loss' is nan"),
         ({"metric": object()}, TypeError, r"object has no reset\(\)"),
         ({"metadata": {"transform": len}}, TypeError, r"`metadata\['transform'\]` cannot"),
+        (
+            {"metadata": {"task": "segment"}},
+            ValueError,
+            r"`metadata\['task'\]` must be 'classify' or 'detect', got 'segment': sightline.load",
+        ),
     ],
 )
 def test_what_cannot_train_is_refused_in_words(changes, error, message, tmp_path):

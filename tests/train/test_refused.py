@@ -8,7 +8,8 @@ from torch import nn
 
 from sightline.losses import Terms
 from sightline.metrics import AccuracyEvaluator
-from sightline.train import EMA, AdversarialStep, Log, Player, Step, SupervisedStep, fit
+from sightline.train import EMA, AdversarialStep, Batch, Log, Player, Step, SupervisedStep, fit
+from sightline.train.precision import Precision
 
 from .run_bits import bits
 
@@ -45,6 +46,15 @@ class Noisy(Step):
         loss.backward()
         self.optimizer.step()
         return loss
+
+
+def adversarial(**change):
+    generator, discriminator = nn.Linear(2, 4), nn.Linear(4, 1)
+    return AdversarialStep(
+        Player(generator, sgd(generator), torch.mean),
+        Player(discriminator, sgd(discriminator), lambda real, _: real.mean()),
+        **{"latent_shape": (2,), **change},
+    )
 
 
 class Measured:
@@ -87,9 +97,9 @@ def test_parts_without_the_model_are_refused_as_they_would_resume_an_untrained_o
             return super().parts() | {"schedule": 3}
 
     with pytest.raises(TypeError, match=r"Forgetful.parts\(\) lacks the model, .*super\(\)"):
-        train(Forgetful())
+        train(Forgetful(), val_loader=None)
     with pytest.raises(TypeError, match=r"'schedule', which is no torch.Generator and lacks .*int"):
-        train(Extended())
+        train(Extended(), val_loader=None)
 
 
 def test_what_validate_must_return_is_said():
@@ -99,6 +109,25 @@ def test_what_validate_must_return_is_said():
 
     with pytest.raises(TypeError, match=r"Outputs.validate\(batch\) must return a pair.*Tensor"):
         train(Outputs(), metric=AccuracyEvaluator())
+
+
+@pytest.mark.parametrize("step", [Noisy(), adversarial()])
+@pytest.mark.parametrize("monitor", [None, "train/loss"])
+def test_a_validation_without_losses_needs_a_metric(step, monitor, tmp_path):
+    with pytest.raises(TypeError, match=f"{type(step).__name__} has no losses in validation"):
+        train(step, monitor=monitor, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(
+        ValueError, match=r"'val/right_loss' is not among \['train/loss', 'val/accuracy'\]"
+    ):
+        train(step, monitor="val/right_loss", metric=AccuracyEvaluator())
+
+
+def test_a_step_without_validate_computes_outputs_in_its_precision():
+    step = Noisy()
+    step.precision = Precision("bf16")
+    _, outputs = step.validate(Batch(*BATCHES[0]))
+    assert outputs.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize(
@@ -144,15 +173,6 @@ def test_an_average_of_another_model_is_refused():
 def test_arguments_of_an_adversarial_step_are_named(change, message):
     with pytest.raises(TypeError, match=message):
         adversarial(**change)
-
-
-def adversarial(**change):
-    generator, discriminator = nn.Linear(2, 4), nn.Linear(4, 1)
-    return AdversarialStep(
-        Player(generator, sgd(generator), torch.mean),
-        Player(discriminator, sgd(discriminator), lambda real, _: real.mean()),
-        **{"latent_shape": (2,), **change},
-    )
 
 
 def test_what_is_called_after_an_epoch_must_be_a_function():

@@ -29,7 +29,9 @@ class Terms:
 
     @property
     def total(self) -> Tensor:
-        """The sum of the losses, in their order."""
+        """The sum of the losses, in their order; ValueError where there are none."""
+        if not self.losses:
+            raise ValueError("there is no loss among the terms, so nothing to minimise")
         first, *others = self.losses.values()
         return sum(others, start=first)
 

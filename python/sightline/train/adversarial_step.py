@@ -128,8 +128,9 @@ class AdversarialStep(Step):
                 found = self._discriminator_terms(batch.inputs, generated)
             of_discriminator = check_terms(found, where=where)
             self.discriminator.update(found.total)
-        with self.autocast(), _frozen(self.discriminator.model):
-            found = self._generator_terms(self._latents(count, random))
+        with _frozen(self.discriminator.model):
+            with self.autocast():
+                found = self._generator_terms(self._latents(count, random))
             of_generator = check_terms(found, where=where)
             updated = self.generator.update(found.total)
         if updated and self.ema is not None:
@@ -147,6 +148,10 @@ class AdversarialStep(Step):
         random = batch_generator(self.device, self.seed, place)
         with self.autocast():
             return None, self.model(self._latents(batch_size(batch.inputs), random))
+
+    @property
+    def has_val_loss(self) -> bool:
+        return False
 
     def _latents(self, count: int, random: torch.Generator) -> Tensor:
         return torch.randn(count, *self.latent_shape, generator=random, device=self.device)

@@ -134,6 +134,10 @@ def fit(
     metric = as_metric(metric, evaluator)
     if metric is not None and not validated:
         log.warn("`metric` has nothing to measure without `val_loader`")
+    if metric is None and validated and not step.has_val_loss:
+        raise TypeError(
+            f"{name} has no losses in validation: give a `metric`, or leave out `val_loader`"
+        )
     monitor = monitor or monitor_of(metric, validated=validated)
     directions = directions_of(metric)
     best = Best(monitor_mode(monitor, mode, directions))

@@ -9,7 +9,7 @@ from torch import nn
 import sightline
 from sightline.data import Annotations, Preprocess
 from sightline.nn.wrappers import unwrapped
-from sightline.tasks import default_task
+from sightline.tasks import TASKS, default_task
 
 __all__ = ["run_metadata"]
 
@@ -24,6 +24,7 @@ def run_metadata(
 
     Raises:
         TypeError: a value that cannot be stored as JSON; the message names it.
+        ValueError: a task that `sightline.load` does not know.
     """
     found: dict[str, Any] = {"sightline": sightline.__version__}
     dataset = getattr(train_loader, "dataset", None)
@@ -39,6 +40,11 @@ def run_metadata(
     if created_with is not None and _not_json(created_with) is None:
         found["model"] = created_with
     found |= given or {}
+    if found.get("task") not in (None, *TASKS):
+        raise ValueError(
+            f"`metadata['task']` must be {' or '.join(map(repr, TASKS))}, got {found['task']!r}: "
+            "sightline.load reads it; store anything else under another name"
+        )
     for name, value in found.items():
         found[name] = value.to_dict() if isinstance(value, Preprocess) else value
         if (reason := _not_json(found[name])) is not None:

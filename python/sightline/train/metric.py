@@ -115,7 +115,7 @@ def monitor_of(metric: Metric | None, *, validated: bool) -> str:
     return getattr(metric, "monitor", None) or "val/loss"
 
 
-def directions_of(metric: Metric | None) -> Mapping[str, str]:
+def directions_of(metric: Any) -> Mapping[str, str]:
     """Column -> "min" or "max", for the columns that the metric declares."""
     declared: Mapping[str, str] = getattr(metric, "directions", None) or {}
     if not isinstance(declared, Mapping) or any(
@@ -139,14 +139,15 @@ def check_column(
     split, _, _ = column.partition("/")
     if split == "val" and not validated:
         raise ValueError(f"{name} {column!r} needs a `val_loader`: give one, or 'train/loss'")
-    if column in ("epoch", *step.rates()) or (split in ("train", "val") and is_loss_column(column)):
+    if column in ("epoch", *step.rates()):
         return
-    if step.may_log and split in ("train", "val"):
+    totals = ["train/loss", "val/loss"] if validated and step.has_val_loss else ["train/loss"]
+    if f"{split}/loss" in totals and (step.may_log or is_loss_column(column)):
         return
     ours = (_Detection, AccuracyEvaluator)
     if split == "val" and metric is not None and not isinstance(_inner(metric), ours):
         return
-    known = ["train/loss", *(["val/loss", *directions_of(metric)] if validated else [])]
+    known = [*totals, *(directions_of(metric) if validated else [])]
     if column not in known:
         hint = did_you_mean(column, known, quoted=True)
         needs = "; metrics need a `metric`" if metric is None and not hint else ""

@@ -6,6 +6,7 @@ from sightline._suggest import did_you_mean
 from sightline.settings.groups import SettingsError
 from sightline.train.early_stopping import monitor_mode
 from sightline.train.log import Log
+from sightline.train.metric import directions_of
 from sightline.train.prepare import Prepared
 
 __all__ = ["choose_monitor"]
@@ -24,28 +25,26 @@ def choose_monitor(prepared: Prepared, log: Log) -> tuple[str, Literal["min", "m
     metric = task.metric(val, prepared.preprocess) if val is not None else None
     monitor = options.monitor or (metric.monitor if metric is not None else "train/loss")
     split, _, name = monitor.partition("/")
+    directions = directions_of(metric)
     if split == "val":
         if val is None or metric is None:
             raise SettingsError(
                 f"train.monitor is {monitor}, but data.val_split is none: give a val split, or "
                 "monitor=train/loss"
             )
-        known = [f"val/{column}" for column in metric.directions]
-        if monitor in known and (lacking := task.lacking(val)):
+        if monitor in directions and (lacking := task.lacking(val)):
             log.warn(
                 f"no picture of the {val.split or 'val'} split has {lacking}, so {monitor} is not "
                 "defined: the best epoch is chosen by val/loss"
             )
             return "val/loss", "min"
         # The terms of a loss are known only in training.
-        if monitor not in known and not name.endswith("loss"):
+        if monitor not in directions and not name.endswith("loss"):
+            known = ", ".join([*directions, "val/loss", "train/loss"])
             raise SettingsError(
-                f"train.monitor must be one of {', '.join([*known, 'val/loss', 'train/loss'])}, "
-                f"got {monitor!r}{did_you_mean(monitor, known)}"
+                f"train.monitor must be one of {known}, got {monitor!r}"
+                f"{did_you_mean(monitor, directions)}"
             )
-    directions = (
-        {f"val/{column}": way for column, way in metric.directions.items()} if metric else {}
-    )
     try:
         return monitor, monitor_mode(monitor, options.mode, directions)
     except ValueError as error:

@@ -24,7 +24,7 @@ __all__ = ["Classification", "Detections", "Predictor", "load", "weights_file"]
 # Entries that the header of a weights file may lack, and the argument of `load` for each.
 _HOW_TO_GIVE = {
     "model": "model=<the module that was trained>",
-    "task": "task={!r} (or {})".format((names := list(TASKS))[0], ", ".join(map(repr, names[1:]))),
+    "task": "task=" + " or ".join(map(repr, TASKS)),
     "class_names": "class_names=[...]",
     "preprocess": "preprocess=sightline.data.Preprocess(...)",
 }

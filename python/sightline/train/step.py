@@ -114,7 +114,13 @@ class Step:
             The terms, None where there is no loss, and the outputs of `model(inputs)`; None instead
             of the outputs where they need a separate forward pass, which `predict` then makes.
         """
-        return None, self.model(batch.inputs)
+        with self.autocast():
+            return None, self.model(batch.inputs)
+
+    @property
+    def has_val_loss(self) -> bool:
+        """Whether `validate` may return losses: by default, whether the class defines it."""
+        return type(self).validate is not Step.validate
 
     def predict(self, batch: Batch, outputs: Any = None) -> Any:
         """The input of a metric: `model.predictions(outputs)` where the model has that method.

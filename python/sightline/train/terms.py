@@ -84,9 +84,9 @@ class BatchTerms:
             )
         inner = unwrapped(model)
         # A module may have an attribute of this name for its own use: only a method counts.
-        own = hasattr(type(inner), "loss")
+        source = loss if loss is not None else getattr(type(inner), "loss", None)
         self._loss, self._function = loss, terms
-        if terms is None and loss is None and not own:
+        if terms is None and source is None:
             if not binds(inner.forward, 2):
                 raise TypeError(
                     f"{type(inner).__name__}.forward does not take (images, targets), so it gives "
@@ -94,8 +94,7 @@ class BatchTerms:
                 )
             self._function = call_with_targets
         self._module = loss if isinstance(loss, nn.Module) else None
-        # Where no terms can have logs, the columns are known before training.
-        source = getattr(type(inner), "loss", None) if own and loss is None else loss
+        # The losses of torch and ours have no logs, so their columns are known before training.
         known = str(getattr(source, "__module__", "")).startswith(("torch.nn.", "sightline."))
         self.may_log = terms is not None or (source is not None and not known)
         self.takes_generator = terms is not None and asks_for(terms, "generator", beyond=3)
