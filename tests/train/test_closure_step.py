@@ -20,11 +20,9 @@ from sightline.train import (
 from sightline.train.batches import Batch
 
 from .run_bits import bits, results_without_times
+from .toy import INPUTS, LABELS, batches_of
 
-GENERATOR = torch.Generator().manual_seed(0)
-LABELS = torch.randint(0, 3, (24,), generator=GENERATOR)
-INPUTS = torch.randn(24, 4, generator=GENERATOR) + LABELS[:, None]
-BATCHES = [(INPUTS[i : i + 8], LABELS[i : i + 8]) for i in range(0, 24, 8)]
+BATCHES = batches_of(8)
 HERE = Progress(epoch=2, epochs=5, batch=3)
 
 

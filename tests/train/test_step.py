@@ -26,12 +26,9 @@ from sightline.train.metric import as_metric
 from sightline.train.terms import TermsMeter, check_terms
 
 from .run_bits import bits, results_without_times
-from .toy import ToyClassifier, toy_loaders, toy_run
+from .toy import ToyClassifier, batches_of, toy_loaders, toy_run
 
-GENERATOR = torch.Generator().manual_seed(0)
-LABELS = torch.randint(0, 3, (24,), generator=GENERATOR)
-INPUTS = torch.randn(24, 4, generator=GENERATOR) + LABELS[:, None]
-BATCHES = [(INPUTS[i : i + 6], LABELS[i : i + 6]) for i in range(0, 24, 6)]
+BATCHES = batches_of(6)
 QUIET = Log(quiet=True)
 
 

@@ -9,6 +9,16 @@ from torch.utils.data import DataLoader
 
 from sightline.train import EMA, EarlyStopping, Log, make_optimizer, make_schedule
 
+# Points of three classes, 24 in all.
+_GENERATOR = torch.Generator().manual_seed(0)
+LABELS = torch.randint(0, 3, (24,), generator=_GENERATOR)
+INPUTS = torch.randn(24, 4, generator=_GENERATOR) + LABELS[:, None]
+
+
+def batches_of(size):
+    """The points in batches (inputs, labels)."""
+    return [(INPUTS[i : i + size], LABELS[i : i + size]) for i in range(0, len(LABELS), size)]
+
 
 class ToyClassifier(nn.Module):
     """Batch norm (buffers), dropout (torch's generator) and two loss terms."""
