@@ -14,7 +14,8 @@ from sightline.data.splits import stratified_split
 from sightline.formats.records import Annotations, DataError, Issue, LabelType, Record
 
 if TYPE_CHECKING:
-    from sightline.data.loader import Dataset, Loader, collate, make_loader
+    from sightline.data.dataset import Dataset
+    from sightline.data.loader import Loader, collate, make_loader
 
 _NEED_TORCH = ("Dataset", "Loader", "collate", "make_loader")
 

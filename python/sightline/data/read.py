@@ -23,12 +23,10 @@ from sightline.formats.look import said_found
 from sightline.formats.paths import folders_in
 from sightline.formats.records import Annotations, DataError, Issue
 from sightline.formats.source import Source
-from sightline.formats.voc import open_voc
-from sightline.formats.voc_layout import LOOKED_FOR as VOC_LOOKED_FOR
-from sightline.formats.voc_layout import has_nested_xml, has_xml
-from sightline.formats.yolo import open_yolo
-from sightline.formats.yolo_layout import LOOKED_FOR as YOLO_LOOKED_FOR
-from sightline.formats.yolo_layout import has_nested_labels, yolo_root
+from sightline.formats.voc import LOOKED_FOR as VOC_LOOKED_FOR
+from sightline.formats.voc import has_nested_xml, has_xml, open_voc
+from sightline.formats.yolo import LOOKED_FOR as YOLO_LOOKED_FOR
+from sightline.formats.yolo import has_nested_labels, open_yolo, yolo_root
 
 EMBEDDED = ("digits", "digit-scenes")
 # Label files take precedence over folder names, and over a csv file that may be made from them.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline._text import listed, printable, quoted, shortened
+from sightline.formats.shapes import Shape
 
 __all__ = ["Annotations", "DataError", "Issue", "LabelType", "Record", "box_rule"]
 
@@ -53,6 +54,12 @@ class Record:
     `labels` int64 [N]. `iscrowd` and `difficult` are bool [N], `area` float64 [N] (by default
     width * height). `boxes_xywh` keeps the numbers of a COCO file unchanged. A classification
     record has no boxes and one label.
+
+    What else a file says about each object, None where it says nothing of any:
+    `shapes` has its outline, or None where it has a box alone; `points` float64 [N, K, 3] its
+    keypoints, x, y and visibility (0 not labelled, 1 hidden, 2 visible); `boxes_rotated` float64
+    [N, 5] its rotated box (centre x and y, width, height, angle in degrees, as `box_iou_rotated`
+    takes it), with NaN where an object has none. `boxes` are then the hulls.
     """
 
     image: Path | NDArray[np.uint8]
@@ -66,6 +73,9 @@ class Record:
     difficult: NDArray[np.bool_] = None  # type: ignore[assignment]
     area: NDArray[np.float64] = None  # type: ignore[assignment]
     boxes_xywh: NDArray[np.float64] | None = None
+    shapes: Sequence[Shape | None] | None = None
+    points: NDArray[np.float64] | None = None
+    boxes_rotated: NDArray[np.float64] | None = None
 
     def __repr__(self) -> str:
         """One line, as `Record('a.jpg', 640 x 480, 12 boxes)`."""

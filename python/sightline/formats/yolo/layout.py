@@ -28,7 +28,7 @@ from sightline.formats.pictures import IMAGE_SUFFIXES, is_image
 from sightline.formats.records import DataError
 from sightline.formats.source import Notes, split_name
 from sightline.formats.text import number, read_lines
-from sightline.formats.yolo_config import Config, class_lines, config_file, read_config
+from sightline.formats.yolo.config import Config, class_lines, config_file, read_config
 
 __all__ = ["LOOKED_FOR", "Item", "Layout", "has_nested_labels", "read_layout", "yolo_root"]
 

@@ -24,8 +24,8 @@ from sightline.formats.pictures import IMAGE_SUFFIXES, UNREAD_SUFFIXES, image_si
 from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
 from sightline.formats.source import Notes, Source
 from sightline.formats.text import number, read_lines, whole_number
-from sightline.formats.yolo_config import MOST_CLASSES
-from sightline.formats.yolo_layout import (
+from sightline.formats.yolo.config import MOST_CLASSES
+from sightline.formats.yolo.layout import (
     LOOKED_FOR,
     Item,
     has_nested_labels,

@@ -24,7 +24,7 @@ from sightline.formats.pictures import IMAGE_SUFFIXES, image_size
 from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
 from sightline.formats.source import Notes, Source, split_name
 from sightline.formats.text import number, truth, whole_number
-from sightline.formats.voc_layout import Layout, listed_classes, read_layout
+from sightline.formats.voc.layout import Layout, listed_classes, read_layout
 from sightline.formats.xml_file import element_lines, parse_xml
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

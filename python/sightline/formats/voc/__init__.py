@@ -1,0 +1,6 @@
+"""Pascal VOC XML: one file per image."""
+
+from sightline.formats.voc.layout import LOOKED_FOR, has_nested_xml, has_xml
+from sightline.formats.voc.read import open_voc
+
+__all__ = ["LOOKED_FOR", "has_nested_xml", "has_xml", "open_voc"]
