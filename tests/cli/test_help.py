@@ -6,11 +6,15 @@ import re
 import pytest
 
 from sightline.bench.ops.suites import SUITES
-from sightline.cli import VERBS, bench, main
+from sightline.cli import VERBS, bench, data, main
 
 from .no_work import Taken, stop_before_work
 
-COMMANDS = [*VERBS, *(f"bench {name}" for name in bench.SUBCOMMANDS)]
+COMMANDS = [
+    *(verb for verb in VERBS if verb != "data"),  # which is nothing without one of its commands
+    *(f"bench {name}" for name in bench.SUBCOMMANDS),
+    *(f"data {name}" for name in data.SUBCOMMANDS),
+]
 # What a verb needs before it looks at the word that is tried; some verbs have two forms.
 BASES = {
     "eval": [["run"], ["--gt", "a.json", "--dt", "b.json"], ["--gt", "a.json"], ["--dt", "b.json"]],

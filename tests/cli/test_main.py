@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from sightline.cli import VERBS, bench, main, one_line
+from sightline.cli import VERBS, bench, data, main, one_line
 from sightline.cli.arguments import UsageError, parse
 
 
@@ -53,7 +53,14 @@ def test_no_command_prints_the_commands(capsys):
     assert all(verb in text for verb in VERBS)
 
 
-@pytest.mark.parametrize("command", [*VERBS, *(f"bench {name}" for name in bench.SUBCOMMANDS)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *VERBS,
+        *(f"bench {name}" for name in bench.SUBCOMMANDS),
+        *(f"data {name}" for name in data.SUBCOMMANDS),
+    ],
+)
 def test_every_command_has_help(command, capsys):
     assert main([*command.split(), "--help"]) == 0
     assert capsys.readouterr().out.startswith(f"sightline {command}")
@@ -80,6 +87,8 @@ def test_every_command_has_help(command, capsys):
         (["predict", "run", "a.png", "score_threshold=2"], "score_threshold must be in [0, 1]"),
         (["predict", "run", "a.png", "treshold=2"], "unknown option 'treshold'"),
         (["demo", "digits"], "expected key=value, got 'digits'"),
+        (["data"], "give a command"),
+        (["data", "chekc"], "unknown command 'chekc'"),
         (["info", "more"], "info takes no arguments but --json, got 'more'"),
     ],
 )

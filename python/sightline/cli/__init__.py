@@ -16,6 +16,7 @@ VERBS = {
     "train": "train on a data set: sightline train data=<folder>",
     "eval": "evaluate a run on a split, or two COCO files",
     "predict": "predict the boxes or classes of images: sightline predict <run> <images>",
+    "data": "work on data sets: sightline data --help",
     "bench": "time the ops and compare them with other libraries and this machine's limits",
     "info": "show versions, kernels and extras, and why something is missing",
 }

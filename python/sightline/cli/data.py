@@ -1,0 +1,27 @@
+"""sightline data <command> ...
+
+Works on data sets. The commands:
+
+{commands}
+
+sightline data <command> --help shows the options of a command.
+"""
+
+from collections.abc import Sequence
+
+from sightline._suggest import unknown
+from sightline.cli.arguments import UsageError
+
+# Name of each command, in data_<name>.py, and what it does.
+SUBCOMMANDS: dict[str, str] = {}
+
+__doc__ = str(__doc__).format(
+    commands="\n".join(f"  {name:<8} {meaning}" for name, meaning in SUBCOMMANDS.items())
+)
+
+
+def run(words: Sequence[str]) -> int:
+    """Refuse what is no command; the command line runs each command from its own file."""
+    if not words:
+        raise UsageError(f"give a command: {', '.join(SUBCOMMANDS)}")
+    raise UsageError(unknown("command", words[0], SUBCOMMANDS))
