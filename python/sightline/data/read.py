@@ -168,6 +168,8 @@ def read_dataset(
         format=name,
         split=split,
         split_rule=rule,
+        keypoint_names=source.keypoint_names,
+        keypoint_mirror=source.keypoint_mirror,
     )
 
 

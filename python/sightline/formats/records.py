@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,13 @@ class Record:
     `shapes` has its outline, or None where it has a box alone; `points` float64 [N, K, 3] its
     keypoints, x, y and visibility (0 not labelled, 1 hidden, 2 visible); `boxes_rotated` float64
     [N, 5] its rotated box (centre x and y, width, height, angle in degrees, as `box_iou_rotated`
-    takes it), with NaN where an object has none. `boxes` are then the hulls.
+    takes it), with NaN where an object has none. `boxes` are then the hulls. `extra` has what only
+    some formats know, by name: one entry per object, float64 [N] or [N, M] with NaN or text [N]
+    with "" where an object has none (KITTI and VOC `truncated` and `occluded`; KITTI `alpha`,
+    `dimensions`, `location` and `rotation_y`; VOC `pose`; further columns of a CSV file).
+
+    `ignored` float64 [M, 4] are boxes within which objects may be that are not labelled (KITTI's
+    DontCare); they are no objects.
     """
 
     image: Path | NDArray[np.uint8]
@@ -76,6 +83,8 @@ class Record:
     shapes: Sequence[Shape | None] | None = None
     points: NDArray[np.float64] | None = None
     boxes_rotated: NDArray[np.float64] | None = None
+    extra: Mapping[str, NDArray[Any]] | None = None
+    ignored: NDArray[np.float64] | None = None
 
     def __repr__(self) -> str:
         """One line, as `Record('a.jpg', 640 x 480, 12 boxes)`."""
@@ -99,6 +108,18 @@ class Record:
             set_field(self, "area", area)
         else:
             set_field(self, "area", np.asarray(self.area, np.float64))
+        if self.extra is not None:
+            columns = {name: _extra_column(values) for name, values in self.extra.items()}
+            set_field(self, "extra", columns or None)
+        if self.ignored is not None:
+            ignored = np.asarray(self.ignored, np.float64).reshape(-1, 4)
+            set_field(self, "ignored", ignored if len(ignored) else None)
+
+
+def _extra_column(values: Any) -> NDArray[Any]:
+    """Numbers as float64, anything else as text."""
+    column = np.asarray(values)
+    return column.astype(np.float64 if column.dtype.kind in "biuf" else np.str_)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -109,7 +130,9 @@ class Annotations:
     `category_ids[label]` is the id of the label in a COCO file; empty for other formats.
     `issues` lists every label that was dropped. `split_rule` describes in words how the split was
     made. `mirror_safe` is False where a mirrored image may mean something else (digits), so that
-    default augmentation does not flip.
+    default augmentation does not flip. `keypoint_names` are those of the K points of each object,
+    where they are known, and `keypoint_mirror[k]` is the point that point k becomes in a mirrored
+    image (left and right are exchanged).
     """
 
     label_type: LabelType
@@ -122,6 +145,8 @@ class Annotations:
     split: str | None = None
     split_rule: str = ""
     mirror_safe: bool = True
+    keypoint_names: tuple[str, ...] = ()
+    keypoint_mirror: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         """One line: the number of images and labels, the classes, and the source."""

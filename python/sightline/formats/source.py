@@ -59,6 +59,7 @@ class Source:
     `splits` maps each official split to a function that lists its items; `pool` lists all items.
     `load` turns an item into its record, without bad boxes, and the issues found. `notes` grow as
     items are listed and loaded. `absent` are the official splits whose files are missing.
+    `keypoint_names` and `keypoint_mirror` are those of `Annotations`.
     """
 
     format: str
@@ -70,6 +71,8 @@ class Source:
     category_ids: tuple[int, ...] = ()
     notes: Notes = field(default_factory=Notes)
     absent: frozenset[str] = frozenset()
+    keypoint_names: tuple[str, ...] = ()
+    keypoint_mirror: tuple[int, ...] = ()
 
 
 def split_name(name: str) -> str | None:
