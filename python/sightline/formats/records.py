@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sightline._text import listed, printable, quoted, shortened
 from sightline.formats.shapes import Shape
@@ -114,6 +114,28 @@ class Record:
         if self.ignored is not None:
             ignored = np.asarray(self.ignored, np.float64).reshape(-1, 4)
             set_field(self, "ignored", ignored if len(ignored) else None)
+
+    def take(self, rows: ArrayLike | slice) -> Record:
+        """Return the same image with only the objects at `rows`, in that order.
+
+        Args:
+            rows: integers, one bool per object, or a slice. The label of a classification record
+                belongs to its image, and stays.
+
+        Raises:
+            IndexError: a row is out of range, or the bools are not one per object.
+        """
+        if not isinstance(rows, slice):
+            rows = np.asarray(rows)
+            rows = rows.astype(np.int64) if rows.size == 0 and rows.dtype != bool else rows
+        rows = np.arange(len(self.boxes))[rows]
+        columns = ["boxes", "iscrowd", "difficult", "area", "boxes_xywh", "points", "boxes_rotated"]
+        columns += ["labels"] if len(self.labels) == len(self.boxes) else []
+        taken = {name: getattr(self, name) for name in columns}
+        chosen = {name: column[rows] for name, column in taken.items() if column is not None}
+        shapes = None if self.shapes is None else [self.shapes[row] for row in rows.tolist()]
+        extra = self.extra and {name: column[rows] for name, column in self.extra.items()}
+        return replace(self, **chosen, shapes=shapes, extra=extra)
 
 
 def _extra_column(values: Any) -> NDArray[Any]:
