@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset as TorchDataset
 
 from sightline.data.augment import Augment, apply_augment, clip_boxes, compose_mosaic
+from sightline.data.augment.own import AugmentFunction, call_augment
 from sightline.data.cache import DEFAULT_CACHE_BYTES, ImageCache
-from sightline.data.own_augment import AugmentFunction, call_augment
 from sightline.data.preprocess import Preprocess, load_record_image
 from sightline.data.sample import Sample
 from sightline.data.worker_batches import samples_or_failure

@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from sightline.data.augment import Augment
+from sightline.data.augment.own import AugmentFunction
 from sightline.data.cache import DEFAULT_CACHE_BYTES
 from sightline.data.dataset import Dataset, Item
-from sightline.data.own_augment import AugmentFunction
 from sightline.data.preprocess import Preprocess
 from sightline.data.sample import Sample
 from sightline.data.worker_batches import Failure, Targets

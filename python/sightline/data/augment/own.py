@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from sightline._text import quoted
-from sightline.data.augment import clip_boxes
+from sightline.data.augment.clip import clip_boxes
 
 __all__ = ["AugmentFunction", "call_augment"]
 
