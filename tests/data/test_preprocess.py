@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline.data import Annotations, Preprocess, Record, fit_preprocess
+from sightline.data.preprocess import reduction_for
 
 sides = st.integers(1, 400)
 
@@ -119,3 +120,11 @@ def test_letterbox_padding_does_not_count_in_the_mean():
     found = fit_preprocess(Annotations("class", ("a",), (record,)), (8, 8), mode="letterbox")
     np.testing.assert_allclose(found.mean, [0.4] * 3)
     assert min(found.std) > 0
+
+
+def test_an_image_is_reduced_as_far_as_it_is_not_enlarged_afterwards():
+    assert reduction_for(480, 640, (240, 320)) == 2
+    assert reduction_for(479, 640, (240, 320)) == 1
+    assert reduction_for(480, 640, (240, 320), zoom=1.01) == 1
+    assert reduction_for(4000, 6000, (480, 640)) == 8
+    assert reduction_for(30, 9000, (60, 60)) == 1

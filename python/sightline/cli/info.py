@@ -25,6 +25,7 @@ _EXTRAS = {
     "train": {
         "torch": "torch",
         "PIL": "pillow",
+        "simplejpeg": "simplejpeg",
         "safetensors": "safetensors",
         "yaml": "pyyaml",
         "rich": "rich",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.data.jpeg import decode_jpeg
 from sightline.formats.pictures import (
     IMAGE_SUFFIXES,
     Picture,
@@ -89,7 +90,11 @@ def from_pil(picture: Any) -> NDArray[np.uint8]:
 
 
 def read_image(
-    picture: Picture, *, channels: int = 3, size: tuple[int, int] | None = None
+    picture: Picture,
+    *,
+    channels: int = 3,
+    size: tuple[int, int] | None = None,
+    reduction: int = 1,
 ) -> NDArray[np.uint8]:
     """Return an image as uint8 [H, W, channels], with 3 (RGB) or 1 (grey) channels.
 
@@ -105,24 +110,57 @@ def read_image(
         size: the (width, height) in the label file. Where it fits only the image as stored, the
             labels were made without the EXIF orientation, so that is not applied; where it fits
             neither, DataError is raised.
+        reduction: 1, 2, 4 or 8. The image has ceil(H / reduction) x ceil(W / reduction) pixels,
+            where pixel i covers the pixels from reduction * i to reduction * (i + 1) of the whole
+            image, so that coordinates in it are exactly 1 / reduction of those of the whole image.
+            A JPEG is reduced while it is decoded, which takes less time; other images are averaged.
 
     Raises:
         DataError: a missing, empty, truncated or unreadable file, or 32-bit pixels, whose range is
             unknown; the message names the image.
         TypeError, ValueError: something that is not an image; an array of another dtype or shape.
     """
+    if reduction not in (1, 2, 4, 8):
+        raise ValueError(f"`reduction` must be 1, 2, 4 or 8, got {reduction!r}")
     if isinstance(picture, np.ndarray):
         array = to_channels(picture, channels)
         _orientation_for(size, array.shape[1::-1], array.shape[1::-1], "the image")
-        return array
+        return _reduced(array, reduction)
     with opened_image(picture) as image:
         name = image_name(picture)
-        shown = shown_size(image)
-        if _orientation_for(size, shown, image.size, name):
-            from PIL import ImageOps
+        whole, shown = image.size, shown_size(image)
+        turn = orientation(image) if _orientation_for(size, shown, whole, name) else 1
+        pixels = None
+        if image is not picture:  # an image of the caller's may be loaded already
+            whole_pixels = whole[0] % reduction == whole[1] % reduction == 0
+            decoder_reduces = turn in _FROM_FIRST_PIXEL or whole_pixels
+            pixels = decode_jpeg(image, reduction if decoder_reduces else 1)
+        if pixels is None:
+            pixels = _to_uint8(image, name)
+        done = reduction if pixels.shape[:2] != whole[::-1] else 1
+        array = to_channels(_turned(pixels, turn), channels)
+        return _reduced(array, reduction // done)
 
-            image = ImageOps.exif_transpose(image) if orientation(image) != 1 else image
-        return to_channels(_to_uint8(image, name), channels)
+
+# The EXIF orientations that keep the first row and column where they start. In the others, the last
+# pixel of a reduced image, which covers less where a side is no multiple, would become the first.
+_FROM_FIRST_PIXEL = (1, 5)
+
+
+def _turned(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """The image [H, W] or [H, W, C] with an EXIF orientation applied; unknown ones are ignored."""
+    if orientation in (5, 6, 7, 8):
+        image = image.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)
+
+
+def _reduced(image: NDArray[np.uint8], reduction: int) -> NDArray[np.uint8]:
+    """Average `reduction` x `reduction` pixels of uint8 [H, W, 1 | 3], fewer at the far borders."""
+    return image if reduction == 1 else from_pil(to_pil(image).reduce(reduction))
 
 
 def _orientation_for(

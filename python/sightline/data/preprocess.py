@@ -171,9 +171,26 @@ def resize_array(
     return from_pil(to_pil(image).resize(size[::-1], resampling, box=box))
 
 
-def load_record_image(record: Record, channels: int) -> NDArray[np.uint8]:
-    """Return a record's image, uint8 [H, W, channels]."""
-    return read_image(record.image, channels=channels, size=(record.width, record.height))
+def load_record_image(record: Record, channels: int, *, reduction: int = 1) -> NDArray[np.uint8]:
+    """Return a record's image, uint8 [H, W, channels], reduced as `read_image` does it."""
+    size = record.width, record.height
+    return read_image(record.image, channels=channels, size=size, reduction=reduction)
+
+
+def reduction_for(height: int, width: int, size: tuple[int, int], *, zoom: float = 1.0) -> int:
+    """The largest reduction, 1, 2, 4 or 8, for which an image is not enlarged afterwards.
+
+    Args:
+        height: of the image in pixels.
+        width: likewise.
+        size: (height, width) of the network's input.
+        zoom: how much the image may be enlarged by augmentation, beyond filling `size`.
+
+    >>> reduction_for(480, 640, (240, 320)), reduction_for(480, 640, (240, 320), zoom=1.5)
+    (2, 1)
+    """
+    pixels = min(height / size[0], width / size[1]) / zoom  # per pixel of the network's input
+    return max((reduction for reduction in (2, 4, 8) if reduction <= pixels), default=1)
 
 
 def fit_preprocess(

@@ -17,6 +17,7 @@ _PACKAGES = (
     "numpy",
     "torch",
     "pillow",
+    "simplejpeg",
     "safetensors",
     "pyyaml",
     "rich",
