@@ -6,6 +6,7 @@ import pytest
 from sightline.data import DataError, read_dataset
 
 from ..pictures import save_picture
+from .refusals import refusal
 
 HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
 
@@ -79,11 +80,7 @@ def test_csv_splits_are_told_by_file_and_folder_names(tmp_path, name, folder):
 )
 def test_csv_bad_row_names_file_line_rule_and_fix(tmp_path, row, rule):
     write(tmp_path, f"{HEADER}a.jpg,64,48,cat,1,2,30,40\n{row}\nb.jpg,64,48,,,,,\n")
-    with pytest.raises(DataError) as caught:
-        read_dataset(tmp_path, class_names=("cat",))
-    assert "_annotations.csv:3: box (" in str(caught.value)
-    assert rule in str(caught.value)
-    assert "data.on_bad_label=drop-box" in str(caught.value)
+    refusal(tmp_path, "_annotations.csv:3: box (", rule, class_names=("cat",))
     kept = read_dataset(tmp_path, class_names=("cat",), on_bad_label="drop-box")
     assert [len(record.boxes) for record in kept.records] == [1, 0]
 
@@ -122,3 +119,14 @@ def test_csv_beside_label_files_gives_way_and_that_is_said(tmp_path):
     assert found.format == "yolo"
     assert "csv files of boxes" in str(found.issues[0])
     assert read_dataset(tmp_path, format="csv").class_names == ("cat",)
+
+
+def test_csv_columns_of_other_names_are_kept_as_numbers_or_text(tmp_path):
+    header = HEADER.replace("\n", ",depth,note,\n")
+    rows = "a.jpg,64,48,cat,1,2,30,40,2.5,3,x\na.jpg,64,48,cat,1,2,30,40,,,x\n"
+    found = read_dataset(write(tmp_path, header + rows + "b.jpg,64,48,cat,1,2,30,40,7,old,x\n"))
+    first, second = (record.extra for record in found.records)
+    assert sorted(first) == sorted(second) == ["depth", "note"]
+    np.testing.assert_array_equal(first["depth"], [2.5, np.nan])
+    # Text in one row makes text of the column in all.
+    assert (first["note"].tolist(), second["note"].tolist()) == (["3", ""], ["old"])

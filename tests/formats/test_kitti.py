@@ -8,6 +8,7 @@ import pytest
 from sightline.data import DataError, read_dataset
 
 from ..pictures import save_picture
+from .refusals import refusal
 
 CAR = "Car 0.00 0 -1.58 1.5 2.25 30 40 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n"
 DONT_CARE = "DontCare -1 -1 -10 5 5 9 9 -1 -1 -1 -1000 -1000 -1000 -10\n"
@@ -72,11 +73,7 @@ def test_kitti_lists_of_image_sets_tell_the_splits(tmp_path):
 )
 def test_kitti_bad_line_names_file_line_rule_and_fix(tmp_path, line, rule):
     write(tmp_path, {"0": CAR + line})
-    with pytest.raises(DataError) as caught:
-        read_dataset(tmp_path, class_names=("Car",))
-    assert "0.txt:2: object (C" in str(caught.value)
-    assert rule in str(caught.value)
-    assert "data.on_bad_label=drop-box" in str(caught.value)
+    refusal(tmp_path, "0.txt:2: object (C", rule, class_names=("Car",))
 
 
 def test_kitti_label_without_image_and_image_without_label_are_named(tmp_path):
@@ -86,3 +83,17 @@ def test_kitti_label_without_image_and_image_without_label_are_named(tmp_path):
     (tmp_path / "image_2" / "0.png").unlink()
     with pytest.raises(DataError, match=r"0\.txt: no image named 0 in .*image_2; add the image"):
         read_dataset(tmp_path)
+
+
+def test_kitti_keeps_what_it_says_of_objects_besides_their_boxes(tmp_path):
+    van = "Van 0.25 2 1.5 5 6 20 30 -1 -1 -1 -1000 -1000 -1000 x\n"
+    found = read_dataset(write(tmp_path, {"0": CAR + DONT_CARE + van}))
+    extra = found.records[0].extra
+    np.testing.assert_array_equal(extra["truncated"], [0, 0.25])
+    np.testing.assert_array_equal(extra["occluded"], [0, 2])
+    np.testing.assert_array_equal(extra["alpha"], [-1.58, 1.5])
+    np.testing.assert_array_equal(extra["dimensions"], [[1.65, 1.67, 3.64], [-1, -1, -1]])
+    np.testing.assert_array_equal(extra["location"], [[-0.65, 1.71, 46.7], [-1000] * 3])
+    np.testing.assert_array_equal(extra["rotation_y"], [-1.59, np.nan])
+    assert any("0.txt:3: rotation_y: it must be a number" in str(i) for i in found.issues)
+    np.testing.assert_array_equal(found.records[0].ignored, [[5, 5, 9, 9]])

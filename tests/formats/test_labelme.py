@@ -1,14 +1,19 @@
 """LabelMe json: shapes, images, splits, and the errors."""
 
+import base64
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sightline.data import DataError, read_dataset
+from sightline.formats.shapes import polygon_area, shape_area, shape_to_mask
 
 from ..pictures import save_picture
+from .refusals import refusal
 
 
 def shape(points, kind="rectangle", label="cat"):
@@ -100,14 +105,109 @@ def test_labelme_image_is_found_beside_the_folder_of_labels(tmp_path, path):
 )
 def test_labelme_bad_shape_names_file_shape_rule_and_fix(tmp_path, bad, rule):
     write(tmp_path, "a.json", [shape([[1, 2], [30, 40]]), bad])
-    with pytest.raises(DataError) as caught:
-        read_dataset(tmp_path, class_names=("cat",))
-    assert "a.json: shape 2" in str(caught.value)
-    assert rule in str(caught.value)
-    assert "data.on_bad_label=drop-box" in str(caught.value)
+    refusal(tmp_path, "a.json: shape 2", rule, class_names=("cat",))
 
 
 def test_labelme_other_json_is_said(tmp_path):
     write(tmp_path, "a.json", [shape([[1, 2], [30, 40]])])
     (tmp_path / "b.json").write_text("{}")
     assert "b.json: a json file: it has no `shapes`" in str(read_dataset(tmp_path).issues[0])
+
+
+def read_one(root, shapes):
+    """The record of a file with the shapes, and what the reader says of it."""
+    found = read_dataset(write(root, "a.json", shapes))
+    return found.records[0], [str(issue) for issue in found.issues]
+
+
+def mask_shape(pixels, points, label="cat"):
+    file = io.BytesIO()
+    Image.fromarray(np.uint8(pixels)).save(file, "png")
+    text = base64.b64encode(file.getvalue()).decode()
+    return shape(points, "mask", label) | {"mask": text}
+
+
+def test_labelme_outlines_are_kept_and_a_rectangle_has_none(tmp_path):
+    polygon = [[10, 12], [20, 30], [5, 20]]
+    shapes = [
+        shape(polygon, "polygon"),
+        shape([[20, 20], [23, 24]], "circle"),
+        shape([[1, 2], [3, 4]]),
+    ]
+    record, _ = read_one(tmp_path, shapes)
+    outline, circle, nothing = record.shapes
+    np.testing.assert_array_equal(outline.rings[0], polygon)
+    np.testing.assert_allclose(np.hypot(*(circle.rings[0] - 20).T), np.full(32, 5.0))
+    np.testing.assert_allclose(polygon_area(circle.rings[0]), 16 * 25 * np.sin(np.pi / 16))
+    assert nothing is None
+
+
+@pytest.mark.parametrize("kind", ["oriented_rectangle", "rotation"])
+def test_labelme_rotated_rectangle_gives_a_rotated_box(tmp_path, kind):
+    corners = [[20, 10], [40, 10], [40, 30], [20, 30]]
+    turned = [[30, 10], [40, 20], [30, 30], [20, 20]]  # by 45 degrees
+    record, _ = read_one(tmp_path, [shape(corners, kind), shape(turned, kind), shape(corners[::2])])
+    np.testing.assert_array_equal(record.boxes, [[20, 10, 40, 30]] * 3)
+    side = 200**0.5
+    np.testing.assert_allclose(
+        record.boxes_rotated, [[30, 20, 20, 20, 0], [30, 20, side, side, -45], [np.nan] * 5]
+    )
+
+
+def test_labelme_mask_is_kept_as_run_lengths(tmp_path):
+    pixels = np.array([[0, 1, 1], [0, 0, 1]])
+    record, _ = read_one(tmp_path, [mask_shape(pixels, [[5, 7], [7, 8]])])
+    expected = np.zeros((48, 64), bool)
+    expected[7:9, 5:8] = pixels
+    np.testing.assert_array_equal(shape_to_mask(record.shapes[0], (48, 64)), expected)
+    np.testing.assert_array_equal(record.boxes, [[6, 7, 8, 9]])
+
+
+def test_labelme_shapes_of_one_label_and_group_are_one_object(tmp_path):
+    parts = [
+        shape([[1, 2], [5, 2], [5, 8]], "polygon") | {"group_id": 3},
+        shape([[9, 9], [12, 14]]) | {"group_id": 3},
+    ]
+    others = [shape([[9, 9], [12, 14]], label="ant") | {"group_id": 3}, shape([[1, 1], [4, 4]])]
+    record, said = read_one(tmp_path, [*parts, *others])
+    np.testing.assert_array_equal(record.boxes, [[1, 2, 12, 14], [9, 9, 12, 14], [1, 1, 4, 4]])
+    assert (len(record.shapes[0].rings), shape_area(record.shapes[0])) == (2, 12 + 15)
+    assert any("shapes of one label and group_id" in line and "(joined)" in line for line in said)
+
+
+def test_labelme_mask_joined_with_a_rectangle_is_the_union_of_both(tmp_path):
+    parts = [mask_shape(np.ones((2, 3)), [[5, 7], [7, 8]]), shape([[6, 8], [10, 9]])]
+    record, _ = read_one(tmp_path, [part | {"group_id": 0} for part in parts])
+    assert shape_area(record.shapes[0]) == 6 + 4 - 2
+    np.testing.assert_array_equal(record.boxes, [[5, 7, 10, 9]])
+
+
+def test_labelme_points_of_the_group_of_an_object_are_its_keypoints(tmp_path):
+    shapes = [
+        shape([[1, 2], [30, 40]]) | {"group_id": 1},
+        shape([[5, 6]], "point", "nose") | {"group_id": 1},
+        shape([[7, 8]], "point", "ear") | {"group_id": 1, "difficult": True},
+        shape([[2, 2], [9, 9]]),
+        shape([[3, 3]], "point", "ear"),  # of no object
+    ]
+    root = write(tmp_path, "a.json", shapes)
+    found = read_dataset(root)
+    assert found.keypoint_names == ("ear", "nose")
+    assert found.class_names == ("cat", "ear")
+    points = found.records[0].points
+    np.testing.assert_array_equal(points, [[[7, 8, 1], [5, 6, 2]], np.zeros((2, 3))])
+
+
+@pytest.mark.parametrize(
+    ("bad", "rule"),
+    [
+        (mask_shape(np.ones((2, 3)), [[5, 7], [7, 9]]), "has the size of the pixels between its"),
+        (mask_shape(np.ones((2, 3)), [[62, 7], [64, 8]]), "are pixels of the image of 64 x 48"),
+        (mask_shape(np.zeros((2, 3)), [[5, 7], [7, 8]]), "must have a pixel of the object"),
+        (shape([[5, 7], [7, 8]], "mask") | {"mask": "no"}, "a mask is a PNG in base64, got 'no'"),
+        (shape([[5, 7], [7, 8]], "mask"), "a mask is a PNG in base64, got None"),
+        (shape([[5, 7], [7, float("nan")], [1, 1]], "polygon"), "coordinates must be finite"),
+    ],
+)
+def test_labelme_bad_mask_names_file_shape_rule_and_fix(tmp_path, bad, rule):
+    refusal(write(tmp_path, "a.json", [bad]), "a.json: shape 1 (cat)", rule)

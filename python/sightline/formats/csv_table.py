@@ -3,7 +3,8 @@
 The columns are recognised by their names, in any order:
 `filename,width,height,class,xmin,ymin,xmax,ymax` or other usual names; without a header they are
 `path,x1,y1,x2,y2,class`. Corners are in pixels, used as written. A row without class and corners
-lists an image without objects.
+lists an image without objects. Columns of other names are kept in `Record.extra`, as numbers where
+all of a column are.
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from sightline._text import listed, quoted, shortened
 from sightline.formats.finder import image_finder, split_of_file
+from sightline.formats.objects import Objects
 from sightline.formats.paths import files_in, folders_in
 from sightline.formats.pictures import IMAGE_SUFFIXES, image_size
-from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
+from sightline.formats.records import DataError, LabelType
 from sightline.formats.source import Notes, Pair, Source
 from sightline.formats.text import number, read_text, sniffed_encoding, whole_number
 
@@ -47,12 +47,16 @@ _HEAD_BYTES = 4096  # of a file, in which its first line must end
 
 @dataclass(frozen=True)
 class Item:
-    """An image, and its rows with their lines; each maps the name of a column to its text."""
+    """An image, and its rows with their lines; each maps the name of a column to its text.
+
+    `is_text` says of each column that has none of our names whether any of its values is text.
+    """
 
     path: Path
     image: Path
     image_id: str
     rows: list[tuple[int, Mapping[str, str]]]
+    is_text: Mapping[str, bool]
 
 
 def csv_files(root: Path) -> list[Path]:
@@ -80,10 +84,11 @@ def _reader(text: str) -> csv._reader:  # type: ignore[name-defined]
 
 
 def _columns(first: Sequence[str]) -> tuple[str, ...] | None:
-    """The columns by our names, "" for others; None where the first row is not of such a file."""
+    """The columns, by our names where they have one; None where the row is not of such a file."""
     names = [word.strip().lower() for word in first]
     columns = tuple(
-        next((ours for ours, theirs in _NAMES.items() if name in theirs), "") for name in names
+        next((ours for ours, theirs in _NAMES.items() if name in theirs), word.strip())
+        for name, word in zip(names, first, strict=True)
     )
     if not _PREDICTED.isdisjoint(names):
         return None
@@ -142,6 +147,7 @@ def _items(path: Path, base: Path, notes: Notes) -> list[Item]:
     find = image_finder(path, base, notes, "remove its rows")
     by_name: dict[str, Item] = {}
     columns: tuple[str, ...] | None = None
+    is_text: dict[str, bool] = {}
     try:
         for words in reader:
             line, words = reader.line_num, [word.strip() for word in words]
@@ -154,6 +160,8 @@ def _items(path: Path, base: Path, notes: Notes) -> list[Item]:
                         f"{path}:{line}: not the header of a csv file of boxes; {LOOKED_FOR}"
                     )
                 if words[columns.index("filename")].lower() in _NAMES["filename"]:
+                    others = (name for name in columns if name and name not in _NAMES)
+                    is_text |= dict.fromkeys(others, False)
                     continue
             if len(words) != len(columns):
                 raise DataError(
@@ -165,8 +173,12 @@ def _items(path: Path, base: Path, notes: Notes) -> list[Item]:
                 image = find(name)
                 inside = image.is_relative_to(base)
                 image_id = image.relative_to(base) if inside else image
-                by_name[name] = Item(path, image, image_id.with_suffix("").as_posix(), [])
+                identity = image_id.with_suffix("").as_posix()
+                by_name[name] = Item(path, image, identity, [], is_text)
             by_name[name].rows.append((line, row))
+            for other, known in is_text.items():
+                if not known and row[other] and number(row[other]) is None:
+                    is_text[other] = True
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: not csv ({error}); correct it") from error
     return list(by_name.values())
@@ -198,27 +210,18 @@ def _note_unlisted(items: list[Item], root: Path, notes: Notes) -> None:
 
 def _load(item: Item, *, label_of: dict[str, int]) -> Pair:
     width, height = _stated_size(item) or image_size(item.image)
-    boxes, labels, issues = [], [], []
+    found = Objects(item.path, width, height, label_of)
     for line, row in item.rows:
-        if not any(row[name] for name in ("class", *_CORNERS)):
+        name = row["class"]
+        if not any(row[column] for column in ("class", *_CORNERS)):
             continue
-        box, rule = _box(row, width, height)
-        if row["class"] not in label_of:
-            rule = f"unknown class {quoted(row['class'])}; the classes are {listed([*label_of])}"
-        if rule is not None:
-            issues.append(Issue(item.path, line, f"box ({shortened(row['class'])})", rule))
-            continue
-        boxes.append(box)
-        labels.append(label_of[row["class"]])
-    record = Record(
-        item.image,
-        item.image_id,
-        width,
-        height,
-        labels=np.array(labels, np.int64),
-        boxes=np.array(boxes, np.float64).reshape(-1, 4),
-    )
-    return record, issues
+        box, rule = _box(row)
+        extra = {
+            other: row[other] if is_text else number(row[other])
+            for other, is_text in item.is_text.items()
+        }
+        found.add(name, box, rule, what=f"box ({shortened(name)})", line=line, extra=extra)
+    return found.pair(item.image, item.image_id)
 
 
 def _stated_size(item: Item) -> tuple[int, int] | None:
@@ -227,11 +230,11 @@ def _stated_size(item: Item) -> tuple[int, int] | None:
     return (width, height) if width > 0 and height > 0 else None
 
 
-def _box(row: Mapping[str, str], width: int, height: int) -> tuple[list[float], str | None]:
+def _box(row: Mapping[str, str]) -> tuple[list[float], str | None]:
     box = []
     for name in _CORNERS:
         value = number(row[name])
         if value is None:
             return [], f"{name} must be a number, got {quoted(row[name])}"
         box.append(value)
-    return box, box_rule(box, width, height)
+    return box, None

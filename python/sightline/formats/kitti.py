@@ -1,8 +1,9 @@
 """KITTI text files: one file per image, one object of 15 words per line.
 
 A line is `type truncated occluded alpha xmin ymin xmax ymax`, then height, width, length, x, y, z
-and angle of the object in space, which are not read. Corners are in pixels, used as written.
-DontCare regions are left out, with a note in the issues.
+and angle of the object in space; what is not the box is kept in `Record.extra`. Corners are in
+pixels, used as written. DontCare regions are no objects, with a note in the issues; they are kept
+in `Record.ignored`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from sightline._text import listed, quoted, shortened
+from sightline._text import shortened
 from sightline.formats.lists import read_list
+from sightline.formats.objects import Objects
 from sightline.formats.paths import (
     files_in,
     folders_in,
@@ -25,7 +26,7 @@ from sightline.formats.paths import (
     subfolder,
 )
 from sightline.formats.pictures import IMAGE_SUFFIXES, image_size
-from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
+from sightline.formats.records import DataError, LabelType, box_rule
 from sightline.formats.source import Notes, Pair, Source, split_name
 from sightline.formats.text import number, read_lines
 
@@ -36,6 +37,15 @@ _LABEL_FOLDERS = ("label_2", "labels", "label")
 _IMAGE_FOLDERS = ("image_2", "images", "image")
 _WORDS = 15
 _NO_CLASS = "dontcare"
+# What a line says besides type and box, by the places of its words.
+_EXTRA = {
+    "truncated": slice(1, 2),
+    "occluded": slice(2, 3),
+    "alpha": slice(3, 4),
+    "dimensions": slice(8, 11),
+    "location": slice(11, 14),
+    "rotation_y": slice(14, 15),
+}
 
 Item = tuple[Path, Path]  # the label file and its image
 
@@ -166,40 +176,40 @@ def _listed(path: Path, root: Path, by_name: dict[str, Item], notes: Notes) -> l
 def _load(item: Item, *, root: Path, label_of: dict[str, int], notes: Notes) -> Pair:
     path, image = item
     width, height = image_size(image)
-    boxes, labels, issues = [], [], []
+    found = Objects(path, width, height, label_of)
+    ignored = []
     for line_number, line in read_lines(path):
         words = line.split()
+        box, rule = _box(words)
         if words[0].lower() == _NO_CLASS:
             notes.add(path, line_number, "a DontCare region", "it has no class", "left out")
+            if rule is None and box_rule(box, width, height) is None:
+                ignored.append(box)
             continue
-        box, rule = _box(words, width, height)
-        if rule is None and words[0] not in label_of:
-            rule = f"unknown class {quoted(words[0])}; the classes are {listed([*label_of])}"
-        if rule is not None:
-            if rule.endswith("got "):
-                rule += quoted_line(line, inside=lies_inside(path, root))
-            issues.append(Issue(path, line_number, f"object ({shortened(words[0])})", rule))
-            continue
-        boxes.append(box)
-        labels.append(label_of[words[0]])
-    record = Record(
-        image,
-        path.stem,
-        width,
-        height,
-        labels=np.array(labels, np.int64),
-        boxes=np.array(boxes, np.float64).reshape(-1, 4),
-    )
-    return record, issues
+        if rule is not None and rule.endswith("got "):
+            rule += quoted_line(line, inside=lies_inside(path, root))
+        extra = _extra(words) if rule is None else {}
+        for name in (name for name, value in extra.items() if value is None):
+            notes.add(path, line_number, name, "it must be a number", "left out")
+        what = f"object ({shortened(words[0])})"
+        found.add(words[0], box, rule, what=what, line=line_number, extra=extra)
+    return found.pair(image, path.stem, ignored)
 
 
-def _box(words: Sequence[str], width: int, height: int) -> tuple[list[float], str | None]:
+def _box(words: Sequence[str]) -> tuple[list[float], str | None]:
     """Return the corners of a line and the rule that it breaks; the line replaces `got `."""
     if len(words) != _WORDS:
         hint = "; a result with a score is no label" if len(words) == _WORDS + 1 else ""
         return [], f"a line is a type and 14 numbers, got {len(words)} words{hint}"
     corners = [number(word) for word in words[4:8]]
     box = [corner for corner in corners if corner is not None]
-    if len(box) != len(corners):
-        return [], "corners must be numbers, got "
-    return box, box_rule(box, width, height)
+    return box, None if len(box) == len(corners) else "corners must be numbers, got "
+
+
+def _extra(words: Sequence[str]) -> dict[str, Any]:
+    """What a line says besides type and box; None for what is not a number."""
+    values = {name: [number(word) for word in words[place]] for name, place in _EXTRA.items()}
+    return {
+        name: None if None in numbers else numbers[0] if len(numbers) == 1 else numbers
+        for name, numbers in values.items()
+    }

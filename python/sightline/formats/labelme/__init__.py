@@ -1,0 +1,5 @@
+"""LabelMe JSON: one file per image, with its shapes in pixels."""
+
+from sightline.formats.labelme.read import LOOKED_FOR, labelme_folders, open_labelme
+
+__all__ = ["LOOKED_FOR", "labelme_folders", "open_labelme"]
