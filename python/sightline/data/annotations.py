@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sightline._text import listed, shortened
 from sightline.formats.records import Annotations, DataError, Issue, LabelType, Record, box_rule
+from sightline.formats.source import Labelled
+from sightline.formats.table import RecordTable
 
 __all__ = [
     "BAD_LABEL_POLICIES",
@@ -52,24 +55,27 @@ def with_classes(annotations: Annotations, class_names: Sequence[str]) -> Annota
     return replace(
         annotations,
         class_names=names,
-        records=tuple(replace(r, labels=labels[r.labels]) for r in annotations.records),
+        records=_relabelled(annotations.records, labels),
         category_ids=tuple(id_of.get(name, -1) for name in names) if id_of else (),
     )
 
 
-def apply_policy(
-    pairs: Iterable[tuple[Record, list[Issue]]], on_bad_label: str
-) -> tuple[tuple[Record, ...], tuple[Issue, ...]]:
+def _relabelled(records: Sequence[Record], labels: NDArray[np.int64]) -> Sequence[Record]:
+    if isinstance(records, RecordTable):
+        return records.with_labels(labels[records.labels.values])
+    return tuple(replace(record, labels=labels[record.labels]) for record in records)
+
+
+def apply_policy(labelled: Labelled, on_bad_label: str) -> tuple[RecordTable, tuple[Issue, ...]]:
     """Return the records to keep and the issues, by the bad-label policy.
 
-    `pairs` has each record without its bad boxes, and its issues. "drop-box" keeps such a record,
-    "drop-image" leaves it out, "error" raises one DataError that lists the bad labels.
+    The records come without their bad boxes. "drop-box" keeps one with issues, "drop-image" leaves
+    it out, "error" raises one DataError that lists the bad labels.
     """
     if on_bad_label not in BAD_LABEL_POLICIES:
         allowed = ", ".join(map(repr, BAD_LABEL_POLICIES))
         raise ValueError(f"`on_bad_label` must be one of {allowed}, got {on_bad_label!r}")
-    pairs = list(pairs)
-    issues = [issue for _, found in pairs for issue in found]
+    table, issues = labelled.table, labelled.issues
     if issues and on_bad_label == "error":
         listed = [str(issue) for issue in issues[:_LISTED_OFFENDERS]]
         if len(issues) > len(listed):
@@ -80,5 +86,6 @@ def apply_policy(
         )
     keep_record = on_bad_label == "drop-box"
     action = "box dropped" if keep_record else "image dropped"
-    records = tuple(record for record, found in pairs if keep_record or not found)
-    return records, tuple(replace(issue, action=action) for issue in issues)
+    if issues and not keep_record:
+        table = table.take(np.setdiff1d(np.arange(len(table)), labelled.rows))
+    return table, tuple(replace(issue, action=action) for issue in issues)

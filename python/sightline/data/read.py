@@ -152,8 +152,8 @@ def read_dataset(
         raise DataError(f"{root}: no such file or folder; check data.path")
     decided = _also_fits(root, name) if format is None else []
     source = _READERS[name][1](root, class_names)
-    pairs, rule = choose_split(source, split, root, seed=seed, test_share=test_share)
-    records, issues = apply_policy(pairs, on_bad_label)
+    labelled, rule = choose_split(source, split, root, seed=seed, test_share=test_share)
+    records, issues = apply_policy(labelled, on_bad_label)
     if not records:
         raise DataError(
             f"{root}: split {split!r} holds no image ({rule}); check the split list or the folder"

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sightline._text import listed
 from sightline.formats.records import DataError, Record
-from sightline.formats.source import Pair, Source, split_name
+from sightline.formats.source import Labelled, Source, split_name
+from sightline.formats.table import labels_of
 
 VAL_FRACTION = 0.2
 
@@ -55,15 +56,15 @@ def stratified_split(
 
 def image_strata(records: Sequence[Record]) -> NDArray[np.int64]:
     """Return the stratum of each image: its rarest class, or -1 where it has no object."""
-    labels = np.concatenate([*(record.labels for record in records), np.zeros(0, np.int64)])
-    counts = np.bincount(labels, minlength=1)
-    return np.array(
-        [
-            record.labels[np.argmin(counts[record.labels])] if len(record.labels) else -1
-            for record in records
-        ],
-        np.int64,
-    )
+    labels = labels_of(records)
+    strata = np.full(len(records), -1)
+    images = labels.rows
+    frequency = np.bincount(labels.values, minlength=1)[labels.values]
+    # By image, then frequency; of equally rare classes the one that the image lists first.
+    order = np.lexsort([frequency, images])
+    first = order[np.flatnonzero(np.diff(images[order], prepend=-1))]
+    strata[images[first]] = labels.values[first]
+    return strata
 
 
 def choose_split(
@@ -73,7 +74,7 @@ def choose_split(
     *,
     seed: int = 0,
     test_share: float | None = None,
-) -> tuple[list[Pair], str]:
+) -> tuple[Labelled, str]:
     """Return the records and issues of one split, and a sentence on how it was made.
 
     An official split is used where there is one. `trainval` is train and val together. Without an
@@ -85,7 +86,7 @@ def choose_split(
     """
     official = source.splits
     if split is None:
-        return [source.load(item) for item in source.pool()], "every image"
+        return source.table(source.pool()), "every image"
     name = split_name(split) or split
     if test_share is not None and name in ("train", "val", "trainval", "test"):
         if "test" not in official or "test" in source.absent:
@@ -93,62 +94,62 @@ def choose_split(
         if name != "test":
             raise DataError(f"{root}: has an official test split: leave out data.test_share")
     if name in official and (name != "train" or "val" in official):
-        return [source.load(item) for item in official[name]()], f"official {name}"
+        return source.table(official[name]()), f"official {name}"
     if name == "trainval" and "train" in official and "val" in official:
         items = [*official["train"](), *official["val"]()]
-        return [source.load(item) for item in items], "official train and val"
+        return source.table(items), "official train and val"
     if name not in ("train", "val", "trainval"):
         hint = "; data.test_share=0.2 puts a test split aside" if name == "test" else ""
         raise _no_split(source, split, root, hint)
-    pairs, of_what = _undivided(source, split, root)
+    labelled, of_what = _undivided(source, split, root)
     if name == "trainval":
-        return pairs, of_what
-    return _train_or_val(pairs, of_what, name, seed)
+        return labelled, of_what
+    return _train_or_val(labelled, of_what, name, seed)
 
 
 def _beside_drawn_test(
     source: Source, name: str, root: Path, seed: int, test_share: float
-) -> tuple[list[Pair], str]:
+) -> tuple[Labelled, str]:
     """One split of a data set from which a share is put aside as test."""
     official = source.splits
     if name == "val" and "val" in official:
-        return [source.load(item) for item in official["val"]()], "official val"
-    pairs, whole = _undivided(source, name, root)
+        return source.table(official["val"]()), "official val"
+    labelled, whole = _undivided(source, name, root)
     share = f"{100 * test_share:g} % of {whole}"
-    rest, test = _halves(pairs, test_share, seed)
+    rest, test = _halves(labelled, test_share, seed)
     if name == "test":
         return test, f"{share}, stratified, seed {seed}"
     of_what = f"{whole} without the test split ({share}, seed {seed})"
     if name == "trainval" and "val" in official:
-        val = [source.load(item) for item in official["val"]()]
-        return [*rest, *val], f"{of_what} and official val"
+        both = Labelled.joined([rest, source.table(official["val"]())])
+        return both, f"{of_what} and official val"
     if name == "trainval" or "val" in official:
         return rest, of_what
     return _train_or_val(rest, of_what, name, seed)
 
 
-def _undivided(source: Source, split: str, root: Path) -> tuple[list[Pair], str]:
-    """The items to split, in an order that does not depend on that of the files."""
+def _undivided(source: Source, split: str, root: Path) -> tuple[Labelled, str]:
+    """The images to split, in an order that does not depend on that of the files."""
     official = source.splits
     whole = "train" if "train" in official else "trainval" if "trainval" in official else None
     if whole is None and not {"val", "test"}.isdisjoint(official):
         raise _no_split(source, split, root)
-    items = source.pool() if whole is None else official[whole]()
-    pairs = sorted((source.load(item) for item in items), key=lambda pair: str(pair[0].image_id))
-    return pairs, "all images" if whole is None else f"official {whole}"
+    labelled = source.table(source.pool() if whole is None else official[whole]())
+    names = [str(image_id) for image_id in labelled.table.ids.tolist()]
+    order = np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)
+    return labelled.take(order), "all images" if whole is None else f"official {whole}"
 
 
-def _train_or_val(pairs: list[Pair], of_what: str, name: str, seed: int) -> tuple[list[Pair], str]:
-    train, val = _halves(pairs, VAL_FRACTION, seed)
+def _train_or_val(labelled: Labelled, of_what: str, name: str, seed: int) -> tuple[Labelled, str]:
+    train, val = _halves(labelled, VAL_FRACTION, seed)
     rule = f"{'80' if name == 'train' else '20'} % of {of_what}, stratified, seed {seed}"
     return (train if name == "train" else val), rule
 
 
-def _halves(pairs: list[Pair], fraction: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+def _halves(labelled: Labelled, fraction: float, seed: int) -> tuple[Labelled, Labelled]:
     """The rest, and a stratified share of `fraction`."""
-    strata = image_strata([record for record, _ in pairs])
-    rest, share = stratified_split(strata, fraction, seed=seed)
-    return [pairs[index] for index in rest], [pairs[index] for index in share]
+    rest, share = stratified_split(image_strata(labelled.table), fraction, seed=seed)
+    return labelled.take(rest), labelled.take(share)
 
 
 def _no_split(source: Source, split: str, root: Path, hint: str = "") -> DataError:

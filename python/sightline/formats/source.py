@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sightline.formats.records import Issue, LabelType, Record
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["Notes", "Pair", "Source", "split_name"]
+from sightline.formats.columns import offsets_of
+from sightline.formats.record import Issue, LabelType, Record
+from sightline.formats.table import RecordTable
 
-Pair = tuple[Record, list[Issue]]
+__all__ = ["Labelled", "Notes", "Pair", "Source", "split_name"]
+
+Pair = tuple[Record, list[Issue]]  # a record without bad boxes, and the issues found in it
 
 _SPLIT_NAMES = {
     "train": "train",
@@ -24,6 +30,50 @@ _SPLIT_NAMES = {
     "testing": "test",
     "trainval": "trainval",
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Records without bad boxes, and the issues found in them."""
+
+    table: RecordTable
+    issues: tuple[Issue, ...] = ()
+    rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # of the issues
+
+    @classmethod
+    def of(cls, pairs: Iterable[Pair]) -> Labelled:
+        """Return what a reader loads one by one; each record is dropped once it is in the table."""
+        issues: list[Issue] = []
+        rows: list[int] = []
+
+        def records() -> Iterator[Record]:
+            for row, (record, found) in enumerate(pairs):
+                issues.extend(found)
+                rows.extend([row] * len(found))
+                yield record
+
+        table = RecordTable.of(records())
+        return cls(table, tuple(issues), np.array(rows, np.int64))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Labelled]) -> Labelled:
+        """Return several of them as one."""
+        starts = offsets_of(len(part.table) for part in parts)
+        return cls(
+            RecordTable.joined([part.table for part in parts]),
+            tuple(issue for part in parts for issue in part.issues),
+            np.concatenate([np.zeros(0, np.int64), *(p.rows + s for p, s in zip(parts, starts))]),
+        )
+
+    def take(self, rows: NDArray[np.int64]) -> Labelled:
+        """Return only some records, in this order, and their issues."""
+        place = np.full(len(self.table), -1)
+        place[rows] = np.arange(len(rows))
+        moved = place[self.rows]
+        kept = np.flatnonzero(moved >= 0)
+        order = kept[np.argsort(moved[kept], kind="stable")]
+        issues = tuple(self.issues[index] for index in order.tolist())
+        return Labelled(self.table.take(rows), issues, moved[order])
 
 
 class Notes:
@@ -56,9 +106,11 @@ class Notes:
 class Source:
     """A data set that a reader has opened, before any split is chosen.
 
+    An item is what the reader loads at once: the labels of one image, or a file with those of many.
     `splits` maps each official split to a function that lists its items; `pool` lists all items.
-    `load` turns an item into its record, without bad boxes, and the issues found. `notes` grow as
-    items are listed and loaded. `absent` are the official splits whose files are missing.
+    `load` turns an item into its record, without bad boxes, and the issues found, or a file of many
+    images into a table of both. `notes` grow as items are listed and loaded. `absent` are the
+    official splits whose files are missing.
     `keypoint_names` and `keypoint_mirror` are those of `Annotations`.
     """
 
@@ -67,12 +119,22 @@ class Source:
     class_names: tuple[str, ...]
     splits: Mapping[str, Callable[[], list[Any]]]
     pool: Callable[[], list[Any]]
-    load: Callable[[Any], Pair]
+    load: Callable[[Any], Pair | Labelled]
     category_ids: tuple[int, ...] = ()
     notes: Notes = field(default_factory=Notes)
     absent: frozenset[str] = frozenset()
     keypoint_names: tuple[str, ...] = ()
     keypoint_mirror: tuple[int, ...] = ()
+
+    def table(self, items: Iterable[Any]) -> Labelled:
+        """Load items into one table."""
+        parts: list[Labelled] = []
+        for many, loaded in groupby(map(self.load, items), lambda it: isinstance(it, Labelled)):
+            if many:
+                parts += cast(Iterator[Labelled], loaded)
+            else:
+                parts.append(Labelled.of(cast(Iterator[Pair], loaded)))
+        return Labelled.joined(parts)
 
 
 def split_name(name: str) -> str | None:

@@ -161,8 +161,7 @@ class Task:
 
         Keys are "group.name" and include "data.size".
         """
-        height = float(np.median([record.height for record in train.records]))
-        width = float(np.median([record.width for record in train.records]))
+        width, height = np.median(train.table.sizes, axis=0).tolist()
         scale = min(1.0, self.long_side / max(height, width))
         size = tuple(
             max(_LEAST_STEPS, round(side * scale / _SIDE_STEP)) * _SIDE_STEP

@@ -218,7 +218,7 @@ class Classify(Task):
         self, annotations: Annotations, predictions: Sequence[dict[str, Any]]
     ) -> tuple[list[Any], int]:
         """Wrong predictions first, then correct ones that are evenly spaced over the set."""
-        records = {record.image_id: record for record in annotations.records}
+        rows = {image_id: row for row, image_id in enumerate(annotations.table.ids.tolist())}
         wrong = [row for row in predictions if row["label"] != row["truth"]][: _EXAMPLES // 2]
         right = [row for row in predictions if row["label"] == row["truth"]]
         shown = wrong + [right[i] for i in spread(len(right), _EXAMPLES - len(wrong)) if right]
@@ -228,6 +228,6 @@ class Classify(Task):
             correct = row["label"] == row["truth"]
             if not correct:
                 text += f"\nis {printable(annotations.class_names[row['truth']])}"
-            image = load_record_image(records[row["image_id"]], 3)
+            image = load_record_image(annotations.records[rows[row["image_id"]]], 3)
             tiles.append(draw_classification(image, text, right=correct, width=_TILE_WIDTH))
         return tiles, _EXAMPLE_COLUMNS

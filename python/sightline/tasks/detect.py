@@ -286,8 +286,8 @@ class Detect(Task):
         return DetectionScorer(annotations, preprocess, task=self.name)
 
     def lacking(self, annotations: Annotations) -> str:
-        counted = any((~record.iscrowd).any() for record in annotations.records)  # without crowds
-        return "" if counted else "an object"
+        crowds = annotations.table.iscrowd.values
+        return "an object" if crowds.all() else ""
 
     def predictions(
         self,
