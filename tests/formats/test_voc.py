@@ -144,6 +144,91 @@ def test_labelimg_folder_with_xml_beside_images_is_read(tmp_path):
     assert found.records[0].image == flat / "a.jpg"
 
 
+POLYGONS = {
+    "numbered": "<x1>10</x1><y1>12</y1><x2>20</x2><y2>30</y2><x3>5</x3><y3>20</y3>",
+    "points": "<username>ann</username>"
+    + "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in ((10, 12), (20, 30), (5, 20))),
+    "text": "10,12, 20,30, 5,20",
+}
+BOX = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax></bndbox>"
+TURNED = "<robndbox><cx>30</cx><cy>20</cy><w>20</w><h>10</h><angle>{}</angle></robndbox>"
+
+
+def write_objects(root, *objects):
+    """A set of one image whose objects have the children given as text."""
+    write_voc(root, {"a": []})
+    parts = [f"<object>\n<name>cat</name>{text}</object>\n" for text in objects]
+    text = "<annotation>\n<size><width>64</width><height>48</height></size>\n"
+    (root / "Annotations" / "a.xml").write_text(f"{text}{''.join(parts)}</annotation>")
+    return root
+
+
+@pytest.mark.parametrize("text", POLYGONS.values(), ids=POLYGONS)
+def test_voc_polygon_is_kept_and_gives_the_box_where_there_is_none(tmp_path, text):
+    polygon = f"<polygon>{text}</polygon>"
+    record = read_dataset(write_objects(tmp_path, polygon, polygon + BOX, BOX)).records[0]
+    np.testing.assert_array_equal(record.boxes, [[5, 12, 20, 30], *[[1, 2, 30, 40]] * 2])
+    for shape in record.shapes[:2]:
+        np.testing.assert_array_equal(shape.rings[0], [[10, 12], [20, 30], [5, 20]])
+    assert record.shapes[2] is None
+
+
+def test_voc_rotated_box_turns_with_the_clock_in_radians(tmp_path):
+    quarter, eighth = TURNED.format(np.pi / 2), TURNED.format(np.pi / 4)
+    record = read_dataset(write_objects(tmp_path, quarter, eighth, BOX)).records[0]
+    expected = [[30, 20, 20, 10, -90], [30, 20, 20, 10, -45], [np.nan] * 5]
+    np.testing.assert_allclose(record.boxes_rotated, expected)
+    half = 15 / 2**0.5  # half of the diagonal's projection
+    around = [30 - half, 20 - half, 30 + half, 20 + half]
+    np.testing.assert_allclose(record.boxes, [[25, 10, 35, 30], around, [1, 2, 30, 40]])
+
+
+def test_voc_pose_truncation_and_occlusion_are_kept(tmp_path):
+    first = BOX + "<pose>Left</pose><truncated>1</truncated><occluded>true</occluded>"
+    second = BOX + "<pose>Unspecified</pose><truncated>0.25</truncated>"
+    extra = read_dataset(write_objects(tmp_path, first, second)).records[0].extra
+    assert extra["pose"].tolist() == ["Left", ""]
+    np.testing.assert_array_equal(extra["truncated"], [1, 0.25])
+    np.testing.assert_array_equal(extra["occluded"], [1, np.nan])
+
+
+def test_voc_parts_and_nested_and_deleted_objects_are_no_objects(tmp_path):
+    part = f"<part><name>head</name>{BOX.replace('30', '9')}</part>"
+    nested = f"<object><name>flea</name>{BOX.replace('30', '8')}</object>"
+    root = write_objects(tmp_path, part + nested + BOX, BOX + "<deleted>1</deleted>")
+    found = read_dataset(root)
+    assert found.class_names == ("cat",)
+    np.testing.assert_array_equal(found.records[0].boxes, [[1, 2, 30, 40]])
+    assert "a.xml:5: an object: <deleted> is 1 (left out)" in str(found.issues[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("<polygon>1,2, 3,4</polygon>", "<polygon> must hold x and y of 3 or more points"),
+        ("<polygon>1,2, 3,4, 5,x</polygon>", "<polygon> must hold x and y of 3 or more points"),
+        ("<polygon>1,2, 3,4, 5,nan</polygon>", "<polygon> must hold x and y of 3 or more points"),
+        ("<polygon><pt><x>1</x></pt></polygon>", "<polygon> must hold x and y of 3 or more points"),
+        (TURNED.format("x"), "<angle> must be a number, got 'x'"),
+        (TURNED.format("0").replace("20", "0"), "<w> and <h> must be positive, got 0 and 10"),
+        (TURNED.format("nan"), "coordinates must be finite"),
+        ("<robndbox/>", "<robndbox> must hold <cx>"),
+        ("", "<bndbox> must hold <xmin>"),
+    ],
+)
+def test_voc_bad_outline_is_a_bad_label_where_there_is_no_box(tmp_path, text, rule):
+    refusal(write_objects(tmp_path, BOX, text), "a.xml:5: object 2 (cat)", rule)
+
+
+def test_voc_bad_outline_beside_a_box_is_left_out_and_that_is_said(tmp_path):
+    found = read_dataset(write_objects(tmp_path, f"<polygon>1,2</polygon>{BOX}"))
+    np.testing.assert_array_equal(found.records[0].boxes, [[1, 2, 30, 40]])
+    assert found.records[0].shapes is None
+    (said,) = map(str, found.issues)
+    assert "a.xml:3: object 1 (cat): <polygon> must hold" in said
+    assert "(only its box is read)" in said
+
+
 def test_bccd_has_its_official_splits_and_two_degenerate_boxes(shared_data):
     root = shared_data / "bccd"
     sizes = {

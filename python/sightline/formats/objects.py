@@ -60,7 +60,7 @@ class Objects:
             line: its line in the file, or a function that finds it, called for an issue only.
             points: its keypoints [K, 3].
             rotated: its rotated box, (cx, cy, w, h, angle in degrees).
-            extra: numbers, sequences of them, or texts, by name; None where it has none.
+            extra: numbers, sequences of them, or texts, by name; None or "" where it has none.
         """
         if rule is None and name not in self._label_of:
             rule = f"unknown class {quoted(name)}; the classes are {listed([*self._label_of])}"

@@ -4,6 +4,9 @@ Coordinates are used as written: a box is (xmin, ymin, xmax, ymax) in continuous
 xmax - xmin. The VOC devkit counts pixels from 1 and includes both ends, and labelImg has written
 both conventions; a file does not say which, so no shift is applied. A box with xmin = xmax has no
 area and is a bad label.
+
+<polygon> (of Roboflow and LabelMe) and <robndbox> (of roLabelImg) are kept with the object, whose
+box is the one around them where it has no <bndbox>. The boxes of its parts are not read.
 """
 
 from __future__ import annotations
@@ -15,19 +18,19 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-import numpy as np
-
 from sightline._text import listed, quoted, shortened
 from sightline.formats.lists import read_list, spellings
+from sightline.formats.objects import Objects
 from sightline.formats.paths import files_in, is_file, lies_inside, shortened_path
 from sightline.formats.pictures import IMAGE_SUFFIXES, image_size
-from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
+from sightline.formats.records import DataError, Issue, LabelType, Record
 from sightline.formats.source import Notes, Source, split_name
 from sightline.formats.text import number, truth, whole_number
 from sightline.formats.voc.layout import Layout, listed_classes, read_layout
+from sightline.formats.voc.outline import read_outline
 from sightline.formats.xml_file import element_lines, parse_xml
 
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_NO_POSE = "Unspecified"  # what labelImg writes for every object
 _PRESENT = ("-1", "0", "1")  # what lists of one class in the devkit add to a name
 
 Item = tuple[Path, str | None]  # the label file, and the place where it is listed
@@ -141,39 +144,57 @@ def _loader(
         width, height = _stated_size(root) or image_size(image)
         if image.stat().st_size == 0:
             raise DataError(f"{image}: the image file is empty; replace it, or remove its label")
-        boxes, labels, difficult, issues = [], [], [], []
+        found = Objects(path, width, height, label_of)
         lines: list[int] = []
+
+        def line_of(place: int) -> int:
+            lines[:] = lines or element_lines(path, "object")
+            return lines[place]
+
         for place, element in enumerate(root.findall("object")):
-            name = (element.findtext("name") or "").strip()
-            box, rule = _corners(element)
-            if rule is None and box is not None:
-                rule = box_rule(box, width, height)
-            flag = truth(element.findtext("difficult"))
-            if flag is None:
-                rule = f"<difficult> must be 0 or 1, got {quoted(element.findtext('difficult'))}"
-            if name not in label_of:
-                rule = f"unknown class {quoted(name)}; the classes are {listed([*label_of])}"
-            if rule is not None:
-                lines = lines or element_lines(path, "object")
-                issues.append(
-                    Issue(path, lines[place], f"object {place + 1} ({shortened(name)})", rule)
-                )
-                continue
-            boxes.append(box)
-            labels.append(label_of[name])
-            difficult.append(flag)
-        record = Record(
-            image,
-            layout.ids[path],
-            width,
-            height,
-            labels=np.array(labels, np.int64),
-            boxes=np.array(boxes, np.float64).reshape(-1, 4),
-            difficult=np.array(difficult, bool),
-        )
-        return record, issues
+            _add_object(found, element, place, partial(line_of, place), notes)
+        return found.pair(image, layout.ids[path])
 
     return load
+
+
+def _add_object(
+    found: Objects, element: Element, place: int, line: Callable[[], int], notes: Notes
+) -> None:
+    name = (element.findtext("name") or "").strip()
+    what = f"object {place + 1} ({shortened(name)})"
+    outline, broken = read_outline(element)
+    rule = None if outline.box else broken[0]
+    flag = truth(element.findtext("difficult"))
+    if flag is None:
+        rule = f"<difficult> must be 0 or 1, got {quoted(element.findtext('difficult'))}"
+    if truth(element.findtext("deleted")):
+        notes.add(found.file, line(), "an object", "<deleted> is 1", "left out")
+        return
+    added = found.add(
+        name,
+        outline.box,
+        rule,
+        what=what,
+        line=line,
+        difficult=bool(flag),
+        shape=outline.shape,
+        rotated=outline.rotated,
+        extra=_extra(element),
+    )
+    for rule in broken if added else ():
+        notes.add(found.file, line(), what, rule, "only its box is read")
+
+
+def _extra(element: Element) -> dict[str, Any]:
+    """What an object says besides its class and place, where it says anything."""
+    extra: dict[str, Any] = {}
+    for name in ("truncated", "occluded"):
+        text = element.findtext(name)
+        value = number(text)  # a share in some sets
+        extra[name] = truth(text) if value is None and text else value
+    pose = (element.findtext("pose") or "").strip()
+    return extra | {"pose": pose if pose != _NO_POSE else ""}
 
 
 def _stated_size(root: Element) -> tuple[int, int] | None:
@@ -181,16 +202,3 @@ def _stated_size(root: Element) -> tuple[int, int] | None:
     width = whole_number(root.findtext("size/width")) or 0
     height = whole_number(root.findtext("size/height")) or 0
     return (width, height) if width > 0 and height > 0 else None
-
-
-def _corners(element: Element) -> tuple[list[float] | None, str | None]:
-    box = []
-    for name in _CORNERS:
-        text = element.findtext(f"bndbox/{name}")
-        if text is None:
-            return None, f"<bndbox> must hold <{name}>"
-        value = number(text)
-        if value is None:
-            return None, f"<{name}> must be a number, got {quoted(text)}"
-        box.append(value)
-    return box, None
