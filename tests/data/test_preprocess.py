@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline.data import Annotations, Preprocess, Record, fit_preprocess
-from sightline.data.preprocess import reduction_for
 
 sides = st.integers(1, 400)
 
@@ -122,9 +121,16 @@ def test_letterbox_padding_does_not_count_in_the_mean():
     assert min(found.std) > 0
 
 
-def test_an_image_is_reduced_as_far_as_it_is_not_enlarged_afterwards():
-    assert reduction_for(480, 640, (240, 320)) == 2
-    assert reduction_for(479, 640, (240, 320)) == 1
-    assert reduction_for(480, 640, (240, 320), zoom=1.01) == 1
-    assert reduction_for(4000, 6000, (480, 640)) == 8
-    assert reduction_for(30, 9000, (60, 60)) == 1
+@pytest.mark.parametrize(
+    ("side", "size", "mode", "zoom", "reduction"),
+    [
+        ((480, 640), (240, 320), "stretch", 1.0, 2),
+        ((479, 640), (240, 320), "stretch", 1.0, 1),
+        ((480, 640), (240, 320), "stretch", 1.01, 1),
+        ((480, 640), (120, 320), "letterbox", 1.0, 4),
+        ((4000, 6000), (480, 640), "stretch", 1.0, 8),
+        ((30, 9000), (60, 60), "stretch", 1.0, 1),
+    ],
+)
+def test_an_image_is_reduced_as_far_as_it_is_not_enlarged(side, size, mode, zoom, reduction):
+    assert Preprocess(size, mode).reduction_for(*side, zoom=zoom) == reduction

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from torch.utils.data import Dataset as TorchDataset
 
 from sightline.data.augment import Augment, apply_augment, clip_boxes, compose_mosaic
 from sightline.data.augment.own import AugmentFunction, call_augment
-from sightline.data.cache import DEFAULT_CACHE_BYTES, ImageCache
-from sightline.data.preprocess import Preprocess, load_record_image
+from sightline.data.cache import DEFAULT_CACHE_BYTES
+from sightline.data.preprocess import Preprocess
 from sightline.data.sample import Sample
+from sightline.data.stored_pictures import StoredPictures
 from sightline.data.worker_batches import samples_or_failure
 from sightline.formats.records import Annotations, LabelType
 
@@ -40,9 +42,9 @@ class Dataset(TorchDataset):
     `iscrowd` and `difficult` bool [N], where N may be 0; that of a set of classes is the label, an
     int64 scalar. A plain torch DataLoader needs `collate_fn=collate`.
 
-    Each image is decoded once and kept at network size in uint8, up to `cache_bytes` in total (0
-    keeps none). With `keep_crowd=False` crowd regions are left out, as in training, where one box
-    for many objects is not useful.
+    Each image is decoded once and kept at network size in uint8, in memory or on disk as
+    `StoredPictures` does it, up to `cache_bytes` in total (0 keeps none). With `keep_crowd=False`
+    crowd regions are left out, as in training, where one box for many objects is not useful.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class Dataset(TorchDataset):
         *,
         augment: Augment | AugmentFunction | None = None,
         seed: int = 0,
+        cache: str = "memory",
         cache_bytes: int = DEFAULT_CACHE_BYTES,
+        cache_dir: str | os.PathLike | None = None,
         keep_crowd: bool = True,
     ) -> None:
         if augment is not None and not isinstance(augment, Augment) and not callable(augment):
@@ -66,8 +70,13 @@ class Dataset(TorchDataset):
         self.seed = seed
         self.keep_crowd = keep_crowd
         self._sends_failures = False  # only a `Loader` raises them
-        shape = (*preprocess.size, preprocess.channels)
-        self._cache = ImageCache(len(annotations), shape, cache_bytes)
+        self._pictures = StoredPictures(
+            annotations.records,
+            preprocess,
+            cache=cache,
+            cache_bytes=cache_bytes,
+            cache_dir=cache_dir,
+        )
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -103,11 +112,7 @@ class Dataset(TorchDataset):
     def _picture(self, index: int) -> tuple[NDArray[np.uint8], Objects]:
         """Return an image at network size, and the objects of its record that lie inside it."""
         record = self.annotations.records[index]
-        image = self._cache.get(index)
-        if image is None:
-            decoded = load_record_image(record, self.preprocess.channels)
-            image, _ = self.preprocess.resize(decoded)
-            self._cache.put(index, image)
+        image = self._pictures.load(index)
         transform = self.preprocess.transform_for(record.height, record.width)
         inside = record.boxes.clip(0, [record.width, record.height, record.width, record.height])
         boxes, rows = clip_boxes(transform.to_network(inside), *self.preprocess.size)

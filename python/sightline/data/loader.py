@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -87,7 +88,9 @@ def make_loader(
     seed: int = 0,
     workers: int = 0,
     drop_last: bool = False,
+    cache: str = "memory",
     cache_bytes: int = DEFAULT_CACHE_BYTES,
+    cache_dir: str | os.PathLike | None = None,
     keep_crowd: bool = True,
 ) -> Loader:
     """Return a loader of `(images, targets, samples)`.
@@ -95,6 +98,10 @@ def make_loader(
     `images` is float32 [B, C, H, W]. `targets` is int64 [B] for a set of classes, and for a set of
     boxes a list of one dict per image; see `Dataset`. `samples` is a list of one `Sample` per
     image: its index, image id, original size and transform.
+
+    Decoded images are kept up to `cache_bytes`: with `cache="memory"` in memory that the worker
+    processes share, with "disk" in `cache_dir` (by default `~/.cache/sightline/images`) for later
+    runs as well, and not at all with "none".
 
     Batches depend on (seed, epoch) and not on `workers`; torch's global generator is not used.
     Raises ValueError for a set without images, and where `drop_last` would leave no batch.
@@ -124,7 +131,9 @@ def make_loader(
         preprocess,
         augment=augment,
         seed=seed,
+        cache=cache,
         cache_bytes=cache_bytes,
+        cache_dir=cache_dir,
         keep_crowd=keep_crowd,
     )
     dataset._sends_failures = workers > 0

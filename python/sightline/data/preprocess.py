@@ -82,6 +82,22 @@ class Preprocess:
         left, top = (out_w - inner_w) // 2, (out_h - inner_h) // 2
         return Transform(inner_w / width, inner_h / height, left, top, width, height)
 
+    def reduction_for(self, height: int, width: int, *, zoom: float = 1.0) -> int:
+        """The largest reduction of `read_image` after which an image need not be enlarged.
+
+        Args:
+            height: of the image in pixels.
+            width: likewise.
+            zoom: how much more than to its place in the input augmentation may enlarge it.
+
+        >>> preprocess = Preprocess(size=(240, 320))
+        >>> preprocess.reduction_for(480, 640), preprocess.reduction_for(480, 640, zoom=1.5)
+        (2, 1)
+        """
+        transform = self.transform_for(height, width)
+        pixels = 1 / (max(transform.scale_x, transform.scale_y) * zoom)  # per pixel of the input
+        return max((reduction for reduction in (2, 4, 8) if reduction <= pixels), default=1)
+
     def _inner_size(self, height: int, width: int) -> tuple[int, int]:
         out_h, out_w = self.size
         if self.mode == "stretch":
@@ -175,22 +191,6 @@ def load_record_image(record: Record, channels: int, *, reduction: int = 1) -> N
     """Return a record's image, uint8 [H, W, channels], reduced as `read_image` does it."""
     size = record.width, record.height
     return read_image(record.image, channels=channels, size=size, reduction=reduction)
-
-
-def reduction_for(height: int, width: int, size: tuple[int, int], *, zoom: float = 1.0) -> int:
-    """The largest reduction, 1, 2, 4 or 8, for which an image is not enlarged afterwards.
-
-    Args:
-        height: of the image in pixels.
-        width: likewise.
-        size: (height, width) of the network's input.
-        zoom: how much the image may be enlarged by augmentation, beyond filling `size`.
-
-    >>> reduction_for(480, 640, (240, 320)), reduction_for(480, 640, (240, 320), zoom=1.5)
-    (2, 1)
-    """
-    pixels = min(height / size[0], width / size[1]) / zoom  # per pixel of the network's input
-    return max((reduction for reduction in (2, 4, 8) if reduction <= pixels), default=1)
 
 
 def fit_preprocess(

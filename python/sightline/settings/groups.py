@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sightline.data import Augment
+from sightline.data.stored_pictures import CACHES
 from sightline.optim.make import OPTIMIZERS
 from sightline.optim.schedule import SCHEDULES
 
@@ -61,7 +62,9 @@ class DataSettings:
     channels: int = setting(3, "3 for colour, 1 for greyscale", low=1, high=3)
     batch_size: int = setting(16, "images per step", low=1)
     workers: int = setting(0, "processes that load images; 0 loads in the main process", low=0)
-    cache_mb: int = setting(2048, "memory for decoded images, in MiB", low=0)
+    cache: str = setting("memory", "where decoded images are kept", choices=CACHES)
+    cache_mb: int = setting(2048, "memory, or space on disk, for decoded images, in MiB", low=0)
+    cache_dir: str | None = setting(None, "folder of cache=disk; none is ~/.cache/sightline/images")
 
 
 @dataclass(frozen=True)

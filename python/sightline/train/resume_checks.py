@@ -17,7 +17,9 @@ __all__ = ["check_data", "check_settings", "check_test_split"]
 _MAY_CHANGE = {
     "data.path",
     "data.workers",
+    "data.cache",
     "data.cache_mb",
+    "data.cache_dir",
     "train.device",
     "train.threads",
     "train.name",

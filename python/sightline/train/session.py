@@ -237,7 +237,9 @@ def loader_for(prepared: Prepared, annotations: Annotations, *, training: bool) 
         workers=data.workers,
         # A last batch of one image may have no variance for batch norm.
         drop_last=training and len(annotations) % data.batch_size == 1 < len(annotations),
+        cache=data.cache,
         cache_bytes=data.cache_mb << 20,
+        cache_dir=data.cache_dir,
         keep_crowd=False,  # one box for many objects is neither trained nor evaluated on
     )
 
