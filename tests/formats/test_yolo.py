@@ -165,6 +165,105 @@ def test_yolo_points_are_read_as_the_box_around_them_and_that_is_said_once(tmp_p
     assert "read as the boxes around them" in said
 
 
+def test_yolo_polygons_are_kept_in_pixels(tmp_path):
+    triangle = "0.1 0.2 0.3 0.2 0.3 0.6"
+    write_yolo(tmp_path, {"a": f"1 {triangle}\n0 0.5 0.5 0.2 0.4\n"})
+    record = read_dataset(tmp_path).records[0]
+    outline, nothing = record.shapes
+    np.testing.assert_allclose(outline.rings[0], [[10, 10], [30, 10], [30, 30]])
+    assert (nothing, record.boxes_rotated) == (None, None)
+
+
+SQUARE = "0 0.2 0.2 0.3 0.4 0.2 0.6 0.1 0.4\n"  # turned by 45 degrees in 100 x 50 pixels
+LONE = "0 0.5 0.5 0.2 0.4\n"
+
+
+@pytest.mark.parametrize(
+    ("yaml", "other", "rotated"),
+    [
+        (NAMES, LONE, True),
+        (NAMES, "0 0.1 0.2 0.3 0.2 0.3 0.6\n", False),  # a polygon of 3 points somewhere
+        (NAMES + "task: segment\n", LONE, False),
+        (NAMES + "task: obb\n", "0 0.1 0.2 0.3 0.2 0.3 0.6\n", True),
+    ],
+)
+def test_yolo_four_points_are_a_rotated_box_where_the_set_says_so(tmp_path, yaml, other, rotated):
+    write_yolo(tmp_path, {"a": LONE + SQUARE, "b": other}, yaml)
+    record = read_dataset(tmp_path).records[0]
+    np.testing.assert_allclose(record.boxes, [[40, 15, 60, 35], [10, 10, 30, 30]])
+    np.testing.assert_allclose(record.shapes[1].rings[0], [[20, 10], [30, 20], [20, 30], [10, 20]])
+    if not rotated:
+        assert record.boxes_rotated is None
+    else:
+        expected = [[np.nan] * 5, [20, 20, 200**0.5, 200**0.5, -45]]
+        np.testing.assert_allclose(record.boxes_rotated, expected)
+
+
+def test_yolo_other_split_decides_whether_four_points_are_a_rotated_box(tmp_path):
+    yaml = f"{NAMES}train: train.txt\nval: val.txt\ntest: test.txt\n"
+    write_yolo(tmp_path, {"a": SQUARE, "b": "0 .1 .2 .3 .2 .3 .6\n"}, yaml)
+    for split, line in (("train", "images/a.png"), ("val", "images/b.png"), ("test", "no.png")):
+        (tmp_path / f"{split}.txt").write_text(line)
+    assert read_dataset(tmp_path, split="train").records[0].boxes_rotated is None
+    (tmp_path / "labels" / "b.txt").write_text(SQUARE)
+    assert read_dataset(tmp_path, split="train").records[0].boxes_rotated is not None
+
+
+POSE = f"{NAMES}kpt_shape: [2, 3]\nflip_idx: [1, 0]\nkpt_names: {{0: [left, right]}}\n"
+
+
+def test_yolo_keypoints_are_kept_in_pixels_with_their_visibility(tmp_path):
+    posed = "0 0.5 0.5 0.2 0.4 0.25 0.5 2 0 0 0\n"
+    write_yolo(tmp_path, {"a": posed + "1 0.5 0.5 0.2 0.4\n"}, POSE)
+    found = read_dataset(tmp_path)
+    assert (found.keypoint_names, found.keypoint_mirror) == (("left", "right"), (1, 0))
+    np.testing.assert_allclose(found.records[0].boxes, [[40, 15, 60, 35]] * 2)
+    points = [[[25, 25, 2], [0, 0, 0]], np.zeros((2, 3))]
+    np.testing.assert_allclose(found.records[0].points, points)
+
+
+def test_yolo_keypoints_without_visibility_are_visible_but_at_zero(tmp_path):
+    yaml = POSE.replace("3", "2")
+    write_yolo(tmp_path, {"a": "0 0.5 0.5 0.2 0.4 0.25 0.5 0 0\n"}, yaml)
+    points = read_dataset(tmp_path).records[0].points
+    np.testing.assert_allclose(points, [[[25, 25, 2], [0, 0, 0]]])
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("0 .1 .2 .3 .2 .3 .6", "or these and 2 keypoints, 11 numbers"),
+        ("0 .5 .5 .2 .4 .2 .5 3 0 0 0", "the visibility of a keypoint is 0, 1 or 2, got"),
+        ("0 .5 .5 .2 .4 .2 1.5 2 0 0 0", "x and y of keypoints are shares of the image's sides"),
+    ],
+)
+def test_yolo_bad_keypoints_name_file_line_rule_and_fix(tmp_path, line, rule):
+    write_yolo(tmp_path, {"a": f"{LONE}{line}\n"}, POSE)
+    refusal(tmp_path, "a.txt:2: ", rule)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "message"),
+    [
+        ("kpt_shape: 17\n", "`kpt_shape` must be"),
+        ("kpt_shape: [17, 4]\n", "`kpt_shape` must be"),
+        ("kpt_shape: [2, 3]\nflip_idx: [0, 0]\n", "`flip_idx` must have each of 0 ... 1 once"),
+        ("kpt_shape: [300000000, 3]\nflip_idx: [0]\n", "`flip_idx` must have each of"),
+    ],
+)
+def test_yolo_bad_description_of_keypoints_is_named(tmp_path, yaml, message):
+    write_yolo(tmp_path, {"a": LONE}, NAMES + yaml)
+    with pytest.raises(DataError, match=rf"data\.yaml: {message}"):
+        read_dataset(tmp_path)
+
+
+def test_yolo_names_of_keypoints_that_differ_by_class_are_left_out_and_that_is_said(tmp_path):
+    yaml = POSE.replace("{0: [left, right]}", "{0: [left, right], 1: [up, down]}")
+    found = read_dataset(write_yolo(tmp_path, {"a": LONE}, yaml))
+    assert found.keypoint_names == ()
+    assert "names of keypoints: `kpt_names` has 4 names for 2" in str(found.issues[0])
+
+
 def test_yolo_polygon_outside_the_image_or_without_area_is_a_bad_label(tmp_path):
     write_yolo(tmp_path, {"a": "0 .1 .1 .2 .1 .2 1.2\n0 .1 .1 .2 .1 .3 .1\n"})
     with pytest.raises(DataError, match=r"a\.txt:1: .*points are shares.*a\.txt:2: .*ymin < ymax"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from sightline.formats.source import Notes, split_name
 from sightline.formats.text import read_lines, read_text, whole_number
 from sightline.formats.yaml_file import load_yaml
 
-__all__ = ["MOST_CLASSES", "Config", "class_lines", "config_file", "read_config"]
+__all__ = ["MOST_CLASSES", "Config", "Keypoints", "class_lines", "config_file", "read_config"]
 
 _YAML_NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
 _KEYS = ("names", "nc", "path", "train", "val", "valid", "test")
@@ -25,12 +25,30 @@ MOST_CLASSES = 10_000  # at most, where no file names them
 
 
 @dataclass(frozen=True)
+class Keypoints:
+    """The keypoints of each object: `count` of `size` numbers, which are 2 or, with visibility, 3.
+
+    `names` and `mirror` are those of `Annotations`.
+    """
+
+    count: int
+    size: int
+    names: tuple[str, ...] = ()
+    mirror: tuple[int, ...] = ()
+
+    @property
+    def numbers(self) -> int:
+        return self.count * self.size
+
+
+@dataclass(frozen=True)
 class Config:
     """A file that describes a data set.
 
     `places` maps each split to its folders, lists, images and patterns, as written; they are
     relative to the first of the folders `bases` in which they are. `line_of` maps each key to its
-    line. `names` is None where the file gives no names of classes.
+    line. `names` is None where the file gives no names of classes. `task` is "" where it names none
+    (Ultralytics knows detect, segment, pose and obb).
     """
 
     file: Path
@@ -38,6 +56,8 @@ class Config:
     bases: list[Path]
     places: dict[str, list[str]]
     line_of: Mapping[str, int]
+    task: str = ""
+    keypoints: Keypoints | None = None
 
 
 def config_file(root: Path) -> Path | None:
@@ -129,7 +149,45 @@ def _read_yaml(path: Path, notes: Notes) -> Config:
         _add_split(
             places, split, [place.strip() for place in listed], path, line_of.get(key), notes
         )
-    return Config(path, names, bases, places, line_of)
+    task = content.get("task")
+    task = task.strip().lower() if isinstance(task, str) else ""
+    return Config(path, names, bases, places, line_of, task, _keypoints(path, content, notes))
+
+
+def _keypoints(path: Path, content: Mapping[str, Any], notes: Notes) -> Keypoints | None:
+    """What `kpt_shape`, `flip_idx` and `kpt_names` say; None without the first of them."""
+    shape = content.get("kpt_shape", "")
+    if shape in _ABSENT:
+        return None
+    count, size = (
+        map(whole_number, shape) if isinstance(shape, list) and len(shape) == 2 else (0, 0)
+    )
+    if not count or count < 0 or size not in (2, 3):
+        raise DataError(
+            f"{path}: `kpt_shape` must be [number of keypoints, 2 or 3], got {quoted(shape)}"
+        )
+    flips = content.get("flip_idx") or []
+    numbers = [whole_number(value) for value in flips] if isinstance(flips, list) else []
+    mirror = tuple(number for number in numbers if number is not None)
+    fits = len(mirror) == count and sorted(mirror) == [*range(count)]
+    if flips and flips not in _ABSENT and not fits:
+        raise DataError(
+            f"{path}: `flip_idx` must have each of 0 ... {count - 1} once, since `kpt_shape` says "
+            f"{count}, got {quoted(flips)}"
+        )
+    names = _keypoint_names(content.get("kpt_names"))
+    if names and len(names) != count:
+        rule = f"`kpt_names` has {len(names)} names for {count} keypoints, or differs by class"
+        notes.add(path, None, "names of keypoints", rule, "not read")
+        names = ()
+    return Keypoints(count, size or 0, names, mirror)
+
+
+def _keypoint_names(stated: object) -> tuple[str, ...]:
+    """The names of a list, or of one for each class; those of all classes where they differ."""
+    lists: Sequence[Any] = [*stated.values()] if isinstance(stated, Mapping) else [stated]
+    found = [tuple(map(str, names)) for names in lists if isinstance(names, list)]
+    return found[0] if len(set(found)) == 1 else tuple(name for names in found for name in names)
 
 
 def _add_split(

@@ -28,7 +28,7 @@ from sightline.formats.pictures import IMAGE_SUFFIXES, is_image
 from sightline.formats.records import DataError
 from sightline.formats.source import Notes, split_name
 from sightline.formats.text import number, read_lines
-from sightline.formats.yolo.config import Config, class_lines, config_file, read_config
+from sightline.formats.yolo.config import Config, Keypoints, class_lines, config_file, read_config
 
 __all__ = ["LOOKED_FOR", "Item", "Layout", "has_nested_labels", "read_layout", "yolo_root"]
 
@@ -58,7 +58,8 @@ class Layout:
 
     `names` is None where no file names the classes. `splits` lists the images of each split, and
     raises DataError for one that is stated but not there; `listers` together list every image.
-    `label_folder` replaces "images" in the path of an image to give that of its label file.
+    `label_folder` replaces "images" in the path of an image to give that of its label file. `task`
+    and `keypoints` are those of `Config`.
     """
 
     names: list[str] | None
@@ -66,6 +67,8 @@ class Layout:
     listers: list[Lister]
     label_folder: str = "labels"
     absent: frozenset[str] = frozenset()  # the splits that are stated, but not there
+    task: str = ""
+    keypoints: Keypoints | None = None
 
 
 def yolo_root(root: Path) -> Path | None:
@@ -220,7 +223,14 @@ def _stated_layout(config: Config, notes: Notes) -> Layout:
     names = config.names or _listed_classes(config.bases, notes)
     listers = [*(there or splits).values()]  # with none there, the first raises
     absent = frozenset(splits) - frozenset(there)
-    return Layout(names, splits, listers or [_whole(config.bases[0])], absent=absent)
+    return Layout(
+        names,
+        splits,
+        listers or [_whole(config.bases[0])],
+        absent=absent,
+        task=config.task,
+        keypoints=config.keypoints,
+    )
 
 
 def _line(config: Config, split: str) -> int | None:

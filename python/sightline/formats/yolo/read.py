@@ -1,7 +1,9 @@
 """YOLO text files: one file per image, one `class x_centre y_centre width height` per line.
 
 The four numbers are shares of the image's sides. A line may also hold a class and three or more
-points (a polygon, or the corners of a rotated box), and is then read as the box around them.
+points, a polygon that is kept, and is then read as the box around them. The polygons of a set are
+the corners of rotated boxes where its data.yaml has `task: obb`, or where all of them have four
+points. Where data.yaml has `kpt_shape`, keypoints follow the four numbers.
 
 The label file of .../images/.../a.jpg is .../labels/.../a.txt, or a.txt beside the image. As usual
 for YOLO, an image without a label file has no objects; a set without a single label file is
@@ -10,32 +12,29 @@ refused.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-import numpy as np
-
-from sightline._text import quoted, shortened
+from sightline._text import quoted
+from sightline.formats.objects import Objects
 from sightline.formats.paths import files_below, lies_inside, quoted_line
 from sightline.formats.pictures import IMAGE_SUFFIXES, UNREAD_SUFFIXES, image_size
-from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
-from sightline.formats.source import Notes, Source
-from sightline.formats.text import number, read_lines, whole_number
-from sightline.formats.yolo.config import MOST_CLASSES
+from sightline.formats.records import DataError, LabelType
+from sightline.formats.shapes import Polygons, rotated_of_corners
+from sightline.formats.source import Notes, Pair, Source
+from sightline.formats.text import read_lines, whole_number
+from sightline.formats.yolo.config import MOST_CLASSES, Keypoints
 from sightline.formats.yolo.layout import (
     LOOKED_FOR,
     Item,
+    Layout,
     has_nested_labels,
     read_layout,
     yolo_root,
 )
-
-_SLACK = 1e-6  # files have six decimals, so that a side may end just beyond 1
-
-_GOT = ", got "
+from sightline.formats.yolo.line import GOT, Line, is_polygon, parse_line
 
 
 def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
@@ -67,8 +66,7 @@ def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
             rule = f"not of a kind that is read ({' '.join(IMAGE_SUFFIXES)})"
             notes.add(path, None, "an image", rule, "left out")
     unique = _unique(names, found, notes)
-    wanted = {name: label for label, name in enumerate(class_names or unique)}
-    label_of = {number: wanted[name] for number, name in enumerate(names) if name in wanted}
+    keypoints = layout.keypoints
     return Source(
         format="yolo",
         label_type=LabelType.BOXES,
@@ -79,13 +77,33 @@ def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
             _load,
             root=root,
             names=names,
-            label_of=label_of,
+            label_of={name: label for label, name in enumerate(class_names or unique)},
+            keypoints=keypoints,
+            why_rotated=cache(partial(_why_rotated, layout, label_of_image)),
             notes=notes,
             label_of_image=label_of_image,
         ),
         notes=notes,
         absent=layout.absent,
+        keypoint_names=keypoints.names if keypoints is not None else (),
+        keypoint_mirror=keypoints.mirror if keypoints is not None else (),
     )
+
+
+def _why_rotated(layout: Layout, label_of_image: Callable[[Path], Path]) -> str | None:
+    """Why the polygons of a set are the corners of rotated boxes, or None where they are not."""
+    if layout.task:
+        return "`task` is obb" if layout.task == "obb" else None
+    for lister in layout.listers:
+        try:
+            paths = [label_of_image(image) for image, _ in lister()]
+            lines = (line for path in paths if path.is_file() for _, line in read_lines(path))
+            counts = (len(line.split()) - 1 for line in lines)
+            if any(count != 8 for count in counts if is_polygon(count)):
+                return None
+        except DataError:  # what cannot be read is an error only where it is asked for
+            continue
+    return "all of them have 4 points"
 
 
 def _unique(names: Sequence[str], found: Path, notes: Notes) -> list[str]:
@@ -129,84 +147,58 @@ def _load(
     *,
     root: Path,
     names: Sequence[str],
-    label_of: dict[int, int],
+    label_of: dict[str, int],
+    keypoints: Keypoints | None,
+    why_rotated: Callable[[], str | None],
     label_of_image: Callable[[Path], Path],
     notes: Notes,
-) -> tuple[Record, list[Issue]]:
+) -> Pair:
     image, folder = item
     width, height = image_size(image)
     path = label_of_image(image)
-    boxes, labels, issues = [], [], []
-    inside = None
-    first_points = None
+    found = Objects(path, width, height, label_of)
+    first_polygon = None
     for line_number, line in read_lines(path) if path.is_file() else ():
-        parsed = _parse_line(line, names, label_of)
+        parsed = parse_line(line, names, keypoints)
+        if isinstance(parsed, Line) and parsed.name not in label_of:
+            parsed = f"unknown class {quoted(parsed.name)}, not one of the requested classes"
         if isinstance(parsed, str):
-            if parsed.endswith(_GOT):
-                inside = lies_inside(path, root) if inside is None else inside
-                parsed += quoted_line(line, inside=inside)
-            issues.append(Issue(path, line_number, "object", parsed))
+            if parsed.endswith(GOT):
+                parsed += quoted_line(line, inside=lies_inside(path, root))
+            found.bad("object", parsed, line_number)
             continue
-        label, x1, y1, x2, y2, points = parsed
-        box = (x1 * width, y1 * height, x2 * width, y2 * height)
-        rule = box_rule(box, width, height)
-        if rule is not None:
-            issues.append(Issue(path, line_number, "object", rule))
-            continue
-        if points and first_points is None:
-            first_points = line_number
-        boxes.append(box)
-        labels.append(label)
-    if first_points is not None:
-        rule = "a box is `class x y w h`"
-        notes.add(path, first_points, "polygons", rule, "read as the boxes around them")
-    record = Record(
-        image,
-        _image_id(image, folder),
-        width,
-        height,
-        labels=np.array(labels, np.int64),
-        boxes=np.array(boxes, np.float64).reshape(-1, 4),
+        if _add(found, parsed, line_number, why_rotated) and parsed.polygon is not None:
+            first_polygon = first_polygon or line_number
+    if first_polygon is not None:
+        why = why_rotated()
+        rule = f"{why}: corners of rotated boxes" if why else "a box is `class x y w h`"
+        notes.add(path, first_polygon, "polygons", rule, "kept, and read as the boxes around them")
+    return found.pair(image, _image_id(image, folder))
+
+
+def _add(
+    found: Objects, line: Line, line_number: int, why_rotated: Callable[[], str | None]
+) -> bool:
+    """Add the object of a line, in pixels; return whether it could be added."""
+    width, height = found.width, found.height
+    x1, y1, x2, y2 = line.box
+    box = (x1 * width, y1 * height, x2 * width, y2 * height)
+    polygon = rotated = None
+    if line.polygon is not None:
+        polygon = line.polygon * (width, height)
+        if len(polygon) == 4 and why_rotated():
+            rotated = rotated_of_corners(polygon)[0].tolist()
+    return found.add(
+        line.name,
+        box,
+        what="object",
+        line=line_number,
+        shape=Polygons((polygon,)) if polygon is not None else None,
+        points=line.points * (width, height, 1) if line.points is not None else None,
+        rotated=rotated,
     )
-    return record, issues
 
 
 def _image_id(image: Path, folder: Path) -> str:
     inside = image.is_relative_to(folder)
     return (image.relative_to(folder) if inside else image).with_suffix("").as_posix()
-
-
-def _parse_line(
-    line: str, names: Sequence[str], label_of: dict[int, int]
-) -> tuple[int, float, float, float, float, bool] | str:
-    """Return label, x1, y1, x2, y2 as shares and whether the line holds points; or the broken rule.
-
-    The line itself is to be added to a rule that ends with `_GOT`.
-    """
-    first, *others = line.split()
-    points = len(others) >= 6 and len(others) % 2 == 0
-    if len(others) != 4 and not points:
-        return (
-            f"a line is `class x y w h`, 5 numbers, got {len(others) + 1}; "
-            "or a class and 3 or more points, x and y of each"
-        )
-    label = whole_number(first)
-    values = [value for word in others if (value := number(word)) is not None]
-    if label is None or len(values) < len(others):
-        return f"a line is `class x y w h`, an integer and 4 numbers{_GOT}"
-    if not 0 <= label < len(names):
-        return f"unknown class {shortened(label)}; the classes are 0 to {len(names) - 1}"
-    if label not in label_of:
-        return f"unknown class {quoted(names[label])}, not one of the requested classes"
-    if not all(map(math.isfinite, values)):
-        return f"coordinates must be finite{_GOT}"
-    if not points and min(values[2:]) <= 0:
-        return f"width and height must be positive, got {values[2]:g} and {values[3]:g}"
-    if min(values) < -_SLACK or max(values) > 1 + _SLACK:
-        what = "x and y of points" if points else "x y w h"
-        return f"{what} are shares of the image's sides, in 0 to 1{_GOT}"
-    if points:
-        xs, ys = values[::2], values[1::2]
-        return label_of[label], min(xs), min(ys), max(xs), max(ys), True
-    x, y, w, h = values
-    return label_of[label], x - w / 2, y - h / 2, x + w / 2, y + h / 2, False
