@@ -200,6 +200,18 @@ CALLS: dict[str, dict[str, Any]] = {
         "idxs": LABELS,
         "max_detections": 2,
     },
+    "warp": {
+        "images": np.arange(48, dtype=np.uint8).reshape(4, 4, 3),
+        "matrices": np.eye(3),
+        "size": (4, 5),
+        "displacements": np.zeros((2, 2, 2), np.float32),
+        "colors": np.eye(3, 4, dtype=np.float32),
+        "fill": 128.0,
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.2, 0.2, 0.2],
+        "interpolation": "bilinear",
+        "antialias": True,
+    },
     "weighted_boxes_fusion": {
         "boxes": [BOXES, BOXES[:2]],
         "scores": [SCORES, SCORES[:2]],

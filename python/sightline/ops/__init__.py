@@ -40,6 +40,7 @@ from .nms import batched_nms, multiclass_nms, nms
 from .nms_padded import nms_padded
 from .nms_rotated import nms_rotated
 from .soft_nms import soft_nms
+from .warp import warp
 from .weighted_boxes_fusion import weighted_boxes_fusion
 
 __all__ = [
@@ -80,5 +81,6 @@ __all__ = [
     "nms_rotated",
     "remove_small_boxes",
     "soft_nms",
+    "warp",
     "weighted_boxes_fusion",
 ]

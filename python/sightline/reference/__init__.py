@@ -49,6 +49,7 @@ from .nms import batched_nms, multiclass_nms, nms
 from .nms_padded import nms_padded
 from .nms_rotated import nms_rotated
 from .soft_nms import soft_nms
+from .warp import warp
 from .weighted_boxes_fusion import weighted_boxes_fusion
 
 __all__ = [
@@ -100,5 +101,6 @@ __all__ = [
     "resampled_precision",
     "soft_nms",
     "string_from_counts",
+    "warp",
     "weighted_boxes_fusion",
 ]
