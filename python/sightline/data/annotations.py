@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline._text import listed, shortened
+from sightline.data.issues import gathered
 from sightline.formats.records import Annotations, DataError, Issue, LabelType, Record, box_rule
 from sightline.formats.source import Labelled
 from sightline.formats.table import RecordTable
@@ -77,9 +78,12 @@ def apply_policy(labelled: Labelled, on_bad_label: str) -> tuple[RecordTable, tu
         raise ValueError(f"`on_bad_label` must be one of {allowed}, got {on_bad_label!r}")
     table, issues = labelled.table, labelled.issues
     if issues and on_bad_label == "error":
-        listed = [str(issue) for issue in issues[:_LISTED_OFFENDERS]]
-        if len(issues) > len(listed):
-            listed.append(f"... and {len(issues) - len(listed)} more")
+        found = gathered(issues, len(table.labels.values) + len(issues))
+        shown = found[:_LISTED_OFFENDERS]
+        listed = [said.text for said in shown]
+        rest = len(issues) - sum(said.issues for said in shown)
+        if rest:
+            listed.append(f"... and {rest:,} more")
         raise DataError(
             f"{len(issues)} bad label(s): {'; '.join(listed)}. Correct the file, or set "
             "data.on_bad_label=drop-box (or drop-image) to leave them out"

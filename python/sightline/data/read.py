@@ -8,6 +8,7 @@ from pathlib import Path
 from sightline.data.annotations import apply_policy
 from sightline.data.digit_scenes import load_digit_scenes
 from sightline.data.digits import load_digits_classification
+from sightline.data.issues import gathered
 from sightline.data.splits import choose_split
 from sightline.formats.coco import LOOKED_FOR as COCO_LOOKED_FOR
 from sightline.formats.coco import coco_files, open_coco
@@ -155,8 +156,9 @@ def read_dataset(
     labelled, rule = choose_split(source, split, root, seed=seed, test_share=test_share)
     records, issues = apply_policy(labelled, on_bad_label)
     if not records:
+        why = gathered(issues)[0].text if issues else rule
         raise DataError(
-            f"{root}: split {split!r} holds no image ({rule}); check the split list or the folder"
+            f"{root}: split {split!r} holds no image ({why}); check the split list or the folder"
         )
     return Annotations(
         label_type=source.label_type,

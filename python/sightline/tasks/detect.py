@@ -12,6 +12,7 @@ from sightline._text import shortened
 from sightline.data import Annotations, LabelType, Preprocess, Sample, Transform
 from sightline.data.draw import draw_detections, draw_side_by_side
 from sightline.data.image import Picture
+from sightline.data.issues import why_nothing_is_left
 from sightline.data.preprocess import load_record_image
 from sightline.metrics import DetectionEvaluator, detection_confusion_matrix
 from sightline.settings.groups import Settings, SettingsError
@@ -355,6 +356,7 @@ def training_anchors(
         sizes.append(boxes[:, 2:] - boxes[:, :2])
     boxes = np.concatenate(sizes)
     if not len(boxes):
-        raise SettingsError(f"the training split of {train.source} has no box to learn from")
+        why = why_nothing_is_left(train)
+        raise SettingsError(f"the training split of {train.source} has no box to learn from{why}")
     anchors = fit_anchors(boxes, levels=levels)
     return [[list(pair) for pair in level] for level in anchors]

@@ -12,6 +12,7 @@ from torch import nn
 import sightline
 from sightline._suggest import did_you_mean
 from sightline.data import Annotations, Preprocess, fit_preprocess, open_source
+from sightline.data.issues import said_of
 from sightline.settings.groups import Settings, SettingsError, TrainSettings
 from sightline.settings.presets import PRESETS, preset_for
 from sightline.settings.read import Layer, fill, resolve
@@ -204,9 +205,10 @@ def seed_everything(seed: int) -> None:
 
 
 def warn_of_issues(annotations: Annotations, log: Log) -> None:
-    """Print what a reader left out or assumed, each with its file, place and rule."""
-    for issue in annotations.issues[:_LISTED_ISSUES]:
-        log.warn(str(issue))
-    rest = len(annotations.issues) - _LISTED_ISSUES
+    """Print what a reader left out or assumed, with file, place and rule; many of a kind in one."""
+    shown = said_of(annotations)[:_LISTED_ISSUES]
+    for said in shown:
+        log.warn(said.text)
+    rest = len(annotations.issues) - sum(said.issues for said in shown)
     if rest > 0:
         log.warn(f"... and {rest} more of these in the {annotations.split} split")
