@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
+
 from sightline._text import quoted
 from sightline.formats.objects import Objects
 from sightline.formats.paths import files_below, lies_inside, quoted_line
@@ -35,6 +37,7 @@ from sightline.formats.yolo.layout import (
     yolo_root,
 )
 from sightline.formats.yolo.line import GOT, Line, is_polygon, parse_line
+from sightline.formats.yolo.shares import pixels_of_shares
 
 
 def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
@@ -180,21 +183,21 @@ def _add(
     found: Objects, line: Line, line_number: int, why_rotated: Callable[[], str | None]
 ) -> bool:
     """Add the object of a line, in pixels; return whether it could be added."""
-    width, height = found.width, found.height
-    x1, y1, x2, y2 = line.box
-    box = (x1 * width, y1 * height, x2 * width, y2 * height)
-    polygon = rotated = None
+    to_pixels = partial(pixels_of_shares, width=found.width, height=found.height)
+    polygon = rotated = points = None
     if line.polygon is not None:
-        polygon = line.polygon * (width, height)
+        polygon = to_pixels(line.polygon)
         if len(polygon) == 4 and why_rotated():
             rotated = rotated_of_corners(polygon)[0].tolist()
+    if line.points is not None:
+        points = np.concatenate([to_pixels(line.points[:, :2]), line.points[:, 2:]], axis=1)
     return found.add(
         line.name,
-        box,
+        to_pixels([line.box[:2], line.box[2:]]).ravel().tolist(),
         what="object",
         line=line_number,
         shape=Polygons((polygon,)) if polygon is not None else None,
-        points=line.points * (width, height, 1) if line.points is not None else None,
+        points=points,
         rotated=rotated,
     )
 
