@@ -13,7 +13,9 @@ from sightline._suggest import unknown
 from sightline.cli.arguments import UsageError
 
 # Name of each command, in data_<name>.py, and what it does.
-SUBCOMMANDS: dict[str, str] = {}
+SUBCOMMANDS = {
+    "convert": "write a data set in another format: sightline data convert <source> <folder>",
+}
 
 __doc__ = str(__doc__).format(
     commands="\n".join(f"  {name:<8} {meaning}" for name, meaning in SUBCOMMANDS.items())

@@ -11,6 +11,7 @@ from sightline.data.preprocess import Preprocess, Transform, fit_preprocess
 from sightline.data.read import open_source, read_dataset
 from sightline.data.sample import Sample
 from sightline.data.splits import stratified_split
+from sightline.data.write import write_dataset
 from sightline.formats.records import Annotations, DataError, Issue, LabelType, Record
 
 if TYPE_CHECKING:
@@ -54,4 +55,5 @@ __all__ = [
     "read_dataset",
     "read_image",
     "stratified_split",
+    "write_dataset",
 ]

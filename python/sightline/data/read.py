@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from sightline.data.annotations import apply_policy
 from sightline.data.digit_scenes import load_digit_scenes
@@ -23,7 +26,7 @@ from sightline.formats.labelme import labelme_folders, open_labelme
 from sightline.formats.look import said_found
 from sightline.formats.paths import folders_in
 from sightline.formats.records import Annotations, DataError, Issue
-from sightline.formats.source import Source
+from sightline.formats.source import Labelled, Source
 from sightline.formats.voc import LOOKED_FOR as VOC_LOOKED_FOR
 from sightline.formats.voc import has_nested_xml, has_xml, open_voc
 from sightline.formats.yolo import LOOKED_FOR as YOLO_LOOKED_FOR
@@ -145,6 +148,83 @@ def read_dataset(
         DataError: the data cannot be used; the message names the file, the line or object, the rule
             and the fix.
     """
+    opened = _open(path, format, class_names)
+    source, root = opened.source, opened.root
+    labelled, rule = choose_split(source, split, root, seed=seed, test_share=test_share)
+    found = opened.annotations(labelled, split, rule, on_bad_label)
+    if not found.records:
+        dropped = [issue for issue in found.issues if issue.action.endswith("dropped")]
+        why = gathered(dropped)[0].text if dropped else rule
+        raise DataError(
+            f"{path}: split {split!r} holds no image ({why}); check the split list or the folder"
+        )
+    return found
+
+
+def read_splits(
+    path: str | Path,
+    *,
+    format: str | None = None,
+    on_bad_label: str = "error",
+    class_names: Sequence[str] | None = None,
+) -> dict[str | None, Annotations]:
+    """Read a data set with all its official splits; the arguments are those of `read_dataset`.
+
+    Returns:
+        The annotations of each split, and with None as split those of the images that are in none.
+
+    Raises:
+        DataError: the data cannot be used, or hold no image.
+    """
+    opened = _open(path, format, class_names)
+    source = opened.source
+    found: dict[str | None, Annotations] = {}
+    usual = ("train", "val", "test")
+    for split in sorted(source.splits, key=lambda it: usual.index(it) if it in usual else 3):
+        if split not in source.absent:
+            labelled = source.table(source.splits[split]())
+            found[split] = opened.annotations(labelled, split, f"official {split}", on_bad_label)
+    inside = {str(record.image) for data in found.values() for record in data.records}
+    whole = source.table(source.pool())
+    rest = [row for row, record in enumerate(whole.table) if str(record.image) not in inside]
+    if rest:
+        rule = "images of no split" if found else "every image"
+        labelled = whole.take(np.array(rest, np.int64))
+        found[None] = opened.annotations(labelled, None, rule, on_bad_label)
+    if not any(map(len, found.values())):
+        raise DataError(f"{path}: holds no image; check the folder")
+    return found
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A data set whose reader is chosen."""
+
+    path: str  # as given
+    root: Path
+    source: Source
+    decided: list[Issue]  # on what was chosen where several formats fit
+
+    def annotations(
+        self, labelled: Labelled, split: str | None, rule: str, on_bad_label: str
+    ) -> Annotations:
+        records, issues = apply_policy(labelled, on_bad_label)
+        return Annotations(
+            label_type=self.source.label_type,
+            class_names=self.source.class_names,
+            records=records,
+            issues=(*self.decided, *self.source.notes.issues(), *issues),
+            category_ids=self.source.category_ids,
+            source=self.path,
+            format=self.source.format,
+            split=split,
+            split_rule=rule,
+            keypoint_names=self.source.keypoint_names,
+            keypoint_mirror=self.source.keypoint_mirror,
+        )
+
+
+def _open(path: str | Path, format: str | None, class_names: Sequence[str] | None) -> _Opened:
     root = Path(path)
     if format is not None and format not in _READERS:
         raise ValueError(f"`format` must be one of {', '.join(_READERS)}, got {format!r}")
@@ -152,27 +232,7 @@ def read_dataset(
     if not root.exists():
         raise DataError(f"{root}: no such file or folder; check data.path")
     decided = _also_fits(root, name) if format is None else []
-    source = _READERS[name][1](root, class_names)
-    labelled, rule = choose_split(source, split, root, seed=seed, test_share=test_share)
-    records, issues = apply_policy(labelled, on_bad_label)
-    if not records:
-        why = gathered(issues)[0].text if issues else rule
-        raise DataError(
-            f"{root}: split {split!r} holds no image ({why}); check the split list or the folder"
-        )
-    return Annotations(
-        label_type=source.label_type,
-        class_names=source.class_names,
-        records=records,
-        issues=(*decided, *source.notes.issues(), *issues),
-        category_ids=source.category_ids,
-        source=str(path),
-        format=name,
-        split=split,
-        split_rule=rule,
-        keypoint_names=source.keypoint_names,
-        keypoint_mirror=source.keypoint_mirror,
-    )
+    return _Opened(str(path), root, _READERS[name][1](root, class_names), decided)
 
 
 def open_source(

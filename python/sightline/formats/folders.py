@@ -1,4 +1,4 @@
-"""Folders of images, one per class, for classification."""
+"""Folders of images, one per class, for classification: read and written."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline._text import listed
+from sightline._text import listed, quoted
+from sightline.formats.losses import Losses, cleaned_names, note_class_list
+from sightline.formats.new_folder import new_folder
 from sightline.formats.paths import files_below, is_clutter
-from sightline.formats.pictures import IMAGE_SUFFIXES, image_size, is_image
+from sightline.formats.pictures import IMAGE_SUFFIXES, image_name, image_size, is_image
 from sightline.formats.records import DataError, Issue, LabelType, Record
 from sightline.formats.source import Notes, Source, split_name
+from sightline.formats.writing import Sets, checked_sets, known_splits
+from sightline.formats.written_pictures import WrittenPictures
 
 LOOKED_FOR = (
     "folders: one folder of images per class (two or more), at the root or in train/, val/, test/"
@@ -28,14 +32,15 @@ Item = tuple[Path, Path, str]  # the image, the folder that its id is relative t
 
 def class_folders(folder: Path) -> list[Path]:
     """Return the folders that represent classes, sorted by name."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_dir()
-        and not is_clutter(path.name)
-        and path.name.lower() not in _NOT_CLASSES
-        and not fnmatch(path.name.lower(), _FOLDER_OF_CVAT)
-        and split_name(path.name) is None
+    return sorted(path for path in folder.iterdir() if path.is_dir() and _may_be_class(path.name))
+
+
+def _may_be_class(name: str) -> bool:
+    return not (
+        is_clutter(name)
+        or name.lower() in _NOT_CLASSES
+        or fnmatch(name.lower(), _FOLDER_OF_CVAT)
+        or split_name(name) is not None
     )
 
 
@@ -126,3 +131,71 @@ def _list(folder: Path, names: Sequence[str], notes: Notes) -> list[Item]:
 
 def _images_in(folder: Path) -> list[Path]:
     return [path for path in files_below(folder) if is_image(path)]
+
+
+def write_folders(sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
+    """Write a data set as <split>/<class>/<image>; return what is lost, one sentence per kind.
+
+    Of a set of boxes, an image belongs to the class of its objects; one without objects is left
+    out.
+
+    Args:
+        sets: split -> its annotations; None for images of no split.
+        folder: the new data set; it must not exist, or be empty.
+        images: "copy" or "link".
+
+    Raises:
+        DataError: an image has objects of several classes or cannot be read, or the folder is in
+            use.
+        ValueError: the sets have different classes, or `images` is none of these.
+    """
+    if images == "none":
+        raise ValueError("`images` must be copy or link: class folders consist of images")
+    losses = Losses("a class folder")
+    sets = known_splits(checked_sets(sets, losses), losses, rest=False)
+    first = next(iter(sets.values()))
+    why = "a name is that of a folder, and of none that formats give a meaning"
+    names = cleaned_names(first.class_names, _folder_name, losses, why)
+    _refuse_several_classes(sets)
+    note_class_list(sets, names, losses)
+    with new_folder(folder) as new:
+        pictures = WrittenPictures(images, losses)
+        for split, annotations in sets.items():
+            place = new / split if split else new
+            for record in annotations.records:
+                _note_boxes(record, losses)
+                if len(record.labels):
+                    pictures.place(record, place / names[record.labels[0]], split)
+                else:
+                    why = "it has no class for them; left out"
+                    losses.add("the files", "image without objects", 1, why)
+    return losses.sentences()
+
+
+def _folder_name(name: str) -> str:
+    plain = name.replace("/", "_").replace("\\", "_")
+    return plain if _may_be_class(plain) else f"class_{plain.lstrip('.')}"
+
+
+def _refuse_several_classes(sets: Sets) -> None:
+    several = [
+        (record, annotations)
+        for annotations in sets.values()
+        for record in annotations.records
+        if len(set(record.labels.tolist())) > 1
+    ]
+    if several:
+        record, annotations = several[0]
+        classes = listed([annotations.class_names[label] for label in set(record.labels.tolist())])
+        name = image_name(record.image) if isinstance(record.image, Path) else record.image_id
+        raise DataError(
+            f"{len(several):,} image(s) have objects of several classes, such as {quoted(name)} "
+            f"({classes}), but a class folder holds images of one class; choose another format"
+        )
+
+
+def _note_boxes(record: Record, losses: Losses) -> None:
+    whole = [[0, 0, record.width, record.height]]
+    if len(record.boxes) and record.boxes.tolist() != whole:
+        why = "it holds the class of each image alone"
+        losses.add("the boxes", "object", len(record.boxes), why)

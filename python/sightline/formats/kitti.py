@@ -14,8 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sightline._text import shortened
 from sightline.formats.lists import read_list
+from sightline.formats.losses import Losses, cleaned_names, note_class_list, note_columns
+from sightline.formats.new_folder import new_folder, write_lines
 from sightline.formats.objects import Objects
 from sightline.formats.paths import (
     files_in,
@@ -26,11 +30,21 @@ from sightline.formats.paths import (
     subfolder,
 )
 from sightline.formats.pictures import IMAGE_SUFFIXES, image_size
-from sightline.formats.records import DataError, LabelType, box_rule
+from sightline.formats.records import DataError, LabelType, Record, box_rule
 from sightline.formats.source import Notes, Pair, Source, split_name
 from sightline.formats.text import number, read_lines
+from sightline.formats.writing import (
+    Sets,
+    as_shown,
+    checked_sets,
+    known_splits,
+    number_text,
+    numbers_of,
+    records_of,
+)
+from sightline.formats.written_pictures import WrittenPictures
 
-__all__ = ["LOOKED_FOR", "kitti_places", "open_kitti"]
+__all__ = ["LOOKED_FOR", "kitti_places", "open_kitti", "write_kitti"]
 
 LOOKED_FOR = "KITTI: label_2/*.txt with image_2/, or labels/ with images/, also in training/"
 _LABEL_FOLDERS = ("label_2", "labels", "label")
@@ -45,6 +59,15 @@ _EXTRA = {
     "dimensions": slice(8, 11),
     "location": slice(11, 14),
     "rotation_y": slice(14, 15),
+}
+# What the devkit writes where it does not know them.
+_UNKNOWN = {
+    "truncated": [-1.0],
+    "occluded": [-1.0],
+    "alpha": [-10.0],
+    "dimensions": [-1.0] * 3,
+    "location": [-1000.0] * 3,
+    "rotation_y": [-10.0],
 }
 
 Item = tuple[Path, Path]  # the label file and its image
@@ -207,9 +230,69 @@ def _box(words: Sequence[str]) -> tuple[list[float], str | None]:
 
 
 def _extra(words: Sequence[str]) -> dict[str, Any]:
-    """What a line says besides type and box; None for what is not a number."""
+    """What a line says besides type and box, if known; None for what is not a number."""
     values = {name: [number(word) for word in words[place]] for name, place in _EXTRA.items()}
     return {
         name: None if None in numbers else numbers[0] if len(numbers) == 1 else numbers
         for name, numbers in values.items()
     }
+
+
+def write_kitti(sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
+    """Write a data set as KITTI text; return what is lost, one sentence per kind.
+
+    With splits, images and labels are in training/, and ImageSets/<split>.txt lists them; without,
+    they are in image_2/ and label_2/.
+
+    Args:
+        sets: split -> its annotations; None for images of no split.
+        folder: the new data set; it must not exist, or be empty.
+        images: "copy", "link" or "none" (label files alone).
+
+    Raises:
+        DataError: the folder is in use, an image cannot be read, or is not of the stated size.
+        ValueError: the sets have different classes, or `images` is none of these.
+    """
+    losses = Losses("KITTI")
+    sets = known_splits(checked_sets(sets, losses), losses, rest=True)
+    why = "a type is one word that is no number and not DontCare"
+    first = next(iter(sets.values()))
+    types = cleaned_names(first.class_names, _type, losses, why)
+    note_class_list(sets, types, losses)
+    lists: dict[str | None, list[str]] = {split: [] for split in sets}
+    with new_folder(folder) as new:
+        base = new if lists.keys() == {None} else new / "training"
+        pictures = WrittenPictures(images, losses)
+        for split, record in records_of(sets, losses):
+            placed = pictures.place(record, base / "image_2", split)
+            lists[split].append(placed.stem)
+            if placed.new:
+                note_columns(record, losses, (*(f"extra.{name}" for name in _EXTRA), "ignored"))
+                lines = _lines(as_shown(record, placed, losses), types)
+                write_lines(base / "label_2" / f"{placed.stem}.txt", lines)
+        for split, stems in lists.items():
+            if split is not None:
+                write_lines(new / "ImageSets" / f"{split}.txt", stems)
+    return losses.sentences()
+
+
+def _type(name: str) -> str:
+    word = "_".join(name.split())
+    return f"class_{word}" if number(word) is not None or word.lower() == _NO_CLASS else word
+
+
+def _lines(record: Record, types: Sequence[str]) -> list[str]:
+    """The objects of an image, then its DontCare regions."""
+    lines = []
+    extra = {name: numbers_of(record, name, len(_UNKNOWN[name])) for name in _EXTRA}
+    for row, label in enumerate(record.labels.tolist()):
+        words = [types[label], *[""] * (_WORDS - 1)]
+        words[4:8] = map(number_text, record.boxes[row])
+        for name, place in _EXTRA.items():
+            values = extra[name][row]
+            words[place] = map(number_text, _UNKNOWN[name] if np.isnan(values).any() else values)
+        lines.append(" ".join(words))
+    unknown = [number_text(value) for values in _UNKNOWN.values() for value in values]
+    for box in record.ignored if record.ignored is not None else ():
+        lines.append(" ".join(["DontCare", *unknown[:3], *map(number_text, box), *unknown[3:]]))
+    return lines
