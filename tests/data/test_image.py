@@ -3,6 +3,7 @@
 import io
 import re
 import shutil
+import struct
 import subprocess
 import zlib
 from contextlib import contextmanager
@@ -382,7 +383,7 @@ def test_pictures_are_opened_in_one_place():
         for line in path.read_text().splitlines()
         if opening.search(line)
     ]
-    assert found == [("formats/pictures.py", "with module.open(source, formats=_READ) as image:")]
+    assert found == [("formats/pictures.py", "return module.open(source, formats=_READ)")]
 
 
 def test_photographs_are_the_same_by_every_route(shared_data):
@@ -395,3 +396,45 @@ def test_photographs_are_the_same_by_every_route(shared_data):
                 assert routes["PIL image"].getexif()[0x0112] == 6
             first, *others = (read_image(route) for route in routes.values())
         assert all((other == first).all() for other in others), path
+
+
+def png_of_size(width, height):
+    """A PNG whose header states a size, with the pixels of a small one."""
+    small = io.BytesIO()
+    Image.fromarray(COLOUR).save(small, "PNG")
+    data = small.getvalue()
+    head = data[12:16] + struct.pack(">II", width, height) + data[24:29]
+    return data[:12] + head + zlib.crc32(head).to_bytes(4, "big") + data[33:]
+
+
+def test_size_of_a_png_is_read_without_its_pixels(tmp_path):
+    path = tmp_path / "large.png"
+    path.write_bytes(png_of_size(60000, 50000))
+    assert image_size(path, max_pixels=None) == (60000, 50000)
+
+
+def test_exif_behind_the_pixels_of_a_png_is_found_without_decoding_them(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = png_of_size(60000, 50000)
+    at = data.index(b"IEND") - 4
+    path = tmp_path / "turned.png"
+    path.write_bytes(data[:at] + chunk(b"eXIf", exif.tobytes()[6:]) + data[at:])
+    assert image_size(path, max_pixels=None) == (50000, 60000)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp"])
+def test_too_large_an_image_is_refused_by_its_header_and_may_be_allowed(tmp_path, suffix):
+    path = save(tmp_path / f"large{suffix}", Image.fromarray(COLOUR))
+    with pytest.raises(DataError) as caught:
+        read_image(path, max_pixels=23)
+    assert f"{path}: 6 x 4 = 24 pixels" in str(caught.value)
+    assert "data.max_pixels=24 (in Python `max_pixels`)" in str(caught.value)
+    assert read_image(path, max_pixels=24).shape == (4, 6, 3)
+
+
+def test_the_bound_of_pillow_does_not_hold_here_and_is_left_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    path = save(tmp_path / "p.png", Image.fromarray(COLOUR))
+    assert read_image(path, max_pixels=None).shape == (4, 6, 3)
+    assert Image.MAX_IMAGE_PIXELS == 5

@@ -143,3 +143,14 @@ def test_embedded_sets_open_by_name():
 def test_a_path_opens_as_read_dataset_does(tmp_path):
     class_folders(tmp_path)
     assert len(open_source(tmp_path, split="val")) == 4
+
+
+def test_set_with_too_large_an_image_is_refused_where_that_is_asked(tmp_path):
+    for name, size in (("a", (4, 4)), ("b", (6, 5)), ("c", (5, 5))):
+        save_picture(tmp_path / "x" / f"{name}.png", size)
+        save_picture(tmp_path / "y" / f"{name}.png", (4, 4))
+    assert len(read_dataset(tmp_path, max_pixels=30)) == 6
+    with pytest.raises(DataError) as caught:
+        read_dataset(tmp_path, max_pixels=24)
+    assert "b.png: 6 x 5 = 30 pixels, but at most 24 are decoded" in str(caught.value)
+    assert "data.max_pixels=30" in str(caught.value) and "1 more are" in str(caught.value)

@@ -104,7 +104,7 @@ def _predict_file(
 ) -> dict[str, Any]:
     """Predict, draw and print one file; returns its row of predictions.json."""
     try:
-        image = read_image(file)
+        image = read_image(file, max_pixels=predictor.preprocess.max_pixels)
     except DataError as error:
         say(f"sightline predict: {error}", file=sys.stderr)
         return {"image": str(file), "error": str(error)}

@@ -121,7 +121,7 @@ def draw_side_by_side(images: Sequence[Any], titles: Sequence[str]) -> Any:
 
 def _canvas(image: Picture, width: int | None) -> tuple[Any, float]:
     """The image in RGB, `width` pixels wide, and the factor to its original size."""
-    canvas = to_pil(read_image(image))
+    canvas = to_pil(read_image(image, max_pixels=None))
     if width is None or width == canvas.width:
         return canvas, 1.0
     scale = width / canvas.width

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sightline.data.jpeg import decode_jpeg
 from sightline.formats.pictures import (
     IMAGE_SUFFIXES,
+    MAX_PIXELS,
     Picture,
     image_name,
     image_size,
@@ -24,6 +25,7 @@ from sightline.formats.records import DataError
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
     "Picture",
     "from_pil",
     "image_size",
@@ -95,6 +97,7 @@ def read_image(
     channels: int = 3,
     size: tuple[int, int] | None = None,
     reduction: int = 1,
+    max_pixels: int | None = MAX_PIXELS,
 ) -> NDArray[np.uint8]:
     """Return an image as uint8 [H, W, channels], with 3 (RGB) or 1 (grey) channels.
 
@@ -114,10 +117,12 @@ def read_image(
             where pixel i covers the pixels from reduction * i to reduction * (i + 1) of the whole
             image, so that coordinates in it are exactly 1 / reduction of those of the whole image.
             A JPEG is reduced while it is decoded, which takes less time; other images are averaged.
+        max_pixels: refuse a file whose header states more pixels, without decoding it; None allows
+            what fits into memory, which takes 3 bytes per pixel and up to twice that to convert.
 
     Raises:
-        DataError: a missing, empty, truncated or unreadable file, or 32-bit pixels, whose range is
-            unknown; the message names the image.
+        DataError: a missing, empty, truncated or unreadable file, one of too many pixels, or 32-bit
+            pixels, whose range is unknown; the message names the image.
         TypeError, ValueError: something that is not an image; an array of another dtype or shape.
     """
     if reduction not in (1, 2, 4, 8):
@@ -126,7 +131,7 @@ def read_image(
         array = to_channels(picture, channels)
         _orientation_for(size, array.shape[1::-1], array.shape[1::-1], "the image")
         return _reduced(array, reduction)
-    with opened_image(picture) as image:
+    with opened_image(picture, max_pixels=max_pixels) as image:
         name = image_name(picture)
         whole, shown = image.size, shown_size(image)
         turn = orientation(image) if _orientation_for(size, shown, whole, name) else 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.image import from_pil, pillow, read_image, to_channels, to_pil
+from sightline.data.image import MAX_PIXELS, from_pil, pillow, read_image, to_channels, to_pil
 from sightline.formats.records import Annotations, Record
 
 
@@ -38,7 +38,7 @@ class Preprocess:
     `size` is (height, width) in pixels. `mode` "stretch" fills it; "letterbox" keeps the aspect
     ratio and centres the image on the mean colour, which normalises to 0. `mean` and `std` are
     those of the training set, for pixel values in 0 to 1, as one number or one per channel.
-    `channels` is 3 (RGB) or 1 (grey).
+    `channels` is 3 (RGB) or 1 (grey). Files of images with more than `max_pixels` are refused.
     """
 
     size: tuple[int, int]
@@ -46,6 +46,7 @@ class Preprocess:
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.25,)
     channels: int = 3
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__  # lists, as from YAML and JSON, become tuples
@@ -187,10 +188,20 @@ def resize_array(
     return from_pil(to_pil(image).resize(size[::-1], resampling, box=box))
 
 
-def load_record_image(record: Record, channels: int, *, reduction: int = 1) -> NDArray[np.uint8]:
-    """Return a record's image, uint8 [H, W, channels], reduced as `read_image` does it."""
-    size = record.width, record.height
-    return read_image(record.image, channels=channels, size=size, reduction=reduction)
+def load_record_image(
+    record: Record, channels: int, *, reduction: int = 1, max_pixels: int | None = None
+) -> NDArray[np.uint8]:
+    """Return a record's image, uint8 [H, W, channels], reduced as `read_image` does it.
+
+    By default it may have any size, since a file of another size than the record's is refused.
+    """
+    return read_image(
+        record.image,
+        channels=channels,
+        size=(record.width, record.height),
+        reduction=reduction,
+        max_pixels=max_pixels,
+    )
 
 
 def fit_preprocess(
@@ -200,20 +211,22 @@ def fit_preprocess(
     mode: str = "stretch",
     channels: int = 3,
     max_images: int = 500,
+    max_pixels: int = MAX_PIXELS,
 ) -> Preprocess:
     """Return a Preprocess with the mean and standard deviation of the training set's pixels.
 
     At most `max_images` images are read, evenly spaced: the values of 500 images differ from those
-    of all by less than the effect of augmentation. Padding is not included.
+    of all by less than the effect of augmentation. Padding is not included. `max_pixels` is that of
+    the result.
     """
-    plain = Preprocess(size=size, mode=mode, channels=channels)
+    plain = Preprocess(size=size, mode=mode, channels=channels, max_pixels=max_pixels)
     count = len(annotations)
     if count == 0:
         raise ValueError("`annotations` must hold at least one image to compute the mean of")
     chosen = np.unique(np.linspace(0, count - 1, min(count, max_images)).astype(int))
     total, squares, pixels = np.zeros(channels), np.zeros(channels), 0
     for index in chosen:
-        image = load_record_image(annotations.records[index], channels)
+        image = load_record_image(annotations.records[index], channels, max_pixels=max_pixels)
         inner = plain._inner_size(*image.shape[:2])
         values = resize_array(image, inner).reshape(-1, channels).astype(np.float64) / 255
         total += values.sum(axis=0)
@@ -222,4 +235,4 @@ def fit_preprocess(
     mean = total / pixels
     # A set with a single colour has no deviation; 1 / 255 keeps its pixels finite.
     std = np.maximum(np.sqrt(np.maximum(squares / pixels - mean * mean, 0)), 1 / 255)
-    return Preprocess(size, mode, tuple(mean), tuple(std), channels)
+    return replace(plain, mean=tuple(mean), std=tuple(std))

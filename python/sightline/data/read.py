@@ -25,6 +25,7 @@ from sightline.formats.labelme import LOOKED_FOR as LABELME_LOOKED_FOR
 from sightline.formats.labelme import labelme_folders, open_labelme
 from sightline.formats.look import said_found
 from sightline.formats.paths import folders_in
+from sightline.formats.pictures import too_many_pixels
 from sightline.formats.records import Annotations, DataError, Issue
 from sightline.formats.source import Labelled, Source
 from sightline.formats.voc import LOOKED_FOR as VOC_LOOKED_FOR
@@ -123,6 +124,7 @@ def read_dataset(
     class_names: Sequence[str] | None = None,
     seed: int = 0,
     test_share: float | None = None,
+    max_pixels: int | None = None,
 ) -> Annotations:
     """Read a labelled set of images.
 
@@ -140,6 +142,8 @@ def read_dataset(
         test_share: share of the images in (0, 1) that is put aside as split "test" where there is
             no official one, stratified like val; "train", "val" and "trainval" then consist of the
             rest. Use the same share and seed for all splits.
+        max_pixels: refuse a set with a larger image, by its stated size or the header of its file;
+            None does not, since no image is decoded here.
 
     Returns:
         Annotations, whose `issues` lists what was dropped. Images without objects are kept.
@@ -158,6 +162,8 @@ def read_dataset(
         raise DataError(
             f"{path}: split {split!r} holds no image ({why}); check the split list or the folder"
         )
+    if max_pixels is not None:
+        _refuse_large(found, max_pixels)
     return found
 
 
@@ -235,6 +241,17 @@ def _open(path: str | Path, format: str | None, class_names: Sequence[str] | Non
     return _Opened(str(path), root, _READERS[name][1](root, class_names), decided)
 
 
+def _refuse_large(annotations: Annotations, max_pixels: int) -> None:
+    # As floats, since a label file may state any size.
+    pixels = annotations.table.sizes.astype(np.float64).prod(axis=1)
+    large = int((pixels > max_pixels).sum())
+    if large:
+        largest = annotations.records[int(pixels.argmax())]
+        text = too_many_pixels(str(largest.image), largest.width, largest.height, max_pixels)
+        others = f"; {large - 1:,} more are too large" if large > 1 else ""
+        raise DataError(f"{text}{others}")
+
+
 def open_source(
     source: str | Path,
     *,
@@ -245,6 +262,7 @@ def open_source(
     seed: int = 0,
     test_share: float | None = None,
     scene_count: int | None = None,
+    max_pixels: int | None = None,
 ) -> Annotations:
     """Return one split of `digits`, of `digit-scenes`, or of the data set at a path.
 
@@ -269,4 +287,5 @@ def open_source(
         class_names=class_names,
         seed=seed,
         test_share=test_share,
+        max_pixels=max_pixels,
     )

@@ -102,6 +102,7 @@ class StoredPictures:
             channels=self.preprocess.channels,
             size=(record.width, record.height),
             reduction=self.reduction(record.height, record.width),
+            max_pixels=self.preprocess.max_pixels,
         )
         return image if self.zoom is not None else self.preprocess.resize(image)[0]
 

@@ -209,7 +209,7 @@ def _note_unlisted(items: list[Item], root: Path, notes: Notes) -> None:
 
 
 def _load(item: Item, *, label_of: dict[str, int]) -> Pair:
-    width, height = _stated_size(item) or image_size(item.image)
+    width, height = _stated_size(item) or image_size(item.image, max_pixels=None)
     found = Objects(item.path, width, height, label_of)
     for line, row in item.rows:
         name = row["class"]

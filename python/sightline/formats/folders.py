@@ -88,7 +88,7 @@ def open_folders(root: Path, class_names: Sequence[str] | None = None) -> Source
 
     def load(item: Item) -> tuple[Record, list[Issue]]:
         image, folder, name = item
-        width, height = image_size(image)
+        width, height = image_size(image, max_pixels=None)
         image_id = image.relative_to(folder).as_posix()
         labels = np.array([label_of[name]], np.int64)
         return Record(image, image_id, width, height, labels=labels), []

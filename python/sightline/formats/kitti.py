@@ -198,7 +198,7 @@ def _listed(path: Path, root: Path, by_name: dict[str, Item], notes: Notes) -> l
 
 def _load(item: Item, *, root: Path, label_of: dict[str, int], notes: Notes) -> Pair:
     path, image = item
-    width, height = image_size(image)
+    width, height = image_size(image, max_pixels=None)
     found = Objects(path, width, height, label_of)
     ignored = []
     for line_number, line in read_lines(path):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sightline.data import Augment
+from sightline.data.image import MAX_PIXELS
 from sightline.data.stored_pictures import CACHES
 from sightline.optim.make import OPTIMIZERS
 from sightline.optim.schedule import SCHEDULES
@@ -60,6 +61,9 @@ class DataSettings:
     size: tuple[int, int] | None = setting(None, "height and width of the network's input", low=1)
     resize: str = setting("stretch", "how to resize to it", choices=("stretch", "letterbox"))
     channels: int = setting(3, "3 for colour, 1 for greyscale", low=1, high=3)
+    max_pixels: int = setting(
+        MAX_PIXELS, "most pixels of an image that is decoded, at 3 bytes each", low=1
+    )
     batch_size: int = setting(16, "images per step", low=1)
     workers: int = setting(0, "processes that load images; 0 loads in the main process", low=0)
     cache: str = setting("memory", "where decoded images are kept", choices=CACHES)

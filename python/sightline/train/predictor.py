@@ -126,7 +126,11 @@ class Predictor:
         batch: list[tuple[Picture, np.ndarray]] = []
         for picture in pictures:
             try:
-                pixels = read_image(picture, channels=self.preprocess.channels)
+                pixels = read_image(
+                    picture,
+                    channels=self.preprocess.channels,
+                    max_pixels=self.preprocess.max_pixels,
+                )
             except DataError as error:
                 if on_error is None:
                     raise

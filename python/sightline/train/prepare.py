@@ -78,6 +78,7 @@ def read_split(
         seed=data.split_seed,
         test_share=data.test_share,
         scene_count=data.scene_count if split == "train" else None,
+        max_pixels=data.max_pixels,
     )
 
 
@@ -114,7 +115,9 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
     settings = fill(settings, "data", {**found, "train.task": task.name})
     data = settings.data
     size = data.size or found["data.size"]  # size=none means the size derived from the data
-    preprocess = fit_preprocess(train, size, mode=data.resize, channels=data.channels)
+    preprocess = fit_preprocess(
+        train, size, mode=data.resize, channels=data.channels, max_pixels=data.max_pixels
+    )
 
     device = set_up_torch(settings.train)
     options = task.model_options(settings, train, preprocess)

@@ -259,7 +259,7 @@ def _loader(
         path, image_path, image_id, image, annotations = item
         width, height = (whole_number(image.get(side)) or 0 for side in ("width", "height"))
         if width <= 0 or height <= 0:
-            width, height = image_size(image_path)
+            width, height = image_size(image_path, max_pixels=None)
         labels, boxes, crowds, areas, issues = [], [], [], [], []
         for annotation in annotations:
             parsed = _parse_annotation(annotation, width, height, label_of, category_names)

@@ -181,7 +181,7 @@ def _load(
 ) -> Pair:
     content = contents[path]
     image = _image_of(path, content["imagePath"], root, notes)
-    width, height = _stated_size(content) or image_size(image)
+    width, height = _stated_size(content) or image_size(image, max_pixels=None)
     found = Objects(path, width, height, label_of)
     shapes = [shape for shape in content["shapes"] if isinstance(shape, dict)]
     points_of = _points_by_group(path, _keypoints(shapes), point_names, found, notes)

@@ -141,7 +141,7 @@ def _loader(
                 f"{path}: no image named {path.stem} or {quoted(stated)} in {searched}; "
                 "add the image, or remove the label file"
             )
-        width, height = _stated_size(root) or image_size(image)
+        width, height = _stated_size(root) or image_size(image, max_pixels=None)
         if image.stat().st_size == 0:
             raise DataError(f"{image}: the image file is empty; replace it, or remove its label")
         found = Objects(path, width, height, label_of)

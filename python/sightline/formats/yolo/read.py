@@ -157,7 +157,7 @@ def _load(
     notes: Notes,
 ) -> Pair:
     image, folder = item
-    width, height = image_size(image)
+    width, height = image_size(image, max_pixels=None)
     path = label_of_image(image)
     found = Objects(path, width, height, label_of)
     first_polygon = None
