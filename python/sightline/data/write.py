@@ -7,8 +7,10 @@ from pathlib import Path
 
 from sightline.data.read import EMBEDDED, open_source, read_splits
 from sightline.formats.coco import write_coco
+from sightline.formats.csv_table import write_csv
 from sightline.formats.folders import write_folders
 from sightline.formats.kitti import write_kitti
+from sightline.formats.labelme import write_labelme
 from sightline.formats.records import Annotations, DataError
 from sightline.formats.voc import write_voc
 from sightline.formats.yolo import write_yolo
@@ -20,6 +22,8 @@ WRITERS: dict[str, Callable[..., list[str]]] = {
     "coco": write_coco,
     "yolo": write_yolo,
     "kitti": write_kitti,
+    "csv": write_csv,
+    "labelme": write_labelme,
     "folder": write_folders,
 }
 _EMBEDDED_SPLITS = {"digits": ("train", "val"), "digit-scenes": ("train", "val", "test")}
@@ -42,7 +46,8 @@ def write_dataset(
         annotations: a set, which is written as its own split, or split -> set; None stands for
             images of no split. All have the same classes.
         folder: the new data set; it must not exist, or be empty.
-        format: "voc", "coco", "yolo", "kitti" or "folder" (one folder of images per class).
+        format: "voc", "coco", "yolo", "kitti", "csv", "labelme" or "folder" (one folder of images
+            per class).
         images: "copy"; "link" makes hard links, or symbolic ones to another file system, and takes
             no space, but whoever changes an image in place changes both; "none" writes the label
             files alone.

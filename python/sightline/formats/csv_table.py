@@ -16,16 +16,22 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from sightline._text import listed, quoted, shortened
 from sightline.formats.finder import image_finder, split_of_file
+from sightline.formats.losses import Losses, cleaned_names, note_class_list, note_columns
+from sightline.formats.new_folder import new_folder, write_text
 from sightline.formats.objects import Objects
 from sightline.formats.paths import files_in, folders_in
 from sightline.formats.pictures import IMAGE_SUFFIXES, image_size
-from sightline.formats.records import DataError, LabelType
+from sightline.formats.records import DataError, LabelType, Record
 from sightline.formats.source import Notes, Pair, Source
 from sightline.formats.text import number, read_text, sniffed_encoding, whole_number
+from sightline.formats.writing import Sets, checked_sets, known_splits, number_text, records_of
+from sightline.formats.written_pictures import Placed, WrittenPictures
 
-__all__ = ["LOOKED_FOR", "csv_files", "open_csv"]
+__all__ = ["LOOKED_FOR", "csv_files", "open_csv", "write_csv"]
 
 LOOKED_FOR = "CSV: a csv file with columns such as filename, class, xmin, ymin, xmax, ymax"
 _NAMES = {
@@ -238,3 +244,73 @@ def _box(row: Mapping[str, str]) -> tuple[list[float], str | None]:
             return [], f"{name} must be a number, got {quoted(row[name])}"
         box.append(value)
     return box, None
+
+
+def write_csv(sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
+    """Write a data set as CSV, <split>/_annotations.csv; return what is lost, one sentence each.
+
+    The columns are filename, width, height, class, xmin, ymin, xmax, ymax, and those of
+    `Record.extra` that have one value per object. Without splits the folder is called images.
+
+    Args:
+        sets: split -> its annotations; None for images of no split.
+        folder: the new data set; it must not exist, or be empty.
+        images: "copy", "link" or "none" (label files alone).
+
+    Raises:
+        DataError: the folder is in use, or an image cannot be read.
+        ValueError: the sets have different classes, or `images` is none of these.
+    """
+    losses = Losses("CSV")
+    sets = known_splits(checked_sets(sets, losses), losses, rest=False)
+    first = next(iter(sets.values()))
+    names = cleaned_names(first.class_names, str, losses, "a name has no blanks at its ends")
+    note_class_list(sets, names, losses)
+    with new_folder(folder) as new:
+        pictures = WrittenPictures(images, losses)
+        for split, data in sets.items():
+            others = _other_columns(data.records)
+            keeps = [f"extra.{name}{kind}" for name in others for kind in ("", ":text")]
+            buffer = io.StringIO(newline="")
+            writer = csv.writer(buffer, lineterminator="\n")
+            writer.writerow(["filename", "width", "height", "class", *_CORNERS, *others])
+            for _, record in records_of({split: data}, losses):
+                placed = pictures.place(record, new / (split or "images"), split)
+                note_columns(record, losses, keeps)
+                writer.writerows(_rows(record, placed, names, others))
+            write_text(new / (split or "images") / "_annotations.csv", buffer.getvalue())
+    return losses.sentences()
+
+
+def _other_columns(records: Sequence[Record]) -> list[str]:
+    """The columns of `Record.extra` that have one value per object, and names of their own."""
+    used = {name for names in _NAMES.values() for name in names} | _PREDICTED | {""}
+    columns: dict[str, bool] = {}
+    for record in records:
+        for name, values in (record.extra or {}).items():
+            columns[name] = columns.get(name, True) and values.size == len(record.boxes)
+    return [
+        name
+        for name, single in columns.items()
+        if single and name.strip().lower() not in used and name == name.strip()
+    ]
+
+
+def _rows(
+    record: Record, placed: Placed, names: Sequence[str], others: Sequence[str]
+) -> list[list[str]]:
+    begin = [placed.name, str(record.width), str(record.height)]
+    rows = []
+    for row, label in enumerate(record.labels.tolist()):
+        extra = [_cell((record.extra or {}).get(name), row) for name in others]
+        rows.append([*begin, names[label], *map(number_text, record.boxes[row]), *extra])
+    return rows or [[*begin, *[""] * (5 + len(others))]]
+
+
+def _cell(column: np.ndarray | None, row: int) -> str:
+    if column is None:
+        return ""
+    if column.dtype.kind != "f":
+        return str(column[row])
+    value = float(np.ravel(column)[row])
+    return "" if np.isnan(value) else number_text(value)

@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from sightline._text import listed, printable, shortened
 from sightline.formats.records import Annotations, Record
-from sightline.formats.shapes import Polygons, RunLengths
+from sightline.formats.shapes import Polygons, RunLengths, corners_of_rotated
 
 __all__ = ["Losses", "cleaned_names", "note_class_list", "note_columns"]
 
+_SAME_CORNER = 1e-6  # pixels
 _SAME_AREA = 1e-9  # relative: rounding of width * height
 # What tools write where nobody has said otherwise.
 _UNKNOWN: dict[str, tuple[float, ...]] = {
@@ -90,6 +91,8 @@ def note_columns(record: Record, losses: Losses, keeps: Sequence[str] = ()) -> N
     note("area", "areas other than width * height", other)
     shapes = record.shapes or ()
     polygons = np.array([isinstance(shape, Polygons) for shape in shapes], bool)
+    if "boxes_rotated" in kept:
+        polygons &= ~_corners_alone(record)
     note("polygons", "the outlines", polygons, f"{name} has boxes alone")
     masks = np.array([isinstance(shape, RunLengths) for shape in shapes], bool)
     note("run lengths", "the masks, given as run lengths,", masks)
@@ -108,6 +111,17 @@ def note_columns(record: Record, losses: Losses, keeps: Sequence[str] = ()) -> N
             note(f"extra.{column}:text", shown, values != "")
     if record.ignored is not None and "ignored" not in kept:
         losses.add("the regions without labels", "image", 1, f"{name} has none")
+
+
+def _corners_alone(record: Record) -> NDArray[np.bool_]:
+    """Whether the outline of each object is just the corners of its rotated box."""
+    found = np.zeros(len(record.shapes or ()), bool)
+    if record.boxes_rotated is not None:
+        corners = corners_of_rotated(record.boxes_rotated)
+        for row, shape in enumerate(record.shapes or ()):
+            if isinstance(shape, Polygons) and [len(ring) for ring in shape.rings] == [4]:
+                found[row] = np.allclose(shape.rings[0], corners[row], rtol=0, atol=_SAME_CORNER)
+    return found
 
 
 def cleaned_names(

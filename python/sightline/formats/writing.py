@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sightline._text import listed, quoted, shortened
 from sightline.formats.losses import Losses
 from sightline.formats.pictures import image_name
 from sightline.formats.records import Annotations, DataError, LabelType, Record
-from sightline.formats.shapes import Polygons, corners_of_rotated, rotated_of_corners
+from sightline.formats.shapes import (
+    Polygons,
+    RunLengths,
+    Shape,
+    corners_of_rotated,
+    rotated_of_corners,
+)
 from sightline.formats.source import split_name
+from sightline.formats.tracing import runs_to_polygons
 from sightline.formats.written_pictures import Placed
 
 __all__ = [
     "Sets",
+    "as_polygons",
     "as_shown",
     "checked_sets",
+    "json_numbers",
     "known_splits",
+    "note_hull",
     "number_text",
     "numbers_of",
     "records_of",
 ]
+
+_SAME = 1e-6  # pixels, up to which a hull is the box
 
 Sets = Mapping[str | None, Annotations]
 
@@ -39,6 +51,29 @@ def number_text(value: Any) -> str:
     """
     number = float(value)
     return str(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
+
+
+def json_numbers(values: Iterable[Any]) -> list[int | float]:
+    """Return numbers for JSON, which writes them as `number_text` does."""
+    floats = [float(value) for value in values]
+    return [int(v) if v.is_integer() and abs(v) < 2**53 else v for v in floats]
+
+
+def as_polygons(shape: Shape | None, losses: Losses) -> Polygons | None:
+    """Return an outline as polygons, those of a mask along the edges of its pixels."""
+    if isinstance(shape, RunLengths):
+        why = f"{losses.format_name} has polygons; written as those that draw the same mask"
+        losses.add("the run lengths", "mask", 1, why)
+        shape = runs_to_polygons(shape)
+    rings = tuple(ring for ring in shape.rings if len(ring) >= 3) if shape is not None else ()
+    return Polygons(rings) if rings else None
+
+
+def note_hull(box: NDArray[np.float64], hull: ArrayLike, losses: Losses) -> None:
+    """Note a box that is lost where a format has the outline alone, and its box is the hull."""
+    if not np.allclose(hull, box, rtol=0, atol=_SAME):
+        why = f"{losses.format_name} has the outline alone, and the box is the one around it"
+        losses.add("boxes that are not around their outline", "object", 1, why)
 
 
 def checked_sets(sets: Sets, losses: Losses, *, keeps_ids: bool = False) -> Sets:
@@ -67,6 +102,9 @@ def checked_sets(sets: Sets, losses: Losses, *, keeps_ids: bool = False) -> Sets
         if split is not None and (not split or split.startswith(".") or set(split) & set("/\\\n")):
             raise ValueError(f"{quoted(split)} is no name of a split: it becomes that of a file")
     ids = first.category_ids
+    mirrored = len(first.keypoint_mirror)
+    if losses.format_name != "YOLO":
+        losses.add("the mirror pairs", "keypoint", mirrored, f"{losses.format_name} has none")
     if not keeps_ids and ids and list(ids) != [*range(1, len(ids) + 1)]:
         losses.add("the category ids", "class", len(ids), f"{losses.format_name} has none")
     return sets

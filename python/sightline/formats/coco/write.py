@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from sightline.formats.losses import Losses, note_columns
 from sightline.formats.new_folder import new_folder, write_text
 from sightline.formats.records import Annotations, Record
 from sightline.formats.shapes import Polygons, RunLengths, Shape, corners_of_rotated
-from sightline.formats.writing import Sets, checked_sets, known_splits, records_of
+from sightline.formats.writing import Sets, checked_sets, json_numbers, known_splits, records_of
 from sightline.formats.written_pictures import WrittenPictures
 
 __all__ = ["write_coco"]
@@ -103,14 +102,14 @@ def _objects(record: Record, ids: list[int], losses: Losses) -> list[dict[str, A
             shape = _rotated(record.boxes_rotated[row], shape, losses)
         found: dict[str, Any] = {
             "category_id": ids[label],
-            "bbox": _numbers(xywh[row]),
-            "area": _numbers([record.area[row]])[0],
+            "bbox": json_numbers(xywh[row]),
+            "area": json_numbers([record.area[row]])[0],
             "iscrowd": int(record.iscrowd[row]),
             "segmentation": _segmentation(shape),
         }
         if record.points is not None:
             points = record.points[row]
-            found["keypoints"] = _numbers(points.reshape(-1))
+            found["keypoints"] = json_numbers(points.reshape(-1))
             found["num_keypoints"] = int(np.count_nonzero(points[:, 2]))
         rows.append(found)
     return rows
@@ -138,10 +137,4 @@ def _rotated(box: NDArray[np.float64], shape: Shape | None, losses: Losses) -> S
 def _segmentation(shape: Shape | None) -> Any:
     if isinstance(shape, RunLengths):
         return {"size": list(shape.size), "counts": shape.counts.decode("ascii")}
-    return [] if shape is None else [_numbers(ring.reshape(-1)) for ring in shape.rings]
-
-
-def _numbers(values: Iterable[Any]) -> list[int | float]:
-    """Numbers for JSON, whole ones without a point; others as the shortest text of the float64."""
-    floats = [float(value) for value in values]
-    return [int(v) if v.is_integer() and abs(v) < 2**53 else v for v in floats]
+    return [] if shape is None else [json_numbers(ring.reshape(-1)) for ring in shape.rings]

@@ -17,8 +17,14 @@ from numpy.typing import NDArray
 from sightline.formats.losses import Losses, cleaned_names, note_columns
 from sightline.formats.new_folder import new_folder, write_lines, write_text
 from sightline.formats.records import Record
-from sightline.formats.shapes import Polygons
-from sightline.formats.writing import Sets, checked_sets, number_text, numbers_of, records_of
+from sightline.formats.writing import (
+    Sets,
+    as_polygons,
+    checked_sets,
+    number_text,
+    numbers_of,
+    records_of,
+)
 from sightline.formats.written_pictures import Placed, WrittenPictures
 
 __all__ = ["write_voc"]
@@ -97,8 +103,9 @@ def _label_text(record: Record, placed: Placed, names: list[str], losses: Losses
         if rotated is not None and not np.isnan(rotated[row]).any():
             _add_rotated(element, rotated[row], losses)
         shape = record.shapes[row] if record.shapes is not None else None
-        if isinstance(shape, Polygons):
-            _add_polygons(element, shape)
+        polygons = as_polygons(shape, losses)
+        for ring in polygons.rings if polygons is not None else ():
+            _add_polygon(element, ring)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
 
@@ -115,13 +122,12 @@ def _add_rotated(element: Element, box: NDArray[np.float64], losses: Losses) -> 
         _add(place, name, number_text(value))
 
 
-def _add_polygons(element: Element, shape: Polygons) -> None:
-    """Add one element per ring, with <x1> <y1> <x2> ... as Roboflow writes them."""
-    for ring in shape.rings:
-        place = SubElement(element, "polygon")
-        for number, (x, y) in enumerate(ring.tolist(), start=1):
-            _add(place, f"x{number}", number_text(x))
-            _add(place, f"y{number}", number_text(y))
+def _add_polygon(element: Element, ring: NDArray[np.float64]) -> None:
+    """Add one of the polygons of an object, with <x1> <y1> <x2> ... as Roboflow writes them."""
+    place = SubElement(element, "polygon")
+    for number, (x, y) in enumerate(ring.tolist(), start=1):
+        _add(place, f"x{number}", number_text(x))
+        _add(place, f"y{number}", number_text(y))
 
 
 def _add(parent: Element, name: str, value: object) -> None:

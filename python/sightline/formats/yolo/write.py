@@ -19,8 +19,16 @@ from sightline._text import shortened
 from sightline.formats.losses import Losses, cleaned_names, note_columns
 from sightline.formats.new_folder import new_folder, write_lines
 from sightline.formats.records import Annotations, Record
-from sightline.formats.shapes import Polygons, Shape, corners_of_rotated
-from sightline.formats.writing import Sets, as_shown, checked_sets, known_splits, records_of
+from sightline.formats.shapes import Shape, corners_of_rotated
+from sightline.formats.writing import (
+    Sets,
+    as_polygons,
+    as_shown,
+    checked_sets,
+    known_splits,
+    note_hull,
+    records_of,
+)
 from sightline.formats.written_pictures import WrittenPictures
 from sightline.formats.yolo.shares import pixels_of_shares
 
@@ -29,14 +37,13 @@ __all__ = ["write_yolo"]
 # What lines of each kind keep of a record, beside boxes.
 _KEEPS: dict[str, tuple[str, ...]] = {
     "boxes": (),
-    "polygons": ("polygons",),
+    "polygons": ("polygons", "run lengths"),
     "rotated": ("boxes_rotated",),
     "keypoints": ("points",),
 }
 _TASKS = {"boxes": "detect", "polygons": "segment", "rotated": "obb", "keypoints": "pose"}
 # Label files of images with these names would be lists of classes.
 _RESERVED = ("classes", "predefined_classes")
-_SAME = 1e-6  # pixels, up to which a hull is the box
 
 
 def write_yolo(sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
@@ -80,7 +87,7 @@ def _kind(sets: Sets) -> tuple[str, int]:
         return "keypoints", max(points)
     if any(record.boxes_rotated is not None for record in records):
         return "rotated", 0
-    outlined = any(isinstance(s, Polygons) for record in records for s in record.shapes or ())
+    outlined = any(shape is not None for record in records for shape in record.shapes or ())
     return ("polygons" if outlined else "boxes"), 0
 
 
@@ -151,13 +158,13 @@ class _Lines:
 
     def _joined(self, shape: Shape | None) -> NDArray[np.float64] | None:
         """The points of an outline; several rings are joined at their nearest points."""
-        if not isinstance(shape, Polygons):
+        polygons = as_polygons(shape, self._losses)
+        if polygons is None:
             return None
-        rings = [ring for ring in shape.rings if len(ring) >= 3]
-        if len(rings) > 1:
+        if len(polygons.rings) > 1:
             why = "a line has one, so they are joined by a seam without area"
             self._losses.add("the separate polygons", "object", 1, why)
-        return joined_rings(rings) if rings else None
+        return joined_rings(polygons.rings)
 
     def _box(self, box: NDArray[np.float64], size: tuple[int, int], name: str) -> list[float]:
         corners, sides = box.reshape(2, 2), np.array(size, np.float64)
@@ -179,9 +186,7 @@ class _Lines:
         if points.min() < 0 or (points > size).any():
             points = self._cut(points, size, name)
         hull = np.concatenate([points.min(axis=0), points.max(axis=0)])
-        if not np.allclose(hull, box, rtol=0, atol=_SAME):
-            why = "a line has the points alone, and its box is the one around them"
-            self._losses.add("boxes that are not around their outline", "object", 1, why)
+        note_hull(box, hull, self._losses)
         shares = points / np.array(size, np.float64)
         self._compare(pixels_of_shares(shares, *size), points)
         return shares.reshape(-1).tolist()
