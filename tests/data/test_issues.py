@@ -93,5 +93,14 @@ def test_training_on_nothing_but_bad_lines_says_in_one_line_why(tmp_path):
         prepare([override_layer({"data": str(root)})], log=Log(said))
     why = "no box to learn from: 4 of 4 lines of 4 files: the class number is not an integer"
     assert why in str(caught.value)
-    warned = [line for line in said.getvalue().splitlines() if "class number" in line]
-    assert len(warned) == 2  # one for each split
+    (warned,) = (line for line in said.getvalue().splitlines() if "class number" in line)
+    assert "8 of 8 lines of 4 files: the class number is not an integer" in warned
+
+
+def test_splits_are_told_of_together_and_what_they_share_once(tmp_path):
+    write_yolo(tmp_path, "5 .5 .5 .2 .2\n")
+    (tmp_path / "data.yaml").write_text("path: /gone\nnames: [cat]\ntrain: images\nval: images\n")
+    splits = [read_dataset(tmp_path, split=s, on_bad_label="drop-box") for s in ("train", "val")]
+    note, bad = said_of(*splits)
+    assert "`path`: there is no such folder" in note.text
+    assert bad.text.startswith("8 of 8 lines of 4 files: unknown class 5")

@@ -112,7 +112,7 @@ def _evaluate_run(arguments: Arguments) -> int:
     predictor = load(source, weights=weights, device=device)
     annotations = read_annotations(source, split, data=data)
     as_json = "json" in arguments.flags
-    warn_of_issues(annotations, Log(quiet=as_json))
+    warn_of_issues([annotations], Log(quiet=as_json))
     evaluation = evaluate_predictor(predictor, annotations, batch_size)
     folder = Path(out) if out else _result_folder(source, split)
     write_evaluation(folder, evaluation, annotations, weights=weights)

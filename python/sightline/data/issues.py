@@ -39,10 +39,11 @@ def gathered(issues: Iterable[Issue], labels: int | None = None) -> list[Said]:
     >>> gathered(issues, 8)[0].text
     '8 of 8 lines of 1 file: must be 0 (the first: a.txt:1: object, got 1)'
     """
-    kinds: dict[tuple[str, ...], list[Issue]] = {}
+    kinds: dict[tuple[str, str, str], list[Issue]] = {}
     for issue in issues:
-        note = bool(issue.action) and not issue.action.endswith("dropped")
-        kind = (str(issue),) if note else (_blanked(issue.rule), issue.action, _unit(issue))
+        kind = (_blanked(issue.rule), issue.action, _unit(issue))
+        if _is_note(issue):
+            kind = (str(issue), "", "")
         kinds.setdefault(kind, []).append(issue)
     found = []
     for group in kinds.values():
@@ -51,18 +52,27 @@ def gathered(issues: Iterable[Issue], labels: int | None = None) -> list[Said]:
     return found
 
 
-def said_of(annotations: Annotations) -> list[Said]:
-    """Return messages on the issues of a set."""
-    dropped = sum(issue.action == "box dropped" for issue in annotations.issues)
-    images = any(issue.action == "image dropped" for issue in annotations.issues)
-    labels = None if images else int(annotations.class_counts().sum()) + dropped
-    return gathered(annotations.issues, labels)
+def said_of(*sets: Annotations) -> list[Said]:
+    """Return messages on the issues of a set, or of its splits together."""
+    issues: list[Issue] = []
+    for split in sets:
+        # Readers note the same of each split where it is about what they share.
+        known = {issue for issue in issues if _is_note(issue)}
+        issues += [issue for issue in split.issues if issue not in known]
+    dropped = sum(issue.action == "box dropped" for issue in issues)
+    images = any(issue.action == "image dropped" for issue in issues)
+    good = sum(int(split.class_counts().sum()) for split in sets)
+    return gathered(issues, None if images else good + dropped)
 
 
 def why_nothing_is_left(annotations: Annotations) -> str:
     """Return the end of a sentence on a set without labels: the commonest fault, or nothing."""
     bad = [said for said in said_of(annotations) if said.text.endswith("dropped)")]
     return f": {max(bad, key=lambda said: said.issues).text}" if bad else ""
+
+
+def _is_note(issue: Issue) -> bool:
+    return bool(issue.action) and not issue.action.endswith("dropped")
 
 
 def _together(group: Sequence[Issue], labels: int | None) -> Said:

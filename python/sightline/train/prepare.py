@@ -104,9 +104,7 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
         val = read_split(settings, data.val_split, class_names=train.class_names)
     if data.test_share is not None:
         test = read_split(settings, "test", class_names=train.class_names)
-    for annotations in (train, val, test):
-        if annotations is not None:
-            warn_of_issues(annotations, log)
+    warn_of_issues([split for split in (train, val, test) if split is not None], log)
 
     task = choose_task(settings, train)
     if preset is None:
@@ -207,11 +205,11 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def warn_of_issues(annotations: Annotations, log: Log) -> None:
+def warn_of_issues(splits: Sequence[Annotations], log: Log) -> None:
     """Print what a reader left out or assumed, with file, place and rule; many of a kind in one."""
-    shown = said_of(annotations)[:_LISTED_ISSUES]
-    for said in shown:
+    found = said_of(*splits)
+    for said in found[:_LISTED_ISSUES]:
         log.warn(said.text)
-    rest = len(annotations.issues) - sum(said.issues for said in shown)
-    if rest > 0:
-        log.warn(f"... and {rest} more of these in the {annotations.split} split")
+    rest = sum(said.issues for said in found[_LISTED_ISSUES:])
+    if rest:
+        log.warn(f"... and {rest:,} more of these")
