@@ -19,7 +19,8 @@ SIZE = 40, 30
 # Blanks, other alphabets, brackets, dots, and names that differ only in suffix or case.
 NAMES = ["a b.png", "ü[1].png", "x.y.bmp", "0.png", "A B.bmp", "empty.png", "train.png"]
 SPLITS = ["train", "train", "train", "val", "val", "train", "test"]
-CLASSES = ("white cell", "Ä", "3")
+# Blanks, other alphabets, numbers, and what means something in YAML, XML, CSV and JSON.
+CLASSES = ("white cell", '<Ä> & "b": #1, c', "3")
 
 # What a sentence says is lost -> what may then differ.
 SAID = {

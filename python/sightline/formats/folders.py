@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline._text import listed, quoted
+from sightline._text import listed
 from sightline.formats.losses import Losses, cleaned_names, note_class_list
 from sightline.formats.new_folder import new_folder
 from sightline.formats.paths import files_below, is_clutter
@@ -145,8 +145,8 @@ def write_folders(sets: Sets, folder: Path, *, images: str = "copy") -> list[str
         images: "copy" or "link".
 
     Raises:
-        DataError: an image has objects of several classes or cannot be read, or the folder is in
-            use.
+        DataError: an image has objects of several classes or cannot be read, a class has no image
+            in train, or the folder is in use.
         ValueError: the sets have different classes, or `images` is none of these.
     """
     if images == "none":
@@ -157,6 +157,7 @@ def write_folders(sets: Sets, folder: Path, *, images: str = "copy") -> list[str
     why = "a name is that of a folder, and of none that formats give a meaning"
     names = cleaned_names(first.class_names, _folder_name, losses, why)
     _refuse_several_classes(sets)
+    _refuse_classes_without_training_images(sets)
     note_class_list(sets, names, losses)
     with new_folder(folder) as new:
         pictures = WrittenPictures(images, losses)
@@ -189,9 +190,23 @@ def _refuse_several_classes(sets: Sets) -> None:
         classes = listed([annotations.class_names[label] for label in set(record.labels.tolist())])
         name = image_name(record.image) if isinstance(record.image, Path) else record.image_id
         raise DataError(
-            f"{len(several):,} image(s) have objects of several classes, such as {quoted(name)} "
+            f"{len(several):,} image(s) have objects of several classes, such as {name} "
             f"({classes}), but a class folder holds images of one class; choose another format"
         )
+
+
+def _refuse_classes_without_training_images(sets: Sets) -> None:
+    train = sets.get("train")
+    if train is None or not len(train):
+        return
+    for split, data in sets.items():
+        missing = (data.class_counts() > 0) & (train.class_counts() == 0)
+        if missing.any():
+            names = listed([data.class_names[label] for label in np.flatnonzero(missing)])
+            raise DataError(
+                f"{names}: there are images of it in {split}, but none in train, whose folders are "
+                "the classes; move an image of each class to train, or choose another format"
+            )
 
 
 def _note_boxes(record: Record, losses: Losses) -> None:
