@@ -50,7 +50,7 @@ def test_convert_says_what_is_lost(squares, tmp_path, capsys):
     capsys.readouterr()
     assert convert(voc, path, "format=kitti") == 0
     out = capsys.readouterr().out
-    assert "not kept  the flag `difficult` of 4 objects: KITTI has none" in out
+    assert "note      the flag `difficult` of 4 objects: KITTI has none" in out
     assert "('dark red' is written as 'dark_red')" in out
 
 

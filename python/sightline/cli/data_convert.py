@@ -68,7 +68,7 @@ def run(words: Sequence[str]) -> int:
     for split, annotations in sets.items():
         say(f"{split or 'no split':<9} {_counts(annotations)}")
     for sentence in lost:
-        say(f"not kept  {sentence}")
+        say(f"note      {sentence}")
     say(f"written   {Path(folder)} ({format})")
     return 0
 

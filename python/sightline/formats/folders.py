@@ -160,7 +160,7 @@ def write_folders(sets: Sets, folder: Path, *, images: str = "copy") -> list[str
     _refuse_classes_without_training_images(sets)
     note_class_list(sets, names, losses)
     with new_folder(folder) as new:
-        pictures = WrittenPictures(images, losses)
+        pictures = WrittenPictures(images, losses, has_pixels=False)
         for split, annotations in sets.items():
             place = new / split if split else new
             for record in annotations.records:

@@ -58,6 +58,7 @@ class WrittenPictures:
         reserved: Collection[str] = (),
         *,
         keeps_ids: bool = False,
+        has_pixels: bool = True,
     ) -> None:
         """Set up without writing anything.
 
@@ -66,11 +67,12 @@ class WrittenPictures:
             losses: gets the images whose names change, and those with an EXIF orientation.
             reserved: names without suffix, in lower case, that no image may have.
             keeps_ids: whether the format has ids of images beside their names.
+            has_pixels: whether labels have pixels of the image, so that EXIF matters to them.
         """
         if images not in IMAGES:
             raise ValueError(f"`images` must be one of {', '.join(IMAGES)}, got {images!r}")
         self._images, self._losses, self._reserved = images, losses, reserved
-        self._keeps_ids = keeps_ids
+        self._keeps_ids, self._has_pixels = keeps_ids, has_pixels
         self._taken: dict[Path, set[str]] = {}  # of each folder: stems in lower case
         self._placed: dict[tuple[Path, Path], Placed] = {}
 
@@ -104,7 +106,7 @@ class WrittenPictures:
         if name != source.name:
             shown = shortened(f"{source.parent.name}/{source.name}")
             self._note_name(f"{shown} is written as {shortened(name)}")
-        if turn != 1:
+        if turn != 1 and self._has_pixels:
             why = "labels refer to the image as shown; programs that ignore EXIF see it otherwise"
             self._losses.add("the EXIF orientation", "image", 1, why, shortened(source.name))
         if self._images != "none":
