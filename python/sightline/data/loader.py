@@ -92,12 +92,15 @@ def make_loader(
     cache_bytes: int = DEFAULT_CACHE_BYTES,
     cache_dir: str | os.PathLike | None = None,
     keep_crowd: bool = True,
+    with_shapes: bool = False,
+    one_hot: bool = False,
 ) -> Loader:
     """Return a loader of `(images, targets, samples)`.
 
-    `images` is float32 [B, C, H, W]. `targets` is int64 [B] for a set of classes, and for a set of
-    boxes a list of one dict per image; see `Dataset`. `samples` is a list of one `Sample` per
-    image: its index, image id, original size and transform.
+    `images` is float32 [B, C, H, W]. `targets` is int64 [B] for a set of classes, or float32
+    [B, num_classes] with `one_hot` or where augmentation makes labels soft, and for a set of boxes
+    a list of one dict per image, also of its masks and points with `with_shapes`; see `Dataset`.
+    `samples` is a list of one `Sample` per image: its index, image id, original size and transform.
 
     Decoded images are kept up to `cache_bytes`: with `cache="memory"` in memory that the worker
     processes share, with "disk" in `cache_dir` (by default `~/.cache/sightline/images`) for later
@@ -109,23 +112,19 @@ def make_loader(
     `augment` may be a function of yours, `(image, target) -> (image, target)`, instead of an
     `Augment`. The image is a uint8 array [H, W, C] at the network's size, before normalisation, and
     must keep its shape. The target of a set of boxes has `boxes` float64 [N, 4] (xyxy in pixels of
-    the image), `labels` int64 [N], `iscrowd` and `difficult` bool [N]; boxes may be moved, dropped
-    and added, and are clipped to the image afterwards. That of a set of classes has `label`, an
-    int. While the function runs, the global generators of `random`, `numpy.random` and torch (on
-    the CPU) are seeded from (seed, epoch, index), so that its random numbers depend only on these;
-    generators that it creates itself are not seeded. Where worker processes are spawned it must be
-    picklable. Its results are checked, and errors name it.
+    the image), `labels` int64 [N], `iscrowd` and `difficult` bool [N], and with `with_shapes` what
+    else the record has: `masks` bool [N, H, W], `points` float64 [N, K, 3] and `boxes_rotated`
+    float64 [N, 5]. Boxes may be moved, dropped and added, and are clipped to the image afterwards.
+    The target of a set of classes has `label`, an int. While the function runs, the global
+    generators of `random`, `numpy.random` and torch (on the CPU) are seeded from (seed, epoch,
+    index), so that its random numbers depend only on these; generators that it creates itself are
+    not seeded. Where worker processes are spawned it must be picklable. Its results are checked,
+    and errors name it.
     """
-    count = len(annotations)
-    if count == 0:
+    if len(annotations) == 0:
         raise ValueError("`annotations` must hold at least one image")
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}")
-    if drop_last and count < batch_size:
-        raise ValueError(
-            f"`drop_last` leaves no batch: {count} images, `batch_size` {batch_size}; "
-            f"use a batch_size of at most {count}"
-        )
     dataset = Dataset(
         annotations,
         preprocess,
@@ -135,7 +134,15 @@ def make_loader(
         cache_bytes=cache_bytes,
         cache_dir=cache_dir,
         keep_crowd=keep_crowd,
+        with_shapes=with_shapes,
+        one_hot=one_hot,
     )
+    count = len(dataset)
+    if drop_last and count < batch_size:
+        raise ValueError(
+            f"`drop_last` leaves no batch: {count} images, `batch_size` {batch_size}; "
+            f"use a batch_size of at most {count}"
+        )
     dataset._sends_failures = workers > 0
     return Loader(
         dataset,

@@ -1,5 +1,6 @@
 """A whole run from settings: header, training, final evaluation, and the files of its folder."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,6 +228,8 @@ def schedule_for(
 def loader_for(prepared: Prepared, annotations: Annotations, *, training: bool) -> Loader:
     """A loader for one split; only training is shuffled and augmented."""
     data, augment = prepared.settings.data, prepared.settings.augment
+    copies = math.prod(augment.copies(mirror=annotations.mirror_safe)) if training else 1
+    count = len(annotations) * copies
     return make_loader(
         annotations,
         prepared.preprocess,
@@ -236,7 +239,7 @@ def loader_for(prepared: Prepared, annotations: Annotations, *, training: bool) 
         seed=prepared.settings.train.seed,
         workers=data.workers,
         # A last batch of one image may have no variance for batch norm.
-        drop_last=training and len(annotations) % data.batch_size == 1 < len(annotations),
+        drop_last=training and count % data.batch_size == 1 < count,
         cache=data.cache,
         cache_bytes=data.cache_mb << 20,
         cache_dir=data.cache_dir,

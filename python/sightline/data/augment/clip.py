@@ -1,11 +1,11 @@
-"""Clips boxes to an image, and drops those of which too little remains."""
+"""Clips boxes and outlines to an image, and drops boxes of which too little remains."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MIN_SIDE", "clip_boxes"]
+__all__ = ["MIN_SIDE", "clip_boxes", "clip_ring"]
 
 MIN_SIDE = 1.0  # network pixels; thinner boxes are dropped after clipping
 
@@ -25,3 +25,22 @@ def clip_boxes(
     visible = sides[:, 0] * sides[:, 1] >= min_visibility * area
     keep = np.flatnonzero(visible & (sides >= MIN_SIDE).all(axis=1))
     return clipped[keep], keep
+
+
+def clip_ring(ring: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
+    """Return the part of a polygon [P, 2] that lies in an image, as [Q, 2].
+
+    Edge by edge of the image (Sutherland and Hodgman, "Reentrant Polygon Clipping", CACM 1974), so
+    that parts which the image separates stay connected along its border.
+    """
+    for axis, limit, sign in ((0, 0, 1), (0, width, -1), (1, 0, 1), (1, height, -1)):
+        inside_by = sign * (ring[:, axis] - limit)
+        next_by = np.roll(inside_by, -1)
+        crosses = (inside_by >= 0) != (next_by >= 0)
+        share = inside_by / np.where(crosses, inside_by - next_by, 1)
+        crossings = ring + share[:, None] * (np.roll(ring, -1, axis=0) - ring)
+        both = np.stack([ring, crossings], axis=1).reshape(-1, 2)
+        ring = both[np.stack([inside_by >= 0, crosses], axis=1).reshape(-1)]
+        if len(ring) == 0:
+            break
+    return ring

@@ -19,6 +19,7 @@ __all__ = ["AugmentFunction", "call_augment"]
 # (image uint8 [H, W, C], target) -> the same; see `make_loader`.
 AugmentFunction = Callable[[NDArray[np.uint8], dict[str, Any]], tuple[Any, Any]]
 _FLAGS = ("iscrowd", "difficult")
+_OUTLINES = ("masks", "points", "boxes_rotated")  # in the target where a loader gives them
 
 
 def call_augment(
@@ -35,7 +36,7 @@ def call_augment(
     Args:
         function: receives copies, so that it may write into them.
         image: uint8 [H, W, C].
-        target: `boxes` float64 [N, 4] and its columns [N], or `label`.
+        target: `boxes` float64 [N, 4] and its columns [N, ...], or `label`.
         seed: integers; while the function runs, the global generators of Python, NumPy and torch
             (on the CPU) are seeded with them, and afterwards they are restored.
         num_classes: upper bound of labels.
@@ -92,18 +93,34 @@ def _target(
     if (boxes[:, 2:] < boxes[:, :2]).any():
         row = int(np.argmax((boxes[:, 2:] < boxes[:, :2]).any(axis=1)))
         raise ValueError(f"'boxes' must have x1 <= x2 and y1 <= y2, got {boxes[row]} in row {row}")
-    columns = {"labels": _labels(found.get("labels"), num_classes, "labels")}
+    columns = _columns(found, given, len(boxes), num_classes)
+    clipped, stay = clip_boxes(boxes, *shape[:2])
+    return {"boxes": clipped, **{name: column[stay] for name, column in columns.items()}}
+
+
+def _columns(
+    found: Mapping[str, Any], given: dict[str, Any], count: int, num_classes: int
+) -> dict[str, NDArray[Any]]:
+    """What is returned of each of `count` boxes, besides the boxes."""
+    columns: dict[str, NDArray[Any]] = {
+        "labels": _labels(found.get("labels"), num_classes, "labels")
+    }
     for name in _FLAGS:
         if name not in found and given[name].any():
             raise ValueError(f"the target lacks {name!r}, which was set for some of its boxes")
-        columns[name] = np.asarray(found.get(name, np.zeros(len(boxes))), bool)
+        columns[name] = np.asarray(found.get(name, np.zeros(count)), bool)
+    for name in _OUTLINES:
+        if name in given:
+            if name not in found:
+                raise ValueError(f"the target lacks {name!r}, which must change with its boxes")
+            columns[name] = np.asarray(found[name], given[name].dtype)
     for name, column in columns.items():
-        if column.shape != (len(boxes),):
+        expected = (count, *given[name].shape[1:])
+        if column.shape != expected:
             raise ValueError(
-                f"{name!r} must have shape [{len(boxes)}] as 'boxes', got {list(column.shape)}"
+                f"{name!r} must have shape {list(expected)} as 'boxes', got {list(column.shape)}"
             )
-    clipped, stay = clip_boxes(boxes, *shape[:2])
-    return {"boxes": clipped, **{name: column[stay] for name, column in columns.items()}}
+    return columns
 
 
 def _labels(values: Any, num_classes: int, name: str) -> NDArray[np.int64]:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sightline.data import Augment, apply_augment, default_augment, load_digit_scenes
-from sightline.data.augment import clip_boxes, compose_mosaic
+from sightline.data.augment import clip_boxes, draw_change
+from sightline.data.augment.mosaic import draw_quarters
 
 BOX = np.array([[60.0, 40, 130, 100]])
 
@@ -142,16 +143,24 @@ def test_the_same_generator_state_gives_the_same_picture():
 
 
 def test_mosaic_boxes_follow_their_pixels():
-    height, width = 160, 200
+    size = (160, 200)
     for seed in range(20):
-        parts = [(white_box_on_black(), BOX)] + [
-            (np.zeros((height, width, 3), np.uint8), np.zeros((0, 4))) for _ in range(3)
-        ]
-        out, boxes, rows = compose_mosaic(parts, np.random.default_rng(seed), min_visibility=0.1)
-        assert out.shape == (height, width, 3)
-        assert [len(part) for part in rows[1:]] == [0, 0, 0]
-        if len(boxes):
-            np.testing.assert_allclose(boxes[0], bright_hull(out), atol=1.01)
+        rng = np.random.default_rng(seed)
+        out, all_boxes = np.zeros((*size, 3), np.uint8), []
+        for part, quarter in enumerate(draw_quarters(size, rng)):
+            x1, y1, x2, y2 = quarter.window
+            augment = geometry(min_visibility=0.1)
+            change = draw_change(augment, size, quarter.size, rng, base=quarter.crop)
+            image, boxes = (
+                (white_box_on_black(), BOX)
+                if part == 0
+                else (np.zeros((*size, 3), np.uint8), BOX[:0])
+            )
+            out[y1:y2, x1:x2] = change.image(image)
+            all_boxes.append(change.boxes(boxes)[0] + np.array([x1, y1, x1, y1]))
+        assert [len(boxes) for boxes in all_boxes[1:]] == [0, 0, 0]
+        if len(all_boxes[0]):
+            np.testing.assert_allclose(all_boxes[0][0], bright_hull(out), atol=1.01)
 
 
 @pytest.mark.parametrize(
