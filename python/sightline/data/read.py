@@ -27,7 +27,7 @@ from sightline.formats.look import said_found
 from sightline.formats.paths import folders_in
 from sightline.formats.pictures import too_many_pixels
 from sightline.formats.records import Annotations, DataError, Issue
-from sightline.formats.source import Labelled, Source
+from sightline.formats.source import Labelled, Notes, Source
 from sightline.formats.voc import LOOKED_FOR as VOC_LOOKED_FOR
 from sightline.formats.voc import has_nested_xml, has_xml, open_voc
 from sightline.formats.yolo import LOOKED_FOR as YOLO_LOOKED_FOR
@@ -42,7 +42,12 @@ _MOST_INNER = 20  # folders that are tried where a data set has been unpacked be
 
 # Format -> how to recognise it, how to open it, what it looks for.
 _READERS: dict[
-    str, tuple[Callable[[Path], object], Callable[[Path, Sequence[str] | None], Source], str]
+    str,
+    tuple[
+        Callable[[Path], object],
+        Callable[[Path, Sequence[str] | None, Notes | None], Source],
+        str,
+    ],
 ] = {
     "voc": (has_xml, open_voc, VOC_LOOKED_FOR),
     "coco": (coco_files, open_coco, COCO_LOOKED_FOR),
@@ -113,6 +118,31 @@ def _also_fits(root: Path, name: str) -> list[Issue]:
         for other in weaker
         if others[other][1](root)
     ]
+
+
+def open_labels(
+    root: Path,
+    format: str | None = None,
+    class_names: Sequence[str] | None = None,
+    notes: Notes | None = None,
+) -> tuple[Source, list[Issue]]:
+    """Open a data set, and return it with an issue for each other format that fits.
+
+    Args:
+        root, format, class_names: those of `read_dataset`.
+        notes: what the reader adds to; with a list of `errors`, many are kept there, not raised.
+
+    Raises:
+        ValueError: no such format.
+        DataError: the data set cannot be opened.
+    """
+    if format is not None and format not in _READERS:
+        raise ValueError(f"`format` must be one of {', '.join(_READERS)}, got {format!r}")
+    name = format or detect_format(root)
+    if not root.exists():
+        raise DataError(f"{root}: no such file or folder; check data.path")
+    decided = _also_fits(root, name) if format is None else []
+    return _READERS[name][1](root, class_names, notes), decided
 
 
 def read_dataset(
@@ -232,13 +262,8 @@ class _Opened:
 
 def _open(path: str | Path, format: str | None, class_names: Sequence[str] | None) -> _Opened:
     root = Path(path)
-    if format is not None and format not in _READERS:
-        raise ValueError(f"`format` must be one of {', '.join(_READERS)}, got {format!r}")
-    name = format or detect_format(root)
-    if not root.exists():
-        raise DataError(f"{root}: no such file or folder; check data.path")
-    decided = _also_fits(root, name) if format is None else []
-    return _Opened(str(path), root, _READERS[name][1](root, class_names), decided)
+    source, decided = open_labels(root, format, class_names)
+    return _Opened(str(path), root, source, decided)
 
 
 def _refuse_large(annotations: Annotations, max_pixels: int) -> None:

@@ -108,7 +108,9 @@ def _columns(first: Sequence[str]) -> tuple[str, ...] | None:
     return _WITHOUT_HEADER if is_image and (empty or None not in map(number, corners)) else None
 
 
-def open_csv(root: Path, class_names: Sequence[str] | None = None) -> Source:
+def open_csv(
+    root: Path, class_names: Sequence[str] | None = None, notes: Notes | None = None
+) -> Source:
     """Open a data set by its csv files, or one such file.
 
     The classes are `class_names`, or all names in the files, sorted. The split of a file is taken
@@ -117,7 +119,7 @@ def open_csv(root: Path, class_names: Sequence[str] | None = None) -> Source:
     paths = csv_files(root)
     if not paths:
         raise DataError(f"{root}: no csv file of boxes; looked for {LOOKED_FOR}")
-    notes = Notes()
+    notes = notes or Notes()
     base = root if root.is_dir() else root.parent
     items = {path: _items(path, base, notes) for path in paths}
     of_split: dict[str, list[Item]] = {}
@@ -170,9 +172,12 @@ def _items(path: Path, base: Path, notes: Notes) -> list[Item]:
                     is_text |= dict.fromkeys(others, False)
                     continue
             if len(words) != len(columns):
-                raise DataError(
-                    f"{path}:{line}: a row must have {len(columns)} columns, got {len(words)}"
+                notes.refuse(
+                    DataError(
+                        f"{path}:{line}: a row must have {len(columns)} columns, got {len(words)}"
+                    )
                 )
+                continue
             row = {name: word for name, word in zip(columns, words, strict=True) if name}
             name = row["filename"]
             if name not in by_name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from sightline.formats.lists import find_file
 from sightline.formats.paths import folders_in, is_file, shortened_path
@@ -45,14 +45,17 @@ def image_finder(path: Path, root: Path, notes: Notes, fix: str) -> Callable[[st
         candidate = candidate or find_file(file_name, folders, noted)
         if candidate is None:
             searched = ", ".join(str(folder) for folder in folders)
-            raise DataError(
-                f"{path}: no image {shortened_path(file_name)} in {searched}; add it, or {fix}"
+            notes.refuse(
+                DataError(
+                    f"{path}: no image {shortened_path(file_name)} in {searched}; add it, or {fix}"
+                )
             )
+            return path.parent / PurePath(file_name).name
         if candidate.parent in folders:  # the others are probably there too
             folders.remove(candidate.parent)
             folders.insert(0, candidate.parent)
         if candidate.stat().st_size == 0:
-            raise DataError(f"{candidate}: the image file is empty; replace or remove it")
+            notes.refuse(DataError(f"{candidate}: the image file is empty; replace or remove it"))
         return candidate
 
     return find

@@ -70,7 +70,9 @@ def pictures_of_classes(root: Path) -> bool:
     return len([folder for folder in folders if any(map(is_image, folder.iterdir()))]) > 1
 
 
-def open_folders(root: Path, class_names: Sequence[str] | None = None) -> Source:
+def open_folders(
+    root: Path, class_names: Sequence[str] | None = None, notes: Notes | None = None
+) -> Source:
     """Open class folders. Classes are `class_names`, or the names of the folders, sorted.
 
     With splits, the classes are the folders of train, or otherwise of the first split.
@@ -80,7 +82,7 @@ def open_folders(root: Path, class_names: Sequence[str] | None = None) -> Source
     splits = split_folders(root)
     first = splits.get("train", next(iter(splits.values()), root))
     names = tuple(class_names or (path.name for path in class_folders(first)))
-    notes = Notes()
+    notes = notes or Notes()
     listers: dict[str, Callable[[], list[Item]]] = {
         split: partial(_list, folder, names, notes) for split, folder in splits.items()
     }
@@ -110,10 +112,13 @@ def _list(folder: Path, names: Sequence[str], notes: Notes) -> list[Item]:
     items: list[Item] = []
     for path in class_folders(folder):
         if path.name not in names:
-            raise DataError(
-                f"{path}: unknown class {path.name!r}; the classes are {listed(names)}. "
-                "Rename or remove the folder"
+            notes.refuse(
+                DataError(
+                    f"{path}: unknown class {path.name!r}; the classes are {listed(names)}. "
+                    "Rename or remove the folder"
+                )
             )
+            continue
         files = files_below(path)
         images = [file for file in files if is_image(file)]
         for file in files:
@@ -121,9 +126,11 @@ def _list(folder: Path, names: Sequence[str], notes: Notes) -> list[Item]:
                 rule = f"not an image format that is read ({' '.join(IMAGE_SUFFIXES)})"
                 notes.add(file, None, "a file in a class folder", rule, "left out")
         if not images:
-            raise DataError(
-                f"{path}: class folder without images (looked for {' '.join(IMAGE_SUFFIXES)}); "
-                "add images, or remove the folder"
+            notes.refuse(
+                DataError(
+                    f"{path}: class folder without images (looked for {' '.join(IMAGE_SUFFIXES)}); "
+                    "add images, or remove the folder"
+                )
             )
         items += [(image, folder, path.name) for image in images]
     return items

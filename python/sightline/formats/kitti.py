@@ -116,7 +116,9 @@ def _is_object(words: Sequence[str]) -> bool:
     )
 
 
-def open_kitti(root: Path, class_names: Sequence[str] | None = None) -> Source:
+def open_kitti(
+    root: Path, class_names: Sequence[str] | None = None, notes: Notes | None = None
+) -> Source:
     """Open a KITTI data set.
 
     The classes are `class_names`, or all types but DontCare, sorted. Official splits are those of
@@ -126,10 +128,10 @@ def open_kitti(root: Path, class_names: Sequence[str] | None = None) -> Source:
     places = kitti_places(root)
     if not places:
         raise DataError(f"{root}: no KITTI label files; looked for {LOOKED_FOR}")
-    notes = Notes()
+    notes = notes or Notes()
     items = {place: _items(place, notes) for place in places}
     pool = [item for found in items.values() for item in found]
-    names = class_names or sorted({name for label, _ in pool for name in _types_in(label)})
+    names = class_names or sorted({name for label, _ in pool for name in _types_in(label, notes)})
     splits = _listed_splits(root, pool, notes)
     if not splits:
         splits = {place.split: partial(list, items[place]) for place in places if place.split}
@@ -154,20 +156,26 @@ def _items(place: Place, notes: Notes) -> list[Item]:
     labels = files_in(place.labels, ".txt")
     for path in labels:
         if path.stem not in images:
-            raise DataError(
-                f"{path}: no image named {path.stem} in {place.images}; add the image, or remove "
-                "the label file"
+            notes.refuse(
+                DataError(
+                    f"{path}: no image named {path.stem} in {place.images}; add the image, or "
+                    "remove the label file"
+                )
             )
     stems = {path.stem for path in labels}
     for stem, image in images.items():
         if stem not in stems:
             rule = "only an empty label file marks an image without objects"
             notes.add(image, None, "an image without a label file", rule, "left out")
-    return [(path, images[path.stem]) for path in labels]
+    return [(path, images[path.stem]) for path in labels if path.stem in images]
 
 
-def _types_in(path: Path) -> set[str]:
-    types = {line.split()[0] for _, line in read_lines(path)}
+def _types_in(path: Path, notes: Notes) -> set[str]:
+    try:
+        types = {line.split()[0] for _, line in read_lines(path)}
+    except DataError as error:
+        notes.refuse(error)
+        return set()
     return {name for name in types if name.lower() != _NO_CLASS}
 
 

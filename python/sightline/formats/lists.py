@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from sightline.formats.paths import is_file
 from sightline.formats.pictures import IMAGE_SUFFIXES
+from sightline.formats.records import DataError
 from sightline.formats.source import Notes, split_name
 from sightline.formats.text import read_lines
 
@@ -32,7 +33,11 @@ def read_list(path: Path, find: Callable[[str, int], T], notes: Notes) -> list[t
     """
     found: dict[T, int] = {}
     for number, line in read_lines(path, _MOST_BYTES):
-        item = find(line, number)
+        try:
+            item = find(line, number)
+        except DataError as error:
+            notes.refuse(error)
+            continue
         if item in found:
             rule = "an earlier line of the list names the same picture"
             notes.add(path, number, "a line", rule, "read once")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.formats.columns import offsets_of
-from sightline.formats.record import Issue, LabelType, Record
+from sightline.formats.record import DataError, Issue, LabelType, Record
 from sightline.formats.table import RecordTable
 
 __all__ = ["Labelled", "Notes", "Pair", "Source", "split_name"]
@@ -77,9 +77,14 @@ class Labelled:
 
 
 class Notes:
-    """What a reader assumed or left out besides bad labels; those of one kind give one issue."""
+    """What a reader assumed or left out besides bad labels; those of one kind give one issue.
 
-    def __init__(self) -> None:
+    `errors` is None where a reader raises what it cannot read, as usual. A check of the data set
+    passes a list, to which the reader adds these errors, and goes on without what they are about.
+    """
+
+    def __init__(self, errors: list[DataError] | None = None) -> None:
+        self.errors = errors
         self._first: dict[tuple[str, str, str], Issue] = {}
         self._places: dict[tuple[str, str, str], set[tuple[Path, int | None]]] = {}
 
@@ -88,6 +93,12 @@ class Notes:
         kind = (what, rule, action)
         self._first.setdefault(kind, Issue(file, line, what, rule, action))
         self._places.setdefault(kind, set()).add((file, line))
+
+    def refuse(self, error: DataError) -> None:
+        """Raise an error, or keep it where errors are collected."""
+        if self.errors is None:
+            raise error
+        self.errors.append(error)
 
     def issues(self) -> list[Issue]:
         """Return one issue for each kind: the first, and the number of the others."""

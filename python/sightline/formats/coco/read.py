@@ -56,7 +56,9 @@ def coco_files(root: Path) -> list[Path]:
     return [path for path in found if path.name.startswith("instances")] or found
 
 
-def open_coco(root: Path, class_names: Sequence[str] | None = None) -> Source:
+def open_coco(
+    root: Path, class_names: Sequence[str] | None = None, notes: Notes | None = None
+) -> Source:
     """Open a COCO data set, or one COCO file.
 
     The classes are those of all its files, ordered by id, or `class_names`. The split of a file is
@@ -66,7 +68,7 @@ def open_coco(root: Path, class_names: Sequence[str] | None = None) -> Source:
     paths = coco_files(root)
     if not paths:
         raise DataError(f"{root}: no COCO file; looked for {LOOKED_FOR}")
-    notes = Notes()
+    notes = notes or Notes()
     category_names = _all_categories(paths, notes)
     names = tuple(class_names or category_names.values())
     id_of = {name: number for number, name in category_names.items()}

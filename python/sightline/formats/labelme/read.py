@@ -61,17 +61,23 @@ def _is_of_labelme(content: Any) -> bool:
     )
 
 
-def open_labelme(root: Path, class_names: Sequence[str] | None = None) -> Source:
+def open_labelme(
+    root: Path, class_names: Sequence[str] | None = None, notes: Notes | None = None
+) -> Source:
     """Open a LabelMe data set.
 
     The classes are `class_names`, or all labels, sorted. Splits are the folders train, val, test
     that hold label files. The image of a label file is its `imagePath`, otherwise that of its name.
     """
-    notes = Notes()
+    notes = notes or Notes()
     contents: dict[Path, Mapping[str, Any]] = {}
     for path in files_below(root):
         if path.suffix.lower() == ".json":
-            content = read_json(path)
+            try:
+                content = read_json(path)
+            except DataError as error:
+                notes.refuse(error)
+                continue
             if _is_of_labelme(content):
                 contents[path] = {key: content[key] for key in content if key != "imageData"}
             else:

@@ -36,7 +36,9 @@ _PRESENT = ("-1", "0", "1")  # what lists of one class in the devkit add to a na
 Item = tuple[Path, str | None]  # the label file, and the place where it is listed
 
 
-def open_voc(root: Path, class_names: Sequence[str] | None = None) -> Source:
+def open_voc(
+    root: Path, class_names: Sequence[str] | None = None, notes: Notes | None = None
+) -> Source:
     """Open a VOC data set.
 
     The classes are `class_names`, or those of classes.txt or labelmap.txt at the root (with any of
@@ -46,11 +48,11 @@ def open_voc(root: Path, class_names: Sequence[str] | None = None) -> Source:
     image without a label file is left out, with a note in the issues: it may contain objects that
     are not labelled.
     """
-    notes = Notes()
+    notes = notes or Notes()
     layout = read_layout(root, notes)
     names = class_names or listed_classes(root)
     if names is None:
-        names = sorted({name for path in layout.ids for name in _names_in(path)})
+        names = sorted({name for path in layout.ids for name in _names_in(path, notes)})
     splits = _listed_splits(root, layout, notes) or {
         split: partial(_unlisted, paths) for split, paths in layout.splits.items()
     }
@@ -95,8 +97,12 @@ def _listed_splits(root: Path, layout: Layout, notes: Notes) -> dict[str, Callab
     }
 
 
-def _names_in(path: Path) -> list[str]:
-    found = parse_xml(path).findall("object/name")
+def _names_in(path: Path, notes: Notes) -> list[str]:
+    try:
+        found = parse_xml(path).findall("object/name")
+    except DataError as error:
+        notes.refuse(error)
+        return []
     return [name.text.strip() for name in found if name.text and name.text.strip()]
 
 

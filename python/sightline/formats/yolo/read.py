@@ -40,7 +40,9 @@ from sightline.formats.yolo.line import GOT, Line, is_polygon, parse_line
 from sightline.formats.yolo.shares import pixels_of_shares
 
 
-def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
+def open_yolo(
+    root: Path, class_names: Sequence[str] | None = None, notes: Notes | None = None
+) -> Source:
     """Open a YOLO data set by its data.yaml or obj.data, or by its folder.
 
     The classes are the `names` of that file, otherwise the lines of classes.txt or the like,
@@ -50,7 +52,7 @@ def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
     found = yolo_root(root) or (root if has_nested_labels(root) else None)
     if found is None:
         raise DataError(f"{root}: no YOLO data set; looked for {LOOKED_FOR}")
-    notes = Notes()
+    notes = notes or Notes()
     layout = read_layout(found, notes)
     label_of_image = partial(label_file, folder=layout.label_folder)
 
@@ -59,7 +61,7 @@ def open_yolo(root: Path, class_names: Sequence[str] | None = None) -> Source:
 
     names = layout.names
     if names is None:
-        names = _numbers_used(path for path in labels() if path.is_file())
+        names = _numbers_used((path for path in labels() if path.is_file()), notes)
         rule = "no file names the classes (data.yaml, classes.txt, obj.names)"
         notes.add(root, None, "classes", rule, "named by their numbers")
     if not any(path.is_file() for path in labels()):
@@ -137,12 +139,20 @@ def _text_of(image: Path) -> Path:
     return upper if not lower.is_file() and upper.is_file() else lower
 
 
-def _numbers_used(labels: Iterable[Path]) -> list[str]:
-    words = (line.split()[0] for path in labels for _, line in read_lines(path))
+def _numbers_used(labels: Iterable[Path], notes: Notes) -> list[str]:
+    words = (line.split()[0] for path in labels for _, line in _lines(path, notes))
     numbers = (whole_number(word) for word in words)
     # A larger number is reported with its line, as an unknown class.
     known = [number for number in numbers if number is not None and 0 <= number < MOST_CLASSES]
     return [str(number) for number in range(max(known, default=0) + 1)]
+
+
+def _lines(path: Path, notes: Notes) -> list[tuple[int, str]]:
+    try:
+        return read_lines(path)
+    except DataError as error:
+        notes.refuse(error)
+        return []
 
 
 def _load(
