@@ -15,6 +15,7 @@ from sightline.cli.arguments import UsageError
 # Name of each command, in data_<name>.py, and what it does.
 SUBCOMMANDS = {
     "convert": "write a data set in another format: sightline data convert <source> <folder>",
+    "split": "divide a data set into splits: sightline data split <source> <folder> shares=8:1:1",
 }
 
 __doc__ = str(__doc__).format(

@@ -64,16 +64,16 @@ def run(words: Sequence[str]) -> int:
         scene_count=scene_count,
     )
     lost = write_dataset(sets, folder, format=format, images=images)
-    _say_issues(sets)
+    say_issues(sets)
     for split, annotations in sets.items():
-        say(f"{split or 'no split':<9} {_counts(annotations)}")
+        say(summary(split, annotations))
     for sentence in lost:
         say(f"note      {sentence}")
     say(f"written   {Path(folder)} ({format})")
     return 0
 
 
-def _say_issues(sets: Mapping[str | None, Annotations]) -> None:
+def say_issues(sets: Mapping[str | None, Annotations]) -> None:
     """Say on standard error what the reader assumed or dropped, each once."""
     issues = dict.fromkeys(issue for data in sets.values() for issue in data.issues)
     found = gathered(issues)
@@ -83,11 +83,13 @@ def _say_issues(sets: Mapping[str | None, Annotations]) -> None:
         say(f"sightline data: ... and {len(found) - _LISTED_ISSUES} more", file=sys.stderr)
 
 
-def _counts(annotations: Annotations) -> str:
+def summary(split: str | None, annotations: Annotations) -> str:
+    """One line on a split: its images, and its objects per class."""
     images = f"{len(annotations):,} image{'' if len(annotations) == 1 else 's'}"
     counts = annotations.class_counts().tolist()
     total = f"{sum(counts):,} object{'' if sum(counts) == 1 else 's'}"
     named = listed([f"{n} {count:,}" for n, count in zip(annotations.class_names, counts)], 5)
-    return (
+    what = (
         f"{images}, {named if annotations.label_type == LabelType.CLASS else f'{total}: {named}'}"
     )
+    return f"{split or 'no split':<9} {what}"

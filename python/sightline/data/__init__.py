@@ -6,6 +6,7 @@ from sightline.data.augment import Augment, apply_augment, default_augment
 from sightline.data.digit_scenes import load_digit_scenes
 from sightline.data.digits import load_digits_classification
 from sightline.data.draw import draw_classification, draw_detections
+from sightline.data.draw_splits import draw_splits, shares_of
 from sightline.data.image import read_image
 from sightline.data.preprocess import Preprocess, Transform, fit_preprocess
 from sightline.data.read import open_source, read_dataset
@@ -47,6 +48,7 @@ __all__ = [
     "default_augment",
     "draw_classification",
     "draw_detections",
+    "draw_splits",
     "fit_preprocess",
     "load_digit_scenes",
     "load_digits_classification",
@@ -54,6 +56,7 @@ __all__ = [
     "open_source",
     "read_dataset",
     "read_image",
+    "shares_of",
     "stratified_split",
     "write_dataset",
 ]

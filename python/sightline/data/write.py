@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from sightline.data.read import EMBEDDED, open_source, read_splits
+from sightline.data.read import EMBEDDED, open_source, read_dataset, read_splits
 from sightline.formats.coco import write_coco
 from sightline.formats.csv_table import write_csv
 from sightline.formats.folders import write_folders
 from sightline.formats.kitti import write_kitti
 from sightline.formats.labelme import write_labelme
 from sightline.formats.records import Annotations, DataError
+from sightline.formats.table import RecordTable
 from sightline.formats.voc import write_voc
 from sightline.formats.yolo import write_yolo
 
-__all__ = ["WRITERS", "all_splits", "write_dataset"]
+__all__ = ["WRITERS", "all_images", "all_splits", "write_dataset"]
 
 WRITERS: dict[str, Callable[..., list[str]]] = {
     "voc": write_voc,
@@ -103,3 +105,14 @@ def all_splits(
         )
         for split in splits or _EMBEDDED_SPLITS[str(source)]
     }
+
+
+def all_images(
+    source: str | Path, *, format: str | None = None, on_bad_label: str = "error"
+) -> Annotations:
+    """Return the images of all splits of a data set as one set; the arguments are as above."""
+    if source not in EMBEDDED:
+        return read_dataset(source, format=format, on_bad_label=on_bad_label)
+    parts = [*all_splits(source).values()]
+    records = RecordTable.joined([RecordTable.of(part.records) for part in parts])
+    return replace(parts[0], records=records, split=None, split_rule="every image")
