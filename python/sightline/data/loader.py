@@ -16,7 +16,7 @@ from sightline.data.cache import DEFAULT_CACHE_BYTES
 from sightline.data.dataset import Dataset, Item
 from sightline.data.preprocess import Preprocess
 from sightline.data.sample import Sample
-from sightline.data.worker_batches import Failure, Targets
+from sightline.data.worker_batches import BatchToPin, Failure, Targets, worker_error
 from sightline.formats.records import Annotations
 
 Batch = tuple[torch.Tensor, list[dict[str, torch.Tensor]] | torch.Tensor, list[Sample]]
@@ -32,6 +32,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.shuffle = shuffle
         self.seed = seed
         self.epoch = 0
+        self.skip = 0  # images at the start of the epoch
 
     def __len__(self) -> int:
         return self.count
@@ -41,22 +42,68 @@ class EpochSampler(Sampler[tuple[int, int]]):
         if self.shuffle:
             order = np.random.default_rng([_ORDER, self.seed, self.epoch]).permutation(self.count)
         epoch = self.epoch
-        return ((epoch, int(index)) for index in order)
+        return ((epoch, int(index)) for index in order[self.skip :])
 
 
 class Loader(DataLoader):
-    """A torch DataLoader that knows its epoch: call `set_epoch` before each one."""
+    """A torch DataLoader that knows its epoch: call `set_epoch` before each one.
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order and the random changes of the next pass."""
-        assert isinstance(self.sampler, EpochSampler)
+    `len(loader)` is the number of batches of a whole epoch.
+    """
+
+    def set_epoch(self, epoch: int, skip: int = 0) -> None:
+        """Choose the order and the random changes of the next pass.
+
+        Args:
+            epoch: from 0.
+            skip: the number of its first batches to leave out, without loading them, where an epoch
+                is continued: the others have the same bits as in the whole epoch.
+
+        Raises:
+            ValueError: `skip` is not in 0 ... the number of batches.
+        """
+        assert isinstance(self.sampler, EpochSampler) and self.batch_size is not None
+        if not 0 <= skip <= len(self):
+            raise ValueError(f"`skip` must be in 0 ... {len(self)}, the batches, got {skip}")
         self.sampler.epoch = epoch
+        self.sampler.skip = skip * self.batch_size
 
     def __iter__(self) -> Any:
-        for batch in super().__iter__():
-            if isinstance(batch, Failure):
-                raise batch.error
-            yield batch
+        batches = super().__iter__()
+        while True:
+            try:
+                batch = next(batches)
+                if isinstance(batch, Failure):
+                    raise batch.error
+            except StopIteration:
+                return
+            except BaseException as error:
+                lost = worker_error(self._workers())
+                self._end_workers()  # which would live as long as the error
+                try:
+                    if lost is not None and isinstance(error, RuntimeError):
+                        raise lost from None
+                    raise
+                finally:
+                    # Each has a traceback that holds this frame: a cycle, in which this loader
+                    # would stay until the garbage collector ends its next processes, slowly.
+                    lost = batch = None
+            yield batch.batch if isinstance(batch, BatchToPin) else batch
+
+    def _workers(self) -> list[Any]:
+        return list(getattr(self._iterator, "_workers", ()))
+
+    def _end_workers(self) -> None:
+        """End the processes, also in the middle of a batch; the next pass starts new ones."""
+        iterator: Any = self._iterator
+        self._iterator = None
+        if not hasattr(iterator, "_workers"):
+            return
+        # A thread that pins may be reading from them: then each finishes its batch.
+        if not hasattr(iterator, "_pin_memory_thread"):
+            for worker in iterator._workers:
+                worker.terminate()
+        iterator._shutdown_workers()
 
 
 def collate(items: list[Item]) -> Batch:
@@ -78,6 +125,12 @@ def collate_to_send(items: list[Any]) -> Any:
     return images, Targets(targets) if isinstance(targets, list) else targets, samples
 
 
+def collate_to_pin(items: list[Any]) -> Any:
+    """`collate_to_send` for a loader that pins memory."""
+    batch = collate_to_send(items)
+    return batch if isinstance(batch, Failure) else BatchToPin(batch)
+
+
 def make_loader(
     annotations: Annotations,
     preprocess: Preprocess,
@@ -87,6 +140,8 @@ def make_loader(
     augment: Augment | AugmentFunction | None = None,
     seed: int = 0,
     workers: int = 0,
+    prefetch: int = 2,
+    pin_memory: bool = False,
     drop_last: bool = False,
     cache: str = "memory",
     cache_bytes: int = DEFAULT_CACHE_BYTES,
@@ -101,6 +156,11 @@ def make_loader(
     [B, num_classes] with `one_hot` or where augmentation makes labels soft, and for a set of boxes
     a list of one dict per image, also of its masks and points with `with_shapes`; see `Dataset`.
     `samples` is a list of one `Sample` per image: its index, image id, original size and transform.
+
+    `workers` processes load images ahead of the training, each at most `prefetch` batches. They
+    are started in the first pass and kept for the later ones; with 0 the main process loads each
+    batch when it is requested. With `pin_memory` images and labels are in page-locked memory, from
+    which a GPU copies while it computes; use it only where there is one.
 
     Decoded images are kept up to `cache_bytes`: with `cache="memory"` in memory that the worker
     processes share, with "disk" in `cache_dir` (by default `~/.cache/sightline/images`) for later
@@ -125,6 +185,10 @@ def make_loader(
         raise ValueError("`annotations` must hold at least one image")
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}")
+    if workers < 0 or prefetch < 1:
+        raise ValueError(
+            f"`workers` must be at least 0 and `prefetch` at least 1, got {workers} and {prefetch}"
+        )
     dataset = Dataset(
         annotations,
         preprocess,
@@ -149,7 +213,9 @@ def make_loader(
         batch_size=batch_size,
         sampler=EpochSampler(count, shuffle=shuffle, seed=seed),
         num_workers=workers,
-        collate_fn=collate_to_send if workers else collate,
+        prefetch_factor=prefetch if workers else None,
+        collate_fn=collate_to_pin if pin_memory else collate_to_send if workers else collate,
+        pin_memory=pin_memory,
         drop_last=drop_last,
         persistent_workers=workers > 0,
         generator=torch.Generator().manual_seed(seed),

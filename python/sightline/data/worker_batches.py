@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from sightline.formats.records import DataError
 
-__all__ = ["Failure", "Targets", "samples_or_failure"]
+__all__ = ["BatchToPin", "Failure", "Targets", "samples_or_failure", "worker_error"]
 
 
 class Targets(list[dict[str, torch.Tensor]]):
@@ -29,6 +30,23 @@ class Targets(list[dict[str, torch.Tensor]]):
 
 def _targets(rows: list[dict[str, NDArray[Any]]]) -> list[dict[str, torch.Tensor]]:
     return [{name: torch.from_numpy(value) for name, value in row.items()} for row in rows]
+
+
+class BatchToPin:
+    """A batch whose images, and labels of a set of classes, are to be in page-locked memory.
+
+    torch would also pin each of the many small tensors of boxes, which takes longer than it saves.
+    """
+
+    def __init__(self, batch: tuple[torch.Tensor, Any, list[Any]]) -> None:
+        self.batch = batch
+
+    def pin_memory(self) -> tuple[torch.Tensor, Any, list[Any]]:
+        """The batch; called by torch's loader, in a thread where there are worker processes."""
+        images, targets, samples = self.batch
+        if isinstance(targets, torch.Tensor):
+            targets = targets.pin_memory()
+        return images.pin_memory(), targets, samples
 
 
 class Failure:
@@ -57,3 +75,27 @@ def samples_or_failure(get: Callable[[Any], Any], keys: Sequence[Any], *, send: 
         if not send:
             raise
         return [Failure(error)]
+
+
+def worker_error(workers: Sequence[Any]) -> RuntimeError | None:
+    """What to say where processes that load images died; None where all are alive.
+
+    Args:
+        workers: the processes (`multiprocessing.Process`).
+    """
+    # A SIGTERM is how torch ends the others once one has died.
+    dead = [w for w in workers if w.exitcode not in (None, 0, -signal.SIGTERM)]
+    dead = dead or [w for w in workers if w.exitcode is not None]
+    if not dead:
+        return None
+    process, code = dead[0].pid, dead[0].exitcode
+    how, fix = f"ended with exit code {code}", "its last words, if any, are above"
+    if code < 0:
+        name = signal.Signals(-code).name
+        how = f"was killed by {name}"
+        fix = "if memory ran out, lower data.workers, data.batch_size or data.cache_mb"
+        if -code == signal.SIGBUS:
+            fix = "shared memory (/dev/shm) is full: enlarge it, or lower data.workers"
+        elif -code == signal.SIGSEGV:
+            fix = "data.workers=0 shows where, with python -X faulthandler"
+    return RuntimeError(f"process {process}, which loads images, {how}; {fix}")

@@ -66,6 +66,7 @@ class DataSettings:
     )
     batch_size: int = setting(16, "images per step", low=1)
     workers: int = setting(0, "processes that load images; 0 loads in the main process", low=0)
+    prefetch: int = setting(2, "batches that each of them loads ahead", low=1)
     cache: str = setting("memory", "where decoded images are kept", choices=CACHES)
     cache_mb: int = setting(2048, "memory, or space on disk, for decoded images, in MiB", low=0)
     cache_dir: str | None = setting(None, "folder of cache=disk; none is ~/.cache/sightline/images")

@@ -17,6 +17,7 @@ __all__ = ["check_data", "check_settings", "check_test_split"]
 _MAY_CHANGE = {
     "data.path",
     "data.workers",
+    "data.prefetch",
     "data.cache",
     "data.cache_mb",
     "data.cache_dir",

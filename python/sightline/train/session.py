@@ -238,6 +238,8 @@ def loader_for(prepared: Prepared, annotations: Annotations, *, training: bool) 
         augment=augment if training and augment != Augment.none() else None,
         seed=prepared.settings.train.seed,
         workers=data.workers,
+        prefetch=data.prefetch,
+        pin_memory=prepared.device.type == "cuda",
         # A last batch of one image may have no variance for batch norm.
         drop_last=training and count % data.batch_size == 1 < count,
         cache=data.cache,
