@@ -102,13 +102,15 @@ struct Tile {
       x_part[k] = x_steps[k] - (left << 8), y_part[k] = y_steps[k] - (top << 8);
       x_steps[k] = left * C, y_steps[k] = top;
     }
+    const uint8_t *const pixels = in.pixels, *const pixels_below = pixels + in.below;
+    const int64_t row = in.row, last = in.last;
     for (int64_t k = 0; k < n; ++k) {
-      const int64_t at = int64_t(y_steps[k]) * in.row + x_steps[k];
-      const uint8_t* const p = in.pixels + at;
-      if (at <= in.last) {
-        std::memcpy(above + k, p, 8);
-        std::memcpy(below + k, p + in.below, 8);
+      const int64_t at = int64_t(y_steps[k]) * row + x_steps[k];
+      if (at <= last) {
+        std::memcpy(above + k, pixels + at, 8);
+        std::memcpy(below + k, pixels_below + at, 8);
       } else {
+        const uint8_t* const p = pixels + at;
         above[k] = below[k] = 0;
         for (int64_t b = 0; b < in.pair; ++b) {
           above[k] |= uint64_t(p[b]) << 8 * b;

@@ -34,6 +34,7 @@ SOURCES = {
     "assign_atss": ("assign/atss/cuda.cu",),
     "assign_predictions": ("assign/sim_ota/cuda.cu", "assign/task_aligned/cuda.cu"),
     "assign_yolo": ("assign/yolo/cuda.cu",),
+    "warp": ("warp/cuda.cu",),
     "average_precision": ("evaluation/average_precision/cuda.cu",),
 }
 FLAGS = ("-std=c++20", "-O1", "-g1", "-fPIC", "-ffp-contract=off", "-fvisibility=hidden", "-w")
