@@ -31,8 +31,10 @@ from sightline.data import Annotations
 from sightline.data.draw_splits import draw_splits, group_of, shares_of
 from sightline.data.write import WRITERS, all_images, all_splits, write_dataset
 
-_OPTIONS = ("shares", "names", "group", "like", "seed", "stratify", "format", "images")
-_OPTIONS += ("source_format", "on_bad_label")
+_OPTIONS = (
+    *("shares", "names", "group", "like", "seed", "stratify", "format", "images"),
+    *("source_format", "on_bad_label"),
+)
 _YES_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -62,8 +64,7 @@ def run(words: Sequence[str]) -> int:
     earlier = None
     if like is not None:
         earlier = _earlier([str(record.image_id) for record in everything.records], like)
-    parts: dict[str | None, Annotations] = {}
-    parts |= draw_splits(
+    drawn = draw_splits(
         everything,
         shares_of(shares_text, names, count=len(everything)),
         seed=seed,
@@ -71,6 +72,7 @@ def run(words: Sequence[str]) -> int:
         group=group_of(group) if group else None,
         earlier=earlier,
     )
+    parts: dict[str | None, Annotations] = {**drawn}
     lost = write_dataset(parts, folder, format=format, images=images)
     say_issues(parts)
     for split, annotations in parts.items():
