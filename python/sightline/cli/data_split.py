@@ -72,7 +72,7 @@ def run(words: Sequence[str]) -> int:
         group=group_of(group) if group else None,
         earlier=earlier,
     )
-    parts: dict[str | None, Annotations] = {**drawn}
+    parts: dict[str | None, Annotations] = {split: drawn[split] for split in drawn}
     lost = write_dataset(parts, folder, format=format, images=images)
     say_issues(parts)
     for split, annotations in parts.items():
