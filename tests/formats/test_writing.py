@@ -17,6 +17,8 @@ from sightline.data.read import read_splits
 from sightline.data.write import WRITERS
 from sightline.formats import losses, new_folder, writing
 from sightline.formats.shapes import mask_to_runs, polygons_to_runs
+from sightline.formats.voc import read as voc_reader
+from sightline.formats.xml_file import parse_xml
 from sightline.formats.yolo import shares, write
 
 from ..pictures import save_picture
@@ -390,3 +392,30 @@ def test_a_folder_that_fills_up_meanwhile_is_left_alone(tmp_path):
         target.mkdir()
         (target / "theirs").write_text("theirs")
     assert files_in(tmp_path) == ["out/theirs"]
+
+
+def test_an_image_that_several_splits_list_is_read_once(tmp_path, monkeypatch):
+    images = [save_picture(tmp_path / f"{n}.png") for n in range(3)]
+    train, val = joined(one(images[0]), one(images[1])), one(images[2])
+    sets = {"train": train, "val": val, "trainval": joined(train, val), "mini": one(images[1])}
+    write_dataset(sets, tmp_path / "out", format="voc")
+    read = []
+    monkeypatch.setattr(
+        voc_reader, "parse_xml", lambda path, *notes: read.append(path) or parse_xml(path, *notes)
+    )
+    assert [*read_splits(tmp_path / "out")] == ["train", "val", "mini", "trainval"]
+    assert len(read) == len({*read}) == 3
+
+
+def test_an_image_that_is_dropped_from_its_split_is_not_in_no_split(tmp_path):
+    images = [save_picture(tmp_path / f"{n}.png") for n in range(2)]
+    write_dataset(one(images[0], split="val"), tmp_path / "out", format="kitti")
+    label = tmp_path / "out" / "training" / "label_2" / "0.txt"
+    label.write_text(f"{label.read_text()}cat 0 0 0 9 9 9 9 1 1 1 1 1 1 1\n")
+    write_dataset(one(images[1], split="val"), tmp_path / "more", format="kitti")
+    for kind, suffix in (("image_2", "png"), ("label_2", "txt")):
+        place = Path("training", kind, f"1.{suffix}")
+        (tmp_path / "more" / place).rename(tmp_path / "out" / place)
+    (tmp_path / "out" / "ImageSets" / "val.txt").write_text("0\n1\n")
+    found = read_splits(tmp_path / "out", on_bad_label="drop-image")
+    assert {split: len(data) for split, data in found.items()} == {"val": 1}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from sightline.formats.look import said_found
 from sightline.formats.paths import folders_in
 from sightline.formats.pictures import too_many_pixels
 from sightline.formats.records import Annotations, DataError, Issue
-from sightline.formats.source import Labelled, Notes, Source
+from sightline.formats.source import Labelled, Notes, Pair, Source
 from sightline.formats.voc import LOOKED_FOR as VOC_LOOKED_FOR
 from sightline.formats.voc import has_nested_xml, has_xml, open_voc
 from sightline.formats.yolo import LOOKED_FOR as YOLO_LOOKED_FOR
@@ -38,6 +39,7 @@ EMBEDDED = ("digits", "digit-scenes")
 _WEAKER = ("folder", "csv")
 # Label files in folders of any name and depth, which are looked for where no other format fits.
 _NESTED = {"voc": has_nested_xml, "yolo": has_nested_labels}
+_ORDER = ("train", "val", "test")  # of splits; others follow
 _MOST_INNER = 20  # folders that are tried where a data set has been unpacked below another
 
 # Format -> how to recognise it, how to open it, what it looks for.
@@ -213,23 +215,41 @@ def read_splits(
         DataError: the data cannot be used, or hold no image.
     """
     opened = _open(path, format, class_names)
-    source = opened.source
-    found: dict[str | None, Annotations] = {}
-    usual = ("train", "val", "test")
-    for split in sorted(source.splits, key=lambda it: usual.index(it) if it in usual else 3):
-        if split not in source.absent:
-            labelled = source.table(source.splits[split]())
-            found[split] = opened.annotations(labelled, split, f"official {split}", on_bad_label)
-    inside = {str(record.image) for data in found.values() for record in data.records}
+    source = replace(opened.source, load=_once(opened.source.load))
+    official = sorted(source.splits, key=lambda it: _ORDER.index(it) if it in _ORDER else 3)
+    parts: dict[str | None, Labelled] = {
+        split: source.table(source.splits[split]())
+        for split in official
+        if split not in source.absent
+    }
+    inside = {str(record.image) for part in parts.values() for record in part.table}
     whole = source.table(source.pool())
     rest = [row for row, record in enumerate(whole.table) if str(record.image) not in inside]
-    if rest:
-        rule = "images of no split" if found else "every image"
-        labelled = whole.take(np.array(rest, np.int64))
-        found[None] = opened.annotations(labelled, None, rule, on_bad_label)
+    if rest or not parts:
+        parts[None] = whole.take(np.array(rest, np.int64))
+    found = {}
+    for split, part in parts.items():
+        rule = f"official {split}" if split else "images of no split" if inside else "every image"
+        found[split] = opened.annotations(part, split, rule, on_bad_label)
     if not any(map(len, found.values())):
         raise DataError(f"{path}: holds no image; check the folder")
     return found
+
+
+def _once(load: Callable[[Any], Pair | Labelled]) -> Callable[[Any], Pair | Labelled]:
+    """The same function, which loads an item of several splits only once."""
+    loaded: dict[Any, Pair | Labelled] = {}
+
+    def from_memory(item: Any) -> Pair | Labelled:
+        try:
+            known = item in loaded
+        except TypeError:  # a part of it cannot be hashed
+            return load(item)
+        if not known:
+            loaded[item] = load(item)
+        return loaded[item]
+
+    return from_memory
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class WrittenPictures:
         return self._place_array(source, str(record.image_id), folder, split)
 
     def _place_file(self, source: Path, folder: Path) -> Placed:
-        with opened_image(source) as image:
+        with opened_image(source, max_pixels=None) as image:  # nothing is decoded
             size, channels = image.size, len(image.getbands())
             turn, kind = orientation(image), str(image.format)
         suffix = source.suffix

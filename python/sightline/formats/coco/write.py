@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -47,28 +48,30 @@ def write_coco(sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
         for split, annotations in sets.items():
             place = split or ("images" if len(sets) == 1 else "default")
             kept = _keeps_ids(annotations)
-            entries: list[dict[str, Any]] = []
-            objects: list[dict[str, Any]] = []
+            entries: list[str] = []  # as JSON, which takes a third of the memory of dicts
+            objects: list[str] = []
             for _, record in records_of({split: annotations}, losses):
                 placed = pictures.place(record, new / place, split)
                 note_columns(record, losses, _KEEPS)
                 image_id = record.image_id if kept else next(numbers)
-                entries.append(
-                    {
-                        "id": image_id,
-                        "file_name": placed.name,
-                        "width": record.width,
-                        "height": record.height,
-                    }
-                )
+                entry = {"id": image_id, "file_name": placed.name}
+                entry |= {"width": record.width, "height": record.height}
+                entries.append(json.dumps(entry))
                 rows = _objects(record, [category["id"] for category in categories], losses)
-                objects += [
-                    {"id": next(annotation_numbers), "image_id": image_id, **row} for row in rows
-                ]
-            content = {"images": entries, "annotations": objects, "categories": categories}
+                for row in rows:
+                    found = {"id": next(annotation_numbers), "image_id": image_id, **row}
+                    objects.append(json.dumps(found))
+            lists = {"images": entries, "annotations": objects}
+            lists["categories"] = [json.dumps(category) for category in categories]
             name = f"instances_{split or 'default'}.json"
-            write_text(new / "annotations" / name, json.dumps(content) + "\n")
+            write_text(new / "annotations" / name, _file_of(lists))
     return losses.sentences()
+
+
+def _file_of(lists: Mapping[str, Sequence[str]]) -> str:
+    """A COCO file with a line for each entry of its lists."""
+    parts = [f'"{name}": [\n' + ",\n".join(entries) + "\n]" for name, entries in lists.items()]
+    return "{" + ",\n".join(parts) + "}\n"
 
 
 def _categories(annotations: Annotations, losses: Losses) -> list[dict[str, Any]]:

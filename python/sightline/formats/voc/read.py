@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,13 @@ from sightline.formats.xml_file import element_lines, parse_xml
 _NO_POSE = "Unspecified"  # what labelImg writes for every object
 _PRESENT = ("-1", "0", "1")  # what lists of one class in the devkit add to a name
 
-Item = tuple[Path, str | None]  # the label file, and the place where it is listed
+
+@dataclass(frozen=True)
+class Item:
+    """A label file, and the place where it is listed; the same file in two lists is one item."""
+
+    path: Path
+    listed_at: str | None = field(default=None, compare=False)
 
 
 def open_voc(
@@ -68,7 +75,7 @@ def open_voc(
 
 
 def _unlisted(paths: Iterable[Path]) -> list[Item]:
-    return [(path, None) for path in paths]
+    return [Item(path) for path in paths]
 
 
 def _listed_splits(root: Path, layout: Layout, notes: Notes) -> dict[str, Callable[[], list[Item]]]:
@@ -122,7 +129,7 @@ def _read_list(path: Path, root: Path, by_name: dict[str, Path], notes: Notes) -
 
     shown = partial(shortened_path, inside=lies_inside(path, root))
     return [
-        (label, f"{path}:{number}: lists {shown(name)}")
+        Item(label, f"{path}:{number}: lists {shown(name)}")
         for number, (label, name) in read_list(path, find, notes)
     ]
 
@@ -131,11 +138,11 @@ def _loader(
     layout: Layout, label_of: dict[str, int], notes: Notes
 ) -> Callable[[Any], tuple[Record, list[Issue]]]:
     def load(item: Item) -> tuple[Record, list[Issue]]:
-        path, listed_at = item
+        path = item.path
         if not is_file(path):
             folders = listed([*dict.fromkeys(label.parent for label in layout.ids)], 3)
             raise DataError(
-                f"{listed_at}, but there is no such label file in {folders}; "
+                f"{item.listed_at}, but there is no such label file in {folders}; "
                 "remove the line, or add the label file (one without objects is legal)"
             )
         root = parse_xml(path, notes)
