@@ -1,13 +1,15 @@
 """Preprocessing: size, colour statistics, and boxes there and back."""
 
+import io
 import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageOps
 
-from sightline.data import Annotations, Preprocess, Record, fit_preprocess
+from sightline.data import Annotations, Preprocess, Record, fit_preprocess, read_image
 
 sides = st.integers(1, 400)
 
@@ -22,6 +24,88 @@ def test_boxes_return_to_the_picture_they_came_from(height, width, out_h, out_w,
     assert (there <= np.array([out_w, out_h, out_w, out_h]) + 1e-9).all()
     back = preprocess.to_original(there, transform)
     np.testing.assert_allclose(back, boxes, rtol=1e-9, atol=1e-9)
+
+
+@given(sides, sides, sides, sides)
+def test_boxes_return_to_the_picture_that_was_cropped_around_its_centre(
+    height, width, out_h, out_w
+):
+    preprocess = Preprocess((out_h, out_w), "crop")
+    transform = preprocess.transform_for(height, width)
+    scaled = np.array([width * transform.scale_x, height * transform.scale_y])
+    np.testing.assert_allclose(scaled, np.rint(scaled), atol=1e-9)
+    assert (scaled >= np.array([out_w, out_h]) - 1e-9).all()  # the input is filled
+    assert np.isclose(scaled[0], out_w) or np.isclose(scaled[1], out_h)
+    assert transform.left == (out_w - round(scaled[0])) // 2 <= 0
+    assert transform.top == (out_h - round(scaled[1])) // 2 <= 0
+    seen = preprocess.to_original(np.array([[0.0, 0, out_w, out_h]]), transform)
+    boxes = np.concatenate([seen, (seen[:, [0, 1, 0, 1]] + seen) / 2])
+    there = transform.to_network(boxes)
+    np.testing.assert_allclose(preprocess.to_original(there, transform), boxes, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["stretch", "letterbox", "crop"])
+@settings(max_examples=20)
+@given(
+    st.integers(1, 8),
+    st.integers(40, 90),
+    st.integers(40, 90),
+    st.tuples(st.integers(30, 60), st.integers(30, 60)),
+)
+def test_a_rectangle_is_found_where_its_box_says_in_every_mode_and_orientation(
+    mode, orientation, height, width, size
+):
+    shown = np.zeros((height, width, 3), np.uint8)
+    box = np.array([width * 0.3, height * 0.3, width * 0.7, height * 0.7]).round()
+    x1, y1, x2, y2 = box.astype(int)
+    shown[y1:y2, x1:x2] = 255
+    # Stored so that a viewer who applies the orientation sees `shown`; each undoes itself but 6, 8.
+    undo = {6: 8, 8: 6}.get(orientation, orientation)
+    stored = Image.fromarray(shown)
+    stored.getexif()[0x0112] = undo
+    stored = ImageOps.exif_transpose(stored)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    stored.save(file, "PNG", exif=exif)
+    image = read_image(file.getvalue(), size=(width, height))
+    np.testing.assert_array_equal(image, shown)
+    preprocess = Preprocess(size, mode, mean=(0.0,))
+    resized, transform = preprocess.resize(image)
+    assert resized.shape == (*size, 3)
+    rows, columns = np.nonzero(resized[:, :, 0] > 127)
+    found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    expected = transform.to_network(box[None])
+    limit = np.array([size[1], size[0]] * 2)
+    np.testing.assert_allclose(found, expected.clip(0, limit)[0], atol=0.51)
+    visible = expected.clip(0, limit)
+    back = preprocess.to_original(visible, transform)
+    np.testing.assert_allclose(transform.to_network(back), visible, atol=1e-9)
+
+
+def test_cropping_makes_no_more_pixels_than_the_network_takes():
+    resized, transform = Preprocess((64, 64), "crop").resize(np.zeros((1, 30_000, 3), np.uint8))
+    assert resized.shape == (64, 64, 3) and transform.left == (64 - 30_000 * 64) // 2
+
+
+def test_a_crop_without_scaling_takes_pixels_unchanged():
+    image = np.random.default_rng(0).integers(0, 256, (8, 13, 3), np.uint8)
+    resized, transform = Preprocess((8, 8), "crop").resize(image)
+    assert (transform.left, transform.top) == (-3, 0)
+    np.testing.assert_array_equal(resized, image[:, 3:11])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_cropped_does_not_count_in_the_mean(channels):
+    image = np.full((8, 16, 3), 102, np.uint8)
+    image[:, :4] = 255
+    image[:, 12:] = 0
+    record = Record(image, 0, 16, 8, labels=np.zeros(1))
+    found = fit_preprocess(
+        Annotations("class", ("a",), (record,)), (8, 8), mode="crop", channels=channels
+    )
+    np.testing.assert_allclose(found.mean, [0.4] * channels)
+    assert found.channels == channels and len(found.std) == channels
 
 
 def test_boxes_outside_the_picture_are_clipped_on_the_way_back():
@@ -91,7 +175,7 @@ def test_settings_survive_json():
     ("options", "message"),
     [
         ({"size": (0, 4)}, "`size` must be"),
-        ({"mode": "crop"}, "`mode` must be 'stretch' or 'letterbox', got 'crop'"),
+        ({"mode": "cut"}, "`mode` must be one of stretch, letterbox, crop, got 'cut'"),
         ({"channels": 2}, "`channels` must be 1 or 3"),
         ({"mean": (0.5, 0.5)}, "`mean` must hold 1 or 3 finite numbers"),
         ({"std": (0.0,)}, "`std` must be positive"),

@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 from sightline.data.image import MAX_PIXELS, from_pil, pillow, read_image, to_channels, to_pil
 from sightline.formats.records import Annotations, Record
 
+RESIZE_MODES = ("stretch", "letterbox", "crop")
+
 
 @dataclass(frozen=True)
 class Transform:
-    """Maps pixels of an image to network pixels: x * scale_x + left, y * scale_y + top."""
+    """Maps pixels of an image to network pixels: x * scale_x + left, y * scale_y + top.
+
+    `left` and `top` are negative where the image is cropped.
+    """
 
     scale_x: float
     scale_y: float
@@ -36,9 +41,10 @@ class Preprocess:
     """How an image is converted to a network's input; saved in every checkpoint.
 
     `size` is (height, width) in pixels. `mode` "stretch" fills it; "letterbox" keeps the aspect
-    ratio and centres the image on the mean colour, which normalises to 0. `mean` and `std` are
-    those of the training set, for pixel values in 0 to 1, as one number or one per channel.
-    `channels` is 3 (RGB) or 1 (grey). Files of images with more than `max_pixels` are refused.
+    ratio and centres the image on the mean colour, which normalises to 0; "crop" keeps it and cuts
+    off what sticks out of the longer side, equally at both ends. `mean` and `std` are those of the
+    training set, for pixel values in 0 to 1, as one number or one per channel. `channels` is 3
+    (RGB) or 1 (grey). Files of images with more than `max_pixels` are refused.
     """
 
     size: tuple[int, int]
@@ -53,8 +59,8 @@ class Preprocess:
         set_field(self, "size", tuple(int(side) for side in self.size))
         if len(self.size) != 2 or min(self.size) < 1:
             raise ValueError(f"`size` must be (height, width), both positive, got {self.size}")
-        if self.mode not in ("stretch", "letterbox"):
-            raise ValueError(f"`mode` must be 'stretch' or 'letterbox', got {self.mode!r}")
+        if self.mode not in RESIZE_MODES:
+            raise ValueError(f"`mode` must be one of {', '.join(RESIZE_MODES)}, got {self.mode!r}")
         if self.channels not in (1, 3):
             raise ValueError(f"`channels` must be 1 or 3, got {self.channels!r}")
         for name in ("mean", "std"):
@@ -103,7 +109,8 @@ class Preprocess:
         out_h, out_w = self.size
         if self.mode == "stretch":
             return out_h, out_w
-        scale = min(out_h / height, out_w / width)
+        choose = min if self.mode == "letterbox" else max
+        scale = choose(out_h / height, out_w / width)
         # Whole pixels, so that the image's border lies on the grid; scale_x and scale_y account
         # for the rounding.
         return max(1, round(height * scale)), max(1, round(width * scale))
@@ -111,18 +118,29 @@ class Preprocess:
     def resize(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Transform]:
         """Return the image at network size, uint8 [h, w, channels], and its mapping."""
         image = to_channels(image, self.channels)
-        height, width = image.shape[:2]
-        transform = self.transform_for(height, width)
-        inner = self._inner_size(height, width)
-        if inner != (height, width):
-            image = resize_array(image, inner)
-        if inner != self.size:
+        transform = self.transform_for(*image.shape[:2])
+        image = self._scaled(image, transform)
+        if image.shape[:2] != self.size:
             canvas = np.empty((*self.size, self.channels), np.uint8)
             canvas[:] = self.fill
             top, left = transform.top, transform.left
-            canvas[top : top + inner[0], left : left + inner[1]] = image
+            canvas[top : top + image.shape[0], left : left + image.shape[1]] = image
             image = canvas
         return image, transform
+
+    def _scaled(self, image: NDArray[np.uint8], transform: Transform) -> NDArray[np.uint8]:
+        """The image at network size without padding, so that a letterboxed one may be smaller."""
+        height, width = image.shape[:2]
+        inner = self._inner_size(height, width)
+        if self.mode != "crop":
+            return image if inner == (height, width) else resize_array(image, inner)
+        x1, y1 = -transform.left / transform.scale_x, -transform.top / transform.scale_y
+        x2 = min(float(width), (self.size[1] - transform.left) / transform.scale_x)
+        y2 = min(float(height), (self.size[0] - transform.top) / transform.scale_y)
+        if inner == (height, width):
+            return image[int(y1) : int(y1) + self.size[0], int(x1) : int(x1) + self.size[1]]
+        # Only what is kept is made: of an image of one row, the rest may be without bound.
+        return resize_array(image, self.size, (x1, y1, x2, y2))
 
     def normalise(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return (uint8 [h, w, channels] / 255 - mean) / std as float32 [channels, h, w]."""
@@ -216,8 +234,8 @@ def fit_preprocess(
     """Return a Preprocess with the mean and standard deviation of the training set's pixels.
 
     At most `max_images` images are read, evenly spaced: the values of 500 images differ from those
-    of all by less than the effect of augmentation. Padding is not included. `max_pixels` is that of
-    the result.
+    of all by less than the effect of augmentation. Padding and what is cropped are not included.
+    `max_pixels` is that of the result.
     """
     plain = Preprocess(size=size, mode=mode, channels=channels, max_pixels=max_pixels)
     count = len(annotations)
@@ -227,8 +245,8 @@ def fit_preprocess(
     total, squares, pixels = np.zeros(channels), np.zeros(channels), 0
     for index in chosen:
         image = load_record_image(annotations.records[index], channels, max_pixels=max_pixels)
-        inner = plain._inner_size(*image.shape[:2])
-        values = resize_array(image, inner).reshape(-1, channels).astype(np.float64) / 255
+        scaled = plain._scaled(image, plain.transform_for(*image.shape[:2]))
+        values = scaled.reshape(-1, channels).astype(np.float64) / 255
         total += values.sum(axis=0)
         squares += (values * values).sum(axis=0)
         pixels += len(values)

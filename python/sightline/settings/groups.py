@@ -5,6 +5,7 @@ from typing import Any
 
 from sightline.data import Augment
 from sightline.data.image import MAX_PIXELS
+from sightline.data.preprocess import RESIZE_MODES
 from sightline.data.stored_pictures import CACHES
 from sightline.optim.make import OPTIMIZERS
 from sightline.optim.schedule import SCHEDULES
@@ -59,7 +60,7 @@ class DataSettings:
     )
     scene_count: int | None = setting(None, "number of training scenes of digit-scenes", low=1)
     size: tuple[int, int] | None = setting(None, "height and width of the network's input", low=1)
-    resize: str = setting("stretch", "how to resize to it", choices=("stretch", "letterbox"))
+    resize: str = setting("stretch", "how to resize to it", choices=RESIZE_MODES)
     channels: int = setting(3, "3 for colour, 1 for greyscale", low=1, high=3)
     max_pixels: int = setting(
         MAX_PIXELS, "most pixels of an image that is decoded, at 3 bytes each", low=1
