@@ -1,5 +1,6 @@
 """Small functions of `fit` for loaders and batches."""
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +20,12 @@ __all__ = [
     "move_batch",
     "set_epoch",
     "split_batch",
+    "waiting_hint",
 ]
+
+# Waiting for longer than this share of an epoch, and this many seconds of it, is worth a hint.
+_LONG_SHARE, _LONG_WAIT = 0.3, 1.0
+_MOST_SUGGESTED = 8  # worker processes
 
 # Keys of inputs and targets, where batches are dicts.
 _INPUTS = ("inputs", "input", "images", "image", "pixel_values", "x")
@@ -160,3 +166,22 @@ class Stopwatch:
     @property
     def seconds(self) -> float:
         return time.perf_counter() - self.started
+
+
+def waiting_hint(waited: float, seconds: float, loader: Any) -> str | None:
+    """What would shorten the wait for data in an epoch; None where it was short.
+
+    Args:
+        waited: seconds of the epoch's training spent waiting.
+        seconds: of the epoch's training.
+        loader: the loader; only a torch DataLoader can have worker processes.
+    """
+    workers = getattr(loader, "num_workers", None)
+    if workers is None or waited < _LONG_WAIT or waited < _LONG_SHARE * seconds:
+        return None
+    text = f"training waited for data during {100 * waited / seconds:.0f} % of this epoch"
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    more = min(cpus, _MOST_SUGGESTED)
+    if more > max(workers, 1):
+        return f"{text}; data.workers={more} loads images in as many processes, now {workers}"
+    return f"{text}; data.cache_mb= keeps more decoded images, data.cache=disk also for later runs"

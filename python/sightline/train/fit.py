@@ -19,6 +19,7 @@ from sightline.train.batches import (
     check_loader,
     count_batches,
     set_epoch,
+    waiting_hint,
 )
 from sightline.train.best_weights import BestWeights
 from sightline.train.distributed import group_rank, group_size
@@ -225,6 +226,11 @@ def fit(
                 if run is not None:
                     run.save_epoch(epoch, parts, history, step.model, improved=improved)
                 log.epoch(row, epochs=epochs, best=best.epoch == epoch)
+                # The first one also starts processes and decodes what is kept for the others.
+                if epoch == done + 2:
+                    hint = waiting_hint(watch.waited, train_seconds, train_loader)
+                    if hint is not None:
+                        log.line(f"hint: {hint}")
                 if history.stopped:
                     break
         except KeyboardInterrupt:
