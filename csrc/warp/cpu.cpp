@@ -99,8 +99,8 @@ struct WarpRow {
     if (!map.valid) begin_outside(n, tile);
     for (int32_t r = 0; map.valid && r < map.samples_y; ++r)
       for (int32_t c = 0; c < map.samples_x; ++c) {
-        const double along = (double(c) + 0.5) / double(map.samples_x);
-        const double down = (double(r) + 0.5) / double(map.samples_y);
+        const double along = place_of_sample(c, map.samples_x);
+        const double down = place_of_sample(r, map.samples_y);
         bool here = false;
         if (line)
           here = tile.locate_on_line(map, double(i), double(j) + down, along, n, job.in, round);

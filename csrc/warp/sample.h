@@ -57,7 +57,8 @@ struct Point {
 // Where in the input a point of the output is read. NaN and infinity are outside.
 SIGHTLINE_HD Point source_of(const Map& map, double x, double y, int64_t height, int64_t width) {
   const double* const m = map.m;
-  const double w = 1.0 / (m[6] * x + (m[7] * y + m[8]));
+  // Of an affine map it is 1 in any case, and the division would take longest.
+  const double w = map.perspective ? 1.0 / (m[6] * x + (m[7] * y + m[8])) : 1.0;
   const double from_x = (m[0] * x + (m[1] * y + m[2])) * w;
   const double from_y = (m[3] * x + (m[4] * y + m[5])) * w;
   const bool inside = w > 0.0 && from_x >= 0.0 && from_x < double(width) && from_y >= 0.0 &&
@@ -86,6 +87,11 @@ SIGHTLINE_HD float to_256th(float v) {
   return (v + kRound) - kRound;
 }
 
+// Of sample k of n along one axis of an output pixel.
+SIGHTLINE_HD double place_of_sample(int32_t k, int32_t n) {
+  return n == 1 ? 0.5 : (double(k) + 0.5) / double(n);
+}
+
 // Adds the samples of output pixel (i, j) to sums [C], which are zero; returns how many are inside.
 template <int C>
 SIGHTLINE_HD int32_t add_samples(const uint8_t* image, const Map& map, const float* nodes,
@@ -97,8 +103,8 @@ SIGHTLINE_HD int32_t add_samples(const uint8_t* image, const Map& map, const flo
   int32_t inside = 0;
   for (int32_t r = 0; r < map.samples_y; ++r)
     for (int32_t c = 0; c < map.samples_x; ++c) {
-      const double x = (double(i) + (double(c) + 0.5) / double(map.samples_x)) + double(move.x);
-      const double y = (double(j) + (double(r) + 0.5) / double(map.samples_y)) + double(move.y);
+      const double x = (double(i) + place_of_sample(c, map.samples_x)) + double(move.x);
+      const double y = (double(j) + place_of_sample(r, map.samples_y)) + double(move.y);
       const Point from = source_of(map, x, y, shape.height, shape.width);
       if (!from.inside) continue;
       ++inside;

@@ -139,6 +139,12 @@ LONG = {
         "strides": np.full(40_000, 8, np.float32),
     },
     "assign_task_aligned": lambda: predictions(40_000, 20_000),
+    "warp": lambda: {  # 256 samples of each pixel, all moved into the picture
+        "images": np.zeros((64, 64, 3), np.uint8),
+        "matrices": np.diag([0.05, 0.05, 1.0]),
+        "size": (2000, 2000),
+        "displacements": np.float32([[[0, 0], [-2000, 0]], [[0, -2000], [-2000, -2000]]]),
+    },
     "match_detections": lambda: {
         "dt_boxes_xywh": heaped(20_000),
         "dt_scores": scores(20_000),
