@@ -16,6 +16,7 @@ from sightline.cli.arguments import UsageError
 SUBCOMMANDS = {
     "convert": "write a data set in another format: sightline data convert <source> <folder>",
     "split": "divide a data set into splits: sightline data split <source> <folder> shares=8:1:1",
+    "stats": "show a data set in numbers and a picture: sightline data stats <source> out=x.png",
 }
 
 __doc__ = str(__doc__).format(

@@ -12,6 +12,7 @@ from sightline.data.preprocess import Preprocess, Transform, fit_preprocess
 from sightline.data.read import open_source, read_dataset
 from sightline.data.sample import Sample
 from sightline.data.splits import stratified_split
+from sightline.data.stats import dataset_stats
 from sightline.data.write import write_dataset
 from sightline.formats.records import Annotations, DataError, Issue, LabelType, Record
 
@@ -45,6 +46,7 @@ __all__ = [
     "Transform",
     "apply_augment",
     "collate",
+    "dataset_stats",
     "default_augment",
     "draw_classification",
     "draw_detections",
