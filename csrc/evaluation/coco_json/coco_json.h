@@ -30,11 +30,14 @@ enum Field : int {
   kNumKeypoints,
   kKeypoints,
   kSegmentation,
+  kNumKeys,
+  kObject = kNumKeys,  // where the text of the row is
+  kOutline,            // what its segmentation is, where that is not read itself
   kNumFields
 };
 inline constexpr std::string_view kFieldNames[kNumFields] = {
-    "id",      "image_id", "category_id",   "bbox",      "score",       "area",
-    "iscrowd", "ignore",   "num_keypoints", "keypoints", "segmentation"};
+    "id",     "image_id",      "category_id", "bbox",         "score",  "area",   "iscrowd",
+    "ignore", "num_keypoints", "keypoints",   "segmentation", "object", "outline"};
 
 // Ids: integers, or strings as their places in `names`.
 struct Ids {
@@ -56,9 +59,15 @@ struct SegmentationColumns {
   Column<uint32_t> counts;
 };
 
+// A segmentation that is left in the file: none; finite polygons of three points or more, or run
+// lengths that fill their image; or anything else, which a reader of more kinds may understand.
+enum OutlineKind : uint8_t { kNoOutline, kOutlineIsRight, kOutlineIsOdd };
+
 // Bits of `present` beside those of fields: a number of bbox, score or area may be NaN or infinite
 // (of a key that is there twice, perhaps the one that does not count), a side may be negative.
-inline constexpr uint32_t kNotFinite = 1u << 14, kNegativeSide = 1u << 15;
+// A flag may be NaN.
+inline constexpr uint32_t kOddFlag = 1u << 13, kNotFinite = 1u << 14, kNegativeSide = 1u << 15;
+static_assert(kNumFields <= 13);
 
 // A column whose field is not wanted stays empty.
 struct Rows {
@@ -66,7 +75,7 @@ struct Rows {
 
   uint32_t wanted;                 // bits of Field
   int64_t size = 0;                // N
-  Column<uint16_t> present;        // [N] bits of Field, kNotFinite, kNegativeSide
+  Column<uint16_t> present;        // [N] bits of Field, and those above
   Ids id, image_id;                // [N]
   Column<int64_t> category_id;     // [N]
   Column<double> bbox;             // [N, 4] x, y, w, h
@@ -76,13 +85,19 @@ struct Rows {
   Column<int64_t> keypoint_count;  // [N] numbers of a row, one row after the other
   Column<double> keypoints;        // x, y, visibility in turn
   SegmentationColumns segmentation;
+  Column<int64_t> object;   // [N, 2] offsets in the file of its begin and end
+  Column<uint8_t> outline;  // [N] OutlineKind
 };
 
+// What an image has beside its size is read with kObject only.
 struct Images {
   int64_t size = 0;
   Ids id;                         // [I]
   Column<int64_t> width, height;  // [I], 0 where absent or no integer
   bool are_lvis = false;          // some list the classes that nobody looked for
+  Column<int64_t> object;         // [I, 2] offsets in the file
+  Column<int64_t> name_ends;      // [I] of file names in `names`
+  Column<uint8_t> names;          // UTF-8
 };
 
 struct Categories {
@@ -97,6 +112,8 @@ struct GroundTruth {
   Categories categories;
   Rows annotations;
   bool has_images = false, has_categories = false, has_annotations = false;
+  // With kObject `categories` stay empty: offsets of the value in the file.
+  int64_t categories_begin = 0, categories_end = 0;
 };
 
 // A file that is no JSON, or no file of the kind: "<name>: byte 12 (line 3), annotations[0].bbox:
@@ -108,6 +125,8 @@ struct FileError : std::runtime_error {
 // Reads in parallel over pieces of the file; the result does not depend on their number. Memory
 // beside the columns: a window for each thread. Throws FileError, std::system_error,
 // std::bad_alloc.
+//
+// With kObject, categories may be any value, and an image needs a file name.
 GroundTruth read_ground_truth(const Source& source, std::string_view name, uint32_t wanted,
                               ParallelFor parallel_for);
 Rows read_results(const Source& source, std::string_view name, uint32_t wanted,

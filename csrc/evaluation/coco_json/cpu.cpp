@@ -93,7 +93,7 @@ class Document {
           return p + 1;
         });
       case State::kImages: {
-        ImageReader reader(truth_.images);
+        ImageReader reader(truth_.images, keeps_objects_ ? &window_ : nullptr);
         return read_list(reader, kNever);
       }
       case State::kCategories: {
@@ -181,8 +181,15 @@ class Document {
                           : key == "categories"  ? State::kCategories
                           : key == "annotations" ? State::kRows
                                                  : State::kAfter;
-    if (section == State::kAfter) {
+    const bool unread = section == State::kCategories && keeps_objects_;
+    if (section == State::kAfter || unread) {
+      const char* const value = p;
       p = skip_value(p);
+      if (unread) {
+        truth_.categories_begin = window_.offset(value);
+        truth_.categories_end = window_.offset(p);
+        truth_.has_categories = true;
+      }
       state_ = State::kAfter;
       return p;
     }
@@ -226,6 +233,7 @@ class Document {
   const char* p_;
   GroundTruth& truth_;
   const bool results_;
+  const bool keeps_objects_ = (truth_.annotations.wanted >> kObject & 1) != 0;
   State state_ = State::kStart;
   Shape shape_;
 };

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "evaluation/coco_json/rows.h"
+#include "evaluation/masks/read.h"
 
 namespace sightline::evaluation::coco_json {
 namespace {
@@ -28,6 +29,8 @@ void for_each_column(Rows& rows, Visit visit) {
     visit(rows.segmentation.size, 2);
     visit(rows.segmentation.count, 1);
   }
+  if (wanted(kObject)) visit(rows.object, 2);
+  if (wanted(kOutline)) visit(rows.outline, 1);
 }
 
 }  // namespace
@@ -44,8 +47,11 @@ RowReader::RowReader(Rows& rows, const Window& window, const char* first, int64_
 }
 
 int RowReader::field(std::string_view key) const {
-  for (int field = 0; field < kNumFields; ++field)
-    if (key == kFieldNames[field]) return (rows_.wanted & bit(field)) != 0 ? field : -1;
+  for (int field = 0; field < kNumKeys; ++field) {
+    if (key != kFieldNames[field]) continue;
+    if (rows_.wanted & bit(field)) return field;
+    return field == kSegmentation && (rows_.wanted & bit(kOutline)) != 0 ? kOutline : -1;
+  }
   return -1;
 }
 
@@ -85,6 +91,7 @@ void RowReader::fill_missing() {
   clear(kSegmentation, rows_.segmentation.size, 2);
   clear(kSegmentation, rows_.segmentation.first, 1);
   clear(kSegmentation, rows_.segmentation.count, 1);
+  clear(kOutline, rows_.outline, 1);
 }
 
 void RowReader::forget_tables() {
@@ -150,6 +157,8 @@ const char* RowReader::read_rare(int field, const char* p) {
       return read_one_integer(p, field, rows_.num_keypoints[row_]);
     case kKeypoints:
       return read_keypoints(p);
+    case kOutline:
+      return read_outline(p);
     default:
       return read_segmentation(p);
   }
@@ -160,6 +169,7 @@ const char* RowReader::read_flag(const char* p, int field, bool& value) {
   double number = 0;
   const char* next = read_float(p, &number);
   value = number != 0;
+  faults_ |= number == number ? 0 : kOddFlag;
   if (next != nullptr) return next;
   next = skip_word(p);
   if (next == nullptr) return refuse(p, field, "must be 0 or 1");
@@ -245,11 +255,16 @@ const char* RowReader::read_polygons(const char* p) {
   return p + 1;
 }
 
-const char* RowReader::read_run_lengths(const char* p) {
-  SegmentationColumns& to = rows_.segmentation;
+// The members of the run lengths at p, in any order: `size(side)` and `run(length)` take numbers
+// and say whether they are some, `start()` comes before the runs, `string(text)` takes them in one.
+// Of a key that is there twice the last counts, so that a wrong one is no fault yet.
+template <class Size, class String, class Start, class Run>
+const char* RowReader::read_run_length_members(const char* p, SegmentationKind* kind, Size size,
+                                               String string, Start start, Run run) {
+  constexpr double kMostSide = double(int64_t{1} << 31);
+  constexpr double kMostRun = std::numeric_limits<uint32_t>::max();
   bool has_size = false;
-  SegmentationKind kind = kNoSegmentation;
-  int64_t first = 0, count = 0;
+  *kind = kNoSegmentation;
   std::string text;
   p = skip_space(p + 1);
   for (bool more = *p != '}'; more;) {
@@ -261,29 +276,25 @@ const char* RowReader::read_run_lengths(const char* p) {
     if (text == "size") {
       int sides = 0;
       next = read_numbers(p, [&](double value) {
-        constexpr double kMost = double(int64_t{1} << 31);
-        if (sides == 2 || !(value >= 0 && value <= kMost) || value != double(int64_t(value)))
+        if (sides == 2 || !(value >= 0 && value <= kMostSide) || value != double(int64_t(value)))
           return false;
-        to.size[2 * row_ + sides++] = int64_t(value);
+        size(sides++, int64_t(value));
         return true;
       });
       has_size = next != nullptr && sides == 2;
     } else if (text == "counts" && *p == '"') {
       next = read_string(p + 1, &text);
-      kind = kRleString, first = to.strings.size(), count = int64_t(text.size());
-      to.strings.append(reinterpret_cast<const uint8_t*>(text.data()), count);
+      *kind = kRleString;
+      string(text);
     } else if (text == "counts") {
-      first = to.counts.size();
+      start();
       next = read_numbers(p, [&](double value) {
-        constexpr double kMost = std::numeric_limits<uint32_t>::max();
-        if (!(value >= 0 && value <= kMost) || value != double(uint32_t(value))) return false;
-        to.counts.push(uint32_t(value));
+        if (!(value >= 0 && value <= kMostRun) || value != double(uint32_t(value))) return false;
+        run(uint32_t(value));
         return true;
       });
-      kind = next != nullptr ? kRleCounts : kNoSegmentation;
-      count = to.counts.size() - first;
+      *kind = next != nullptr ? kRleCounts : kNoSegmentation;
     }
-    // Of a key that is there twice the last counts, so that a wrong one is no fault yet.
     p = next != nullptr ? next : skip_value(p);
     p = skip_space(p);
     more = *p == ',';
@@ -293,11 +304,82 @@ const char* RowReader::read_run_lengths(const char* p) {
       return nullptr;
     }
   }
-  if (!has_size || kind == kNoSegmentation) return nullptr;
+  return has_size && *kind != kNoSegmentation ? p + 1 : nullptr;
+}
+
+const char* RowReader::read_run_lengths(const char* p) {
+  SegmentationColumns& to = rows_.segmentation;
+  SegmentationKind kind;
+  int64_t first = 0, count = 0;
+  p = read_run_length_members(
+      p, &kind, [&](int side, int64_t value) { to.size[2 * row_ + side] = value; },
+      [&](const std::string& text) {
+        first = to.strings.size(), count = int64_t(text.size());
+        to.strings.append(reinterpret_cast<const uint8_t*>(text.data()), count);
+      },
+      [&] { first = to.counts.size(), count = 0; },
+      [&](uint32_t run) {
+        to.counts.push(run);
+        ++count;
+      });
+  if (p == nullptr) return nullptr;
   to.kind[row_] = kind;
   to.first[row_] = first;
   to.count[row_] = count;
-  return p + 1;
+  return p;
+}
+
+const char* RowReader::read_outline(const char* p) {
+  const char* next = nullptr;
+  uint8_t outline = kOutlineIsRight;
+  if (std::strncmp(p, "null", 4) == 0) {
+    outline = kNoOutline;
+    next = p + 4;
+  } else if (*p == '[') {
+    next = skip_space(p + 1);
+    outline = *next == ']' ? kNoOutline : kOutlineIsRight;
+    next = *next == ']' ? next + 1 : check_polygons(next);
+  } else if (*p == '{') {
+    next = check_run_lengths(p);
+  }
+  rows_.outline[row_] = next != nullptr ? outline : uint8_t{kOutlineIsOdd};
+  return next != nullptr ? next : skip_value(p);
+}
+
+// Past the polygons from the first of a list on; null where they are not plainly right.
+const char* RowReader::check_polygons(const char* p) {
+  for (;;) {
+    int64_t numbers = 0;
+    p = read_numbers(p, [&](double value) {
+      ++numbers;
+      return value - value == 0;
+    });
+    if (p == nullptr || numbers < 6 || numbers % 2 != 0) return nullptr;
+    p = skip_space(p);
+    if (*p == ']') return p + 1;
+    if (*p != ',') return nullptr;
+    p = skip_space(p + 1);
+  }
+}
+
+const char* RowReader::check_run_lengths(const char* p) {
+  SegmentationKind kind;
+  int64_t size[2] = {0, 0};
+  uint64_t pixels = 0;
+  bool right = true;
+  p = read_run_length_members(
+      p, &kind, [&](int side, int64_t value) { size[side] = value; },
+      [&](const std::string& text) {
+        const auto* const bytes = reinterpret_cast<const uint8_t*>(text.data());
+        const auto n = int64_t(text.size());
+        pixels = 0;
+        right = masks::check_characters(bytes, n) == masks::MaskFault::kNone &&
+                masks::read_runs(bytes, n, [&](uint32_t run) { pixels += run; }) ==
+                    masks::MaskFault::kNone;
+      },
+      [&] { pixels = 0, right = true; }, [&](uint32_t run) { pixels += run; });
+  right = right && masks::MaskReader::check_size(size[0], size[1]) == masks::MaskFault::kNone;
+  return right && pixels == uint64_t(size[0]) * uint64_t(size[1]) ? p : nullptr;
 }
 
 namespace {

@@ -8,6 +8,7 @@
 #include "evaluation/coco_json/coco_json.h"
 #include "evaluation/coco_json/number.h"
 #include "evaluation/coco_json/scan.h"
+#include "evaluation/coco_json/window.h"
 
 namespace sightline::evaluation::coco_json {
 
@@ -46,16 +47,21 @@ class ListReader {
 
 class ImageReader : public ListReader {
  public:
-  explicit ImageReader(Images& images) : images_(images) {}
+  // With a window, reads the file names, and where in it the images are.
+  ImageReader(Images& images, const Window* window) : images_(images), window_(window) {}
   static std::string_view field_name(int field) { return kNames[field]; }
   int field(std::string_view key) const {
     for (int i = 0; i < kNumNames; ++i)
-      if (key == kNames[i]) return i;
+      if (key == kNames[i]) return i != kFileName || window_ != nullptr ? i : -1;
     return -1;
   }
   int64_t size() const { return images_.size; }
 
   const char* read(int field, const char* p) {
+    if (field == kFileName) {
+      has_name_ = *p == '"';
+      return has_name_ ? read_string(p + 1, &name_) : skip_value(p);
+    }
     if (field > 2) {
       images_.are_lvis = true;
       return skip_value(p);
@@ -69,9 +75,11 @@ class ImageReader : public ListReader {
   }
   void begin(const char* p) {
     ListReader::begin(p);
+    begin_ = p;
     width_ = height_ = 0;
+    has_name_ = false;
   }
-  void push() {
+  void push(const char* end) {
     require("must be an integer of 64 bits or a string");
     const bool is_string = (present_ & kString) != 0;
     if (images_.size > 0 && is_string != images_.id.are_strings)
@@ -80,13 +88,20 @@ class ImageReader : public ListReader {
     images_.id.values.push(is_string ? images_.id.names.intern(text_) : id_);
     images_.width.push(width_);
     images_.height.push(height_);
+    if (window_ != nullptr) {
+      if (!has_name_) throw BadValue{begin_, kFileName, "must be a string"};
+      images_.names.append(reinterpret_cast<const uint8_t*>(name_.data()), int64_t(name_.size()));
+      images_.name_ends.push(images_.names.size());
+      images_.object.push(window_->offset(begin_));
+      images_.object.push(window_->offset(end));
+    }
     ++images_.size;
   }
 
  private:
-  static constexpr int kNumNames = 5;
+  static constexpr int kNumNames = 6, kFileName = 5;
   static constexpr std::string_view kNames[kNumNames] = {
-      "id", "width", "height", "neg_category_ids", "not_exhaustive_category_ids"};
+      "id", "width", "height", "neg_category_ids", "not_exhaustive_category_ids", "file_name"};
   static constexpr uint32_t kString = 8;
 
   static const char* read_side(const char* p, int64_t* side) {
@@ -99,8 +114,11 @@ class ImageReader : public ListReader {
   }
 
   Images& images_;
+  const Window* const window_;
+  const char* begin_ = nullptr;
   int64_t id_ = 0, width_ = 0, height_ = 0;
-  std::string text_;
+  bool has_name_ = false;
+  std::string text_, name_;
 };
 
 class CategoryReader : public ListReader {
@@ -133,7 +151,7 @@ class CategoryReader : public ListReader {
     if (name_ == "null") present_ &= ~2u;
     return end;
   }
-  void push() {
+  void push(const char*) {
     require("must be an integer of 64 bits");
     categories_.id.push(id_);
     categories_.names.push_back(name_);

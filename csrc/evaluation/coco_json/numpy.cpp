@@ -41,7 +41,6 @@ py::dict take_rows(Rows& rows) {
   SegmentationColumns& masks = rows.segmentation;
   py::dict columns;
   columns["present"] = take(rows.present, n);
-  static_assert(kNumFields <= 14);
   const auto wanted = [&](Field field) { return (rows.wanted >> field & 1) != 0; };
   const auto add = [&](Field field, auto make) {
     if (wanted(field)) columns[py::str(std::string(kFieldNames[field]))] = make();
@@ -67,6 +66,8 @@ py::dict take_rows(Rows& rows) {
                           take(masks.coordinates, numbers), take(masks.strings, bytes),
                           take(masks.counts, runs));
   });
+  add(kObject, [&] { return take(rows.object, n, 2); });
+  add(kOutline, [&] { return take(rows.outline, n); });
   return columns;
 }
 
@@ -122,6 +123,14 @@ const AddToModule add([](py::module_& m) {
         image_columns["width"] = take(truth.images.width, images);
         image_columns["height"] = take(truth.images.height, images);
         image_columns["are_lvis"] = truth.images.are_lvis;
+        const bool keeps_objects = (wanted >> kObject & 1) != 0;
+        if (keeps_objects) {
+          const int64_t bytes = truth.images.names.size();
+          image_columns["object"] = take(truth.images.object, images, 2);
+          image_columns["file_name"] =
+              py::make_tuple(take(truth.images.names, bytes), take(truth.images.name_ends, images));
+          category_columns["object"] = py::make_tuple(truth.categories_begin, truth.categories_end);
+        }
         py::list names;
         for (size_t i = 0; i < truth.categories.names.size(); ++i) {
           py::object name = py::none();

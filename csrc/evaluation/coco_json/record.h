@@ -93,7 +93,8 @@ SIGHTLINE_INLINE const char* read_object(const char* p, Shape& shape, Handler& h
 // Reads the objects of a list from the one at p on, until the list ends or an object begins at or
 // behind the offset `watch`; p is then behind the list, or at that object. True: it ended. Where
 // something is thrown, p is the object at fault. `handler.begin(p)` comes before each object, also
-// before one that is read again, and `handler.push()` when it and what follows it is right.
+// before one that is read again, and `handler.push(end)` when it and what follows it is right;
+// `end` is behind it.
 template <class Handler>
 bool read_objects(Window& window, const char*& p, Shape& shape, Handler& handler, int64_t watch) {
   constexpr int64_t kMargin = 4096;  // more than most objects take
@@ -107,11 +108,12 @@ bool read_objects(Window& window, const char*& p, Shape& shape, Handler& handler
           skip_value(p);
           throw BadValue{p, -1, "must be an object"};
         }
-        const char* next = skip_space(read_object(p, shape, handler));
+        const char* const end = read_object(p, shape, handler);
+        const char* next = skip_space(end);
         const bool more = *next == ',';
         if (!more && *next != ']') throw Malformed{next, "',' or ']'"};
         next = skip_space(next + 1);
-        handler.push();
+        handler.push(end);
         p = next;
         if (!more) return true;
       } while (p < margin);

@@ -26,7 +26,9 @@ class RowReader {
     if (row_ >= capacity_) [[unlikely]]
       grow(p);
     if (has_tables_) forget_tables();
-    present_ = bad_ = faults_ = 0;
+    begin_ = p;
+    present_ = rows_.wanted & (uint32_t{1} << kObject);
+    bad_ = faults_ = 0;
   }
 
   SIGHTLINE_INLINE const char* read(int field, const char* p) {
@@ -51,13 +53,17 @@ class RowReader {
     }
   }
 
-  SIGHTLINE_INLINE void push() {
+  SIGHTLINE_INLINE void push(const char* end) {
     if (bad_ != 0) [[unlikely]]
       throw BadValue(bad_value_);
     if (present_ != rows_.wanted) [[unlikely]]
       fill_missing();
     rows_.present[row_] = uint16_t(present_ | faults_);
     if (has_tables_) keep_tables();
+    if (present_ & (uint32_t{1} << kObject)) {
+      rows_.object[2 * row_] = window_.offset(begin_);
+      rows_.object[2 * row_ + 1] = window_.offset(end);
+    }
     rows_.size = row_ + 1;
   }
 
@@ -144,6 +150,12 @@ class RowReader {
   const char* read_segmentation(const char* p);
   const char* read_polygons(const char* p);
   const char* read_run_lengths(const char* p);
+  template <class Size, class String, class Start, class Run>
+  const char* read_run_length_members(const char* p, SegmentationKind* kind, Size size,
+                                      String string, Start start, Run run);
+  const char* read_outline(const char* p);
+  const char* check_polygons(const char* p);
+  const char* check_run_lengths(const char* p);
   template <class Take>
   const char* read_numbers(const char* p, Take take);
   void grow(const char* p);
@@ -156,6 +168,7 @@ class RowReader {
   const int64_t first_row_, first_offset_, end_offset_;
   int64_t row_ = 0;
   int64_t capacity_ = 0;
+  const char* begin_ = nullptr;  // of the row
   uint32_t present_ = 0, bad_ = 0, faults_ = 0;
   const bool has_tables_;
   // Sizes of the tables when the rows so far were whole.

@@ -70,6 +70,7 @@ std::string record(Random& random) {
   if (random.chance(0.2)) add("segmentation", "[" + list(random, 6) + "," + list(random, 8) + "]");
   if (random.chance(0.2)) add("segmentation", R"({"size": [3, 4], "counts": "PPYo0\\`1"})");
   if (random.chance(0.1)) add("segmentation", R"({"counts": [1, 2, 9], "size": [3, 4]})");
+  if (random.chance(0.1)) add("segmentation", value(random, 0));
   if (random.chance(0.2)) add("other", value(random, 0));
   return text + "}";
 }
@@ -85,7 +86,8 @@ std::string document(Random& random, bool results) {
   if (results) return records(random, n);
   std::string images = "\"images\": [", categories = "\"categories\": [";
   for (int64_t i = random.below(9); i >= 0; --i)
-    images += "{\"id\": " + std::to_string(i) + ", \"width\": 5}" + (i ? "," : "");
+    images += "{\"id\": " + std::to_string(i) + ", \"file_name\": \"\u00e9.png\", \"width\": 5}" +
+              (i ? "," : "");
   for (int64_t i = random.below(4); i >= 0; --i)
     categories += "{\"name\": \"c\\n\", \"id\": " + std::to_string(i) + "}" + (i ? ",\n" : "");
   const std::string rows = "\"annotations\":" + records(random, n);
@@ -168,8 +170,22 @@ const Check check("coco_json", 1000, [](Random& random) {
               same(a.category_id, b.category_id, a.size) && same(a.iscrowd, b.iscrowd, a.size) &&
               same(a.keypoint_count, b.keypoint_count, a.size) &&
               same(a.keypoints, b.keypoints, a.keypoints.size()) && same(s.kind, t.kind, a.size) &&
-              same(s.size, t.size, 2 * a.size) && same(s.count, t.count, a.size),
+              same(s.size, t.size, 2 * a.size) && same(s.count, t.count, a.size) &&
+              same(a.object, b.object, 2 * a.size) && same(a.outline, b.outline, a.size),
           "in pieces other rows");
+  const Images &images = serial->images, &others = parallel->images;
+  require(same(images.object, others.object, 2 * images.size) &&
+              same(images.names, others.names, images.names.size()),
+          "in pieces other images");
+  const auto is_object = [&](const Column<int64_t>& offsets, int64_t i) {
+    const int64_t begin = offsets[2 * i], end = offsets[2 * i + 1];
+    return begin >= 0 && end <= exact.size() && begin < end && exact.data()[begin] == '{' &&
+           exact.data()[end - 1] == '}';
+  };
+  for (int64_t i = 0; (wanted >> kObject & 1) != 0 && i < a.size; ++i)
+    require(is_object(a.object, i), "row ", i, " is at no object");
+  for (int64_t i = 0; (wanted >> kObject & 1) != 0 && i < images.size; ++i)
+    require(is_object(images.object, i), "image ", i, " is at no object");
   for (int64_t i = 0; (wanted >> kSegmentation & 1) != 0 && i < a.size; ++i) {
     if (s.kind[i] == kRleString) {
       require(s.first[i] + s.count[i] <= s.strings.size(), "a string beyond its table");
