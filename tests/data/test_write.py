@@ -167,7 +167,6 @@ def classes(folder):
     return {split: replace(data, label_type="class") for split, data in found.items()}
 
 
-WITH_OUTLINES = (outlines, keypoints)  # which the COCO reader leaves out so far
 BOXES = [format for format in WRITERS if format != "folder"]
 
 
@@ -307,8 +306,6 @@ ONE_BY_ONE = [
 def test_a_set_that_is_converted_and_back_differs_only_in_what_was_said(
     make, format, other, written, tmp_path
 ):
-    if "coco" in (format, other) and make in WITH_OUTLINES:
-        pytest.skip("the COCO reader leaves out outlines so far")
     first = written(make, format)
     said = write_dataset(first, tmp_path / "other", format=other, images="link")
     between = read_splits(tmp_path / "other", format=other)
@@ -321,8 +318,6 @@ def test_a_set_in_memory_is_read_as_it_was_written_but_for_what_was_said(
     make, format, pictures, tmp_path
 ):
     sets = make(pictures)
-    if format == "coco" and make in WITH_OUTLINES:
-        pytest.skip("the COCO reader leaves out outlines so far")
     said = write_dataset(sets, tmp_path / "set", format=format)
     lost = may_differ(said)
     if make is classes and format != "folder":

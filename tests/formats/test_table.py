@@ -143,3 +143,9 @@ def test_issues_go_with_the_records_they_are_of():
         ("b", 2),
     ]
     assert_equal(taken.table[2], made[0])
+    found = [(record.image_id, [*map(str, issues)]) for record, issues in taken.pairs()]
+    assert found == [
+        ("\ud800c", ["a.json: d: rule"]),
+        ("b", []),
+        (7, [*map(str, taken.issues[1:])]),
+    ]

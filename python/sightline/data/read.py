@@ -277,6 +277,7 @@ class _Opened:
             split_rule=rule,
             keypoint_names=self.source.keypoint_names,
             keypoint_mirror=self.source.keypoint_mirror,
+            skeleton=self.source.skeleton,
         )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from sightline._text import listed, quoted, shortened
-from sightline.formats.finder import image_finder, split_of_file
+from sightline.formats.finder import ImageFinder, split_of_file
 from sightline.formats.losses import Losses, cleaned_names, note_class_list, note_columns
 from sightline.formats.new_folder import new_folder, write_text
 from sightline.formats.objects import Objects
@@ -152,7 +152,7 @@ def open_csv(
 def _items(path: Path, base: Path, notes: Notes) -> list[Item]:
     """The images of a file in the order of their first rows, each with its rows."""
     reader = _reader(read_text(path, most=None))
-    find = image_finder(path, base, notes, "remove its rows")
+    find = ImageFinder(path, base, notes, "remove its rows").find
     by_name: dict[str, Item] = {}
     columns: tuple[str, ...] | None = None
     is_text: dict[str, bool] = {}

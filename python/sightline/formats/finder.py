@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from sightline.formats.lists import find_file
-from sightline.formats.paths import folders_in, is_file, shortened_path
+from sightline.formats.paths import folders_in, shortened_path
 from sightline.formats.records import DataError
 from sightline.formats.source import Notes, split_name
 
-__all__ = ["image_finder", "split_of_file"]
+__all__ = ["ImageFinder", "split_of_file"]
 
 
 def split_of_file(path: Path) -> str | None:
@@ -20,42 +21,114 @@ def split_of_file(path: Path) -> str | None:
     return next((name for name in map(split_name, words) if name), None)
 
 
-def image_finder(path: Path, root: Path, notes: Notes, fix: str) -> Callable[[str], Path]:
-    """Return a function that finds the image that a label file of many images names.
+class ImageFinder:
+    """Finds the images that a label file of many images names.
+
+    Folders are listed once, where looking at each file would take seconds for 100,000 images.
 
     Args:
         path: the label file.
         root: the folder of the data set.
         notes: gets the names that are found only by their end.
-        fix: what to do about an image that is not there, other than to add it.
+        fix: what to do about an image that is not there, other than to add it; with "{it}" for it.
     """
-    words = [word for word in re.split(r"[^A-Za-z0-9]+", path.stem) if split_name(word)]
-    places = [path.parent, root]
-    places += [place / word for place in (root, root / "images") for word in ("images", *words, "")]
-    # Folders of any name too, but not of another split, which may have pictures of the same names.
-    places += [place for place in folders_in(root) if not split_name(place.name)]
-    folders = [place for place in dict.fromkeys(places) if place.is_dir()]
 
-    def noted(_: str) -> None:
+    def __init__(self, path: Path, root: Path, notes: Notes, fix: str) -> None:
+        words = [word for word in re.split(r"[^A-Za-z0-9]+", path.stem) if split_name(word)]
+        places = [path.parent, root]
+        inside = (root, root / "images")
+        places += [place / word for place in inside for word in ("images", *words, "")]
+        # Folders of any name too, but not of another split, which may have pictures of the same
+        # names.
+        places += [place for place in folders_in(root) if not split_name(place.name)]
+        self._path, self._notes, self._fix = path, notes, fix
+        self._folders = [place for place in dict.fromkeys(places) if place.is_dir()]
+        self._listed: dict[str, frozenset[str]] = {}
+
+    def find(self, file_name: str) -> Path:
+        """Return an image; DataError where it is not there, or empty."""
+        found = self._found(file_name)
+        if found is None:
+            return Path(self._refused(file_name))
+        self._refuse_empty(found)
+        return Path(found)
+
+    def find_all(self, file_names: Sequence[str]) -> list[str]:
+        """Return the paths of images; DataError counts those that are not there.
+
+        Unlike `find`, it looks for empty files only where errors are collected.
+        """
+        found: list[str | None] = []
+        front, names = "", frozenset[str]()
+        for name in file_names:
+            if name in names:  # as most are, in the folder where others are
+                found.append(front + name)
+                continue
+            found.append(self._found(name))
+            if self._folders:
+                front = os.path.join(self._folders[0], "")
+                names = self._names_in(str(self._folders[0]))
+        missing = [name for name, path in zip(file_names, found, strict=True) if path is None]
+        if len(missing) > 1 and self._notes.errors is None:
+            said = f"{len(missing):,} of {len(found):,} images are not there, first "
+            said += self._missing(missing[0]).removeprefix("no ")
+            raise DataError(f"{self._path}: {said}; add them, or {self._fix.format(it='them')}")
+        if self._notes.errors is not None:
+            for path in found:
+                if path is not None:
+                    self._refuse_empty(path)
+        return [
+            self._refused(name) if path is None else path
+            for name, path in zip(file_names, found, strict=True)
+        ]
+
+    def _refused(self, file_name: str) -> str:
+        """Raise the error of an image that is not there, or collect it and return some path."""
+        fix = self._fix.format(it="it")
+        said = f"{self._path}: {self._missing(file_name)}; add it, or {fix}"
+        self._notes.refuse(DataError(said))
+        return os.path.join(self._path.parent, PurePath(file_name).name)
+
+    def _refuse_empty(self, found: str) -> None:
+        if os.stat(found).st_size == 0:
+            rule = "the image file is empty; replace or remove it"
+            self._notes.refuse(DataError(f"{found}: {rule}"))
+
+    def _missing(self, file_name: str) -> str:
+        searched = ", ".join(str(folder) for folder in self._folders)
+        return f"no image {shortened_path(file_name)} in {searched}"
+
+    def _found(self, file_name: str) -> str | None:
+        name = os.path.basename(file_name)
+        for folder in self._folders:
+            found = os.path.join(folder, file_name)
+            parent = str(folder) if name == file_name else os.path.dirname(found)
+            if name and name in self._names_in(parent):
+                if name != file_name:
+                    found = str(Path(found))  # without "./" and "//"
+                    folder = Path(found).parent
+                return self._at(folder, found)
+        candidate = find_file(file_name, self._folders, self._noted)
+        return None if candidate is None else self._at(candidate.parent, str(candidate))
+
+    def _at(self, folder: Path, found: str) -> str:
+        if folder != self._folders[0] and folder in self._folders:
+            self._folders.remove(folder)  # the others are probably there too
+            self._folders.insert(0, folder)
+        return found
+
+    def _names_in(self, folder: str) -> frozenset[str]:
+        """The names of the files in a folder."""
+        names = self._listed.get(folder)
+        if names is None:
+            try:
+                with os.scandir(folder) as entries:
+                    names = frozenset(entry.name for entry in entries if entry.is_file())
+            except (OSError, ValueError):  # no folder, or no name of one
+                names = frozenset()
+            self._listed[folder] = names
+        return names
+
+    def _noted(self, _: str) -> None:
         rule = "no such path, but the data set has a file at the end of it"
-        notes.add(path, None, "the name of an image", rule, "that image used")
-
-    def find(file_name: str) -> Path:
-        candidate = next((f / file_name for f in folders if is_file(f / file_name)), None)
-        candidate = candidate or find_file(file_name, folders, noted)
-        if candidate is None:
-            searched = ", ".join(str(folder) for folder in folders)
-            notes.refuse(
-                DataError(
-                    f"{path}: no image {shortened_path(file_name)} in {searched}; add it, or {fix}"
-                )
-            )
-            return path.parent / PurePath(file_name).name
-        if candidate.parent in folders:  # the others are probably there too
-            folders.remove(candidate.parent)
-            folders.insert(0, candidate.parent)
-        if candidate.stat().st_size == 0:
-            notes.refuse(DataError(f"{candidate}: the image file is empty; replace or remove it"))
-        return candidate
-
-    return find
+        self._notes.add(self._path, None, "the name of an image", rule, "that image used")

@@ -26,7 +26,7 @@ class Annotations:
     made. `mirror_safe` is False where a mirrored image may mean something else (digits), so that
     default augmentation does not flip. `keypoint_names` are those of the K points of each object,
     where they are known, and `keypoint_mirror[k]` is the point that point k becomes in a mirrored
-    image (left and right are exchanged).
+    image (left and right are exchanged). `skeleton` has the pairs of points that are drawn joined.
     """
 
     label_type: LabelType
@@ -41,6 +41,7 @@ class Annotations:
     mirror_safe: bool = True
     keypoint_names: tuple[str, ...] = ()
     keypoint_mirror: tuple[int, ...] = ()
+    skeleton: tuple[tuple[int, int], ...] = ()
 
     def __repr__(self) -> str:
         """One line: the number of images and labels, the classes, and the source."""

@@ -65,6 +65,14 @@ class Labelled:
             np.concatenate([np.zeros(0, np.int64), *(p.rows + s for p, s in zip(parts, starts))]),
         )
 
+    def pairs(self) -> Iterator[Pair]:
+        """Yield each record and its issues."""
+        found: dict[int, list[Issue]] = {}
+        for row, issue in zip(self.rows.tolist(), self.issues, strict=True):
+            found.setdefault(row, []).append(issue)
+        for row, record in enumerate(self.table):
+            yield record, found.get(row, [])
+
     def take(self, rows: NDArray[np.int64]) -> Labelled:
         """Return only some records, in this order, and their issues."""
         place = np.full(len(self.table), -1)
@@ -122,7 +130,7 @@ class Source:
     `load` turns an item into its record, without bad boxes, and the issues found, or a file of many
     images into a table of both. `notes` grow as items are listed and loaded. `absent` are the
     official splits whose files are missing.
-    `keypoint_names` and `keypoint_mirror` are those of `Annotations`.
+    `keypoint_names`, `keypoint_mirror` and `skeleton` are those of `Annotations`.
     """
 
     format: str
@@ -136,6 +144,12 @@ class Source:
     absent: frozenset[str] = frozenset()
     keypoint_names: tuple[str, ...] = ()
     keypoint_mirror: tuple[int, ...] = ()
+    skeleton: tuple[tuple[int, int], ...] = ()
+
+    def pairs(self, item: Any) -> list[Pair]:
+        """Load an item; return the record and the issues of each of its images."""
+        loaded = self.load(item)
+        return [*loaded.pairs()] if isinstance(loaded, Labelled) else [loaded]
 
     def table(self, items: Iterable[Any]) -> Labelled:
         """Load items into one table."""

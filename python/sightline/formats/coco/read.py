@@ -1,4 +1,4 @@
-"""COCO JSON: boxes as xywh, categories whose ids may have gaps, crowd regions.
+"""COCO JSON: boxes as xywh, categories whose ids may have gaps, crowd regions, outlines, keypoints.
 
 Category ids become labels 0, 1, 2 ... in the order of the ids; `Annotations.category_ids` maps them
 back. The xywh numbers of the file are kept together with their xyxy form, both float64.
@@ -6,29 +6,29 @@ back. The xywh numbers of the file are kept together with their xyxy form, both 
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from sightline._text import listed, quoted
-from sightline.formats.finder import image_finder, split_of_file
-from sightline.formats.paths import files_in, folders_in, shortened_path
-from sightline.formats.pictures import image_size
-from sightline.formats.records import DataError, Issue, LabelType, Record, box_rule
-from sightline.formats.source import Notes, Source
-from sightline.formats.text import (
-    has_json_keys,
-    number,
-    read_json,
-    read_text,
-    truth,
-    whole_number,
+from sightline.formats.coco.categories import (
+    all_categories,
+    categories_if_once,
+    keypoints_of,
+    mirror_of,
 )
+from sightline.formats.coco.entries import Classes
+from sightline.formats.coco.lenient import content_of, read_content
+from sightline.formats.coco.native import (
+    categories_of,
+    category_ids_of,
+    read_columns,
+    read_sections,
+)
+from sightline.formats.finder import ImageFinder, split_of_file
+from sightline.formats.paths import files_in, folders_in
+from sightline.formats.record import DataError, LabelType
+from sightline.formats.source import Labelled, Notes, Source
+from sightline.formats.text import has_json_keys, whole_number
 
 LOOKED_FOR = (
     "COCO: a json file with images, annotations and categories, at the root, in annotations/ or in "
@@ -69,10 +69,36 @@ def open_coco(
     if not paths:
         raise DataError(f"{root}: no COCO file; looked for {LOOKED_FOR}")
     notes = notes or Notes()
-    category_names = _all_categories(paths, notes)
+    files = {path: _File(path) for path in paths}
+    categories = {path: file.categories() for path, file in files.items()}
+    category_names = all_categories(categories, lambda path: files[path].category_ids(), notes)
     names = tuple(class_names or category_names.values())
     id_of = {name: number for number, name in category_names.items()}
     label_of = {id_of[name]: label for label, name in enumerate(names) if name in id_of}
+    classes = Classes(category_names, label_of)
+    base = root if root.is_dir() else root.parent
+    by_split = _by_split(root, paths, notes)
+    keypoint_names, skeleton = keypoints_of(categories, notes)
+    return Source(
+        format="coco",
+        label_type=LabelType.BOXES,
+        class_names=names,
+        splits={split: _lists(path) for split, path in by_split.items()},
+        pool=lambda: [*paths],
+        load=lambda path: files[path].labelled(base, classes, notes),
+        notes=notes,
+        category_ids=tuple(id_of.get(name, -1) for name in names),
+        keypoint_names=keypoint_names,
+        keypoint_mirror=mirror_of(keypoint_names),
+        skeleton=skeleton,
+    )
+
+
+def _lists(path: Path) -> Callable[[], list[Path]]:
+    return lambda: [path]
+
+
+def _by_split(root: Path, paths: Sequence[Path], notes: Notes) -> dict[str, Path]:
     by_split: dict[str, Path] = {}
     unsplit = []
     for path in paths:
@@ -94,236 +120,49 @@ def open_coco(
             f"{root}: cannot tell the splits of {listed}; name them train, val, test, or give one "
             "as data.path"
         )
-    base = root if root.is_dir() else root.parent
-    return Source(
-        format="coco",
-        label_type=LabelType.BOXES,
-        class_names=names,
-        splits={split: partial(_items, path, base, notes) for split, path in by_split.items()},
-        pool=lambda: [item for path in paths for item in _items(path, base, notes)],
-        load=_loader(label_of, category_names, notes),
-        notes=notes,
-        category_ids=tuple(id_of.get(name, -1) for name in names),
-    )
+    return by_split
 
 
-def _all_categories(paths: Sequence[Path], notes: Notes) -> dict[int, str]:
-    """Return id -> name over all files, ordered by id; contradictory files are refused."""
-    names: dict[int, str] = {}
-    parents: dict[int, Any] = {}
-    for path in paths:
-        for place, category in enumerate(_categories(path)):
-            key, name = None, None
-            if isinstance(category, dict):
-                key, name = whole_number(category.get("id")), category.get("name")
-            if key is None or not isinstance(name, str | int | float):
-                raise DataError(
-                    f"{path}: categories[{place}] must hold an integer id and a name, got "
-                    f"{quoted(category)}"
-                )
-            name = str(name)
-            parents[key] = category.get("supercategory")
-            if names.setdefault(key, name) != name:
-                raise DataError(
-                    f"{path}: category id {key} is {quoted(name)} here and {quoted(names[key])} "
-                    "elsewhere; give each class one id"
-                )
-    for key in _empty_roots(paths, names, parents):
-        what = f"category {quoted(names.pop(key))} of id {key}"
-        rule = "it has no annotation, and is the supercategory of the others"
-        notes.add(paths[0], None, what, rule, "not used as a class")
-    if len(set(names.values())) < len(names):
-        twice = sorted({name for name in names.values() if list(names.values()).count(name) > 1})
-        raise DataError(
-            f"{path}: category name(s) {listed(twice)} have several ids; give each class one id"
-        )
-    return dict(sorted(names.items()))
+class _File:
+    """A COCO file, read as columns where it can be, and otherwise as Python objects; once."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = False
+        self._sections: dict[str, Any] | None = None
+        self._content: dict[str, Any] | None = None
 
-def _empty_roots(
-    paths: Sequence[Path], names: dict[int, str], parents: dict[int, Any]
-) -> list[int]:
-    """The ids of categories that only group others, as Roboflow writes one into each file."""
-    roots = [
-        key
-        for key, name in names.items()
-        if parents[key] in (None, "", "none", name)
-        and any(parent == name for other, parent in parents.items() if other != key)
-    ]
-    if not roots:
-        return []
-    used = {
-        whole_number(annotation.get("category_id"))
-        for path in paths
-        for annotation in _parse(path)["annotations"]
-        if isinstance(annotation, dict)
-    }
-    return [key for key in roots if key not in used]
+    def categories(self) -> list[Any]:
+        found = categories_if_once(self._path)
+        if found is None and self._columns() is not None:
+            found = categories_of(self._path, self._columns() or {})
+        return found if found is not None else self._objects()["categories"]
 
+    def category_ids(self) -> set[int | None]:
+        sections = self._columns()
+        if sections is not None:
+            return category_ids_of(sections)
+        annotations = self._objects()["annotations"]
+        return {whole_number(a.get("category_id")) for a in annotations if isinstance(a, dict)}
 
-def _categories(path: Path) -> list[Any]:
-    """Return only the categories, where possible without parsing the whole of a large file."""
-    text = read_text(path, most=None)
-    start = text.find('"categories"')
-    bracket = text.find("[", start)
-    # Another list of that name may belong to a picture or an annotation.
-    once = start >= 0 and text.find('"categories"', start + 1) < 0
-    if once and text[start + len('"categories"') : bracket].strip() == ":":
-        try:
-            return json.JSONDecoder().raw_decode(text, bracket)[0]
-        except (ValueError, RecursionError):
-            pass  # parsing the whole file reports where it is broken
-    return _parse(path)["categories"]
+    def labelled(self, base: Path, classes: Classes, notes: Notes) -> Labelled:
+        finder = ImageFinder(self._path, base, notes, "remove {it} from `images`")
+        sections = self._columns()
+        found = None
+        if sections is not None:
+            found = read_columns(self._path, sections, finder, classes, notes)
+            self._read = False  # another call reads the file again
+        if found is None:
+            found = read_content(self._path, self._objects(), finder, classes, notes)
+        self._sections = self._content = None
+        return found
 
+    def _columns(self) -> dict[str, Any] | None:
+        if not self._read:
+            self._sections, self._read = read_sections(self._path), True
+        return self._sections
 
-def _parse(path: Path) -> dict[str, Any]:
-    content = read_json(path)
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise DataError(f"{path}: a COCO file must hold a list `{key}`")
-    return content
-
-
-class Item(NamedTuple):
-    path: Path  # of the COCO file
-    image_path: Path
-    image_id: str | int
-    image: dict[str, Any]
-    annotations: list[Any]
-
-
-def _items(path: Path, root: Path, notes: Notes) -> list[Item]:
-    """Return the images of a COCO file, each with its annotations."""
-    content = _parse(path)
-    by_image: dict[str | int, list[Any]] = {}
-    for place, image in enumerate(content["images"]):
-        key = _image_key(image.get("id")) if isinstance(image, dict) else None
-        if key is None or not isinstance(image.get("file_name"), str):
-            raise DataError(
-                f"{path}: images[{place}] must hold id and file_name, got {quoted(image)}"
-            )
-        if key in by_image:
-            raise DataError(
-                f"{path}: image id {quoted(image['id'])} occurs twice; give each image its own"
-            )
-        by_image[key] = []
-    _assign(path, content["annotations"], by_image)
-    find = image_finder(path, root, notes, "remove it from `images`")
-    found: dict[Path, Item] = {}
-    for (image_id, entries), image in zip(by_image.items(), content["images"], strict=True):
-        image_path = find(image["file_name"])
-        if image_path in found:
-            # As two records, it could be in both training and validation.
-            rule = "two entries of `images` have the same file"
-            what = f"image {shortened_path(image['file_name'])}"
-            notes.add(path, None, what, rule, "read once, with the annotations of both")
-            mine = found[image_path].annotations
-            known = {_box_key(annotation) for annotation in mine}
-            mine += [entry for entry in entries if _box_key(entry) not in known]
-        else:
-            found[image_path] = Item(path, image_path, image_id, image, entries)
-    return [*found.values()]
-
-
-def _image_key(value: object) -> str | int | None:
-    """The id by which an image is looked up: a text as it is, or a whole number."""
-    return value if isinstance(value, str) else whole_number(value)
-
-
-def _assign(path: Path, annotations: list[Any], by_image: dict[str | int, list[Any]]) -> None:
-    """Add each annotation to its image; 7 and "7" are the same unless both occur."""
-    by_number: dict[int | None, list[str | int]] = {}
-    for name in by_image:
-        by_number.setdefault(whole_number(name), []).append(name)
-    key: str | int | None
-    for place, annotation in enumerate(annotations):
-        stated = annotation.get("image_id") if isinstance(annotation, dict) else None
-        key = _image_key(stated)
-        if key not in by_image:
-            same = by_number.get(whole_number(key), [])
-            key = same[0] if len(same) == 1 and whole_number(key) is not None else None
-        if key is None:
-            raise DataError(
-                f"{path}: annotations[{place}] has image_id {quoted(stated)}, which is not "
-                "among the images; add the image or remove the annotation"
-            )
-        by_image[key].append(annotation)
-
-
-def _box_key(annotation: dict[str, Any]) -> str:
-    return repr((annotation.get("category_id"), annotation.get("bbox")))
-
-
-def _loader(
-    label_of: dict[int, int], category_names: dict[int, str], notes: Notes
-) -> Callable[[Any], tuple[Record, list[Issue]]]:
-    def load(item: Item) -> tuple[Record, list[Issue]]:
-        path, image_path, image_id, image, annotations = item
-        width, height = (whole_number(image.get(side)) or 0 for side in ("width", "height"))
-        if width <= 0 or height <= 0:
-            width, height = image_size(image_path, max_pixels=None)
-        labels, boxes, crowds, areas, issues = [], [], [], [], []
-        for annotation in annotations:
-            parsed = _parse_annotation(annotation, width, height, label_of, category_names)
-            if isinstance(parsed, str):
-                what = (
-                    f"annotation {quoted(annotation.get('id'))} of image "
-                    f"{shortened_path(image['file_name'])}"
-                )
-                issues.append(Issue(path, None, what, parsed))
-                continue
-            label, box, crowd = parsed
-            labels.append(label)
-            boxes.append(box)
-            crowds.append(crowd)
-            area = number(annotation.get("area"))
-            if area is None or not math.isfinite(area) or area < 0:
-                area = box[2] * box[3]
-                if annotation.get("area") is not None:
-                    rule = "area must be a number that is not negative"
-                    notes.add(path, None, "an annotation", rule, "width * height used")
-            areas.append(area)
-        xywh = np.array(boxes, np.float64).reshape(-1, 4)
-        record = Record(
-            image_path,
-            image_id,
-            width,
-            height,
-            labels=np.array(labels, np.int64),
-            boxes=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1),
-            iscrowd=np.array(crowds, bool),
-            area=np.array(areas, np.float64),
-            boxes_xywh=xywh,
-        )
-        return record, issues
-
-    return load
-
-
-def _parse_annotation(
-    annotation: dict[str, Any],
-    width: int,
-    height: int,
-    label_of: dict[int, int],
-    category_names: dict[int, str],
-) -> tuple[int, list[float], bool] | str:
-    """Return label, xywh and crowd flag of an annotation; or the rule that it breaks."""
-    category = whole_number(annotation.get("category_id"))
-    if category is None or category not in category_names:
-        stated = quoted(annotation.get("category_id"))
-        return f"unknown class: category_id {stated} is not among the categories"
-    if category not in label_of:
-        return f"unknown class {quoted(category_names[category])}, not one of the requested classes"
-    box = annotation.get("bbox")
-    values = [number(value) for value in box] if isinstance(box, list) else []
-    xywh = [value for value in values if value is not None]
-    if len(values) != 4 or len(xywh) != 4:
-        return f"bbox must be [x, y, width, height], got {quoted(box)}"
-    x, y, w, h = xywh
-    if w <= 0 or h <= 0:
-        return f"width and height of bbox must be positive, got {quoted(box)}"
-    crowd = truth(annotation.get("iscrowd"))
-    if crowd is None:
-        return f"iscrowd must be 0 or 1, got {quoted(annotation['iscrowd'])}"
-    rule = box_rule((x, y, x + w, y + h), width, height)
-    return (label_of[category], xywh, crowd) if rule is None else rule
+    def _objects(self) -> dict[str, Any]:
+        if self._content is None:
+            self._content = content_of(self._path)
+        return self._content

@@ -81,7 +81,8 @@ def _categories(annotations: Annotations, losses: Losses) -> list[dict[str, Any]
     if list(ids) != sorted(ids):
         why = "readers order categories by their ids, which are kept"
         losses.add("the order", "class", len(ids), why)
-    points = {"keypoints": list(annotations.keypoint_names), "skeleton": []}
+    skeleton = [[first + 1, second + 1] for first, second in annotations.skeleton]
+    points = {"keypoints": list(annotations.keypoint_names), "skeleton": skeleton}
     return [
         {"id": number, "name": name, "supercategory": ""}
         | (points if annotations.keypoint_names else {})
