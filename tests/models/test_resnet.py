@@ -96,10 +96,26 @@ def test_same_seed_gives_the_same_weights_and_state_dict_round_trips():
     assert torch.equal(first(images), other.eval()(images))
 
 
+def test_one_hot_targets_give_the_loss_of_labels_and_soft_ones_their_mean():
+    model = create_model("resnet20", 3)
+    logits = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    losses = [model.loss(logits, torch.tensor(labels))["class_loss"] for labels in ([0, 2], [1, 1])]
+    one_hot = torch.eye(3)[[0, 2]], torch.eye(3)[[1, 1]]
+    torch.testing.assert_close(model.loss(logits, one_hot[0])["class_loss"], losses[0])
+    blend = model.loss(logits, 0.75 * one_hot[0] + 0.25 * one_hot[1])["class_loss"]
+    torch.testing.assert_close(blend, 0.75 * losses[0] + 0.25 * losses[1])
+
+
 @pytest.mark.parametrize(
     ("targets", "error", "message"),
     [
         (torch.tensor([0, 3]), ValueError, r"`targets\[1\]` must be in 0..2 for 3 classes, got 3"),
+        (
+            torch.tensor([[0.5, 0.5, 0], [0.5, 0.6, 0]]),
+            ValueError,
+            r"`targets\[1\]` must hold prob",
+        ),
+        (torch.tensor([[1.5, -0.5, 0], [0, 1, 0]]), ValueError, r"targets\[0\]` must hold"),
         (torch.tensor([-1, 0]), ValueError, r"`targets\[0\]` must be in 0..2"),
         (torch.tensor([0]), ValueError, r"one label per image, got torch.int64 of shape \[1\]"),
         (torch.tensor([0, 1.0]), ValueError, r"must be integers of shape \[2\], .* torch.float32"),

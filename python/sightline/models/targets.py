@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+_SUM_TOLERANCE = 1e-2  # as of probabilities in bfloat16
+
 
 def check_images(images: Tensor, channels: int) -> None:
     """Raise ValueError unless `images` is a float tensor `[B, channels, H, W]`."""
@@ -49,20 +51,24 @@ def _check_count(targets: Sequence[dict[str, Tensor]], batch: int) -> None:
         raise ValueError(f"`targets` must have one dict per image: {batch}, got {len(targets)}")
 
 
-def class_labels(targets: Tensor, batch: int, num_classes: int, device: torch.device) -> Tensor:
-    """Return the labels `[batch]` of a classifier as int64 on `device`.
+def class_targets(targets: Tensor, batch: int, num_classes: int, device: torch.device) -> Tensor:
+    """Return labels `[batch]` as int64, or probabilities `[batch, num_classes]` as float32.
 
     Raises TypeError for anything but a tensor, and ValueError for a wrong shape, labels that are
-    not integers, or a label outside 0..num_classes - 1, whose row it names.
+    not integers, a label outside 0..num_classes - 1, or probabilities that are negative or whose
+    sum is not 1; the message names the row.
     """
     if not isinstance(targets, Tensor):
         raise TypeError(
             f"`targets` must be a tensor of one label per image, int64 [{batch}], "
             f"got {type(targets).__name__}"
         )
+    if targets.is_floating_point() and targets.shape == (batch, num_classes):
+        return _class_probabilities(targets, device)
     if targets.shape != (batch,) or targets.is_floating_point():
         raise ValueError(
-            f"`targets` must be integers of shape [{batch}], one label per image, "
+            f"`targets` must be integers of shape [{batch}], or probabilities of shape "
+            f"{[batch, num_classes]}, one label per image, "
             f"got {targets.dtype} of shape {list(targets.shape)}"
         )
     labels = targets.to(device, torch.int64)
@@ -76,6 +82,21 @@ def class_labels(targets: Tensor, batch: int, num_classes: int, device: torch.de
             f"got {int(labels[row])}"
         )
     return labels
+
+
+def _class_probabilities(targets: Tensor, device: torch.device) -> Tensor:
+    probabilities = targets.to(device, torch.float32)
+    sums = probabilities.sum(1)
+    bad = ~((probabilities.amin(1) >= 0) & ((sums - 1).abs() <= _SUM_TOLERANCE))  # NaN, too
+    if torch.compiler.is_compiling():
+        _assert_in_graph(bad, "probabilities of 0 or more, whose sum is 1, in each row")
+    elif bad.any():
+        row = int(bad.nonzero()[0])
+        raise ValueError(
+            f"`targets[{row}]` must hold probabilities of 0 or more, whose sum is 1, "
+            f"got {probabilities[row].tolist()}"
+        )
+    return probabilities
 
 
 def object_targets(

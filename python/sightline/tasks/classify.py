@@ -100,7 +100,9 @@ class ClassificationScorer:
         self._indices: list[int] = []
 
     def update(self, outputs: Tensor, targets: Tensor, samples: Sequence[Sample]) -> None:
-        """Add logits [B, K] and labels [B]."""
+        """Add logits [B, K] and labels [B], or probabilities [B, K], whose largest counts."""
+        if targets.ndim == 2:
+            targets = targets.argmax(1)
         self._scores.append(torch.softmax(outputs.float(), 1).cpu().numpy())
         self._labels += targets.tolist()
         self._indices += [sample.index for sample in samples]

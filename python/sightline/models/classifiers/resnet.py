@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sightline.models.targets import check_images, class_labels
+from sightline.models.targets import check_images, class_targets
 from sightline.nn.batch_norm.modules import BatchNormAct2d
 from sightline.nn.conv import conv
 
@@ -138,14 +138,16 @@ class ResNet(nn.Module):
 
         Args:
             outputs: logits `[B, num_classes]`.
-            targets: labels `[B]`, integers in 0..num_classes - 1.
+            targets: labels `[B]`, integers in 0..num_classes - 1; or their probabilities
+                `[B, num_classes]`, as one-hot and soft labels are.
 
         Raises:
             TypeError: `targets` is not a tensor.
-            ValueError: another shape, labels that are not integers, or one out of range.
+            ValueError: another shape, labels that are not integers, one out of range, or numbers
+                that are no probabilities.
         """
-        labels = class_labels(targets, len(outputs), self.num_classes, outputs.device)
-        loss = F.cross_entropy(outputs.float(), labels, label_smoothing=self.label_smoothing)
+        wanted = class_targets(targets, len(outputs), self.num_classes, outputs.device)
+        loss = F.cross_entropy(outputs.float(), wanted, label_smoothing=self.label_smoothing)
         return {"class_loss": loss}
 
 
