@@ -17,6 +17,7 @@ SUBCOMMANDS = {
     "convert": "write a data set in another format: sightline data convert <source> <folder>",
     "split": "divide a data set into splits: sightline data split <source> <folder> shares=8:1:1",
     "stats": "show a data set in numbers and a picture: sightline data stats <source> out=x.png",
+    "view": "draw images with their labels: sightline data view <source> out=x.png [--augment]",
 }
 
 __doc__ = str(__doc__).format(

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from sightline._text import shortened
 from sightline.data.image import Picture, pillow, read_image, to_pil
 
-__all__ = ["COLORS", "draw_classification", "draw_detections", "draw_side_by_side"]
+__all__ = [
+    "COLORS",
+    "draw_classification",
+    "draw_detections",
+    "draw_outlines",
+    "draw_points",
+    "draw_side_by_side",
+]
 
 # Okabe and Ito (2008): eight colours that remain distinct with colour-vision deficiencies.
 COLORS = (
@@ -29,6 +36,8 @@ COLORS = (
 # Shares of the shorter side; below the smallest size letters cannot be read.
 _FONT, _LEAST_FONT = 1 / 28, 11
 _LINE = 1 / 200
+_DOT = 1 / 100
+_TINT = 0.4  # share of the class colour in the area of an object
 _MOST_COVERED = 1 / 8  # share of an image that one name may take
 _LONGEST_LINE = 30  # characters that widen a small image
 _TITLE_HEIGHT, _MARGIN = 22, 4  # pixels
@@ -52,7 +61,7 @@ def draw_detections(
         image: what `read_image` takes.
         boxes: [N, 4] xyxy in pixels of `image`.
         labels: [N], keys or indices into `class_names`; one class has one colour.
-        class_names: names of the labels.
+        class_names: names of the labels; an empty name is left out.
         scores: [N]; where given, each is written after the name.
         width: width of the result in pixels; None for the original size.
     """
@@ -66,6 +75,8 @@ def draw_detections(
         corners = (x1, y1, max(x1, x2 - 1), max(y1, y2 - 1))
         pen.rectangle(corners, outline=_color(labels[i]), width=line)
     for i in order:  # no line goes through a name
+        if not class_names[int(labels[i])] and scores is None:
+            continue
         score = "" if scores is None else f" {scores[i]:.2f}"
         corner = (float(boxes[i][0]) * scale, float(boxes[i][1]) * scale)
         _tag(pen, class_names[int(labels[i])], score, corner, _color(labels[i]), font, canvas.size)
@@ -102,6 +113,47 @@ def draw_classification(
     pen.rectangle((0, picture.height, *canvas.size), fill=color)
     for i, line in enumerate(lines):
         pen.text((4, picture.height + 2 + step * i), line, fill="white", font=font)
+    return canvas
+
+
+def draw_outlines(
+    image: NDArray[np.uint8],
+    masks: NDArray[np.bool_],
+    labels: Sequence[int] | NDArray[np.integer],
+) -> NDArray[np.uint8]:
+    """Return an image with the area of each object tinted in the colour of its class.
+
+    Args:
+        image: uint8 [H, W, 3].
+        masks: [N, H, W].
+        labels: [N].
+    """
+    blended = image.astype(np.float32)
+    for mask, label in zip(masks, labels, strict=True):
+        color = np.array([int(_color(label)[i : i + 2], 16) for i in (1, 3, 5)], np.float32)
+        blended[mask] += _TINT * (color - blended[mask])
+    return np.rint(blended).astype(np.uint8)
+
+
+def draw_points(
+    image: Picture, points: NDArray[np.floating], labels: Sequence[int] | NDArray[np.integer]
+) -> Any:
+    """Return an image with its keypoints drawn, as a PIL image in RGB: hidden ones as rings.
+
+    Args:
+        image: what `read_image` takes.
+        points: [N, K, 3], x, y and visibility (0 not labelled, 1 hidden, 2 visible).
+        labels: [N].
+    """
+    canvas, _ = _canvas(image, None)
+    pen = _pen(canvas)
+    radius = max(2.0, min(canvas.size) * _DOT)
+    for of_object, label in zip(points, labels, strict=True):
+        for x, y, visible in of_object.tolist():
+            if visible:
+                place = (x - radius, y - radius, x + radius, y + radius)
+                fill = _color(label) if visible > 1 else None
+                pen.ellipse(place, fill=fill, outline="white" if fill else _color(label))
     return canvas
 
 
