@@ -1,5 +1,6 @@
 """Records in columns: what goes in comes out, and only rows are selected."""
 
+import gc
 import pickle
 from dataclasses import fields
 from pathlib import Path
@@ -98,6 +99,21 @@ def test_a_record_of_a_table_may_be_written_to():
     table = RecordTable.of(records())
     table[0].boxes[:] = -1
     assert_equal(table[0], records()[0])
+
+
+def test_a_table_holds_no_more_python_objects_for_more_records():
+    # Each would make a process that loads images copy the page it is on.
+    def count(copies):
+        made = [record for record in records() if not isinstance(record.image, np.ndarray)]
+        seen, todo = {}, [RecordTable.of(made * copies)]
+        while todo:
+            found = todo.pop()
+            if id(found) not in seen and not isinstance(found, type):
+                seen[id(found)] = found
+                todo += gc.get_referents(found)
+        return len(seen)
+
+    assert count(50) == count(2)
 
 
 def test_a_column_of_numbers_in_one_record_and_text_in_another_is_text():

@@ -222,9 +222,9 @@ def read_splits(
         for split in official
         if split not in source.absent
     }
-    inside = {str(record.image) for part in parts.values() for record in part.table}
+    inside = {path for part in parts.values() for path in part.table.paths.tolist()}
     whole = source.table(source.pool())
-    rest = [row for row, record in enumerate(whole.table) if str(record.image) not in inside]
+    rest = [row for row, path in enumerate(whole.table.paths.tolist()) if path not in inside]
     if rest or not parts:
         parts[None] = whole.take(np.array(rest, np.int64))
     found = {}

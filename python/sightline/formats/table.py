@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, overload
 
@@ -165,17 +165,29 @@ def _table_of(records: Sequence[Record]) -> RecordTable:
     images = [record.image for record in records]
     arrays = [image if isinstance(image, np.ndarray) else None for image in images]
     files = [b"" if isinstance(image, np.ndarray) else os.fsencode(image) for image in images]
-    shapes = [None if r.shapes is None else Shapes.of(r.shapes) for r in records]
     return RecordTable(
         paths=Texts.of(files),
         ids=Ids.of([record.image_id for record in records]),
         sizes=np.array([(r.width, r.height) for r in records], np.int64).reshape(-1, 2),
         **columns,
-        shapes=_column(shapes),
+        shapes=_column(_shapes_of(records)),
         ignored=_column([record.ignored for record in records]),
         extra=_extra_of([record.extra or {} for record in records]),
         arrays=None if all(array is None for array in arrays) else tuple(arrays),
     )
+
+
+def _shapes_of(records: Sequence[Record]) -> list[Shapes | None]:
+    """The outlines of each record; those that are not kept yet in the same arrays."""
+    plain = [r.shapes for r in records if r.shapes is not None and not isinstance(r.shapes, Shapes)]
+    stored = Shapes.of([shape for shapes in plain for shape in shapes])
+    bounds = pairwise(offsets_of(map(len, plain)).tolist())
+    return [
+        r.shapes
+        if r.shapes is None or isinstance(r.shapes, Shapes)
+        else stored.take(slice(*next(bounds)))
+        for r in records
+    ]
 
 
 _NOTHING = Record(Path(), 0, 1, 1, labels=np.zeros(0, np.int64))
