@@ -33,7 +33,7 @@ from sightline.data.write import all_splits
 from sightline.settings.read import fill, override_layer, resolve
 
 _AUGMENT = tuple(f"augment.{item.name}" for item in fields(Augment))
-__doc__ = str(__doc__).format(settings=indent(fill_text(" ".join(_AUGMENT), 90), "  "))
+__doc__ = str(__doc__).format(settings=indent(fill_text("= ".join(_AUGMENT) + "=", 90), "  "))
 _OPTIONS = (
     *("out", "count", "split", "columns", "variants", "width", "seed", "source_format"),
     *("on_bad_label", *_AUGMENT),
