@@ -107,6 +107,11 @@ struct WarpRow {
         else
           tile.locate(map, double(i), double(j), along, down, n, job.in, round);
         all = all && here;
+        if constexpr (!std::is_same_v<Out, float>) {
+          if (job.rules->nearest && job.colors == nullptr)
+            return tile.copy(job.in, n, here, *job.rules,
+                             job.out + C * (j * job.shape->out_width + i));
+        }
         if (!here) {
           int32_t any = 0;
           for (int64_t k = 0; k < n; ++k) any |= tile.inside[k];

@@ -120,6 +120,20 @@ struct Tile {
     }
   }
 
+  // Nearest pixels as they are, where no colour changes.
+  SIGHTLINE_INLINE void copy(const Picture& in, int64_t n, bool all, const WarpRules& rules,
+                             uint8_t* out) {
+    uint8_t fill[C];
+    for (int c = 0; c < C; ++c) fill[c] = to_byte(rules.fill[c]);
+    const uint8_t* const pixels = in.pixels;
+    const int64_t row = in.row;
+    for (int64_t k = 0; k < n; ++k) {
+      const int64_t at = int64_t(y_steps[k] >> 8) * row + int64_t(x_steps[k] >> 8) * C;
+      const uint8_t* const from = all || inside[k] != 0 ? pixels + at : fill;
+      for (int c = 0; c < C; ++c) out[C * k + c] = from[c];
+    }
+  }
+
   // Interpolates, with bytes in pairs of 16 bits, and adds to the sums, or begins them.
   template <bool kOnly, bool kAll>
   SIGHTLINE_INLINE void add(int64_t n) {
