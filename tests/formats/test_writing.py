@@ -16,7 +16,7 @@ from sightline.data import Annotations, DataError, Record, read_dataset, read_im
 from sightline.data.read import read_splits
 from sightline.data.write import WRITERS
 from sightline.formats import losses, new_folder, writing
-from sightline.formats.shapes import mask_to_runs, polygons_to_runs
+from sightline.formats.shapes import Polygons, mask_to_runs, polygons_to_runs, rotated_of_corners
 from sightline.formats.voc import read as voc_reader
 from sightline.formats.xml_file import parse_xml
 from sightline.formats.yolo import shares, write
@@ -255,6 +255,45 @@ def test_yolo_says_how_much_it_rounds(tmp_path):
     assert said.startswith("the last digits of 1 object") and said.endswith(
         "(at most 4e-10 pixels)"
     )
+
+
+def test_coco_says_where_a_width_cannot_give_back_a_corner(tmp_path):
+    image = save_picture(tmp_path / "a.png")
+    boxes = [[-17.25, 1, 3.355, 9], [1, 1, 3.355, 9]]
+    data = one(image, labels=[0, 0], boxes=boxes)
+    (said,) = write_dataset(data, tmp_path / "out", format="coco")
+    assert said.startswith(
+        "the last digits of 1 object: COCO has their widths and heights (at most"
+    )
+    (record,) = read_dataset(tmp_path / "out").records
+    np.testing.assert_allclose(record.boxes, boxes, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("format", ["yolo", "labelme"])
+@pytest.mark.parametrize("rotated", [False, True])
+def test_an_outline_outside_its_image_is_replaced_by_the_box(format, rotated, tmp_path):
+    ring = np.array([[70, 50], [80, 50], [80, 60], [70, 60.0]])
+    columns = {"shapes": [Polygons((ring,))]}
+    if rotated:
+        columns |= {"boxes_rotated": np.array([[75, 55, 10, 10, 0.0]])}
+    data = one(save_picture(tmp_path / "a.png"), **columns)
+    said = write_dataset(data, tmp_path / "out", format=format)
+    assert "the outlines of 1 object: they lie outside their image" in said
+    (record,) = read_dataset(tmp_path / "out").records
+    assert record.boxes.tolist() == [[8, 6, 40, 30.5]]
+
+
+def test_corners_of_a_rotated_box_are_written_as_a_file_had_them(tmp_path):
+    ring = np.array([[10.1, 10.2], [30.3, 12.4], [29.5, 22.6], [9.1, 20.7]])  # no rectangle
+    shape = Polygons((ring,))
+    turned = rotated_of_corners(ring)
+    columns = {"shapes": [shape], "boxes_rotated": turned, "boxes": [shape.hull()]}
+    data = one(save_picture(tmp_path / "a.png"), names=("cat",), **columns)
+    for format in ("yolo", "labelme"):
+        assert write_dataset(data, tmp_path / format, format=format) == []
+        (record,) = read_dataset(tmp_path / format).records
+        np.testing.assert_array_equal(record.boxes_rotated, turned)
+        np.testing.assert_array_equal(record.shapes[0].rings[0], ring)
 
 
 def test_yolo_writes_a_mask_as_a_polygon_that_draws_it_again(tmp_path):

@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sightline._text import listed, printable, shortened
 from sightline.formats.records import Annotations, Record
-from sightline.formats.shapes import Polygons, RunLengths, corners_of_rotated
+from sightline.formats.rotated import outline_is_corners
+from sightline.formats.shapes import Polygons, RunLengths
 
-__all__ = ["Losses", "cleaned_names", "note_class_list", "note_columns"]
+__all__ = ["Losses", "Rounding", "cleaned_names", "note_class_list", "note_columns"]
 
-_SAME_CORNER = 1e-6  # pixels
 _SAME_AREA = 1e-9  # relative: rounding of width * height
 # What tools write where nobody has said otherwise.
 _UNKNOWN: dict[str, tuple[float, ...]] = {
@@ -70,6 +70,23 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {first}{'' if count == 1 else plural}{blank}{rest}"
 
 
+class Rounding:
+    """Counts objects whose coordinates are read again with other last digits."""
+
+    def __init__(self) -> None:
+        self._count, self._largest = 0, 0.0
+
+    def compare(self, read: ArrayLike, meant: ArrayLike) -> None:
+        """Compare the coordinates of one object, in pixels."""
+        difference = float(np.abs(np.subtract(read, meant)).max(initial=0))
+        self._count += difference > 0
+        self._largest = max(self._largest, difference)
+
+    def note(self, losses: Losses, why: str) -> None:
+        largest = f"at most {self._largest:.0e} pixels"
+        losses.add("the last digits", "object", self._count, why, largest)
+
+
 def note_columns(record: Record, losses: Losses, keeps: Sequence[str] = ()) -> None:
     """Note which columns of a record are lost in a format that holds boxes and the columns `keeps`.
 
@@ -92,7 +109,8 @@ def note_columns(record: Record, losses: Losses, keeps: Sequence[str] = ()) -> N
     shapes = record.shapes or ()
     polygons = np.array([isinstance(shape, Polygons) for shape in shapes], bool)
     if "boxes_rotated" in kept:
-        polygons &= ~_corners_alone(record)
+        corners = [outline_is_corners(record, row) for row in range(len(shapes))]
+        polygons &= ~np.array(corners, bool)
     note("polygons", "the outlines", polygons, f"{name} has boxes alone")
     masks = np.array([isinstance(shape, RunLengths) for shape in shapes], bool)
     note("run lengths", "the masks, given as run lengths,", masks)
@@ -104,24 +122,13 @@ def note_columns(record: Record, losses: Losses, keeps: Sequence[str] = ()) -> N
     for column, values in (record.extra or {}).items():
         shown = f"`{shortened(column)}`"
         if values.dtype.kind == "f":
-            numbers = values.reshape(len(values), -1)
+            numbers = values.reshape(len(values), int(np.prod(values.shape[1:])))
             unknown = np.isnan(numbers) | np.isin(numbers, _UNKNOWN.get(column, ()))
             note(f"extra.{column}", shown, ~unknown.all(axis=1))
         else:
             note(f"extra.{column}:text", shown, values != "")
     if record.ignored is not None and "ignored" not in kept:
         losses.add("the regions without labels", "image", 1, f"{name} has none")
-
-
-def _corners_alone(record: Record) -> NDArray[np.bool_]:
-    """Whether the outline of each object is just the corners of its rotated box."""
-    found = np.zeros(len(record.shapes or ()), bool)
-    if record.boxes_rotated is not None:
-        corners = corners_of_rotated(record.boxes_rotated)
-        for row, shape in enumerate(record.shapes or ()):
-            if isinstance(shape, Polygons) and [len(ring) for ring in shape.rings] == [4]:
-                found[row] = np.allclose(shape.rings[0], corners[row], rtol=0, atol=_SAME_CORNER)
-    return found
 
 
 def cleaned_names(

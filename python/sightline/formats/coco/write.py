@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.formats.losses import Losses, note_columns
+from sightline.formats.losses import Losses, Rounding, note_columns
 from sightline.formats.new_folder import new_folder, write_text
 from sightline.formats.records import Annotations, Record
 from sightline.formats.shapes import Polygons, RunLengths, Shape, corners_of_rotated
@@ -42,7 +42,8 @@ def write_coco(sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
     sets = known_splits(checked_sets(sets, losses, keeps_ids=True), losses, rest=True)
     first = next(iter(sets.values()))
     categories = _categories(first, losses)
-    numbers, annotation_numbers = count(1), count(1)
+    ids = [category["id"] for category in categories]
+    numbers, annotation_numbers, rounding = count(1), count(1), Rounding()
     with new_folder(folder) as new:
         pictures = WrittenPictures(images, losses, keeps_ids=True)
         for split, annotations in sets.items():
@@ -57,7 +58,7 @@ def write_coco(sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
                 entry = {"id": image_id, "file_name": placed.name}
                 entry |= {"width": record.width, "height": record.height}
                 entries.append(json.dumps(entry))
-                rows = _objects(record, [category["id"] for category in categories], losses)
+                rows = _objects(record, ids, losses, rounding)
                 for row in rows:
                     found = {"id": next(annotation_numbers), "image_id": image_id, **row}
                     objects.append(json.dumps(found))
@@ -65,6 +66,7 @@ def write_coco(sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
             lists["categories"] = [json.dumps(category) for category in categories]
             name = f"instances_{split or 'default'}.json"
             write_text(new / "annotations" / name, _file_of(lists))
+    rounding.note(losses, "COCO has their widths and heights")
     return losses.sentences()
 
 
@@ -97,8 +99,14 @@ def _keeps_ids(annotations: Annotations) -> bool:
     return of_coco and len(set(ids)) == len(ids)
 
 
-def _objects(record: Record, ids: list[int], losses: Losses) -> list[dict[str, Any]]:
-    xywh = record.boxes_xywh if record.boxes_xywh is not None else _xywh(record.boxes)
+def _objects(
+    record: Record, ids: list[int], losses: Losses, rounding: Rounding
+) -> list[dict[str, Any]]:
+    xywh = record.boxes_xywh
+    if xywh is None:
+        xywh = _xywh(record.boxes)
+        for box, (x, y, w, h) in zip(record.boxes, xywh.tolist()):
+            rounding.compare((x + w, y + h), box[2:])
     rows = []
     for row, label in enumerate(record.labels.tolist()):
         shape = record.shapes[row] if record.shapes is not None else None

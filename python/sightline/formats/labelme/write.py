@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from sightline.formats.losses import Losses, cleaned_names, note_class_list, note_columns
 from sightline.formats.new_folder import new_folder, write_text
 from sightline.formats.pictures import pillow
-from sightline.formats.records import Annotations, Record
+from sightline.formats.records import Annotations, Record, box_rule
+from sightline.formats.rotated import outline_is_corners, rotated_corners
 from sightline.formats.shapes import (
     Polygons,
     RunLengths,
-    corners_of_rotated,
     rotated_of_corners,
     runs_to_mask,
     shape_hull,
@@ -120,24 +120,36 @@ def _shapes(
 
 
 def _outline(record: Record, row: int, losses: Losses) -> list[dict[str, Any]]:
+    """The parts of an object; its box where it has no outline, or one outside the image."""
+    parts, hull = _parts(record, row, losses)
+    if hull is not None and box_rule(hull, record.width, record.height) is not None:
+        losses.add("the outlines", "object", 1, "they lie outside their image")
+        hull = None
+    if hull is None:
+        return [_points("rectangle", record.boxes[row].reshape(2, 2))]
+    note_hull(record.boxes[row], hull, losses)
+    return parts
+
+
+def _parts(
+    record: Record, row: int, losses: Losses
+) -> tuple[list[dict[str, Any]], Sequence[float] | None]:
+    """The outline of an object and the box around it, None without an outline."""
     shape = record.shapes[row] if record.shapes is not None else None
-    rotated = record.boxes_rotated
-    if rotated is not None and not np.isnan(rotated[row]).any():
-        corners = corners_of_rotated(rotated[row])[0]
-        again = rotated_of_corners(corners)[0]
-        why = "LabelMe has their corners"
-        losses.add("the last digits", "rotated box", bool((again != rotated[row]).any()), why)
-        note_hull(record.boxes[row], Polygons((corners,)).hull(), losses)
-        return [_points("oriented_rectangle", corners)]
+    corners = rotated_corners(record, row)
+    if corners is not None:
+        again = rotated_of_corners(corners) != np.asarray(record.boxes_rotated)[row]
+        losses.add("the last digits", "rotated box", bool(again.any()), "LabelMe has their corners")
+        other = shape is not None and not outline_is_corners(record, row)
+        losses.add("the outlines", "object", other, "they have a rotated box, which is written")
+        return [_points("oriented_rectangle", corners)], Polygons((corners,)).hull()
     if isinstance(shape, RunLengths):
         mask = runs_to_mask(shape)
-        if mask.any():
-            note_hull(record.boxes[row], shape_hull(shape), losses)
-            return [_mask(mask)]
-    elif (polygons := as_polygons(shape, losses)) is not None:
-        note_hull(record.boxes[row], polygons.hull(), losses)
-        return [_points("polygon", ring) for ring in polygons.rings]
-    return [_points("rectangle", record.boxes[row].reshape(2, 2))]
+        return ([_mask(mask)], shape_hull(shape)) if mask.any() else ([], None)
+    polygons = as_polygons(shape, losses)
+    if polygons is None:
+        return [], None
+    return [_points("polygon", ring) for ring in polygons.rings], polygons.hull()
 
 
 def _points(kind: str, points: Sequence[Any] | NDArray[np.float64]) -> dict[str, Any]:

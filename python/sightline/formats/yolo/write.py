@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline._text import shortened
-from sightline.formats.losses import Losses, cleaned_names, note_columns
+from sightline.formats.losses import Losses, Rounding, cleaned_names, note_columns
 from sightline.formats.new_folder import new_folder, write_lines
 from sightline.formats.records import Annotations, Record
-from sightline.formats.shapes import Shape, corners_of_rotated
+from sightline.formats.rotated import rotated_corners
+from sightline.formats.shapes import Shape
 from sightline.formats.writing import (
     Sets,
     as_polygons,
@@ -74,7 +75,7 @@ def write_yolo(sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
                 note_columns(record, losses, _KEEPS[kind])
                 text = lines.of(as_shown(record, placed, losses), placed.name)
                 write_lines(new / "labels" / (split or "") / f"{placed.stem}.txt", text)
-        lines.note_rounding()
+        lines.rounding.note(losses, "shares of the sides have about 16 digits")
         write_lines(new / "data.yaml", _config(sets, names, first, kind, points))
     return losses.sentences()
 
@@ -113,7 +114,7 @@ class _Lines:
 
     def __init__(self, kind: str, points: int, losses: Losses) -> None:
         self._kind, self._points, self._losses = kind, points, losses
-        self._inexact, self._largest = 0, 0.0
+        self.rounding = Rounding()
 
     def of(self, record: Record, name: str) -> list[str]:
         size = record.width, record.height
@@ -130,12 +131,6 @@ class _Lines:
             lines.append(" ".join([str(label), *map(_share, numbers)]))
         return lines
 
-    def note_rounding(self) -> None:
-        """Note objects that are read again with other coordinates, which differ in last digits."""
-        why = "shares of the sides have about 16 digits"
-        largest = f"at most {self._largest:.0e} pixels"
-        self._losses.add("the last digits", "object", self._inexact, why, largest)
-
     def _shapes(self, record: Record) -> Sequence[NDArray[np.float64] | None]:
         """The points of each line, None for a plain box."""
         if self._kind in ("boxes", "keypoints"):
@@ -143,11 +138,12 @@ class _Lines:
         found: list[NDArray[np.float64] | None] = []
         for row, box in enumerate(record.boxes):
             if self._kind == "rotated":
-                turned = record.boxes_rotated
-                points = None if turned is None else corners_of_rotated(turned[row])[0]
+                points = rotated_corners(record, row)
             else:
                 points = self._joined(record.shapes[row]) if record.shapes is not None else None
-            if points is None or np.isnan(points).any():
+            if points is not None and not self._is_inside(points, record):
+                points = None
+            if points is None:
                 # Tools take a line of four numbers among polygons for two points.
                 what = "the corners of rotated boxes" if self._kind == "rotated" else "polygons"
                 why = f"beside {what} a box is written as its four corners"
@@ -155,6 +151,13 @@ class _Lines:
                 points = box[[[0, 1], [2, 1], [2, 3], [0, 3]]]
             found.append(points)
         return found
+
+    def _is_inside(self, points: NDArray[np.float64], record: Record) -> bool:
+        """Whether something of an outline is left once it is cut at the sides of the image."""
+        cut = np.clip(points, 0, (record.width, record.height))
+        inside = bool((cut.max(axis=0) > cut.min(axis=0)).all())
+        self._losses.add("the outlines", "object", not inside, "they lie outside their image")
+        return inside
 
     def _joined(self, shape: Shape | None) -> NDArray[np.float64] | None:
         """The points of an outline; several rings are joined at their nearest points."""
@@ -173,7 +176,7 @@ class _Lines:
             corners = self._cut(corners, size, name)
             centre, extent = corners.sum(axis=0) / 2 / sides, (corners[1] - corners[0]) / sides
         shares = np.stack([centre - extent / 2, centre + extent / 2])
-        self._compare(pixels_of_shares(shares, *size), corners)
+        self.rounding.compare(pixels_of_shares(shares, *size), corners)
         return [*centre.tolist(), *extent.tolist()]
 
     def _outline(
@@ -188,7 +191,7 @@ class _Lines:
         hull = np.concatenate([points.min(axis=0), points.max(axis=0)])
         note_hull(box, hull, self._losses)
         shares = points / np.array(size, np.float64)
-        self._compare(pixels_of_shares(shares, *size), points)
+        self.rounding.compare(pixels_of_shares(shares, *size), points)
         return shares.reshape(-1).tolist()
 
     def _keypoints(self, record: Record, row: int, size: tuple[int, int], name: str) -> list[float]:
@@ -199,7 +202,7 @@ class _Lines:
         if found[:, :2].min() < 0 or (found[:, :2] > size).any():
             found[:, :2] = self._cut(found[:, :2], size, name)
         shares = found[:, :2] / np.array(size, np.float64)
-        self._compare(pixels_of_shares(shares, *size), found[:, :2])
+        self.rounding.compare(pixels_of_shares(shares, *size), found[:, :2])
         return np.concatenate([shares, found[:, 2:]], axis=1).reshape(-1).tolist()
 
     def _cut(
@@ -208,11 +211,6 @@ class _Lines:
         why = "shares end at the sides of the image, so they are cut off"
         self._losses.add("the parts outside the image", "object", 1, why, shortened(name))
         return np.clip(points, 0, np.array(size, np.float64))
-
-    def _compare(self, read: NDArray[np.float64], meant: NDArray[np.float64]) -> None:
-        difference = float(np.abs(read - meant).max(initial=0))
-        self._inexact += difference > 0
-        self._largest = max(self._largest, difference)
 
 
 def joined_rings(rings: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
