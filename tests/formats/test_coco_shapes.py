@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from sightline.data import DataError, read_dataset
+from sightline.data.read import open_labels
 from sightline.formats.shapes import Polygons, RunLengths
+from sightline.formats.source import Notes
 
+from ..pictures import save_picture
 from .test_coco import annotation, content, write_coco, write_content
 
 TRIANGLE = [2, 3, 12, 3, 12, 9.5]
@@ -150,6 +153,28 @@ def test_images_that_are_not_there_are_counted(tmp_path):
     said = r"2 of 4 images are not there, first image b\.png in .*; add them, or remove them from"
     with pytest.raises(DataError, match=said):
         read_dataset(tmp_path)
+
+
+def test_a_check_reads_on_past_every_broken_entry(tmp_path):
+    made = content(
+        [annotation(1), annotation(2, image_id=99)],
+        images=("a.png", "\ud800.png", "c.png", "d.png"),
+    )
+    made["images"] += [{"id": 10, "file_name": "e.png"}, {"id": 8, "file_name": None}]
+    made["images"][2]["width"] = made["images"][1]["width"] = 0
+    for name, data in (("c.png", b"no picture"), ("d.png", b"")):
+        (tmp_path / name).write_bytes(data)
+    save_picture(tmp_path / "a.png")
+    (tmp_path / "instances.json").write_text(json.dumps(made))
+    errors = []
+    source, _ = open_labels(tmp_path, notes=Notes(errors))
+    (item,) = source.pool()
+    assert [record.image.name for record, _ in source.pairs(item)] == ["a.png", "d.png"]
+    rules = ["image id 10 occurs twice", r"images[5] must hold", "annotations[1] has image_id 99"]
+    rules += [r"no image \ud800.png", "d.png: the image file is empty", "c.png: not a readable"]
+    for rule in rules:
+        assert sum(rule in str(error) for error in errors) == 1, rule
+    assert len(errors) == len(rules)
 
 
 @pytest.mark.parametrize("key", ["images", "categories"])

@@ -87,7 +87,8 @@ class ImageFinder:
         fix = self._fix.format(it="it")
         said = f"{self._path}: {self._missing(file_name)}; add it, or {fix}"
         self._notes.refuse(DataError(said))
-        return os.path.join(self._path.parent, PurePath(file_name).name)
+        name = PurePath(file_name.encode("utf-8", "replace").decode()).name
+        return os.path.join(self._path.parent, name)
 
     def _refuse_empty(self, found: str) -> None:
         if os.stat(found).st_size == 0:

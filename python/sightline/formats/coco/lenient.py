@@ -42,7 +42,9 @@ def read_content(
     path: Path, content: dict[str, Any], finder: ImageFinder, classes: Classes, notes: Notes
 ) -> Labelled:
     """Return the records of a COCO file, and the issues of its annotations."""
-    parsed = [_parsed(path, item, classes, notes) for item in _items(path, content, finder, notes)]
+    items = _items(path, content, finder, notes)
+    sized = ((item, _size(item, notes)) for item in items)
+    parsed = [_parsed(path, item, size, classes, notes) for item, size in sized if size is not None]
     counts = [len(o.points) for _, objects, _ in parsed for o in objects if o.points is not None]
     most = max(counts, default=0)
     return Labelled.of(_pairs(parsed, most))
@@ -132,18 +134,30 @@ def _box_key(annotation: dict[str, Any]) -> str:
 _Parsed = tuple[Record, list[Object], list[Issue]]  # a record without its objects
 
 
-def _parsed(path: Path, item: _Item, classes: Classes, notes: Notes) -> _Parsed:
+def _size(item: _Item, notes: Notes) -> tuple[int, int] | None:
+    """Width and height of an image; None where it cannot be read and errors are collected."""
     width, height = side(item.image.get("width")), side(item.image.get("height"))
-    if not width or not height:
-        width, height = image_size(item.file, max_pixels=None)
+    if width and height:
+        return width, height
+    try:
+        return image_size(item.file, max_pixels=None)
+    except DataError as error:
+        if notes.errors is None or item.file.exists():  # a missing one is known already
+            notes.refuse(error)
+        return None
+
+
+def _parsed(
+    path: Path, item: _Item, size: tuple[int, int], classes: Classes, notes: Notes
+) -> _Parsed:
     objects, issues = [], []
     for annotation in item.annotations:
-        found = parse_object(path, annotation, (width, height), classes, notes)
+        found = parse_object(path, annotation, size, classes, notes)
         if isinstance(found, str):
             issues.append(issue_of(path, annotation, item.image["file_name"], found))
         else:
             objects.append(found)
-    return Record(item.file, item.image_id, width, height, labels=_NONE), objects, issues
+    return Record(item.file, item.image_id, *size, labels=_NONE), objects, issues
 
 
 _NONE = np.zeros(0, np.int64)

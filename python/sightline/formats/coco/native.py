@@ -128,6 +128,8 @@ class _Columns:
         for row, image in zip(unknown, self._parsed(images["object"][unknown]), strict=True):
             width, height = side(image.get("width")), side(image.get("height"))
             if not width or not height:
+                if self.notes.errors is not None:
+                    raise Unusual  # an image that cannot be read is kept among the errors there
                 width, height = image_size(self.files[row], max_pixels=None)
             sizes[row] = width, height
         return sizes
