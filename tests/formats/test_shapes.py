@@ -17,6 +17,7 @@ from sightline.formats.shapes import (
     shape_area,
     shape_hull,
     shape_to_mask,
+    union_of,
 )
 from sightline.reference.iou_rotated import corners_of
 
@@ -111,3 +112,35 @@ def test_polygons_are_drawn_as_the_pixels_within_and_cut_off_at_the_image():
 def test_run_lengths_of_another_size_are_refused():
     with pytest.raises(ValueError, match=r"of size \(2, 2\), the image of \(2, 3\)"):
         shape_to_mask(mask_to_runs(np.ones((2, 2))), (2, 3))
+
+
+@pytest.mark.parametrize(("corner", "part"), [((2, 1), (3, 4)), ((0, 0), (5, 2)), ((4, 0), (5, 3))])
+def test_part_of_an_image_gives_the_run_lengths_of_the_whole(corner, part):
+    (x, y), size = corner, (5, 7)
+    for seed, density in enumerate((0, 0.5, 1)):
+        pixels = np.random.default_rng(seed).random(part) < density
+        whole = np.zeros(size, bool)
+        whole[y : y + part[0], x : x + part[1]] = pixels
+        assert mask_to_runs(pixels, size, corner) == mask_to_runs(whole)
+
+
+@pytest.mark.parametrize("corner", [(-1, 0), (0, -1), (6, 0), (0, 4)])
+def test_part_that_leaves_the_image_is_refused(corner):
+    with pytest.raises(ValueError, match="is not in an image"):
+        mask_to_runs(np.ones((2, 2)), (5, 7), corner)
+
+
+def test_part_of_an_image_of_too_many_pixels_is_refused():
+    with pytest.raises(ValueError, match="fewer than"):
+        mask_to_runs(np.ones((2, 2)), (10**9, 10**9))
+
+
+def test_union_of_outlines_is_the_pixels_of_any():
+    first, second = np.zeros((4, 6), bool), np.zeros((4, 6), bool)
+    first[1:3, 1:3], second[0, 5] = True, True
+    square = Polygons(([[2, 2], [4, 2], [4, 4], [2, 4]],))
+    union = union_of([mask_to_runs(first), square, mask_to_runs(second)], (4, 6))
+    expected = first | second | shape_to_mask(square, (4, 6))
+    np.testing.assert_array_equal(runs_to_mask(union), expected)
+    with pytest.raises(ValueError, match="size differs"):
+        union_of([mask_to_runs(first), mask_to_runs(first[1:])], (4, 6))

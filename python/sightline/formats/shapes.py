@@ -26,6 +26,7 @@ __all__ = [
     "shape_area",
     "shape_hull",
     "shape_to_mask",
+    "union_of",
 ]
 
 _native: Any = _numpy  # compiled, without type stubs
@@ -80,7 +81,7 @@ def shape_hull(shape: Shape) -> tuple[float, float, float, float]:
     """
     if isinstance(shape, Polygons):
         return shape.hull()
-    _, boxes = _native.measure_masks(_table(shape.size, _STRING, [shape.counts]))
+    _, boxes = _native.measure_masks(_table([shape], shape.size))
     x, y, width, height = boxes[0].tolist()
     return x, y, x + width, y + height
 
@@ -93,7 +94,7 @@ def shape_area(shape: Shape) -> float:
     """
     if isinstance(shape, Polygons):
         return sum(polygon_area(ring) for ring in shape.rings)
-    areas, _ = _native.measure_masks(_table(shape.size, _STRING, [shape.counts]))
+    areas, _ = _native.measure_masks(_table([shape], shape.size))
     return float(areas[0])
 
 
@@ -162,7 +163,7 @@ def compress_runs(runs: ArrayLike, size: tuple[int, int] | None = None) -> bytes
     if counts.size and not (counts.min() >= 0 and counts.max() < 2**32):
         raise ValueError(f"`runs` must lie in 0 ... 2**32 - 1, got {counts.min()} or more")
     size = size or (int(counts.sum()), 1)
-    strings, _ = _native.mask_counts(_table(size, _RUNS, counts.astype(np.uint32)), True)
+    strings, _ = _native.mask_counts(_table([counts.astype(np.uint32)], size), True)
     return strings.tobytes()
 
 
@@ -175,22 +176,51 @@ def run_lengths(shape: RunLengths) -> NDArray[np.uint32]:
     >>> run_lengths(RunLengths((2, 3), b"123")).tolist()
     [1, 2, 3]
     """
-    counts, _ = _native.mask_counts(_table(shape.size, _STRING, [shape.counts]), False)
+    counts, _ = _native.mask_counts(_table([shape], shape.size), False)
     return counts
 
 
-def mask_to_runs(mask: ArrayLike) -> RunLengths:
+def mask_to_runs(
+    mask: ArrayLike, size: tuple[int, int] | None = None, corner: tuple[int, int] = (0, 0)
+) -> RunLengths:
     """Return the run lengths of a mask [H, W], where values other than 0 are the object.
+
+    Args:
+        mask: the whole image, or a part of it.
+        size: height and width of the image, by default those of the mask.
+        corner: x and y in the image of the mask's first pixel.
+
+    Raises:
+        ValueError: the mask does not lie in the image, or that has 2^32 pixels or more.
 
     >>> mask_to_runs([[0, 1], [0, 1]])
     RunLengths(size=(2, 2), counts=b'22')
+    >>> run_lengths(mask_to_runs([[1, 1]], (2, 3), (1, 0))).tolist()
+    [2, 1, 1, 1, 1]
     """
     pixels = np.asarray(mask) != 0
     if pixels.ndim != 2:
         raise ValueError(f"`mask` must have shape [H, W], got {list(pixels.shape)}")
-    strings, _ = _native.encode_masks(pixels[None], True)
-    height, width = pixels.shape
-    return RunLengths((height, width), strings.tobytes())
+    if size is None and corner == (0, 0):
+        strings, _ = _native.encode_masks(pixels[None], True)
+        return RunLengths((pixels.shape[0], pixels.shape[1]), strings.tobytes())
+    height, width = size or pixels.shape
+    x, y = corner
+    if min(x, y) < 0 or x + pixels.shape[1] > width or y + pixels.shape[0] > height:
+        raise ValueError(
+            f"a mask of {list(pixels.shape)} at x={x} y={y} is not in an image of {[height, width]}"
+        )
+    if height * width >= 2**32:
+        raise ValueError(f"an image must have fewer than 2**32 pixels, got {height} x {width}")
+    padded = np.pad(pixels, ((1, 1), (0, 0))).T.astype(np.int8)
+    columns, rows = np.nonzero(np.diff(padded, axis=1))  # begins and ends of runs, in turn
+    ends = (columns + x) * height + rows + y
+    begins, ends = ends[::2], ends[1::2]
+    apart = np.ones(len(begins) + 1, bool)
+    apart[1:-1] = begins[1:] != ends[:-1]  # not a run that goes on in the next column
+    bounds = np.stack([begins[apart[:-1]], ends[apart[1:]]], axis=1).ravel()
+    runs = np.diff(np.concatenate([[0], bounds, [height * width]]))
+    return RunLengths((height, width), compress_runs(runs if runs[-1] else runs[:-1]))
 
 
 def polygons_to_runs(polygons: Polygons, size: tuple[int, int]) -> RunLengths:
@@ -203,7 +233,18 @@ def polygons_to_runs(polygons: Polygons, size: tuple[int, int]) -> RunLengths:
     >>> run_lengths(polygons_to_runs(square, (4, 4))).tolist()
     [5, 2, 2, 2, 5]
     """
-    strings, _ = _native.mask_counts(_table(size, _POLYGONS, polygons.rings), True)
+    strings, _ = _native.mask_counts(_table([polygons], size), True)
+    return RunLengths(size, strings.tobytes())
+
+
+def union_of(shapes: Sequence[Shape], size: tuple[int, int]) -> RunLengths:
+    """Return the pixels of any of one or more outlines in an image of `size` (height, width).
+
+    Raises:
+        ValueError: run lengths that are broken or of another size.
+    """
+    offsets = np.array([0, len(shapes)], np.int64)
+    strings, _ = _native.merge_masks(_table(shapes, size), offsets, False, True)
     return RunLengths(size, strings.tobytes())
 
 
@@ -213,7 +254,7 @@ def runs_to_mask(shape: RunLengths) -> NDArray[np.bool_]:
     Raises:
         ValueError: they are broken or do not fill their image.
     """
-    columns = _native.decode_masks(_table(shape.size, _STRING, [shape.counts]))
+    columns = _native.decode_masks(_table([shape], shape.size))
     return columns[0].view(bool).T
 
 
@@ -230,19 +271,32 @@ def shape_to_mask(shape: Shape, size: tuple[int, int]) -> NDArray[np.bool_]:
     return runs_to_mask(shape)
 
 
-def _table(size: tuple[int, int], kind: int, parts: Sequence[Any] | NDArray[np.uint32]) -> Any:
-    """The native table of one mask, from its rings, its string in a list, or its run lengths."""
-    rings = [np.asarray(ring, np.float64).reshape(-1) for ring in parts if kind == _POLYGONS]
-    string = parts[0] if kind == _STRING else b""
-    count = len(string) if kind == _STRING else len(parts)
+def _table(shapes: Sequence[Shape | NDArray[np.uint32]], size: tuple[int, int]) -> Any:
+    """The native table of masks: outlines, or run lengths that are not compressed."""
+    rings: list[NDArray[np.float64]] = []
+    strings: list[bytes] = []
+    runs: list[NDArray[np.uint32]] = []
+    rows = []
+    for shape in shapes:
+        height, width = shape.size if isinstance(shape, RunLengths) else size
+        if isinstance(shape, Polygons):
+            rows.append((height, width, _POLYGONS, len(rings), len(shape.rings)))
+            rings += [ring.reshape(-1) for ring in shape.rings]
+        elif isinstance(shape, RunLengths):
+            rows.append((height, width, _STRING, sum(map(len, strings)), len(shape.counts)))
+            strings.append(shape.counts)
+        else:
+            rows.append((height, width, _RUNS, sum(map(len, runs)), len(shape)))
+            runs.append(shape)
+    columns = np.array(rows, np.int64).reshape(-1, 5)
     return _native.MaskTable(
-        np.array([size], np.int64),
-        np.array([kind], np.uint8),
-        np.zeros(1, np.int64),
-        np.array([count], np.int64),
+        np.ascontiguousarray(columns[:, :2]),
+        columns[:, 2].astype(np.uint8),
+        np.ascontiguousarray(columns[:, 3]),
+        np.ascontiguousarray(columns[:, 4]),
         np.cumsum([0, *map(len, rings)], dtype=np.int64),
         np.concatenate([np.zeros(0), *rings]),
-        np.frombuffer(string, np.uint8),
-        np.asarray(parts if kind == _RUNS else (), np.uint32),
+        np.frombuffer(b"".join(strings), np.uint8),
+        np.concatenate([np.zeros(0, np.uint32), *runs]),
         "shape",
     )

@@ -21,7 +21,7 @@ from sightline.formats.shapes import (
     mask_to_runs,
     rotated_of_corners,
     shape_hull,
-    shape_to_mask,
+    union_of,
 )
 from sightline.formats.text import number
 
@@ -93,10 +93,7 @@ def joined(parts: Sequence[Outline], size: tuple[int, int]) -> Outline:
     if len(polygons) == len(shapes):
         rings = tuple(ring for shape in polygons for ring in shape.rings)
         return Outline((x1, y1, x2, y2), Polygons(rings))
-    mask = np.zeros(size, bool)
-    for shape in shapes:
-        mask |= shape_to_mask(shape, size)
-    return Outline((x1, y1, x2, y2), mask_to_runs(mask))
+    return Outline((x1, y1, x2, y2), union_of(shapes, size))
 
 
 def _rectangle(box: Sequence[float]) -> Polygons:
@@ -135,6 +132,4 @@ def _mask(text: Any, points: NDArray[np.float64], width: int, height: int) -> Ru
         return f"a mask is a PNG in base64, got {quoted(text)}"
     if not part.any():
         return "a mask must have a pixel of the object, got none"
-    mask = np.zeros((height, width), bool)
-    mask[y1 : y2 + 1, x1 : x2 + 1] = part
-    return mask_to_runs(mask)
+    return mask_to_runs(part, (height, width), (x1, y1))
