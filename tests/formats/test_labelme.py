@@ -211,3 +211,17 @@ def test_labelme_points_of_the_group_of_an_object_are_its_keypoints(tmp_path):
 )
 def test_labelme_bad_mask_names_file_shape_rule_and_fix(tmp_path, bad, rule):
     refusal(write(tmp_path, "a.json", [bad]), "a.json: shape 1 (cat)", rule)
+
+
+@pytest.mark.parametrize("side", [2**31 - 1, 10**9])
+def test_labelme_mask_of_an_image_of_too_many_pixels_is_a_bad_label(tmp_path, side):
+    mask = mask_shape(np.ones((2, 3)), [[5, 7], [7, 8]])
+    root = write(tmp_path, "a.json", [mask], imageWidth=side, imageHeight=side)
+    refusal(root, "a.json: shape 1 (cat)", "must have fewer than 2**32 pixels")
+
+
+def test_labelme_size_that_no_image_has_is_taken_from_the_image(tmp_path):
+    shapes = [shape([[1, 2], [30, 40]])]
+    root = write(tmp_path, "a.json", shapes, imageWidth=10**30, imageHeight=48)
+    record = read_dataset(root).records[0]
+    assert (record.width, record.height) == (64, 48)

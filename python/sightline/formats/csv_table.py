@@ -27,7 +27,7 @@ from sightline.formats.paths import files_in, folders_in
 from sightline.formats.pictures import IMAGE_SUFFIXES, image_size
 from sightline.formats.records import DataError, LabelType, Record
 from sightline.formats.source import Notes, Pair, Source
-from sightline.formats.text import number, read_text, sniffed_encoding, whole_number
+from sightline.formats.text import number, read_text, sniffed_encoding, stated_size
 from sightline.formats.writing import Sets, checked_sets, known_splits, number_text, records_of
 from sightline.formats.written_pictures import Placed, WrittenPictures
 
@@ -220,7 +220,9 @@ def _note_unlisted(items: list[Item], root: Path, notes: Notes) -> None:
 
 
 def _load(item: Item, *, label_of: dict[str, int]) -> Pair:
-    width, height = _stated_size(item) or image_size(item.image, max_pixels=None)
+    first = item.rows[0][1]
+    stated = stated_size(first.get("width"), first.get("height"))
+    width, height = stated or image_size(item.image, max_pixels=None)
     found = Objects(item.path, width, height, label_of)
     for line, row in item.rows:
         name = row["class"]
@@ -233,12 +235,6 @@ def _load(item: Item, *, label_of: dict[str, int]) -> Pair:
         }
         found.add(name, box, rule, what=f"box ({shortened(name)})", line=line, extra=extra)
     return found.pair(item.image, item.image_id)
-
-
-def _stated_size(item: Item) -> tuple[int, int] | None:
-    row = item.rows[0][1]
-    width, height = (whole_number(row.get(name)) or 0 for name in ("width", "height"))
-    return (width, height) if width > 0 and height > 0 else None
 
 
 def _box(row: Mapping[str, str]) -> tuple[list[float], str | None]:

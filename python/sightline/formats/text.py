@@ -25,6 +25,7 @@ __all__ = [
     "read_text",
     "sniffed_encoding",
     "split_lines",
+    "stated_size",
     "truth",
     "whole_number",
 ]
@@ -32,6 +33,7 @@ __all__ = [
 # Of the labels of one picture: 400,000 boxes.
 MOST_BYTES = 16 << 20
 
+_LONGEST_SIDE = 2**31 - 1  # of a PNG; images of other formats are smaller
 _PROBE_BYTES = 1 << 20  # the keys of a large JSON file are in its first or last MiB
 _MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -165,6 +167,19 @@ def whole_number(value: object) -> int | None:
     if found is None or not math.isfinite(found) or not found.is_integer():
         return None
     return int(found)
+
+
+def stated_size(width: object, height: object) -> tuple[int, int] | None:
+    """Return the size of an image that a file states; None where it states none.
+
+    Tools write 0, -1 and null for a side that they do not know.
+
+    >>> stated_size("64", 48.0), stated_size(0, None), stated_size(-1, 48)
+    ((64, 48), None, None)
+    """
+    sides = whole_number(width), whole_number(height)
+    known = [side for side in sides if side is not None and 0 < side <= _LONGEST_SIDE]
+    return (known[0], known[1]) if len(known) == 2 else None
 
 
 def truth(value: object) -> bool | None:

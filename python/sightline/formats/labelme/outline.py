@@ -113,12 +113,11 @@ def _circle(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _mask(text: Any, points: NDArray[np.float64], width: int, height: int) -> RunLengths | str:
     """The run lengths of a mask, which is a PNG in base64 of the pixels between two points."""
-    x1, y1 = np.rint(points.min(axis=0)).astype(int).tolist()
-    x2, y2 = np.rint(points.max(axis=0)).astype(int).tolist()
-    if x1 < 0 or y1 < 0 or x2 >= width or y2 >= height:
-        return f"the points of a mask are pixels of the image of {width} x {height}, got " + quoted(
-            points.tolist()
-        )
+    low, high = np.rint(points.min(axis=0)), np.rint(points.max(axis=0))
+    if low.min() < 0 or (high >= (width, height)).any():
+        got = quoted(points.tolist())
+        return f"the points of a mask are pixels of the image of {width} x {height}, got {got}"
+    (x1, y1), (x2, y2) = low.astype(int).tolist(), high.astype(int).tolist()
     try:
         data = base64.b64decode(text, validate=True)
         with opened_image(data) as image:
@@ -132,4 +131,7 @@ def _mask(text: Any, points: NDArray[np.float64], width: int, height: int) -> Ru
         return f"a mask is a PNG in base64, got {quoted(text)}"
     if not part.any():
         return "a mask must have a pixel of the object, got none"
-    return mask_to_runs(part, (height, width), (x1, y1))
+    try:
+        return mask_to_runs(part, (height, width), (x1, y1))
+    except ValueError as error:  # an image of too many pixels
+        return str(error)

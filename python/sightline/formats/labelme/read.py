@@ -31,7 +31,7 @@ from sightline.formats.paths import files_below, files_in, folders_in, shortened
 from sightline.formats.pictures import IMAGE_SUFFIXES, image_size
 from sightline.formats.records import DataError, LabelType
 from sightline.formats.source import Notes, Pair, Source, split_name
-from sightline.formats.text import has_json_keys, read_json, truth, whole_number
+from sightline.formats.text import has_json_keys, read_json, stated_size, truth
 
 __all__ = ["LOOKED_FOR", "labelme_folders", "open_labelme"]
 
@@ -187,7 +187,8 @@ def _load(
 ) -> Pair:
     content = contents[path]
     image = _image_of(path, content["imagePath"], root, notes)
-    width, height = _stated_size(content) or image_size(image, max_pixels=None)
+    stated = stated_size(content.get("imageWidth"), content.get("imageHeight"))
+    width, height = stated or image_size(image, max_pixels=None)
     found = Objects(path, width, height, label_of)
     shapes = [shape for shape in content["shapes"] if isinstance(shape, dict)]
     points_of = _points_by_group(path, _keypoints(shapes), point_names, found, notes)
@@ -267,9 +268,3 @@ def _points_by_group(
         # X-AnyLabeling marks hidden points as difficult.
         row[:] = *xy[0], 1 if truth(shape.get("difficult")) else 2
     return by_group
-
-
-def _stated_size(content: Mapping[str, Any]) -> tuple[int, int] | None:
-    width = whole_number(content.get("imageWidth")) or 0
-    height = whole_number(content.get("imageHeight")) or 0
-    return (width, height) if width > 0 and height > 0 else None

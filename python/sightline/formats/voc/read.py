@@ -26,7 +26,7 @@ from sightline.formats.paths import files_in, is_file, lies_inside, shortened_pa
 from sightline.formats.pictures import IMAGE_SUFFIXES, image_size
 from sightline.formats.records import DataError, Issue, LabelType, Record
 from sightline.formats.source import Notes, Source, split_name
-from sightline.formats.text import number, truth, whole_number
+from sightline.formats.text import number, stated_size, truth
 from sightline.formats.voc.layout import Layout, listed_classes, read_layout
 from sightline.formats.voc.outline import read_outline
 from sightline.formats.xml_file import element_lines, parse_xml
@@ -154,7 +154,8 @@ def _loader(
                 f"{path}: no image named {path.stem} or {quoted(stated)} in {searched}; "
                 "add the image, or remove the label file"
             )
-        width, height = _stated_size(root) or image_size(image, max_pixels=None)
+        stated_sides = stated_size(root.findtext("size/width"), root.findtext("size/height"))
+        width, height = stated_sides or image_size(image, max_pixels=None)
         if image.stat().st_size == 0:
             raise DataError(f"{image}: the image file is empty; replace it, or remove its label")
         found = Objects(path, width, height, label_of)
@@ -208,10 +209,3 @@ def _extra(element: Element) -> dict[str, Any]:
         extra[name] = truth(text) if value is None and text else value
     pose = (element.findtext("pose") or "").strip()
     return extra | {"pose": pose if pose != _NO_POSE else ""}
-
-
-def _stated_size(root: Element) -> tuple[int, int] | None:
-    """Return the <size> of a label file; None where it is none (zeros, -1, null)."""
-    width = whole_number(root.findtext("size/width")) or 0
-    height = whole_number(root.findtext("size/height")) or 0
-    return (width, height) if width > 0 and height > 0 else None
