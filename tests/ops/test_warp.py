@@ -230,6 +230,13 @@ def test_any_layout_and_any_dtype_of_numbers():
     assert_same(ops.warp(picture, np.eye(3, dtype=np.int32), (20, 30)), picture)
 
 
+def test_a_picture_of_more_than_2_to_the_31_bytes_is_read_at_its_end():
+    picture = np.zeros((47_000, 47_000, 1), np.uint8)  # memory that is never touched, but a page
+    picture[-1, -1] = 200
+    found = ops.warp(picture, translation(-46_998, -46_998), (2, 2))
+    assert found[..., 0].tolist() == [[0, 0], [0, 200]]
+
+
 BITS = """
 import hashlib
 import numpy as np, torch
