@@ -32,6 +32,14 @@ def test_matrix_forms_equal_the_reference(name):
     assert (getattr(ops, name)(a, b) == getattr(reference, name)(a, b)).all()
 
 
+def test_warp_equals_the_reference():
+    picture = np.random.default_rng(3).integers(0, 256, (40, 50, 3), np.uint8)
+    matrix = np.array([[0.4, -0.2, 9], [0.3, 0.5, 1], [1e-3, 0, 1]])
+    for rules in ({}, {"mean": 0.5, "std": 0.2}, {"interpolation": "nearest"}):
+        expected = reference.warp(picture, matrix, (30, 65), **rules)
+        assert (ops.warp(picture, matrix, (30, 65), **rules) == expected).all()
+
+
 def test_nms_and_matching_equal_the_reference():
     boxes, scores = random_boxes(300), np.random.default_rng(2).random(300)
     thresholds = {"high_threshold": 0.5, "low_threshold": 0.3}
