@@ -209,12 +209,14 @@ def test_deep_nesting_is_no_crash(tmp_path):
 def test_categories_are_found_across_the_pieces_that_a_file_is_read_in(tmp_path, monkeypatch):
     made = content([annotation(1, category_id=3)])
     write_content(tmp_path, made)
+    (tmp_path / "instances.json").rename(tmp_path / "train.json")
+    (tmp_path / "val.json").write_text(json.dumps(made))
     whole = read_dataset(tmp_path).class_names
     for size in (5, 13, 64):
         monkeypatch.setattr("sightline.formats.coco.categories._CHUNK", size)
         assert read_dataset(tmp_path).class_names == whole == ("cat", "dog")
         text = json.dumps({**made, "info": {"categories": 1}})
-        (tmp_path / "instances.json").write_text(text)
+        (tmp_path / "val.json").write_text(text)
         assert read_dataset(tmp_path).class_names == whole
 
 

@@ -70,7 +70,9 @@ def open_coco(
         raise DataError(f"{root}: no COCO file; looked for {LOOKED_FOR}")
     notes = notes or Notes()
     files = {path: _File(path) for path in paths}
-    categories = {path: file.categories() for path, file in files.items()}
+    # Of several files perhaps only one is read further.
+    skim = len(paths) > 1
+    categories = {path: file.categories(skim=skim) for path, file in files.items()}
     category_names = all_categories(categories, lambda path: files[path].category_ids(), notes)
     names = tuple(class_names or category_names.values())
     id_of = {name: number for number, name in category_names.items()}
@@ -132,8 +134,8 @@ class _File:
         self._sections: dict[str, Any] | None = None
         self._content: dict[str, Any] | None = None
 
-    def categories(self) -> list[Any]:
-        found = categories_if_once(self._path)
+    def categories(self, *, skim: bool) -> list[Any]:
+        found = categories_if_once(self._path) if skim else None
         if found is None and self._columns() is not None:
             found = categories_of(self._path, self._columns() or {})
         return found if found is not None else self._objects()["categories"]
