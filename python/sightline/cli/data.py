@@ -14,6 +14,7 @@ from sightline.cli.arguments import UsageError
 
 # Name of each command, in data_<name>.py, and what it does.
 SUBCOMMANDS = {
+    "check": "find what is wrong in a data set: sightline data check <source>",
     "convert": "write a data set in another format: sightline data convert <source> <folder>",
     "split": "divide a data set into splits: sightline data split <source> <folder> shares=8:1:1",
     "stats": "show a data set in numbers and a picture: sightline data stats <source> out=x.png",

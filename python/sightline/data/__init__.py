@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from sightline.data.augment import Augment, apply_augment, default_augment
+from sightline.data.check import check_dataset, clean_dataset
 from sightline.data.digit_scenes import load_digit_scenes
 from sightline.data.digits import load_digits_classification
 from sightline.data.draw import draw_classification, draw_detections
@@ -45,6 +46,8 @@ __all__ = [
     "Sample",
     "Transform",
     "apply_augment",
+    "check_dataset",
+    "clean_dataset",
     "collate",
     "dataset_stats",
     "default_augment",

@@ -14,6 +14,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,7 @@ def open_csv(
         pool=partial(list, pool),
         load=partial(_load, label_of={name: label for label, name in enumerate(names)}),
         notes=notes,
+        label_file=attrgetter("path"),
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,7 @@ def open_kitti(
             notes=notes,
         ),
         notes=notes,
+        label_file=itemgetter(0),
     )
 
 

@@ -73,6 +73,17 @@ class Labelled:
         for row, record in enumerate(self.table):
             yield record, found.get(row, [])
 
+    @classmethod
+    def collected(cls, loaded: Iterable[Pair | Labelled]) -> Labelled:
+        """Return what a reader loads, of single images and of files of many."""
+        parts: list[Labelled] = []
+        for many, group in groupby(loaded, lambda it: isinstance(it, Labelled)):
+            if many:
+                parts += cast(Iterator[Labelled], group)
+            else:
+                parts.append(cls.of(cast(Iterator[Pair], group)))
+        return cls.joined(parts)
+
     def take(self, rows: NDArray[np.int64]) -> Labelled:
         """Return only some records, in this order, and their issues."""
         place = np.full(len(self.table), -1)
@@ -130,6 +141,7 @@ class Source:
     `load` turns an item into its record, without bad boxes, and the issues found, or a file of many
     images into a table of both. `notes` grow as items are listed and loaded. `absent` are the
     official splits whose files are missing.
+    `label_file` tells the label file of an item, None where labels are the names of folders.
     `keypoint_names`, `keypoint_mirror` and `skeleton` are those of `Annotations`.
     """
 
@@ -142,6 +154,7 @@ class Source:
     category_ids: tuple[int, ...] = ()
     notes: Notes = field(default_factory=Notes)
     absent: frozenset[str] = frozenset()
+    label_file: Callable[[Any], Path] | None = None
     keypoint_names: tuple[str, ...] = ()
     keypoint_mirror: tuple[int, ...] = ()
     skeleton: tuple[tuple[int, int], ...] = ()
@@ -153,13 +166,7 @@ class Source:
 
     def table(self, items: Iterable[Any]) -> Labelled:
         """Load items into one table."""
-        parts: list[Labelled] = []
-        for many, loaded in groupby(map(self.load, items), lambda it: isinstance(it, Labelled)):
-            if many:
-                parts += cast(Iterator[Labelled], loaded)
-            else:
-                parts.append(Labelled.of(cast(Iterator[Pair], loaded)))
-        return Labelled.joined(parts)
+        return Labelled.collected(map(self.load, items))
 
 
 def split_name(name: str) -> str | None:

@@ -89,6 +89,7 @@ def open_coco(
         pool=lambda: [*paths],
         load=lambda path: files[path].labelled(base, classes, notes),
         notes=notes,
+        label_file=Path,
         category_ids=tuple(id_of.get(name, -1) for name in names),
         keypoint_names=keypoint_names,
         keypoint_mirror=mirror_of(keypoint_names),

@@ -118,6 +118,7 @@ def open_labelme(
             notes=notes,
         ),
         notes=notes,
+        label_file=Path,
         keypoint_names=point_names,
     )
 

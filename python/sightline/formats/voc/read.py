@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -71,6 +72,7 @@ def open_voc(
         pool=partial(_unlisted, layout.ids),
         load=_loader(layout, {name: index for index, name in enumerate(names)}, notes),
         notes=notes,
+        label_file=attrgetter("path"),
     )
 
 

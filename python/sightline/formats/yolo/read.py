@@ -89,6 +89,7 @@ def open_yolo(
             label_of_image=label_of_image,
         ),
         notes=notes,
+        label_file=lambda item: label_of_image(item[0]),
         absent=layout.absent,
         keypoint_names=keypoints.names if keypoints is not None else (),
         keypoint_mirror=keypoints.mirror if keypoints is not None else (),

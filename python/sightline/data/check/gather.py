@@ -1,0 +1,109 @@
+"""Reads all that can be read of a data set, and keeps what readers refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sightline.data.read import open_labels
+from sightline.formats.records import DataError, Issue
+from sightline.formats.source import Labelled, Notes, Pair, Source
+
+__all__ = ["Gathered", "Part", "gather"]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The images of one split, and the label file of each; None where it has none."""
+
+    labelled: Labelled
+    label_files: list[Path | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """A data set as far as it can be read.
+
+    `parts` has the official splits, and with None as name the images of no split.
+    """
+
+    root: Path
+    source: Source
+    parts: dict[str | None, Part]
+    notes: list[Issue]
+    errors: list[DataError]
+
+
+def gather(root: Path, format: str | None, class_names: Sequence[str] | None) -> Gathered:
+    """Read every split, and the images of none, without stopping at what is wrong.
+
+    Raises DataError where the data set cannot be opened at all.
+    """
+    errors: list[DataError] = []
+    source, decided = open_labels(root, format, class_names, Notes(errors))
+    seen: set[Hashable] = set()
+    parts: dict[str | None, Part] = {}
+    usual = ("train", "val", "test")
+    for split in sorted(source.splits, key=lambda it: usual.index(it) if it in usual else 3):
+        if split == "trainval" and "train" in source.splits:
+            _listed(source.splits[split], errors)  # train and val again: only the list is checked
+            continue
+        parts[split] = _part(source, source.splits[split], seen, errors)
+    rest = _part(source, lambda: _unseen(source, seen), seen, errors)
+    if len(rest.labelled.table) or not parts:
+        parts[None] = rest
+    return Gathered(root, source, parts, [*decided, *source.notes.issues()], errors)
+
+
+def _part(
+    source: Source,
+    lister: Callable[[], list[Any]],
+    seen: set[Hashable],
+    errors: list[DataError],
+) -> Part:
+    files: list[Path | None] = []
+
+    def loaded(items: list[Any]) -> Iterator[Pair | Labelled]:
+        for item in items:
+            try:
+                one = source.load(item)
+            except DataError as error:
+                if not _is_known(error, errors):
+                    errors.append(error)
+                continue
+            file = None if source.label_file is None else source.label_file(item)
+            files.extend([file] * (len(one.table) if isinstance(one, Labelled) else 1))
+            yield one
+
+    items = _listed(lister, errors)
+    seen.update(map(_key, items))
+    return Part(Labelled.collected(loaded(items)), files)
+
+
+def _is_known(error: DataError, errors: list[DataError]) -> bool:
+    """Whether an image that is not there was missed already when the labels were listed."""
+    path, missing, _ = str(error).partition(": no such image")
+    return bool(missing) and any(f"no image {Path(path).name} " in str(known) for known in errors)
+
+
+def _listed(lister: Callable[[], list[Any]], errors: list[DataError]) -> list[Any]:
+    try:
+        return lister()
+    except DataError as error:
+        errors.append(error)
+        return []
+
+
+def _unseen(source: Source, seen: set[Hashable]) -> list[Any]:
+    return [item for item in source.pool() if _key(item) not in seen]
+
+
+def _key(item: Any) -> Hashable:
+    """What an item is known by in every list: its label file, or its image."""
+    if isinstance(item, tuple):
+        return tuple(part for part in item if isinstance(part, Path))
+    if isinstance(item, Path):
+        return item
+    return getattr(item, "image", None) or getattr(item, "path", id(item))
