@@ -9,9 +9,11 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from sightline import _numpy
 from sightline.data import Augment, Preprocess, load_digit_scenes, make_loader
 from sightline.data.worker_batches import BatchToPin
 
@@ -114,6 +116,18 @@ def test_an_error_ends_the_processes_and_the_next_pass_starts_new_ones(scenes):
     loader.dataset.augment = None
     assert len(list(loader)) == 4
     loader._end_workers()  # `raised` holds this frame, and the loader in it
+
+
+def note_threads(image, target):
+    return np.full_like(image, _numpy.get_num_threads()), target
+
+
+def test_a_worker_process_computes_in_one_thread(scenes):
+    loader = make_loader(
+        scenes, PREPROCESS, batch_size=13, shuffle=False, workers=1, augment=note_threads
+    )
+    images, *_ = next(iter(loader))
+    np.testing.assert_allclose(images.numpy().max(axis=(0, 2, 3)) * 63.75 + 127.5, 1, atol=1e-3)
 
 
 def slow(image, target):

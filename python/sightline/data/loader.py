@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, default_collate
 
 from sightline.data.augment import Augment
 from sightline.data.augment.own import AugmentFunction
@@ -113,8 +114,11 @@ def collate(items: list[Item]) -> Batch:
     since images differ in their number of objects.
     """
     images, targets, samples = zip(*items, strict=True)
-    stacked = torch.stack(targets) if isinstance(targets[0], torch.Tensor) else list(targets)
-    return torch.stack(images), stacked, list(samples)
+    # In a worker process torch stacks them in shared memory, where they need no copy to be sent.
+    stacked = (
+        default_collate(list(targets)) if isinstance(targets[0], torch.Tensor) else list(targets)
+    )
+    return default_collate(list(images)), stacked, list(samples)
 
 
 def collate_to_send(items: list[Any]) -> Any:
@@ -129,6 +133,11 @@ def collate_to_pin(items: list[Any]) -> Any:
     """`collate_to_send` for a loader that pins memory."""
     batch = collate_to_send(items)
     return batch if isinstance(batch, Failure) else BatchToPin(batch)
+
+
+def start_worker(_: int) -> None:
+    """Let a worker process use one thread: the others have the other cores."""
+    importlib.import_module("sightline._numpy").set_num_threads(1)
 
 
 def make_loader(
@@ -218,5 +227,6 @@ def make_loader(
         pin_memory=pin_memory,
         drop_last=drop_last,
         persistent_workers=workers > 0,
+        worker_init_fn=start_worker,
         generator=torch.Generator().manual_seed(seed),
     )

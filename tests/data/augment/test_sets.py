@@ -228,7 +228,7 @@ def test_large_images_are_kept_reduced_and_their_boxes_fit(scenes):
     small = Preprocess((30, 40), mean=(0.0,) * 3, std=(1.0,) * 3)
     augment = replace(Augment.none(), scale=(0.8, 1.2), rotate=10.0)
     dataset = Dataset(scenes, small, augment=augment)
-    assert dataset._pictures.load(0).shape == (60, 80, 3)
+    assert dataset._pictures.load(0).shape == (30, 40, 3)
     for epoch in range(6):
         image, target, _ = dataset[(epoch, epoch % 5)]
         for box, label in zip(target["boxes"], target["labels"]):

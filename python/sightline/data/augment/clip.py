@@ -35,6 +35,8 @@ def clip_ring(ring: NDArray[np.float64], height: int, width: int) -> NDArray[np.
     """
     for axis, limit, sign in ((0, 0, 1), (0, width, -1), (1, 0, 1), (1, height, -1)):
         inside_by = sign * (ring[:, axis] - limit)
+        if inside_by.min() >= 0:  # most outlines leave by one edge
+            continue
         next_by = np.roll(inside_by, -1)
         crosses = (inside_by >= 0) != (next_by >= 0)
         share = inside_by / np.where(crosses, inside_by - next_by, 1)
