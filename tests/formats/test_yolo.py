@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sightline.data import DataError, read_dataset
+from sightline.formats.yolo.shares import pixel_of_share, pixels_of_shares
 
 from ..pictures import save_picture
 from .refusals import refusal
@@ -365,3 +366,10 @@ def test_yolo_images_of_a_kind_that_is_not_read_are_said(tmp_path):
         (tmp_path / "images" / name).write_bytes(b"an image of another kind")
     (said,) = map(str, read_dataset(tmp_path).issues)
     assert "b.HEIC: an image, and in 1 more file: not of a kind that is read" in said
+
+
+def test_yolo_pixel_of_one_share_has_the_bits_of_that_of_many():
+    shares = np.random.default_rng(0).random((200, 2))
+    shares[:100] = np.round(shares[:100], 6)
+    single = [[pixel_of_share(x, 640), pixel_of_share(y, 481)] for x, y in shares.tolist()]
+    np.testing.assert_array_equal(single, pixels_of_shares(shares, 640, 481))

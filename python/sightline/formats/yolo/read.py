@@ -37,7 +37,7 @@ from sightline.formats.yolo.layout import (
     yolo_root,
 )
 from sightline.formats.yolo.line import GOT, Line, is_polygon, parse_line
-from sightline.formats.yolo.shares import pixels_of_shares
+from sightline.formats.yolo.shares import pixel_of_share, pixels_of_shares
 
 
 def open_yolo(
@@ -194,6 +194,7 @@ def _add(
     found: Objects, line: Line, line_number: int, why_rotated: Callable[[], str | None]
 ) -> bool:
     """Add the object of a line, in pixels; return whether it could be added."""
+    sides = found.width, found.height
     to_pixels = partial(pixels_of_shares, width=found.width, height=found.height)
     polygon = rotated = points = None
     if line.polygon is not None:
@@ -204,7 +205,7 @@ def _add(
         points = np.concatenate([to_pixels(line.points[:, :2]), line.points[:, 2:]], axis=1)
     return found.add(
         line.name,
-        to_pixels([line.box[:2], line.box[2:]]).ravel().tolist(),
+        [pixel_of_share(share, side) for share, side in zip(line.box, sides * 2, strict=True)],
         what="object",
         line=line_number,
         shape=Polygons((polygon,)) if polygon is not None else None,

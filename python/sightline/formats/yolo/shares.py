@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["pixels_of_shares"]
+__all__ = ["pixel_of_share", "pixels_of_shares"]
 
 _DECIMALS = 9  # of a pixel
+_UNITS = 10.0**_DECIMALS
 
 
 def pixels_of_shares(shares: ArrayLike, width: int, height: int) -> NDArray[np.float64]:
@@ -20,3 +21,12 @@ def pixels_of_shares(shares: ArrayLike, width: int, height: int) -> NDArray[np.f
     [6.0, 48.0]
     """
     return np.round(np.asarray(shares, np.float64) * (width, height), _DECIMALS)
+
+
+def pixel_of_share(share: float, side: int) -> float:
+    """Return one coordinate as `pixels_of_shares` does, to the bit; quicker for a single box.
+
+    >>> pixel_of_share(0.5 - 0.98125 / 2, 640)
+    6.0
+    """
+    return round(share * side * _UNITS) / _UNITS
