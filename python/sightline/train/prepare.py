@@ -1,7 +1,7 @@
 """From settings to everything that `fit` needs: data, resolved settings, model."""
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 import sightline
 from sightline._suggest import did_you_mean
 from sightline.data import Annotations, Preprocess, fit_preprocess, open_source
+from sightline.data.check.before_training import before_training
 from sightline.data.issues import said_of
 from sightline.settings.groups import Settings, SettingsError, TrainSettings
 from sightline.settings.presets import PRESETS, preset_for
@@ -105,6 +106,7 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
     if data.test_share is not None:
         test = read_split(settings, "test", class_names=train.class_names)
     warn_of_issues([split for split in (train, val, test) if split is not None], log)
+    warn_of_splits(train, {"val": val, "test": test}, log)
 
     task = choose_task(settings, train)
     if preset is None:
@@ -203,6 +205,13 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
     torch.manual_seed(seed)
+
+
+def warn_of_splits(train: Annotations, others: Mapping[str, Annotations | None], log: Log) -> None:
+    """Print what would spoil training or its scores, such as images of val in train."""
+    known = {name: split for name, split in others.items() if split is not None}
+    for sentence in before_training(train, known):
+        log.warn(f"{sentence} (sightline data check {train.source} says more)")
 
 
 def warn_of_issues(splits: Sequence[Annotations], log: Log) -> None:
