@@ -168,6 +168,14 @@ def test_a_process_that_was_killed_is_an_error_that_says_so(scenes, number, said
     assert len(list(loader)) == 4  # with new processes
 
 
+def test_a_process_that_was_killed_between_two_passes_is_said_as_well(scenes):
+    loader = make_loader(scenes, PREPROCESS, batch_size=4, shuffle=True, workers=1)
+    list(loader)
+    with pytest.raises(RuntimeError, match=r"(was killed by SIGKILL|is killed by signal: Killed)"):
+        os.kill(loader._workers()[0].pid, signal.SIGKILL)
+        list(loader)
+
+
 def exiting(image, target):
     os._exit(3)
 

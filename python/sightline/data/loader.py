@@ -70,9 +70,11 @@ class Loader(DataLoader):
         self.sampler.skip = skip * self.batch_size
 
     def __iter__(self) -> Any:
-        batches = super().__iter__()
+        batches: Any = None
         while True:
             try:
+                if batches is None:  # processes of an earlier pass may have died since
+                    batches = super().__iter__()
                 batch = next(batches)
                 if isinstance(batch, Failure):
                     raise batch.error
