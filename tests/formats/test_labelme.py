@@ -207,6 +207,7 @@ def test_labelme_points_of_the_group_of_an_object_are_its_keypoints(tmp_path):
         (shape([[5, 7], [7, 8]], "mask") | {"mask": "no"}, "a mask is a PNG in base64, got 'no'"),
         (shape([[5, 7], [7, 8]], "mask"), "a mask is a PNG in base64, got None"),
         (shape([[5, 7], [7, float("nan")], [1, 1]], "polygon"), "coordinates must be finite"),
+        (shape([[1e308, 1], [1, -1e308]], "circle"), "coordinates must be finite"),
     ],
 )
 def test_labelme_bad_mask_names_file_shape_rule_and_fix(tmp_path, bad, rule):

@@ -212,6 +212,8 @@ def test_voc_parts_and_nested_and_deleted_objects_are_no_objects(tmp_path):
         (TURNED.format("x"), "<angle> must be a number, got 'x'"),
         (TURNED.format("0").replace("20", "0"), "<w> and <h> must be positive, got 0 and 10"),
         (TURNED.format("nan"), "coordinates must be finite"),
+        (TURNED.format("1e300"), "coordinates must be finite, and at most 1e+08"),
+        ("<polygon>1,2, 3,4, 5,1e300</polygon>", "<polygon> must hold x and y of 3 or more"),
         ("<robndbox/>", "<robndbox> must hold <cx>"),
         ("", "<bndbox> must hold <xmin>"),
     ],

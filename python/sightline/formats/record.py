@@ -105,7 +105,8 @@ class Record:
             filled = np.zeros(len(boxes), bool) if value is None else np.asarray(value, bool)
             set_field(self, name, filled)
         if self.area is None:
-            area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+            with np.errstate(over="ignore"):  # of a box that is finite, but not much less
+                area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
             set_field(self, "area", area)
         else:
             set_field(self, "area", np.asarray(self.area, np.float64))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,12 +104,14 @@ def _rectangle(box: Sequence[float]) -> Polygons:
 
 def _circle(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """A polygon on the circle around the first point through the second."""
-    centre, radius = points[0], np.hypot(*(points[1] - points[0]))
+    centre, edge = points[:2].tolist()
+    radius = math.dist(centre, edge)  # infinite, without a warning, where it is too large
     quarter = np.arange(_SIDES_OF_CIRCLE // 4) * 2 * np.pi / _SIDES_OF_CIRCLE
     # The quarters are turned copies, so that the four outermost points are exact.
     x, y = np.cos(quarter), np.sin(quarter)
     turns = [np.stack(pair, axis=1) for pair in ((x, y), (-y, x), (-x, -y), (y, -x))]
-    return centre + radius * np.concatenate(turns)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return centre + radius * np.concatenate(turns)
 
 
 def _mask(text: Any, points: NDArray[np.float64], width: int, height: int) -> RunLengths | str:

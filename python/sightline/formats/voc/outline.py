@@ -18,6 +18,7 @@ __all__ = ["Outline", "read_outline"]
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _ROTATED = ("cx", "cy", "w", "h", "angle")
+_FARTHEST = 1e8  # pixels, as in the masks that are drawn
 _NUMBERED = re.compile(r"[xy]\d+")
 
 
@@ -41,7 +42,9 @@ def read_outline(element: Element) -> tuple[Outline, list[str]]:
     if rule is not None:
         broken.append(rule)
     rotated, rule = _numbers(element, "robndbox", _ROTATED)
-    if rotated is not None and min(rotated[2:4]) <= 0:
+    if rotated is not None and not all(abs(value) <= _FARTHEST for value in rotated):
+        rule = f"coordinates must be finite, and at most {_FARTHEST:g}, got {quoted(rotated)}"
+    elif rotated is not None and min(rotated[2:4]) <= 0:
         rule = f"<w> and <h> must be positive, got {rotated[2]:g} and {rotated[3]:g}"
     if rule is not None:
         broken.append(rule)
@@ -83,8 +86,8 @@ def _polygons(element: Element) -> tuple[Polygons | None, str | None]:
     for polygon in element.findall("polygon"):
         words = _words(polygon)
         values = [value for word in words if (value := number(word)) is not None]
-        finite = all(map(math.isfinite, values))
-        if len(values) < max(6, len(words)) or len(values) % 2 or not finite:
+        near = all(abs(value) <= _FARTHEST for value in values)
+        if len(values) < max(6, len(words)) or len(values) % 2 or not near:
             got = quoted(" ".join(words))
             return None, f"<polygon> must hold x and y of 3 or more points, got {got}"
         rings.append(np.array(values).reshape(-1, 2))
