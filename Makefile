@@ -7,7 +7,7 @@
 # make fuzz-all        the same without a time limit: hours
 # make kill-resume     kill training at 20 random moments and resume it to the same bits
 # make bench           run the benchmarks, with the other libraries where build/peers is installed
-# make peers           create build/peers, an environment with torchvision and COCO evaluators for `sightline bench --peers`
+# make peers           create build/peers, an environment with torchvision, COCO evaluators and albumentations for `sightline bench --peers`
 # make headers         compile the torch ops against the headers of the oldest torch (downloads 80 MB, once)
 # make cuda            build with the CUDA kernels (needs nvcc, no GPU) and load that build
 # make without-torch   build and test the NumPy part in an environment without torch
@@ -25,6 +25,7 @@ PACKAGES := $(shell find python -name __init__.py)
 PEERS ?= torch==2.15.0 torchvision==0.29.2 numpy
 COCO_PEERS ?= pycocotools==2.0.11 hotcoco==1.3.0 ultrafast-pycocotools==0.1.14 vernier==0.5.4 faster-coco-eval==1.8.0 \
   torchmetrics==1.9.0
+AUGMENT_PEERS ?= albumentations==2.0.8 opencv-python-headless
 TORCHVISION ?= 0.28.0
 TIMM ?= 1.0.31
 FUZZ_MINUTES ?= 28
@@ -99,11 +100,12 @@ bench: $(VENV)/.built
 	$(BIN)/python -m sightline bench $(PEERS_OPTION)
 	$(BIN)/python -m sightline bench coco $(PEERS_OPTION)
 	$(BIN)/python -m sightline bench batch_norm --quick
+	$(BIN)/python -m sightline bench augment $(PEERS_OPTION)
 
 # torchvision's wheels need a CUDA build of torch, which also runs on a CPU: no constraint here.
 peers:
 	test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
-	PIP_CONSTRAINT= build/peers/bin/pip install -q $(PEERS) $(COCO_PEERS)
+	PIP_CONSTRAINT= build/peers/bin/pip install -q $(PEERS) $(COCO_PEERS) $(AUGMENT_PEERS)
 	build/peers/bin/python -c "import torchvision; print(torchvision.__version__)"
 
 # The macOS wheel is the smallest one with the headers, a tenth of the one for Linux. Nothing is linked or run.

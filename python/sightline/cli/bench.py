@@ -3,6 +3,7 @@
                 [--compare FILE] [--tolerance SHARE]
 sightline bench coco ...: COCO evaluation and other evaluators; `sightline bench coco --help`
 sightline bench batch_norm ...: fused batch norm and torch's; `sightline bench batch_norm --help`
+sightline bench augment ...: augmentation of images; `sightline bench augment --help`
 
 Times the ops, the libraries that people use now and this machine's own limits, alternately in one
 run, after checking that the results agree. Prints one line per benchmark: the median time and half
@@ -43,7 +44,7 @@ from sightline._console import say
 from sightline.cli.arguments import UsageError, parse
 from sightline.cli.bench_files import OPTIONS, take_files
 
-SUBCOMMANDS = ("coco", "batch_norm")  # each in bench_<name>.py
+SUBCOMMANDS = ("coco", "batch_norm", "augment")  # each in bench_<name>.py
 _FLAGS = ("quick", "arrays", "list")
 _OPTIONS = ("--device", "--peers", "--threads", "--only", "--shapes", "--plot", *OPTIONS)
 

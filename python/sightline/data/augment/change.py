@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.data.augment.clip import clip_boxes, clip_ring
+from sightline.data.augment.clip import clip_boxes
 from sightline.data.augment.elastic import undisplaced
 from sightline.data.augment.geometry import (
     Matrix,
@@ -17,6 +17,7 @@ from sightline.data.augment.geometry import (
     map_points,
     scaling,
 )
+from sightline.data.augment.outlines import Outlines, outlines_of
 from sightline.data.augment.pixels import render, render_masks
 from sightline.formats.shapes import (
     Polygons,
@@ -28,9 +29,6 @@ from sightline.formats.shapes import (
 )
 
 __all__ = ["Change"]
-
-_EDGE_STEP = 4.0  # network pixels between the points of an edge that elastic bends
-_MOST_STEPS = 128  # along one edge
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,53 +171,19 @@ class Change:
         """Return the boxes around the mapped objects, and around what of each lies in the input."""
         if len(boxes) == 0:
             return boxes, boxes
-        outlines = list(boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]])
-        if rotated is not None:
-            corners = corners_of_rotated(rotated)
-            for row in np.flatnonzero(np.isfinite(corners).all(axis=(1, 2))).tolist():
-                outlines[row] = corners[row]
-        rings = [[outline] for outline in outlines]
-        for row, shape in enumerate(shapes or ()):
-            if isinstance(shape, Polygons):
-                rings[row] = list(shape.rings)
-            elif shape is not None:
-                rings[row] = [_outermost(shape)]
-        if self.displacements is not None:
-            rings = [[self._fine(ring) for ring in of_one] for of_one in rings]
-        counts = [sum(map(len, of_one)) for of_one in rings]
-        points = self.map_points(np.concatenate([ring for of_one in rings for ring in of_one]))
-        starts = np.cumsum([0, *counts[:-1]])
-        low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
-        hulls = np.concatenate([low, high], axis=1)
-        # Of an outline that leaves the input, the box around what is left may be smaller than what
-        # is left of the box.
-        edge = np.array(self.size[::-1])
-        leaves = ((low < 0) | (high > edge)).any(axis=1) & (low < edge).all(axis=1)
-        visible = hulls.copy()
-        for row in np.flatnonzero(leaves & (high > 0).all(axis=1)).tolist():
-            mine = points[starts[row] : starts[row] + counts[row]]
-            parts = np.split(mine, np.cumsum([len(ring) for ring in rings[row]])[:-1])
-            left = np.concatenate([clip_ring(ring, *self.size) for ring in parts])
-            if len(left):
-                visible[row] = [*left.min(axis=0), *left.max(axis=0)]
-        return hulls, visible
+        return self._mapped(outlines_of(boxes, shapes, rotated)).hulls(*self.size)
 
-    def _fine(self, ring: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Add points to the edges of a ring [P, 2], so that each edge can follow a bend."""
-        ends = np.roll(ring, -1, axis=0)
-        there = map_points(self.matrix, np.stack([ring, ends]))
-        longest = np.abs(there[1] - there[0]).max(axis=1)
-        steps = np.clip(np.ceil(longest / _EDGE_STEP), 1, _MOST_STEPS).astype(np.int64)
-        edge = np.repeat(np.arange(len(ring)), steps)
-        share = (np.arange(len(edge)) - np.repeat(np.cumsum(steps) - steps, steps)) / steps[edge]
-        return ring[edge] + (ends - ring)[edge] * share[:, None]
+    def _mapped(self, outlines: Outlines) -> Outlines:
+        if self.displacements is not None:
+            outlines = outlines.fine(self.matrix)
+        return replace(outlines, points=self.map_points(outlines.points))
 
     def polygons(self, polygons: Polygons) -> Polygons:
         """Map the outline of an object; it is not clipped. `elastic` adds points to its edges."""
-        rings = polygons.rings
-        if self.displacements is not None:
-            rings = tuple(self._fine(ring) for ring in rings)
-        return Polygons(tuple(self.map_points(ring) for ring in rings))
+        if not sum(map(len, polygons.rings)):
+            return polygons
+        outlines = outlines_of(np.zeros((1, 4)), [polygons])
+        return Polygons(tuple(self._mapped(outlines).split()))
 
     def points(
         self, points: NDArray[np.float64], *, mirror: Sequence[int] = ()
@@ -291,20 +255,6 @@ class Change:
             fill=fill,
         )
         return drawn.reshape(*mask.shape[:-2], *self.size)
-
-
-def _outermost(shape: RunLengths) -> NDArray[np.float64]:
-    """Return the polygon [P, 2] around a mask, along the first and last pixel of each column."""
-    mask = runs_to_mask(shape)
-    columns = np.flatnonzero(mask.any(axis=0))
-    if len(columns) == 0:
-        return np.zeros((1, 2))
-    top = mask[:, columns].argmax(axis=0)
-    bottom = len(mask) - mask[::-1, columns].argmax(axis=0)
-    x = np.stack([columns, columns + 1], axis=1).reshape(-1)
-    there = np.stack([x, np.repeat(top, 2)], axis=1)
-    back = np.stack([x, np.repeat(bottom, 2)], axis=1)[::-1]
-    return np.concatenate([there, back]).astype(np.float64)
 
 
 def _visible_area(
