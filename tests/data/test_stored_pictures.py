@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.data import DataError, Preprocess, Record, read_image
+from sightline.data import (
+    Annotations,
+    Augment,
+    DataError,
+    Dataset,
+    Preprocess,
+    Record,
+    read_image,
+)
 from sightline.data.cache import MemoryCache
 from sightline.data.disk_cache import DiskCache, default_cache_folder
 from sightline.data.stored_pictures import StoredPictures
@@ -260,3 +268,19 @@ def test_pictures_can_be_sent_to_a_spawned_process(on_disk, records):
     for pictures in (on_disk(), StoredPictures(records, PREPROCESS, zoom=1.0)):
         first = pictures.load(0).copy()
         np.testing.assert_array_equal(pickle.loads(pickle.dumps(pictures)).load(0), first)
+
+
+def test_training_on_reduced_photographs_changes_their_pixels_little(shared_data):
+    preprocess = Preprocess((240, 320))
+    paths = sorted((shared_data / "bccd").rglob("*.jp*g"))[::70]
+    records = [record_of(path, path.name, 480, 640) for path in paths]
+    annotations = Annotations("class", ("a",), tuple(records))
+    augment = Augment(flip_h=0.5, scale=(0.8, 1.25), rotate=10)
+    dataset = Dataset(annotations, preprocess, augment=augment)
+    whole = Dataset(annotations, preprocess, augment=augment)
+    whole._pictures = StoredPictures(records, preprocess, zoom=9.0)
+    assert dataset._pictures.load(0).shape == (240, 320, 3)
+    assert whole._pictures.load(0).shape == (480, 640, 3)
+    for index in range(len(records)):
+        error = (dataset[(1, index)][0] - whole[(1, index)][0]) * 0.25 * 255
+        assert 0 < error.square().mean().sqrt() < 3

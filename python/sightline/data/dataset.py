@@ -39,9 +39,9 @@ Item = tuple[torch.Tensor, Target, Sample]
 # Separate streams of random numbers for the images and for a user's augmentation function; 0 is
 # the order of an epoch.
 _PICTURE, _OWN = 1, 2
-# How far a reduced image may be enlarged by augmentation. Reduced by the decoder to the size of the
-# network's input and changed as by default, images differ from those made of all pixels by 1.4 grey
-# levels (root mean square, BCCD at 320 x 240), are as sharp, and take a third of the time.
+# How far a reduced image may be enlarged by augmentation: BCCD at 320 x 240 is decoded at half its
+# size, and then differs from images made of all pixels by fewer than 3 grey levels, in a third of
+# the time.
 _MOST_ENLARGED = 1.5
 
 
