@@ -30,11 +30,12 @@ SAID = {
     "outlines": "shapes rotated",
     "masks": "shapes",
     "run lengths": "shapes",
-    "mirror pairs": "mirror",
-    "order of .* keypoint": "points",
+    "mirror pairs": "keypoint_mirror",
+    "skeleton": "skeleton",
+    "order of .* keypoint": "points keypoint_names",
     "separate polygons": "shapes",
     "the kind": "shapes rotated",
-    "keypoints": "points",
+    "the keypoints": "points keypoint_names",
     "rotation": "rotated",
     "rotated boxes": "rotated shapes",
     "category ids": "category_ids",
@@ -146,6 +147,7 @@ def keypoints(folder):
     boxes = [[2, 3, 9, 10], [1, 1, 30, 20]]
     columns = {"labels": [0, 1], "boxes": boxes, "points": points}
     options = {"keypoint_names": ("nose", "eye", "ear"), "keypoint_mirror": (0, 2, 1)}
+    options["skeleton"] = ((0, 1), (1, 2))
     return sets_of([record_of(folder, place, **columns) for place in range(5)], **options)
 
 
@@ -273,6 +275,8 @@ def compare(first, again, lost):
                 for label, same in zip(record.labels, other.labels)
             }
         assert data.label_type == again[split].label_type
+        for name in {"keypoint_names", "keypoint_mirror", "skeleton"} - lost:
+            assert getattr(data, name) == getattr(again[split], name)
         if "classes" not in lost:
             assert data.class_names == again[split].class_names
             if "category_ids" not in lost:

@@ -105,6 +105,9 @@ def checked_sets(sets: Sets, losses: Losses, *, keeps_ids: bool = False) -> Sets
     mirrored = len(first.keypoint_mirror)
     if losses.format_name != "YOLO":
         losses.add("the mirror pairs", "keypoint", mirrored, f"{losses.format_name} has none")
+    if losses.format_name != "COCO":
+        joined = len({point for pair in first.skeleton for point in pair})
+        losses.add("the skeleton", "keypoint", joined, f"{losses.format_name} has none")
     if not keeps_ids and ids and list(ids) != [*range(1, len(ids) + 1)]:
         losses.add("the category ids", "class", len(ids), f"{losses.format_name} has none")
     return sets
