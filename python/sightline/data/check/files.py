@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sightline.data.check.findings import Finding, found
 from sightline.data.check.gather import Gathered
+from sightline.data.check.messages import finding_of_error
 from sightline.formats.paths import files_in
 from sightline.formats.pictures import IMAGE_SUFFIXES
 from sightline.formats.records import DataError
@@ -32,22 +33,17 @@ def check_files(data: Gathered) -> Iterator[Finding]:
                         yield found("image without label file", image, None, "image", rule)
     if data.source.label_file is None:
         return
-    refused = " ".join(map(str, data.errors))
+    refused = {finding_of_error(error).file.stem for error in data.errors}
     for folder in sorted({image.parent for image in images}):
         for path in files_in(folder, *IMAGE_SUFFIXES):
-            if path not in images and str(path) not in refused and not _has_label(path, refused):
+            if path not in images and path.stem not in refused:
                 yield found("image without label", path, None, "image", "no label names it")
     if data.source.format == "yolo":
         for folder in sorted({label.parent for label in labels}):
             for path in files_in(folder, ".txt"):
-                if path not in labels and str(path) not in refused and _holds_boxes(path):
+                if path not in labels and path.stem not in refused and _holds_boxes(path):
                     rule = "there is no image of its name"
                     yield found("label without image", path, None, "label file", rule)
-
-
-def _has_label(image: Path, refused: str) -> bool:
-    """Whether the label file of an image is one that a reader refused."""
-    return f"/{image.stem}." in refused
 
 
 def _holds_boxes(path: Path) -> bool:

@@ -81,7 +81,7 @@ def found(
     return Finding(kind, severity, file, line, what, rule, fix or usual)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DatasetReport:
     """What `check_dataset` found.
 
@@ -93,6 +93,11 @@ class DatasetReport:
     splits: dict[str | None, int]
     classes: tuple[str, ...]
     findings: tuple[Finding, ...]
+
+    def __repr__(self) -> str:
+        """One line, with the number of findings."""
+        counts = self._counts().removeprefix("found").strip()
+        return f"DatasetReport({str(self.path)!r}: {self.format}, {counts})"
 
     def count(self, severity: str) -> int:
         """Return the number of findings of a severity: "error", "warning" or "note"."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from sightline.data.read import open_labels
@@ -12,6 +13,8 @@ from sightline.formats.records import DataError, Issue
 from sightline.formats.source import Labelled, Notes, Pair, Source
 
 __all__ = ["Gathered", "Part", "gather"]
+
+_MISSING = re.compile(r": no image (.+?) in ")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,7 @@ class Gathered:
     parts: dict[str | None, Part]
     notes: list[Issue]
     errors: list[DataError]
+    missing: frozenset[str]  # names of images that label files name, and that are not there
 
 
 def gather(root: Path, format: str | None, class_names: Sequence[str] | None) -> Gathered:
@@ -54,7 +58,18 @@ def gather(root: Path, format: str | None, class_names: Sequence[str] | None) ->
     rest = _part(source, lambda: _unseen(source, seen), seen, errors)
     if len(rest.labelled.table) or not parts:
         parts[None] = rest
-    return Gathered(root, source, parts, [*decided, *source.notes.issues()], errors)
+    missing = frozenset(
+        PurePath(name[1]).name for error in errors if (name := _MISSING.search(str(error)))
+    )
+    # What was missed when labels were listed is missed again when its size is looked for.
+    errors = [error for error in errors if _name_of_missing(error) not in missing]
+    notes = [*decided, *source.notes.issues()]
+    return Gathered(root, source, parts, notes, errors, missing)
+
+
+def _name_of_missing(error: DataError) -> str:
+    path, again, _ = str(error).partition(": no such image")
+    return PurePath(path).name if again else ""
 
 
 def _part(
@@ -70,8 +85,7 @@ def _part(
             try:
                 one = source.load(item)
             except DataError as error:
-                if not _is_known(error, errors):
-                    errors.append(error)
+                errors.append(error)
                 continue
             file = None if source.label_file is None else source.label_file(item)
             files.extend([file] * (len(one.table) if isinstance(one, Labelled) else 1))
@@ -80,12 +94,6 @@ def _part(
     items = _listed(lister, errors)
     seen.update(map(_key, items))
     return Part(Labelled.collected(loaded(items)), files)
-
-
-def _is_known(error: DataError, errors: list[DataError]) -> bool:
-    """Whether an image that is not there was missed already when the labels were listed."""
-    path, missing, _ = str(error).partition(": no such image")
-    return bool(missing) and any(f"no image {Path(path).name} " in str(known) for known in errors)
 
 
 def _listed(lister: Callable[[], list[Any]], errors: list[DataError]) -> list[Any]:

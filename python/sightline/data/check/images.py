@@ -97,7 +97,7 @@ def _fault(data: Gathered, images: Images, place: int, look: Look) -> Finding | 
     path, label = images.paths[place], images.places[place]
     if look.error:
         if not path.is_file():
-            if any(str(path.name) in str(error) for error in data.errors):
+            if path.name in data.missing:
                 return None  # the reader has said so
             return found("missing image", label, None, f"image {quoted(path.name)}", f"no {path}")
         return finding_of_error(DataError(look.error))

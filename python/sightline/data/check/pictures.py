@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,13 +68,18 @@ def look_at(path: Path, decode: bool = True, max_pixels: int | None = MAX_PIXELS
             look = Look(stored=image.size, shown=shown_size(image), turn=orientation(image))
         if not decode:
             return look
-        if look.stored[0] * look.stored[1] <= _LARGE:
-            pixels = read_image(path, max_pixels=max_pixels)
+        with nullcontext() if look.stored[0] * look.stored[1] <= _LARGE else _one_large:
+            reduction = _reduction(look.stored)
+            pixels = read_image(path, reduction=reduction, max_pixels=max_pixels)
             return _measured(look, path, pixels)
-        with _one_large:
-            return _measured(look, path, read_image(path, max_pixels=max_pixels))
     except DataError as error:
         return Look(error=str(error))
+
+
+def _reduction(size: tuple[int, int]) -> int:
+    """By how much an image is reduced while all of its file is decoded, to save time."""
+    fits = [factor for factor in (1, 2, 4, 8) if max(size) >= 2 * _SMALL_SIDE * factor]
+    return max(fits, default=1)
 
 
 def _measured(look: Look, path: Path, pixels: NDArray[np.uint8]) -> Look:

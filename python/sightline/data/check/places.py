@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,4 +80,22 @@ def _kitti(file: Path, record: Record, name: str, box: np.ndarray, _: object) ->
     return found
 
 
-_LINES: dict[str, Callable[..., list[int]]] = {"voc": _voc, "yolo": _yolo, "kitti": _kitti}
+def _csv(file: Path, record: Record, name: str, box: np.ndarray, _: object) -> list[int]:
+    found = []
+    image = record.image.name if isinstance(record.image, Path) else ""
+    for line_number, line in read_lines(file, most=None):
+        words = [word.strip().strip('"') for word in re.split("[,;\t]", line)]
+        if name not in words or image not in [re.split(r"[/\\]", word)[-1] for word in words]:
+            continue
+        values = np.array([np.nan if (v := number(word)) is None else v for word in words])
+        if any(_close(values[at : at + 4], box) for at in range(len(words) - 3)):
+            found.append(line_number)
+    return found
+
+
+_LINES: dict[str, Callable[..., list[int]]] = {
+    "voc": _voc,
+    "yolo": _yolo,
+    "kitti": _kitti,
+    "csv": _csv,
+}
