@@ -9,9 +9,16 @@ from sightline.data.check.files import check_files
 from sightline.data.check.findings import DatasetReport, Finding, sorted_findings
 from sightline.data.check.fix import write_clean
 from sightline.data.check.gather import Gathered, gather
-from sightline.data.check.images import Images, check_images, check_splits, images_of
+from sightline.data.check.images import Images, check_images, images_of
 from sightline.data.check.labels import check_boxes, check_classes, check_messages
 from sightline.data.check.pictures import Look
+from sightline.data.check.splits import (
+    Repeat,
+    check_looks,
+    check_repeats,
+    repeats_of,
+    surplus,
+)
 from sightline.formats.pictures import MAX_PIXELS
 
 __all__ = ["DatasetReport", "Finding", "check_dataset", "clean_dataset"]
@@ -93,20 +100,30 @@ def clean_dataset(
         ValueError: no such format.
     """
     data = gather(Path(path), format, class_names)
-    report, images, looks = _checked(data, size, decode, max_pixels)
-    return report, write_clean(data, images, looks, report, Path(folder))
+    report, images, looks, repeats = _checked(data, size, decode, max_pixels)
+    out = surplus(images, repeats)
+    unusable = {
+        path
+        for path, look, stated in zip(images.paths, looks, images.stated.tolist(), strict=True)
+        if look.error or not look.fits(stated)
+    }
+    for split in data.parts:
+        out.setdefault(split, set()).update(unusable)
+    return report, write_clean(data, out, report, Path(folder))
 
 
 def _checked(
     data: Gathered, size: tuple[int, int] | None, decode: bool, max_pixels: int | None
-) -> tuple[DatasetReport, Images, list[Look]]:
+) -> tuple[DatasetReport, Images, list[Look], list[Repeat]]:
     images = images_of(data)
     looks, findings = check_images(data, images, decode=decode, max_pixels=max_pixels)
     findings += check_messages(data)
     findings += check_boxes(data, size)
     findings += check_classes(data)
     findings += check_files(data)
-    findings += check_splits(data, images, looks, max_pixels=max_pixels)
+    repeats = repeats_of(images, looks, max_pixels)
+    findings += check_repeats(data, images, repeats)
+    findings += check_looks(data, images, looks)
     report = DatasetReport(
         data.root,
         data.source.format,
@@ -114,4 +131,4 @@ def _checked(
         data.source.class_names,
         sorted_findings(findings),
     )
-    return report, images, looks
+    return report, images, looks, repeats

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sightline.formats.table import RecordTable
 
-__all__ = ["duplicate_boxes", "partly_outside", "tiny_boxes"]
+__all__ = ["TINY_PIXELS", "duplicate_boxes", "partly_outside", "tiny_boxes"]
 
 NEARLY_THE_SAME = 0.95  # IoU of two boxes of one class
 OUTSIDE_PIXELS = 1.0  # what rounding, and counting pixels from 1, put beyond the image

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +11,6 @@ import numpy as np
 from sightline.data.check.boxes import duplicate_boxes
 from sightline.data.check.findings import KINDS, DatasetReport
 from sightline.data.check.gather import Gathered
-from sightline.data.check.images import Images
-from sightline.data.check.pictures import Look
 from sightline.data.write import WRITERS, write_dataset
 from sightline.formats.record import DataError, Record
 from sightline.formats.records import Annotations
@@ -47,24 +45,18 @@ FIXES = {
 
 
 def write_clean(
-    data: Gathered, images: Images, looks: Sequence[Look], report: DatasetReport, folder: Path
+    data: Gathered, left_out: Mapping[str | None, set[Path]], report: DatasetReport, folder: Path
 ) -> list[str]:
-    """Write the copy, and return what was changed, left as it is, and lost."""
+    """Write the copy without some images of each split; return what was changed, left, and lost."""
     source = data.source
     if source.format not in WRITERS:
         raise DataError(
             f"{data.root}: a copy can be written as {', '.join(WRITERS)}, not as {source.format}; "
             "convert it first, or correct the files"
         )
-    bad = {
-        path
-        for path, look, stated in zip(images.paths, looks, images.stated.tolist(), strict=True)
-        if look.error or not look.fits(stated)
-    }
     sets: dict[str | None, Annotations] = {}
     for split, part in data.parts.items():
-        out = bad | images.surplus.get(split, set())
-        records = RecordTable.of(_clean(part.labelled.table, out))
+        records = RecordTable.of(_clean(part.labelled.table, left_out.get(split, set())))
         if len(records):
             sets[split] = Annotations(
                 label_type=source.label_type,

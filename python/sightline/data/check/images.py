@@ -1,26 +1,22 @@
-"""Checks the images of a data set: each alone, and those of its splits against each other."""
+"""Checks each image of a data set alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline._text import listed, quoted
-from sightline.data.check.duplicates import equal_images, similar_images
+from sightline._text import quoted
 from sightline.data.check.findings import Finding, found
 from sightline.data.check.gather import Gathered
-from sightline.data.check.looks import differences
 from sightline.data.check.messages import finding_of_error
 from sightline.data.check.pictures import Look, look_at_all
 from sightline.formats.records import DataError, LabelType
 
-__all__ = ["Images", "check_images", "check_splits", "images_of"]
+__all__ = ["Images", "check_images", "images_of"]
 
-_TRAINING = ("train", "trainval")
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
@@ -30,8 +26,7 @@ class Images:
 
     `places` [M] are the label files, `stated` [M, 2] the sizes by the labels, `splits` [M] the
     numbers of their splits in `names` (those of no split are -1), `labels` [M] the class of each
-    where images have one. `again` has the images that are in a further split. `surplus` gets from
-    `check_splits`, for each split, the images that a clean copy leaves out.
+    where images have one. `again` has the images that are in a further split.
     """
 
     names: tuple[str, ...]
@@ -41,7 +36,11 @@ class Images:
     splits: NDArray[np.int64]
     labels: NDArray[np.int64]
     again: list[tuple[int, str]]
-    surplus: dict[str | None, set[Path]] = field(default_factory=dict)
+
+    def split_of(self, place: int) -> str | None:
+        """Return the name of the split of an image."""
+        number = int(self.splits[place])
+        return self.names[number] if number >= 0 else None
 
 
 def images_of(data: Gathered) -> Images:
@@ -120,86 +119,3 @@ def _fault(data: Gathered, images: Images, place: int, look: Look) -> Finding | 
     else:
         rule = f"{turned}, and its label file does not tell whether it was made with it"
     return found("rotated image", path, None, "image", rule)
-
-
-def check_splits(
-    data: Gathered, images: Images, looks: list[Look], *, max_pixels: int | None
-) -> Iterator[Finding]:
-    """Yield images that are there twice, and splits that look different from train."""
-    for place, split in images.again:
-        other = images.names[images.splits[place]]
-        what, rule = f"image {quoted(images.paths[place].name)}", f"it is in {other} and in {split}"
-        loser = split if split in _TRAINING else other
-        images.surplus.setdefault(loser, set()).add(images.paths[place])
-        yield found("same image in two splits", images.paths[place], None, what, rule)
-    for first, other in equal_images(looks):
-        yield _equal(data, images, first, other)
-    pairs = similar_images(images.paths, looks, images.splits, max_pixels=max_pixels)
-    for first, other, value in pairs:
-        rule = (
-            f"it looks like {images.paths[first]} of {_split(images, first)} (correlation "
-            f"{value:.3f} at 48 x 48 pixels)"
-        )
-        what = f"image of {_split(images, other)}"
-        _leave_out_one(images, first, other)
-        yield found("similar images in two splits", images.paths[other], None, what, rule)
-    yield from _looks(data, images, looks)
-
-
-def _split(images: Images, place: int) -> str:
-    number = int(images.splits[place])
-    return images.names[number] if number >= 0 else "no split"
-
-
-def _leave_out_one(images: Images, first: int, other: int) -> None:
-    """Mark one of two images as surplus: that of training, otherwise the second."""
-    place = first if _split(images, first) in _TRAINING else other
-    if images.splits[first] == images.splits[other]:
-        place = other
-    number = int(images.splits[place])
-    split = images.names[number] if number >= 0 else None
-    images.surplus.setdefault(split, set()).add(images.paths[place])
-
-
-def _equal(data: Gathered, images: Images, first: int, other: int) -> Finding:
-    path, same = images.paths[other], images.paths[first]
-    splits = images.splits[first], images.splits[other]
-    rule = f"the same file as {same}"
-    if splits[0] != splits[1] and min(splits) >= 0:
-        what = f"image of {_split(images, other)}"
-        rule += f" of {_split(images, first)}"
-        _leave_out_one(images, first, other)
-        return found("same image in two splits", path, None, what, rule)
-    if images.labels[first] != images.labels[other]:
-        names = data.source.class_names
-        rule += f", which is {quoted(names[images.labels[first]])}"
-        what = f"image of {quoted(names[images.labels[other]])}"
-        return found("same image with two classes", path, None, what, rule)
-    if not images.names:
-        rule += "; a random split may put one into train and the other into val"
-    _leave_out_one(images, first, other)
-    return found("same image twice", path, None, "image", rule)
-
-
-def _looks(data: Gathered, images: Images, looks: list[Look]) -> Iterator[Finding]:
-    training = next((name for name in _TRAINING if name in images.names), None)
-    if training is None:
-        return
-    features = [look.features for look in looks]
-    has = np.array([values is not None for values in features], bool)
-    train = has & (images.splits == images.names.index(training))
-    for number, name in enumerate(images.names):
-        other = has & (images.splits == number)
-        if name == training or not other.any() or not train.any():
-            continue
-        of_train, of_other = (
-            np.array([features[row] for row in np.flatnonzero(chosen)]) for chosen in (train, other)
-        )
-        said = [
-            f"{it.feature} (median {it.train:.4g} in train and {it.other:.4g} in {name}, "
-            f"Kolmogorov-Smirnov distance {it.distance:.2f})"
-            for it in differences(of_train, of_other)
-        ]
-        if said:
-            rule = f"its images differ from those of train in {'; '.join(said)}"
-            yield found("split looks different", data.root, None, f"split {listed([name])}", rule)

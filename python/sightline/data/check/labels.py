@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from sightline._text import listed, quoted, shortened
-from sightline.data.check.boxes import duplicate_boxes, partly_outside, tiny_boxes
+from sightline.data.check.boxes import TINY_PIXELS, duplicate_boxes, partly_outside, tiny_boxes
 from sightline.data.check.findings import Finding, found
 from sightline.data.check.gather import Gathered, Part
 from sightline.data.check.messages import finding_of_error, finding_of_issue, finding_of_note
 from sightline.data.check.places import line_of
 from sightline.formats.record import Record
+from sightline.formats.table import RecordTable
 
-__all__ = ["check_boxes", "check_classes", "check_messages", "place_of"]
+__all__ = ["check_boxes", "check_classes", "check_messages"]
 
 _MOST_LINES = 1000  # objects whose line is looked up, which reads their file again
 _RARE = 5  # labels in train
@@ -34,7 +35,7 @@ def check_messages(data: Gathered) -> Iterator[Finding]:
             yield finding_of_note(note)
 
 
-def place_of(part: Part, row: int) -> Path:
+def _place_of(part: Part, row: int) -> Path:
     """Return the label file of an image, or the image where it has none."""
     file = part.label_files[row]
     return file if file is not None else Path(str(part.labelled.table[row].image))
@@ -56,10 +57,10 @@ def check_boxes(data: Gathered, size: tuple[int, int] | None) -> Iterator[Findin
             what = f"box {_said(record, index)} ({shortened(_name(data, record, index))})"
             if line is None:
                 what += f" of image {shortened(record.image_id)}"
-            yield found(kind, place_of(part, row), line, what, rule)
+            yield found(kind, _place_of(part, row), line, what, rule)
 
 
-def _suspicious(table, size):  # type: ignore[no-untyped-def]
+def _suspicious(table: RecordTable, size: tuple[int, int] | None) -> Iterator[tuple[str, int, str]]:
     """Kind, number of the box, and rule."""
     repeated = set()
     for first, second, iou in duplicate_boxes(table):
@@ -77,7 +78,7 @@ def _suspicious(table, size):  # type: ignore[no-untyped-def]
     where = "" if size is None else f" in an image resized to {size[0]}x{size[1]}"
     for box in tiny_boxes(table, size).tolist():
         if box not in repeated:
-            yield "tiny box", box, f"its shorter side is less than 1.5 pixels{where}"
+            yield "tiny box", box, f"its shorter side is less than {TINY_PIXELS} pixels{where}"
 
 
 def _said(record: Record, index: int) -> str:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,14 +111,14 @@ def _measured(look: Look, path: Path, pixels: NDArray[np.uint8]) -> Look:
     )
 
 
-def _difference_hash(image: object) -> int:
+def _difference_hash(image: Any) -> int:
     """64 bits: whether each of 8 x 8 cells is brighter than its right neighbour."""
     cells = np.asarray(_grey(image, (9, 8)), np.int16)
     bits = (cells[:, :-1] > cells[:, 1:]).ravel()
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def _grey(image, size):  # type: ignore[no-untyped-def]
+def _grey(image: Any, size: tuple[int, int]) -> Any:
     return image.convert("L").resize(size, pillow().Resampling.BOX)
 
 
