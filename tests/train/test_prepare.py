@@ -6,6 +6,7 @@ from sightline.settings.presets import PRESETS, preset_for
 from sightline.settings.read import override_layer, resolve
 from sightline.train.log import Log
 from sightline.train.prepare import prepare
+from sightline.train.session import loader_for
 
 from ..tiny import write_squares
 
@@ -71,3 +72,18 @@ def test_a_preset_may_say_how_its_data_set_is_read(monkeypatch):
 def test_a_preset_is_found_by_data_set_and_then_by_task():
     assert preset_for("digits", "classify") == "digits"
     assert preset_for("/some/folder", "detect") == "detect"
+
+
+def test_a_level_multiplies_the_steps_of_training_alone(tmp_path):
+    data = write_squares(tmp_path)
+
+    def steps(**asked):
+        asked = {"data": str(data), "size": 32, "batch_size": 4, **asked}
+        ready = prepare([override_layer(asked)], log=Log(quiet=True))
+        train = loader_for(ready, ready.train, training=True)
+        return len(train.dataset), len(train), len(loader_for(ready, ready.val, training=False))
+
+    images, _, val_steps = steps()
+    assert steps(level=3) == (8 * images, -(-8 * images // 4), val_steps)
+    # A last batch of one image is left out.
+    assert steps(level=1, batch_size=2 * images - 1)[1] == 1

@@ -274,3 +274,9 @@ def test_a_function_of_yours_gets_and_returns_shapes(scenes):
 def test_settings_that_make_no_sense_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Augment(**options)
+
+
+def test_a_setting_that_is_no_number_is_refused():
+    with pytest.raises(TypeError, match="`rotate` must be a number, got '10'"):
+        Augment(rotate="10")
+    assert Augment(rotate=np.float32(10)).rotate == 10

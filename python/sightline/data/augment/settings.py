@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Real
 
 from sightline.formats.records import Annotations, LabelType
 
@@ -90,7 +91,9 @@ class Augment:
             raise ValueError(f"`scale` must be (low, high), 0 < low <= high, got {self.scale}")
         for name in _STRENGTHS:
             value, limit = getattr(self, name), _LIMITS.get(name, 1.0)
-            if not 0 <= value <= limit:
+            if not isinstance(value, Real):
+                raise TypeError(f"`{name}` must be a number, got {value!r}")
+            if not 0 <= float(value) <= limit:
                 raise ValueError(f"`{name}` must lie in [0, {limit:g}], got {value!r}")
         if self.level is None:
             return
