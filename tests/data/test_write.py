@@ -292,7 +292,7 @@ HOLD = {
     outlines: ("voc", "coco", "yolo", "labelme"),
     keypoints: ("coco", "yolo", "labelme"),
     rotated: ("voc", "yolo", "labelme", "coco"),
-    unsplit: tuple(BOXES),
+    unsplit: ("coco", "csv", "yolo"),
     classes: ("folder",),
 }
 PAIRS = [

@@ -32,6 +32,7 @@ __all__ = ["write_voc"]
 _KEEPS = (
     "difficult",
     "polygons",
+    "run lengths",
     "boxes_rotated",
     "extra.truncated",
     "extra.occluded",
