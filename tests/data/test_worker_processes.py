@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from sightline import _numpy
-from sightline.data import Augment, Preprocess, load_digit_scenes, make_loader
+from sightline.data import Augment, Preprocess, load_digit_scenes, make_loader, read_dataset
 from sightline.data.worker_batches import BatchToPin
+from tests.tiny import write_squares
 
 PREPROCESS = Preprocess((32, 32))
 HEAVY = Augment(flip_h=0.5, scale=(0.6, 1.6), translate=0.2, mosaic=0.5)
@@ -79,6 +80,26 @@ def test_batches_that_were_skipped_are_not_loaded(scenes):
 def test_numbers_that_make_no_sense_are_refused(scenes, name):
     with pytest.raises(ValueError, match="`workers` must be at least 0 and `prefetch` at least 1"):
         make_loader(scenes, PREPROCESS, batch_size=4, shuffle=False, **{name: -1})
+
+
+@pytest.mark.parametrize("augment", [None, HEAVY])
+def test_every_cache_gives_the_same_batches_in_processes_and_in_later_runs(tmp_path, augment):
+    squares = read_dataset(write_squares(tmp_path / "set"), split="train")
+
+    def loader(**options):
+        options = {"batch_size": 5, "shuffle": True, "augment": augment, **options}
+        return make_loader(squares, PREPROCESS, **options)
+
+    plain = loader(cache="none")
+    expected = [bits(plain, epoch) for epoch in (0, 1)]
+    for options in (
+        {"workers": 2},
+        {"workers": 2, "cache": "disk", "cache_dir": tmp_path / "kept"},
+        {"cache": "disk", "cache_dir": tmp_path / "kept"},
+    ):
+        kept = loader(**options)
+        assert [bits(kept, epoch) for epoch in (0, 1)] == expected
+    assert len(list((tmp_path / "kept").rglob("*.pixels"))) == len(squares)
 
 
 def open_files():
