@@ -18,10 +18,14 @@ from sightline.formats.coco import LOOKED_FOR as COCO_LOOKED_FOR
 from sightline.formats.coco import coco_files, open_coco
 from sightline.formats.csv_table import LOOKED_FOR as CSV_LOOKED_FOR
 from sightline.formats.csv_table import csv_files, open_csv
+from sightline.formats.cvat import LOOKED_FOR as CVAT_LOOKED_FOR
+from sightline.formats.cvat import cvat_files, open_cvat
 from sightline.formats.folders import LOOKED_FOR as FOLDER_LOOKED_FOR
 from sightline.formats.folders import has_class_folders, open_folders, pictures_of_classes
 from sightline.formats.kitti import LOOKED_FOR as KITTI_LOOKED_FOR
 from sightline.formats.kitti import kitti_places, open_kitti
+from sightline.formats.label_studio import LOOKED_FOR as LABEL_STUDIO_LOOKED_FOR
+from sightline.formats.label_studio import label_studio_files, open_label_studio
 from sightline.formats.labelme import LOOKED_FOR as LABELME_LOOKED_FOR
 from sightline.formats.labelme import labelme_folders, open_labelme
 from sightline.formats.look import said_found
@@ -29,8 +33,12 @@ from sightline.formats.paths import folders_in
 from sightline.formats.pictures import too_many_pixels
 from sightline.formats.records import Annotations, DataError, Issue
 from sightline.formats.source import Labelled, Notes, Pair, Source
+from sightline.formats.via import LOOKED_FOR as VIA_LOOKED_FOR
+from sightline.formats.via import open_via, via_files
 from sightline.formats.voc import LOOKED_FOR as VOC_LOOKED_FOR
 from sightline.formats.voc import has_nested_xml, has_xml, open_voc
+from sightline.formats.vott import LOOKED_FOR as VOTT_LOOKED_FOR
+from sightline.formats.vott import open_vott, vott_files
 from sightline.formats.yolo import LOOKED_FOR as YOLO_LOOKED_FOR
 from sightline.formats.yolo import has_nested_labels, open_yolo, yolo_root
 
@@ -40,6 +48,8 @@ _WEAKER = ("folder", "csv")
 # Label files in folders of any name and depth, which are looked for where no other format fits.
 _NESTED = {"voc": has_nested_xml, "yolo": has_nested_labels}
 _ORDER = ("train", "val", "test")  # of splits; others follow
+# A format that looks at what is in the files, and one that may take them by their names alone.
+_BETTER = {"kitti": "yolo", "cvat": "voc"}
 _MOST_INNER = 20  # folders that are tried where a data set has been unpacked below another
 
 # Format -> how to recognise it, how to open it, what it looks for.
@@ -58,6 +68,10 @@ _READERS: dict[
     "kitti": (kitti_places, open_kitti, KITTI_LOOKED_FOR),
     "csv": (csv_files, open_csv, CSV_LOOKED_FOR),
     "folder": (has_class_folders, open_folders, FOLDER_LOOKED_FOR),
+    "cvat": (cvat_files, open_cvat, CVAT_LOOKED_FOR),
+    "label_studio": (label_studio_files, open_label_studio, LABEL_STUDIO_LOOKED_FOR),
+    "via": (via_files, open_via, VIA_LOOKED_FOR),
+    "vott": (vott_files, open_vott, VOTT_LOOKED_FOR),
 }
 
 
@@ -69,8 +83,9 @@ def detect_format(root: Path) -> str:
     if not root.exists():
         raise DataError(f"{root}: no such file or folder; check data.path")
     found = _formats_of(root)
-    if "kitti" in found and "yolo" in found:
-        found.remove("yolo")  # labels/*.txt can be of both, but by its lines it is KITTI's
+    for better, other in _BETTER.items():
+        if better in found and other in found:
+            found.remove(other)
     for weaker in _WEAKER:
         if len(found) > 1 and weaker in found:
             found.remove(weaker)
@@ -161,11 +176,13 @@ def read_dataset(
     """Read a labelled set of images.
 
     Args:
-        path: a folder, a COCO json file, a YOLO data.yaml or obj.data, or a csv file of boxes.
+        path: a folder, or the one file with all labels (of COCO, CVAT, Label Studio, VIA, VoTT or
+            CSV), or a YOLO data.yaml or obj.data.
         split: "train", "val", "test", "trainval" (train and val together), another official name,
             or None for every image. Where there is no official val split, a random stratified
             80/20 split of train is used.
-        format: "voc", "coco", "yolo", "labelme", "kitti", "csv" or "folder"; None detects it.
+        format: "voc", "coco", "yolo", "labelme", "kitti", "cvat", "label_studio", "via", "vott",
+            "csv" or "folder"; None detects it.
         on_bad_label: "error" raises an error with a list, "drop-box" leaves out the box,
             "drop-image" the whole image.
         class_names: the classes and their order, for example from a checkpoint; any other class is

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from sightline._text import listed, quoted, shortened
-from sightline.formats.finder import ImageFinder, split_of_file
+from sightline.formats.finder import ImageFinder, note_unlisted, split_of_file
 from sightline.formats.losses import Losses, cleaned_names, note_class_list, note_columns
 from sightline.formats.new_folder import new_folder, write_text
 from sightline.formats.objects import Objects
@@ -136,7 +136,8 @@ def open_csv(
     pool = [item for found in items.values() for item in found]
     for path, found in items.items():
         _refuse_shares(path, found)
-    _note_unlisted(pool, root, notes)
+    rule = "only a row without class and corners marks an image without objects"
+    note_unlisted((item.image for item in pool), root, notes, "without a row", rule)
     used = {row["class"] for item in pool for _, row in item.rows if row["class"]}
     names = tuple(class_names or sorted(used))
     return Source(
@@ -154,7 +155,7 @@ def open_csv(
 def _items(path: Path, base: Path, notes: Notes) -> list[Item]:
     """The images of a file in the order of their first rows, each with its rows."""
     reader = _reader(read_text(path, most=None))
-    find = ImageFinder(path, base, notes, "remove its rows").find
+    find = ImageFinder(path, base, notes, "remove its rows", absolute=True).find
     by_name: dict[str, Item] = {}
     columns: tuple[str, ...] | None = None
     is_text: dict[str, bool] = {}
@@ -205,20 +206,6 @@ def _refuse_shares(path: Path, items: list[Item]) -> None:
             f"{path}: no corner exceeds 1, so they look like shares of the image's sides; "
             "they must be in pixels"
         )
-
-
-def _note_unlisted(items: list[Item], root: Path, notes: Notes) -> None:
-    found = {item.image for item in items}
-    beside = [
-        path
-        for folder in dict.fromkeys(image.parent for image in found)
-        for path in files_in(folder, *IMAGE_SUFFIXES)
-        if path not in found
-    ]
-    if beside and root.is_dir():
-        what = f"{len(beside)} image(s) without a row, such as {beside[0].name}"
-        rule = "only a row without class and corners marks an image without objects"
-        notes.add(beside[0].parent, None, what, rule, "left out")
 
 
 def _load(item: Item, *, label_of: dict[str, int]) -> Pair:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 
 from sightline.formats.lists import find_file
-from sightline.formats.paths import folders_in, shortened_path
+from sightline.formats.paths import files_in, folders_in, is_file, is_inside, shortened_path
+from sightline.formats.pictures import IMAGE_SUFFIXES
 from sightline.formats.records import DataError
 from sightline.formats.source import Notes, split_name
 
-__all__ = ["ImageFinder", "split_of_file"]
+__all__ = ["ImageFinder", "label_files", "note_unlisted", "split_of_file"]
+
+_MOST_PROBED = 16  # files of one folder
 
 
 def split_of_file(path: Path) -> str | None:
@@ -21,9 +24,49 @@ def split_of_file(path: Path) -> str | None:
     return next((name for name in map(split_name, words) if name), None)
 
 
+def label_files(root: Path, suffix: str, is_one: Callable[[Path], bool]) -> list[Path]:
+    """Return the label files of many images at the root or in the folders right below.
+
+    Args:
+        root: a folder, or the label file itself.
+        suffix: of the files, in lower case.
+        is_one: whether a file is a label file; asked for a few files of each folder, since a folder
+            of many is one of label files of one image each.
+    """
+    if root.is_file():
+        return [root] if root.suffix.lower() == suffix and is_one(root) else []
+    folders = [root, *folders_in(root)]
+    files = [path for folder in folders for path in files_in(folder, suffix)[:_MOST_PROBED]]
+    return [path for path in files if is_one(path)]
+
+
+def note_unlisted(images: Iterable[Path], root: Path, notes: Notes, what: str, rule: str) -> None:
+    """Note the images beside those of a label file that it does not list.
+
+    Args:
+        images: those that it lists.
+        root: the data set; nothing is noted where that is a single file.
+        notes: gets the note.
+        what: such as "without a row".
+        rule: what marks an image without objects.
+    """
+    known = set(images)
+    folders = dict.fromkeys(image.parent for image in known)
+    beside = [
+        path
+        for folder in folders
+        for path in files_in(folder, *IMAGE_SUFFIXES)
+        if path not in known
+    ]
+    if beside and root.is_dir():
+        text = f"{len(beside)} image(s) {what}, such as {beside[0].name}"
+        notes.add(beside[0].parent, None, text, rule, "left out")
+
+
 class ImageFinder:
     """Finds the images that a label file of many images names.
 
+    A name that leads out of the data set finds nothing there; a link inside it may lead anywhere.
     Folders are listed once, where looking at each file would take seconds for 100,000 images.
 
     Args:
@@ -31,9 +74,12 @@ class ImageFinder:
         root: the folder of the data set.
         notes: gets the names that are found only by their end.
         fix: what to do about an image that is not there, other than to add it; with "{it}" for it.
+        absolute: whether an absolute path may lead out of the data set.
     """
 
-    def __init__(self, path: Path, root: Path, notes: Notes, fix: str) -> None:
+    def __init__(
+        self, path: Path, root: Path, notes: Notes, fix: str, *, absolute: bool = False
+    ) -> None:
         words = [word for word in re.split(r"[^A-Za-z0-9]+", path.stem) if split_name(word)]
         places = [path.parent, root]
         inside = (root, root / "images")
@@ -42,12 +88,13 @@ class ImageFinder:
         # names.
         places += [place for place in folders_in(root) if not split_name(place.name)]
         self._path, self._notes, self._fix = path, notes, fix
+        self._root, self._absolute = root, absolute
         self._folders = [place for place in dict.fromkeys(places) if place.is_dir()]
         self._listed: dict[str, frozenset[str]] = {}
 
-    def find(self, file_name: str) -> Path:
-        """Return an image; DataError where it is not there, or empty."""
-        found = self._found(file_name)
+    def find(self, file_name: str, *others: str) -> Path:
+        """Return an image, by other names too; DataError where it is not there, or empty."""
+        found = next(filter(None, map(self._found, (file_name, *others))), None)
         if found is None:
             return Path(self._refused(file_name))
         self._refuse_empty(found)
@@ -85,7 +132,10 @@ class ImageFinder:
     def _refused(self, file_name: str) -> str:
         """Raise the error of an image that is not there, or collect it and return some path."""
         fix = self._fix.format(it="it")
-        said = f"{self._path}: {self._missing(file_name)}; add it, or {fix}"
+        add = "add it"
+        if any(is_file(folder / file_name) for folder in self._folders):
+            add = "it lies outside the data set: move it there, or link to it"
+        said = f"{self._path}: {self._missing(file_name)}; {add}, or {fix}"
         self._notes.refuse(DataError(said))
         name = PurePath(file_name.encode("utf-8", "replace").decode()).name
         return os.path.join(self._path.parent, name)
@@ -104,13 +154,20 @@ class ImageFinder:
         for folder in self._folders:
             found = os.path.join(folder, file_name)
             parent = str(folder) if name == file_name else os.path.dirname(found)
-            if name and name in self._names_in(parent):
+            if name and name in self._names_in(parent) and self._allowed(found):
                 if name != file_name:
                     found = str(Path(found))  # without "./" and "//"
                     folder = Path(found).parent
                 return self._at(folder, found)
-        candidate = find_file(file_name, self._folders, self._noted)
+        candidate = find_file(file_name, self._folders, self._noted, allowed=self._allowed)
         return None if candidate is None else self._at(candidate.parent, str(candidate))
+
+    def _allowed(self, candidate: str | Path) -> bool:
+        path = Path(candidate)
+        plain = ".." not in path.parts
+        if plain and any(path.parent == folder for folder in self._folders):
+            return True
+        return is_inside(path, self._root) or (self._absolute and plain)
 
     def _at(self, folder: Path, found: str) -> str:
         if folder != self._folders[0] and folder in self._folders:

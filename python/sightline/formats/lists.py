@@ -69,7 +69,11 @@ def spellings(name: str) -> Iterator[str]:
 
 
 def find_file(
-    name: str, folders: list[Path], noted: Callable[[str], None], suffixes: bool = True
+    name: str,
+    folders: list[Path],
+    noted: Callable[[str], None],
+    suffixes: bool = True,
+    allowed: Callable[[Path], bool] = lambda _: True,
 ) -> Path | None:
     """Return the file that a name in a list or label file means, or None.
 
@@ -78,11 +82,13 @@ def find_file(
         folders: where it is looked for, in this order.
         noted: called with the spelling found, where that leaves out folders of the name.
         suffixes: whether an image may be named without the suffix of its file.
+        allowed: whether a file at a path may be the one that is meant.
     """
     plain = PurePosixPath(name.replace("\\", "/"))
     for spelling in spellings(name):
         for folder in folders:
-            found = _existing(folder / spelling, suffixes)
+            path = folder / spelling
+            found = _existing(path, suffixes) if allowed(path) else None
             if found is not None:
                 if spelling != name and PurePosixPath(spelling) != plain:
                     noted(spelling)

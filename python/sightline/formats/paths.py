@@ -12,6 +12,7 @@ __all__ = [
     "folders_in",
     "is_clutter",
     "is_file",
+    "is_inside",
     "lies_inside",
     "quoted_line",
     "shortened_path",
@@ -27,6 +28,11 @@ _HIDDEN = "something not shown here, as the file lies outside the data set"
 def lies_inside(path: Path, root: Path) -> bool:
     """Whether a file lies in the folder of a data set, after following links."""
     return path.resolve().is_relative_to((root if root.is_dir() else root.parent).resolve())
+
+
+def is_inside(path: Path, root: Path) -> bool:
+    """Whether a path leads into a folder by its words: links in the folder may lead anywhere."""
+    return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
 
 
 def is_file(path: Path) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import json
 import math
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from sightline.formats.records import DataError
 
 __all__ = [
     "MOST_BYTES",
+    "ends_of",
     "has_json_keys",
     "number",
+    "parse_json",
     "read_bytes",
     "read_json",
     "read_lines",
@@ -51,7 +54,7 @@ _TRUTHS = {
 def read_bytes(path: Path, most: int | None = MOST_BYTES) -> bytes:
     """Return the content of a file; DataError where it cannot be read or exceeds `most` bytes."""
     try:
-        size = path.stat().st_size
+        size = _size_of(path)
         if most is not None and size > most:
             raise DataError(
                 f"{path}: {size:,} bytes are too many for a label file (at most {most:,}); "
@@ -106,12 +109,16 @@ def read_lines(path: Path, most: int | None = MOST_BYTES) -> list[tuple[int, str
 
 def read_json(path: Path) -> Any:
     """Return the value in a JSON file of any size; DataError names the file and the line."""
-    text = read_text(path, most=None)
+    return parse_json(read_text(path, most=None), path)
+
+
+def parse_json(text: str, path: Path, line: int = 1) -> Any:
+    """Return the value of a JSON text that begins in a line of a file."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{path}:{error.lineno}: not json ({error.msg}); correct the file"
+            f"{path}:{line + error.lineno - 1}: not json ({error.msg}); correct the file"
         ) from error
     except ValueError as error:  # a whole number of thousands of digits
         raise DataError(f"{path}: not json ({quoted(str(error))}); correct the file") from error
@@ -119,14 +126,34 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: not json that can be read: it is nested too deeply") from error
 
 
-def has_json_keys(path: Path, keys: Sequence[str], fewest: int = 2) -> bool:
-    """Whether a file looks like a JSON object with some of the keys, without parsing all of it."""
-    with path.open("rb") as file:
-        head = file.read(_PROBE_BYTES)
-        # From a multiple of 4, where characters of UTF-16 and UTF-32 begin.
-        file.seek(max(0, path.stat().st_size - _PROBE_BYTES) // 4 * 4)
-        text = (head + file.read()).decode(sniffed_encoding(head) or "utf-8", "replace")
-    return text.lstrip().startswith("{") and sum(f'"{key}"' in text for key in keys) >= fewest
+def has_json_keys(path: Path, keys: Sequence[str], fewest: int = 2, opening: str = "{") -> bool:
+    """Whether a file looks like JSON with some of the keys, without parsing all of it.
+
+    It begins with `opening`, an object or a list. A file that cannot be read does not.
+    """
+    text = ends_of(path)
+    return text.lstrip().startswith(opening) and sum(f'"{key}"' in text for key in keys) >= fewest
+
+
+def ends_of(path: Path, most: int = _PROBE_BYTES) -> str:
+    """Return the first and last `most` bytes of a file as text; "" where it cannot be read."""
+    try:
+        size = _size_of(path)
+        with path.open("rb") as file:
+            head = file.read(most)
+            # From a multiple of 4, where characters of UTF-16 and UTF-32 begin.
+            file.seek(max(len(head), size - most + 3) // 4 * 4)
+            return (head + file.read(most)).decode(sniffed_encoding(head) or "utf-8", "replace")
+    except (OSError, ValueError):
+        return ""
+
+
+def _size_of(path: Path) -> int:
+    """The bytes of a regular file; OSError for a pipe or device, of which reading may never end."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("not a regular file")
+    return found.st_size
 
 
 def number(value: object) -> float | None:

@@ -11,7 +11,7 @@ from xml.parsers import expat
 from sightline._text import quoted
 from sightline.formats.records import DataError
 from sightline.formats.source import Notes
-from sightline.formats.text import read_bytes, sniffed_encoding
+from sightline.formats.text import MOST_BYTES, read_bytes, sniffed_encoding
 
 __all__ = ["element_lines", "parse_xml"]
 
@@ -23,7 +23,9 @@ _NOTATIONS = ("idna", "punycode", "raw-unicode-escape", "unicode-escape", "undef
 _SUCCESSORS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949"}
 
 
-def parse_xml(path: Path, notes: Notes | None = None) -> ElementTree.Element:
+def parse_xml(
+    path: Path, notes: Notes | None = None, *, most: int = MOST_BYTES
+) -> ElementTree.Element:
     """Return the root element of a file; the names of all elements are without a namespace.
 
     What is declared decides the encoding, after a byte order mark. A file that declares another
@@ -32,7 +34,7 @@ def parse_xml(path: Path, notes: Notes | None = None) -> ElementTree.Element:
     Raises:
         DataError: it is not well-formed, in no known encoding, too large, or declares entities.
     """
-    text = _xml_text(path, notes)
+    text = _xml_text(path, notes, most)
     if "<!ENTITY" in text:
         line = text.count("\n", 0, text.index("<!ENTITY")) + 1
         raise DataError(f"{path}:{line}: declares an xml entity; remove it, no label needs one")
@@ -51,7 +53,7 @@ def parse_xml(path: Path, notes: Notes | None = None) -> ElementTree.Element:
     return root
 
 
-def element_lines(path: Path, tag: str) -> list[int]:
+def element_lines(path: Path, tag: str, *, most: int = MOST_BYTES) -> list[int]:
     """Return the line of each child of the root that has a tag, to report what is wrong there."""
     lines: list[int] = []
     depth = 0
@@ -69,13 +71,13 @@ def element_lines(path: Path, tag: str) -> list[int]:
 
     parser.StartElementHandler = start
     parser.EndElementHandler = end
-    parser.Parse(_xml_text(path, None).encode(), True)
+    parser.Parse(_xml_text(path, None, most).encode(), True)
     return lines
 
 
-def _xml_text(path: Path, notes: Notes | None) -> str:
+def _xml_text(path: Path, notes: Notes | None, most: int) -> str:
     """The text without its declaration, which may be misplaced or wrong; line numbers are kept."""
-    data = read_bytes(path)
+    data = read_bytes(path, most)
     text = _decoded(path, data, notes)
     declaration = _DECLARATION.match(text)
     if declaration is None:

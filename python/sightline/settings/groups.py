@@ -44,7 +44,9 @@ class DataSettings:
 
     path: str | None = setting(None, "folder or file of the data set, digits, or digit-scenes")
     format: str | None = setting(
-        None, "voc, coco, yolo, labelme, kitti, csv or folder; none detects it"
+        None,
+        "voc, coco, yolo, labelme, kitti, cvat, label_studio, via, vott, csv or folder; "
+        "none detects it",
     )
     train_split: str = setting("train", "split to train on, such as train or trainval")
     val_split: str | None = setting("val", "split to validate on; none trains without validation")

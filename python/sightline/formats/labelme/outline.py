@@ -6,19 +6,18 @@ import base64
 import binascii
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline._text import quoted
+from sightline.formats.outline import Outline, ellipse_points
 from sightline.formats.pictures import opened_image
 from sightline.formats.records import DataError
 from sightline.formats.shapes import (
     Polygons,
     RunLengths,
-    Shape,
     mask_to_runs,
     rotated_of_corners,
     shape_hull,
@@ -31,16 +30,6 @@ __all__ = ["OUTLINED", "Outline", "joined", "read_outline", "read_points"]
 _ROTATED = ("oriented_rectangle", "rotation")  # of LabelMe, and of X-AnyLabeling
 OUTLINED = ("polygon", "circle", "mask", *_ROTATED)  # the kinds with more than a box
 _FEWEST = {"rectangle": 2, "circle": 2, "mask": 2, "point": 1}  # points; 3 for a polygon
-_SIDES_OF_CIRCLE = 32
-
-
-@dataclass(frozen=True)
-class Outline:
-    """The xyxy box of an object, its outline where it has one, and its rotated box likewise."""
-
-    box: tuple[float, float, float, float]
-    shape: Shape | None = None
-    rotated: Sequence[float] | None = None
 
 
 def read_points(kind: str, points: Any) -> NDArray[np.float64] | str:
@@ -74,7 +63,9 @@ def read_outline(
             (None, found) if isinstance(found, str) else (Outline(shape_hull(found), found), None)
         )
     if kind == "circle":
-        points = _circle(points)
+        # The second point lies on it; the radius is infinite, without a warning, where too large.
+        radius = math.dist(*points[:2].tolist())
+        points = ellipse_points(points[0], (radius, radius))
     polygon = Polygons((points,))
     rotated = None
     if kind in _ROTATED and len(points) == 4:
@@ -100,18 +91,6 @@ def joined(parts: Sequence[Outline], size: tuple[int, int]) -> Outline:
 def _rectangle(box: Sequence[float]) -> Polygons:
     x1, y1, x2, y2 = box
     return Polygons((np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]),))
-
-
-def _circle(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A polygon on the circle around the first point through the second."""
-    centre, edge = points[:2].tolist()
-    radius = math.dist(centre, edge)  # infinite, without a warning, where it is too large
-    quarter = np.arange(_SIDES_OF_CIRCLE // 4) * 2 * np.pi / _SIDES_OF_CIRCLE
-    # The quarters are turned copies, so that the four outermost points are exact.
-    x, y = np.cos(quarter), np.sin(quarter)
-    turns = [np.stack(pair, axis=1) for pair in ((x, y), (-y, x), (-x, -y), (y, -x))]
-    with np.errstate(over="ignore", invalid="ignore"):
-        return centre + radius * np.concatenate(turns)
 
 
 def _mask(text: Any, points: NDArray[np.float64], width: int, height: int) -> RunLengths | str:

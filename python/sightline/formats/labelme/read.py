@@ -27,7 +27,7 @@ from sightline.formats.labelme.outline import (
 )
 from sightline.formats.lists import find_file
 from sightline.formats.objects import Objects
-from sightline.formats.paths import files_below, files_in, folders_in, shortened_path
+from sightline.formats.paths import files_below, files_in, folders_in, is_inside, shortened_path
 from sightline.formats.pictures import IMAGE_SUFFIXES, image_size
 from sightline.formats.records import DataError, LabelType
 from sightline.formats.source import Notes, Pair, Source, split_name
@@ -158,7 +158,10 @@ def _image_of(path: Path, stated: object, root: Path, notes: Notes) -> Path:
     folders = [path.parent, path.parent.parent, *folders_in(path.parent.parent)]
     folders = [folder for folder in folders if folder.is_relative_to(root)]
     same = [path.with_suffix(suffix) for suffix in IMAGE_SUFFIXES]
-    found = find_file(stated, folders, noted, suffixes=False) if isinstance(stated, str) else None
+    inside = partial(is_inside, root=root)
+    found = None
+    if isinstance(stated, str):
+        found = find_file(stated, folders, noted, suffixes=False, allowed=inside)
     found = found or next((image for image in same if image.is_file()), None)
     if found is None:
         shown = shortened_path(str(stated))
