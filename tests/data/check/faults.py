@@ -221,6 +221,13 @@ def unlike_test(root: Path) -> Iterator[Planted]:
     yield "split looks different", root.name, None
 
 
+def labelled_twice(root: Path) -> Iterator[Planted]:
+    name = _of(root, "train")(15)
+    text = label_of(root, name).read_text()
+    label_of(root, "second").write_text(text)  # with the <filename> of the first
+    yield "same image twice", f"{name}.jpg", None
+
+
 FAULTS = {
     "unlike test": unlike_test,  # first, since it changes every image of test
     "inverted": _box("RBC", lambda w, h: (50, 50, 20, 80), "inverted box", 0),
@@ -240,6 +247,7 @@ FAULTS = {
     "empty image": empty_image,
     "turned image": turned_image,
     "other size": other_size,
+    "labelled twice": labelled_twice,
     "broken label": broken_label,
     "image without label": image_without_label,
     "missing label": missing_label,

@@ -49,6 +49,16 @@ def test_all_faults_together_are_found_and_nothing_else(clean, tmp_path):
     assert not report.ok and report.count("error") >= 10
 
 
+def test_lists_of_other_names_are_choices_of_the_images(clean, tmp_path):
+    root = shutil.copytree(clean, tmp_path / "voc")
+    lists = root / "ImageSets" / "Main"
+    (lists / "few.txt").write_text("train_1\nnothing_here\ntest_1\n")
+    (lists / "trainval.txt").write_text("train_1\nval_1\n")
+    report = check_dataset(root)
+    assert places(report) == [("missing label file", "few.txt", 2)]
+    assert report.splits == {"train": 16, "val": 10, "test": 10}
+
+
 def test_two_degenerate_boxes_of_bccd_are_found_and_nothing_else(shared_data):
     assert places(check_dataset(shared_data / "bccd")) == BCCD_BOXES
 

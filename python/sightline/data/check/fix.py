@@ -82,9 +82,12 @@ def write_clean(
 def _clean(table: RecordTable, out: set[Path]) -> Iterator[Record]:
     """The records whose images are not left out, with clipped boxes and none of them twice."""
     again = {second for _, second, iou in duplicate_boxes(table) if iou == 1}
+    done: set[Path] = set()
     for row, record in enumerate(table):
-        if record.image in out:
-            continue
+        if isinstance(record.image, Path):
+            if record.image in out or record.image in done:
+                continue
+            done.add(record.image)
         begin = int(table.boxes.offsets[row])
         kept = [index for index in range(len(record.boxes)) if begin + index not in again]
         yield _clipped(record if len(kept) == len(record.boxes) else record.take(kept))

@@ -14,6 +14,7 @@ from sightline.formats.source import Labelled, Notes, Pair, Source
 
 __all__ = ["Gathered", "Part", "gather"]
 
+_SPLITS = ("train", "trainval", "val", "test")  # further lists are choices of their images
 _MISSING = re.compile(r": no image (.+?) in ")
 
 
@@ -29,7 +30,8 @@ class Part:
 class Gathered:
     """A data set as far as it can be read.
 
-    `parts` has the official splits, and with None as name the images of no split.
+    `parts` has the official splits train, val and test (or trainval), and with None as name the
+    images of none of them.
     """
 
     root: Path
@@ -49,15 +51,18 @@ def gather(root: Path, format: str | None, class_names: Sequence[str] | None) ->
     source, decided = open_labels(root, format, class_names, Notes(errors))
     seen: set[Hashable] = set()
     parts: dict[str | None, Part] = {}
-    usual = ("train", "val", "test")
-    for split in sorted(source.splits, key=lambda it: usual.index(it) if it in usual else 3):
-        if split == "trainval" and "train" in source.splits:
-            _listed(source.splits[split], errors)  # train and val again: only the list is checked
-            continue
-        parts[split] = _part(source, source.splits[split], seen, errors)
-    rest = _part(source, lambda: _unseen(source, seen), seen, errors)
+    choices = []
+    order = [split for split in _SPLITS if split in source.splits]
+    for split in [*order, *sorted(set(source.splits) - set(order))]:
+        if split not in _SPLITS or (split == "trainval" and "train" in order):
+            choices.append(source.splits[split])
+        else:
+            parts[split] = _part(source, source.splits[split], seen, errors)
+    rest = _part(source, source.pool, seen, errors, unseen=True)
     if len(rest.labelled.table) or not parts:
         parts[None] = rest
+    for lister in choices:  # what they list is checked already, but for what is not there
+        _part(source, lister, seen, errors, unseen=True)
     missing = frozenset(
         PurePath(name[1]).name for error in errors if (name := _MISSING.search(str(error)))
     )
@@ -77,6 +82,8 @@ def _part(
     lister: Callable[[], list[Any]],
     seen: set[Hashable],
     errors: list[DataError],
+    *,
+    unseen: bool = False,
 ) -> Part:
     files: list[Path | None] = []
 
@@ -92,6 +99,8 @@ def _part(
             yield one
 
     items = _listed(lister, errors)
+    if unseen:
+        items = [item for item in items if _key(item) not in seen]
     seen.update(map(_key, items))
     return Part(Labelled.collected(loaded(items)), files)
 
@@ -102,10 +111,6 @@ def _listed(lister: Callable[[], list[Any]], errors: list[DataError]) -> list[An
     except DataError as error:
         errors.append(error)
         return []
-
-
-def _unseen(source: Source, seen: set[Hashable]) -> list[Any]:
-    return [item for item in source.pool() if _key(item) not in seen]
 
 
 def _key(item: Any) -> Hashable:

@@ -26,7 +26,8 @@ class Images:
 
     `places` [M] are the label files, `stated` [M, 2] the sizes by the labels, `splits` [M] the
     numbers of their splits in `names` (those of no split are -1), `labels` [M] the class of each
-    where images have one. `again` has the images that are in a further split.
+    where images have one. `again` has the images that a further split, or
+    a further label file, names: the image, the split and the label file.
     """
 
     names: tuple[str, ...]
@@ -35,7 +36,7 @@ class Images:
     stated: NDArray[np.int64]
     splits: NDArray[np.int64]
     labels: NDArray[np.int64]
-    again: list[tuple[int, str]]
+    again: list[tuple[int, str | None, Path]]
 
     def split_of(self, place: int) -> str | None:
         """Return the name of the split of an image."""
@@ -58,8 +59,7 @@ def images_of(data: Gathered) -> Images:
             if not isinstance(image, Path):
                 continue
             if image in place_of_image:
-                if split is not None and names[splits[place_of_image[image]]] != split:
-                    again.append((place_of_image[image], split))
+                again.append((place_of_image[image], split, part.label_files[row] or image))
                 continue
             place_of_image[image] = len(place_of_image)
             places.append(part.label_files[row] or image)

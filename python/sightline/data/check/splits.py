@@ -25,7 +25,8 @@ class Repeat(NamedTuple):
     """An image of a split that is, or looks like, an earlier one.
 
     Images are numbered as in `Images`; one that two splits list is the same number twice.
-    `correlation` is that of images that look alike, None for the same file.
+    `correlation` is that of images that look alike, None for the same file; `label_file` the second
+    one of an image that is listed twice.
     """
 
     first: int
@@ -33,6 +34,7 @@ class Repeat(NamedTuple):
     other: int
     other_split: str | None
     correlation: float | None = None
+    label_file: Path | None = None
 
     @property
     def leaks(self) -> bool:
@@ -45,7 +47,10 @@ class Repeat(NamedTuple):
 def repeats_of(images: Images, looks: Sequence[Look], max_pixels: int | None) -> list[Repeat]:
     """Return the images that are there twice."""
     split_of = images.split_of
-    repeats = [Repeat(place, split_of(place), place, split) for place, split in images.again]
+    repeats = [
+        Repeat(place, split_of(place), place, split, label_file=label)
+        for place, split, label in images.again
+    ]
     repeats += [
         Repeat(first, split_of(first), other, split_of(other))
         for first, other in equal_images(looks)
@@ -64,6 +69,8 @@ def surplus(images: Images, repeats: Sequence[Repeat]) -> dict[str | None, set[P
     for repeat in repeats:
         if not repeat.leaks and images.labels[repeat.first] != images.labels[repeat.other]:
             continue  # either class may be wrong
+        if repeat.first == repeat.other and repeat.first_split == repeat.other_split:
+            continue  # a copy takes the labels of the first file
         place, split = repeat.other, repeat.other_split
         if repeat.leaks and repeat.first_split in _TRAINING:
             place, split = repeat.first, repeat.first_split
@@ -76,7 +83,10 @@ def check_repeats(data: Gathered, images: Images, repeats: Sequence[Repeat]) -> 
     for repeat in repeats:
         path, same = images.paths[repeat.other], images.paths[repeat.first]
         what = f"image of {repeat.other_split}"
-        if repeat.first == repeat.other:
+        if repeat.first == repeat.other and not repeat.leaks:
+            rule = f"the label files {images.places[repeat.first]} and {repeat.label_file} name it"
+            yield found("same image twice", path, None, "image", rule)
+        elif repeat.first == repeat.other:
             rule = f"it is in {repeat.first_split} and in {repeat.other_split}"
             yield found("same image in two splits", path, None, f"image {quoted(path.name)}", rule)
         elif repeat.correlation is not None:
