@@ -134,6 +134,30 @@ def test_labelme(tmp_path):
     }
 
 
+def test_via(tmp_path):
+    for number in range(2):
+        picture(tmp_path / f"{number}.png", number)
+
+    def region(width):
+        shape = {"name": "rect", "x": 1, "y": 2, "width": width, "height": 9}
+        return {"shape_attributes": shape, "region_attributes": {"class": "cat"}}
+
+    regions = [region(9), region(0), region(9)]
+    images = [("0.png", regions), ("9.png", [region(9)])]
+    content = {
+        name: {"filename": name, "size": 1, "regions": found, "file_attributes": {}}
+        for name, found in images
+    }
+    text(tmp_path / "via.json", json.dumps(content))
+    assert places(tmp_path) == {
+        ("empty box", "via.json", None),
+        ("duplicate box", "via.json", None),
+        ("missing image", "via.json", None),
+        ("image without label", "1.png", None),
+    }
+    assert not check_dataset(tmp_path).of_kind("assumption")
+
+
 def test_folders(tmp_path):
     for number, name in enumerate(("train/cat", "train/dog", "val/cat", "val/dog", "val/cow")):
         picture(tmp_path / name / f"{number}.png", number)

@@ -22,7 +22,11 @@ __all__ = ["check_boxes", "check_classes", "check_messages"]
 _MOST_LINES = 1000  # objects whose line is looked up, which reads their file again
 _RARE = 5  # labels in train
 _OFTEN = 100  # times as many labels of the median class
-_OWN_NOTES = ("without a label file", "without a row")  # which other findings say one by one
+_OWN_NOTES = (
+    "without a label file",
+    "without a row",
+    "that no label file lists",
+)  # which other findings say one by one
 
 
 def check_messages(data: Gathered) -> Iterator[Finding]:
