@@ -8,6 +8,8 @@ from sightline.data.check import check_dataset
 
 from .faults import FAULTS, link_voc, write_voc
 
+# The others are found without decoding an image, which would take most of the time.
+OF_PIXELS = ("unlike test", "truncated image", "copied to test", "coded again in test")
 BCCD_BOXES = [
     ("empty box", "BloodImage_00338.xml", 158),
     ("empty box", "BloodImage_00343.xml", 50),
@@ -37,7 +39,7 @@ def test_nothing_is_found_where_nothing_is_wrong(clean):
 def test_a_fault_alone_is_found_and_nothing_else(name, clean, tmp_path):
     root = shutil.copytree(clean, tmp_path / "voc")
     planted = list(FAULTS[name](root))
-    report = check_dataset(root)
+    report = check_dataset(root, decode=name in OF_PIXELS)
     assert places(report) == by_place(planted), report
 
 
