@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.data.check import check_dataset
+from sightline.data import DataError
+from sightline.data.check import check_dataset, clean_dataset
 
 SIZE = (64, 48)
 
@@ -156,6 +157,8 @@ def test_via(tmp_path):
         ("image without label", "1.png", None),
     }
     assert not check_dataset(tmp_path).of_kind("assumption")
+    with pytest.raises(DataError, match="not as via; convert it first"):
+        clean_dataset(tmp_path, tmp_path / "clean")
 
 
 def test_folders(tmp_path):

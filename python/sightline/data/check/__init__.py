@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sightline.data.check.files import check_files
 from sightline.data.check.findings import DatasetReport, Finding, sorted_findings
-from sightline.data.check.fix import write_clean
+from sightline.data.check.fix import refuse_unwritable, write_clean
 from sightline.data.check.gather import Gathered, gather
 from sightline.data.check.images import Images, check_images, images_of
 from sightline.data.check.labels import check_boxes, check_classes, check_messages
@@ -100,6 +100,7 @@ def clean_dataset(
         ValueError: no such format.
     """
     data = gather(Path(path), format, class_names)
+    refuse_unwritable(data)  # before minutes of decoding
     report, images, looks, repeats = _checked(data, size, decode, max_pixels)
     out = surplus(images, repeats)
     unusable = {

@@ -16,7 +16,7 @@ from sightline.formats.record import DataError, Record
 from sightline.formats.records import Annotations
 from sightline.formats.table import RecordTable
 
-__all__ = ["FIXES", "write_clean"]
+__all__ = ["FIXES", "refuse_unwritable", "write_clean"]
 
 _BOX, _IMAGE = "left out", "left out with all labels of the image"
 # What is done about each kind; the others stay as they are.
@@ -44,16 +44,20 @@ FIXES = {
 }
 
 
+def refuse_unwritable(data: Gathered) -> None:
+    """Raise DataError where the format of a data set is read but not written."""
+    if data.source.format not in WRITERS:
+        raise DataError(
+            f"{data.root}: a copy can be written as {', '.join(WRITERS)}, not as "
+            f"{data.source.format}; convert it first, or correct the files"
+        )
+
+
 def write_clean(
     data: Gathered, left_out: Mapping[str | None, set[Path]], report: DatasetReport, folder: Path
 ) -> list[str]:
     """Write the copy without some images of each split; return what was changed, left, and lost."""
     source = data.source
-    if source.format not in WRITERS:
-        raise DataError(
-            f"{data.root}: a copy can be written as {', '.join(WRITERS)}, not as {source.format}; "
-            "convert it first, or correct the files"
-        )
     sets: dict[str | None, Annotations] = {}
     for split, part in data.parts.items():
         records = RecordTable.of(_clean(part.labelled.table, left_out.get(split, set())))
