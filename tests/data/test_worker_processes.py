@@ -151,20 +151,31 @@ def test_a_worker_process_computes_in_one_thread(scenes):
     np.testing.assert_allclose(images.numpy().max(axis=(0, 2, 3)) * 63.75 + 127.5, 1, atol=1e-3)
 
 
-def slow(image, target):
+def slow(begun, image, target):
+    begun.touch()
     time.sleep(0.5)
     return image, target
 
 
-def test_ctrl_c_ends_loading_within_a_second(scenes):
-    loader = make_loader(scenes, PREPROCESS, batch_size=13, shuffle=True, workers=2, augment=slow)
+def test_ctrl_c_ends_loading_within_a_second(scenes, tmp_path):
+    begun, pressed = tmp_path / "begun", []
+    augment = functools.partial(slow, begun)
+    loader = make_loader(
+        scenes, PREPROCESS, batch_size=13, shuffle=True, workers=2, augment=augment
+    )
+
+    def press():
+        while not begun.exists():  # on a busy machine the processes start late
+            time.sleep(0.01)
+        pressed.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+
     gc.collect()  # an interrupt inside a destructor is lost
-    started = time.perf_counter()
-    threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT)).start()
+    threading.Thread(target=press, daemon=True).start()
     batches = iter(loader)
     with pytest.raises(KeyboardInterrupt):
         next(batches)
-    assert time.perf_counter() - started < 3  # one batch takes 6.5 s
+    assert time.perf_counter() - pressed[0] < 3  # one batch takes 6.5 s
     assert multiprocessing.active_children() == []
 
 

@@ -42,7 +42,8 @@ _KEEPS: dict[str, tuple[str, ...]] = {
     "rotated": ("boxes_rotated",),
     "keypoints": ("points",),
 }
-_TASKS = {"boxes": "detect", "polygons": "segment", "rotated": "obb", "keypoints": "pose"}
+# The key `task` of data.yaml, where lines alone do not say what they hold.
+_TASKS = {"polygons": "segment", "rotated": "obb", "keypoints": "pose"}
 # Label files of images with these names would be lists of classes.
 _RESERVED = ("classes", "predefined_classes")
 
@@ -97,7 +98,8 @@ def _config(
 ) -> list[str]:
     """The lines of data.yaml; JSON's quotes are YAML's, for a class may be called `no`."""
     lines = [f"{split}: images/{split}" for split in sets if split]
-    lines.append(f"task: {_TASKS[kind]}")
+    if kind in _TASKS:
+        lines.append(f"task: {_TASKS[kind]}")
     if points:
         lines.append(f"kpt_shape: [{points}, 3]")
     if points and first.keypoint_mirror:
