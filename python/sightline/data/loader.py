@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler, default_collate
+from torch.utils.data import DataLoader, Sampler, default_collate, get_worker_info
 
 from sightline.data.augment import Augment
 from sightline.data.augment.own import AugmentFunction
+from sightline.data.batch_memory import BatchMemory
 from sightline.data.cache import DEFAULT_CACHE_BYTES
 from sightline.data.dataset import Dataset, Item
 from sightline.data.preprocess import Preprocess
@@ -52,6 +54,8 @@ class Loader(DataLoader):
     `len(loader)` is the number of batches of a whole epoch.
     """
 
+    memory: BatchMemory | None = None  # in which its worker processes send batches
+
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
         """Choose the order and the random changes of the next pass.
 
@@ -73,6 +77,8 @@ class Loader(DataLoader):
         batches: Any = None
         while True:
             try:
+                if batches is None and self._iterator is None and self.memory is not None:
+                    self.memory.take_back()
                 if batches is None:  # processes of an earlier pass may have died since
                     batches = super().__iter__()
                 batch = next(batches)
@@ -117,24 +123,27 @@ def collate(items: list[Item]) -> Batch:
     """
     images, targets, samples = zip(*items, strict=True)
     # In a worker process torch stacks them in shared memory, where they need no copy to be sent.
-    stacked = (
-        default_collate(list(targets)) if isinstance(targets[0], torch.Tensor) else list(targets)
-    )
-    return default_collate(list(images)), stacked, list(samples)
+    return default_collate(list(images)), _collate_targets(targets), list(samples)
 
 
-def collate_to_send(items: list[Any]) -> Any:
-    """`collate` in a worker process, in a form that can be sent to the main process."""
+def _collate_targets(targets: Sequence[Any]) -> Any:
+    return default_collate(list(targets)) if isinstance(targets[0], torch.Tensor) else list(targets)
+
+
+def collate_to_send(items: list[Any], *, memory: BatchMemory | None, pin: bool) -> Any:
+    """`collate` in the form in which a worker process sends it, or the loader pins it."""
     if isinstance(items[0], Failure):
         return items[0]
-    images, targets, samples = collate(items)
-    return images, Targets(targets) if isinstance(targets, list) else targets, samples
-
-
-def collate_to_pin(items: list[Any]) -> Any:
-    """`collate_to_send` for a loader that pins memory."""
-    batch = collate_to_send(items)
-    return batch if isinstance(batch, Failure) else BatchToPin(batch)
+    images, targets, samples = zip(*items, strict=True)
+    worker = get_worker_info()
+    stacked: Any = None
+    if memory is not None and worker is not None:
+        stacked = memory.stack(images, worker.id)
+    if stacked is None:
+        stacked = default_collate(list(images))
+    rows = _collate_targets(targets)
+    batch = stacked, Targets(rows) if isinstance(rows, list) else rows, list(samples)
+    return BatchToPin(batch) if pin else batch
 
 
 def start_worker(_: int) -> None:
@@ -219,16 +228,23 @@ def make_loader(
             f"use a batch_size of at most {count}"
         )
     dataset._sends_failures = workers > 0
-    return Loader(
+    memory = None
+    if workers:
+        shape = (min(batch_size, count), preprocess.channels, *preprocess.size)
+        memory = BatchMemory(shape, workers, prefetch + 2)
+    send = partial(collate_to_send, memory=memory, pin=pin_memory)
+    loader = Loader(
         dataset,
         batch_size=batch_size,
         sampler=EpochSampler(count, shuffle=shuffle, seed=seed),
         num_workers=workers,
         prefetch_factor=prefetch if workers else None,
-        collate_fn=collate_to_pin if pin_memory else collate_to_send if workers else collate,
+        collate_fn=send if workers or pin_memory else collate,
         pin_memory=pin_memory,
         drop_last=drop_last,
         persistent_workers=workers > 0,
         worker_init_fn=start_worker,
         generator=torch.Generator().manual_seed(seed),
     )
+    loader.memory = memory
+    return loader
