@@ -18,13 +18,14 @@ import numpy as np
 
 from sightline._text import quoted, shortened
 from sightline.formats.finder import ImageFinder, label_files
-from sightline.formats.image_set import Entry, add_object, open_image_set, stated_size
+from sightline.formats.image_set import Entry, add_object, open_image_set
 from sightline.formats.objects import Objects
 from sightline.formats.outline import Outline, ellipse, polygon, rotated_rectangle
+from sightline.formats.pictures import MAX_PIXELS
 from sightline.formats.records import DataError
 from sightline.formats.shapes import mask_to_runs, shape_hull
 from sightline.formats.source import Notes, Source, split_name
-from sightline.formats.text import ends_of, number, truth, whole_number
+from sightline.formats.text import ends_of, number, stated_size, truth, whole_number
 from sightline.formats.xml_file import element_lines, parse_xml
 
 __all__ = ["LOOKED_FOR", "cvat_files", "open_cvat"]
@@ -224,13 +225,15 @@ def _mask(shape: Element, found: Objects) -> Outline | str:
         return (
             f"rle of a mask must be {width * height} pixels in runs, got {quoted(shape.get('rle'))}"
         )
-    values = np.arange(len(runs)) % 2 == 1
-    part = np.repeat(values, runs).reshape(height, width)
+    if width * height > MAX_PIXELS:
+        return f"a mask may have {MAX_PIXELS:,} pixels, got {width * height:,}"
+    part = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
     if not part.any():
         return "a mask must have a pixel of the object, got none"
-    mask = np.zeros((found.height, found.width), bool)
-    mask[top : top + height, left : left + width] = part
-    run_lengths = mask_to_runs(mask)
+    try:
+        run_lengths = mask_to_runs(part, (found.height, found.width), (left, top))
+    except ValueError as error:  # an image of too many pixels
+        return str(error)
     return Outline(shape_hull(run_lengths), run_lengths)
 
 

@@ -18,9 +18,8 @@ from sightline.formats.outline import Outline
 from sightline.formats.pictures import image_size
 from sightline.formats.records import DataError, Issue, LabelType, Record
 from sightline.formats.source import Notes, Pair, Source
-from sightline.formats.text import whole_number
 
-__all__ = ["Entry", "add_object", "chosen_attribute", "open_image_set", "stated_size"]
+__all__ = ["Entry", "add_object", "chosen_attribute", "open_image_set"]
 
 # In this order: of the attributes that an object has, the one that is its class.
 _CLASS_ATTRIBUTES = ("class", "label", "type", "name")
@@ -239,9 +238,3 @@ def chosen_attribute(names: Iterable[str], file: Path, of_what: str) -> str | No
             f"class {' or '.join(map(repr, _CLASS_ATTRIBUTES))}"
         )
     return usual
-
-
-def stated_size(width: Any, height: Any) -> tuple[int, int] | None:
-    """Return (width, height) where a file states both."""
-    sides = whole_number(width) or 0, whole_number(height) or 0
-    return sides if min(sides) > 0 else None

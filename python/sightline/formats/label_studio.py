@@ -25,14 +25,13 @@ from sightline.formats.image_set import (
     add_object,
     chosen_attribute,
     open_image_set,
-    stated_size,
 )
 from sightline.formats.objects import Objects
 from sightline.formats.outline import Outline, ellipse, polygon, rotated_rectangle
 from sightline.formats.pictures import IMAGE_SUFFIXES
 from sightline.formats.records import DataError
 from sightline.formats.source import Notes, Source
-from sightline.formats.text import has_json_keys, number, read_json, truth
+from sightline.formats.text import has_json_keys, number, read_json, stated_size, truth
 
 __all__ = ["LOOKED_FOR", "label_studio_files", "open_label_studio"]
 

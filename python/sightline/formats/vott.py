@@ -18,13 +18,13 @@ import numpy as np
 
 from sightline._text import quoted, shortened
 from sightline.formats.finder import ImageFinder, label_files
-from sightline.formats.image_set import Entry, add_object, open_image_set, stated_size
+from sightline.formats.image_set import Entry, add_object, open_image_set
 from sightline.formats.objects import Objects
 from sightline.formats.outline import Outline, polygon
 from sightline.formats.paths import files_in
 from sightline.formats.records import DataError
 from sightline.formats.source import Notes, Source
-from sightline.formats.text import has_json_keys, number, read_json, whole_number
+from sightline.formats.text import has_json_keys, number, read_json, stated_size, whole_number
 
 __all__ = ["LOOKED_FOR", "open_vott", "vott_files"]
 
