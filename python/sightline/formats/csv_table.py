@@ -28,7 +28,7 @@ from sightline.formats.paths import files_in, folders_in
 from sightline.formats.pictures import IMAGE_SUFFIXES, image_size
 from sightline.formats.records import DataError, LabelType, Record
 from sightline.formats.source import Notes, Pair, Source
-from sightline.formats.text import number, read_text, sniffed_encoding, stated_size
+from sightline.formats.text import ends_of, number, read_text, stated_size
 from sightline.formats.writing import Sets, checked_sets, known_splits, number_text, records_of
 from sightline.formats.written_pictures import Placed, WrittenPictures
 
@@ -75,12 +75,7 @@ def csv_files(root: Path) -> list[Path]:
 
 
 def _lists_boxes(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except OSError:
-        return False
-    text = head.decode(sniffed_encoding(head) or "utf-8", "replace")
+    text = ends_of(path, _HEAD_BYTES)
     return _columns(next(_reader(text), [""])) is not None
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sightline._text import quoted, shortened
+from sightline.formats.record import DataError
 
 __all__ = [
     "files_below",
@@ -64,17 +65,35 @@ def files_in(folder: Path, *suffixes: str) -> list[Path]:
     Upper case counts as lower case. Clutter is left out; a missing folder has no files.
     """
     try:
-        with os.scandir(folder) as entries:
-            names = [
-                entry.name
-                for entry in entries
-                if os.path.splitext(entry.name)[1].lower() in suffixes
-                and not is_clutter(entry.name)
-                and not entry.is_dir()
-            ]
+        names = [
+            name
+            for name, is_folder in _listed(folder)
+            if os.path.splitext(name)[1].lower() in suffixes and not is_folder
+        ]
     except (FileNotFoundError, NotADirectoryError):
         return []
     return [folder / name for name in sorted(names)]
+
+
+def _listed(folder: Path) -> list[tuple[str, bool]]:
+    """The names in a folder without clutter, and whether they are of folders.
+
+    Raises DataError where the folder may not be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return [(it.name, _is_folder(it)) for it in entries if not is_clutter(it.name)]
+    except PermissionError as error:
+        raise DataError(
+            f"{folder}: cannot be read ({error.strerror}); allow that, or leave it out"
+        ) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -86,9 +105,7 @@ def _files_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     here = os.path.realpath(folder)
     if here in above:  # a link to a folder above it
         return
-    with os.scandir(folder) as entries:
-        inside = [(entry.name, entry.is_dir()) for entry in entries if not is_clutter(entry.name)]
-    for name, is_folder in inside:
+    for name, is_folder in _listed(folder):
         if is_folder:
             yield from _files_below(folder / name, above | {here})
         else:
@@ -97,8 +114,8 @@ def _files_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
 
 def folders_in(folder: Path) -> list[Path]:
     """Return the folders in a folder, in order of name, without clutter."""
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in found if path.is_dir() and not is_clutter(path.name))
+    found = _listed(folder) if folder.is_dir() else ()
+    return sorted(folder / name for name, is_folder in found if is_folder)
 
 
 def subfolder(folder: Path, name: str) -> Path:

@@ -141,7 +141,7 @@ def _loader(
 ) -> Callable[[Any], tuple[Record, list[Issue]]]:
     def load(item: Item) -> tuple[Record, list[Issue]]:
         path = item.path
-        if not is_file(path):
+        if path not in layout.ids or not is_file(path):
             folders = listed([*dict.fromkeys(label.parent for label in layout.ids)], 3)
             raise DataError(
                 f"{item.listed_at}, but there is no such label file in {folders}; "
