@@ -337,3 +337,12 @@ def test_coco_default_file_of_cvat_beside_splits_is_said(tmp_path):
     (said,) = read_dataset(tmp_path, split="train").issues
     assert "instances_default.json: a file: the images that CVAT lists there" in str(said)
     assert len(read_dataset(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "{"])
+def test_coco_file_of_a_split_that_is_damaged_is_refused(tmp_path, text):
+    write_coco(tmp_path, [annotation()], name="valid/_annotations.coco.json")
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "_annotations.coco.json").write_text(text)
+    with pytest.raises(DataError, match=r"train/_anno.*: not a COCO file, though .*valid/_anno"):
+        read_dataset(tmp_path)

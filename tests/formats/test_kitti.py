@@ -97,3 +97,15 @@ def test_kitti_keeps_what_it_says_of_objects_besides_their_boxes(tmp_path):
     np.testing.assert_array_equal(extra["rotation_y"], [-1.59, np.nan])
     assert any("0.txt:3: rotation_y: it must be a number" in str(i) for i in found.issues)
     np.testing.assert_array_equal(found.records[0].ignored, [[5, 5, 9, 9]])
+
+
+def test_kitti_is_recognised_where_the_first_label_file_is_bad(tmp_path):
+    write(tmp_path, {"000000": "Car 0 0 1\n", "000001": CAR})
+    with pytest.raises(DataError, match=r"000000\.txt:1: object \(Car\): a line is a type and 14"):
+        read_dataset(tmp_path)
+
+
+def test_kitti_folders_of_training_and_testing_are_not_taken_for_classes(tmp_path):
+    write(tmp_path / "training", {"000000": CAR})
+    save_picture(tmp_path / "testing" / "image_2" / "000000.png")
+    assert read_dataset(tmp_path).issues == ()

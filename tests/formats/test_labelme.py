@@ -226,3 +226,11 @@ def test_labelme_size_that_no_image_has_is_taken_from_the_image(tmp_path):
     root = write(tmp_path, "a.json", shapes, imageWidth=10**30, imageHeight=48)
     record = read_dataset(root).records[0]
     assert (record.width, record.height) == (64, 48)
+
+
+def test_labelme_is_recognised_where_the_first_label_file_is_damaged(tmp_path):
+    write(tmp_path, "a.json", [])
+    write(tmp_path, "b.json", [shape([[1, 2], [30, 40]])])
+    (tmp_path / "a.json").write_text('{"version": "5')
+    with pytest.raises(DataError, match=r"a\.json:1: not json"):
+        read_dataset(tmp_path)

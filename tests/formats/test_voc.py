@@ -398,3 +398,25 @@ def test_voc_xml_in_an_encoding_that_it_does_not_declare_is_named_with_its_line(
     rewrite(tmp_path, "", "", "latin-1")
     with pytest.raises(DataError, match=r"a\.xml:5: not UTF-8 text; .*declare its encoding"):
         read_dataset(tmp_path)
+
+
+def test_voc_xml_that_is_no_annotation_is_refused(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)], "b": []})
+    (tmp_path / "Annotations" / "b.xml").write_text("<html><body>404</body></html>")
+    with pytest.raises(DataError, match=r"b\.xml:1: an XML file of <html>, no annotation; correct"):
+        read_dataset(tmp_path)
+
+
+def test_voc_image_that_is_a_link_to_nothing_is_refused(tmp_path):
+    write_voc(tmp_path, {"a": [("cat", 1, 2, 30, 40)]})
+    image = tmp_path / "JPEGImages" / "a.jpg"
+    image.unlink()
+    image.symlink_to(tmp_path / "gone.jpg")
+    with pytest.raises(DataError, match=r"a\.jpg: not a file, or a link that leads to none"):
+        read_dataset(tmp_path)
+
+
+def test_voc_object_without_a_name_is_told_so(tmp_path):
+    write_voc(tmp_path, {"a": [(" ", 1, 2, 30, 40), ("cat", 1, 2, 30, 40)]})
+    with pytest.raises(DataError, match=r"object 1 \(\): it must have a class in <name>"):
+        read_dataset(tmp_path)

@@ -278,3 +278,13 @@ def test_line_of_a_list_that_is_no_picture_is_named(tmp_path, line):
     (tmp_path / "list.txt").write_text(f"images/a/a0.png\n{line}\n")
     with pytest.raises(DataError, match=r"list\.txt:2: there is no .*; remove the line"):
         read_dataset(tmp_path)
+
+
+def test_yolo_key_that_occurs_twice_and_split_without_images_are_said(tmp_path):
+    parts(tmp_path, f"train: images/a\n{NAMES}val: images/none\ntrain: images/b\n")
+    (tmp_path / "images" / "none").mkdir()
+    found = read_dataset(tmp_path)
+    assert len(found) == 2
+    first, second = map(str, found.issues)
+    assert "data.yaml:4: `train`: the key occurs twice (the last one read)" in first
+    assert "split val: there is no image in its folder or list (empty)" in second

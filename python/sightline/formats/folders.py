@@ -23,7 +23,7 @@ LOOKED_FOR = (
     "folders: one folder of images per class (two or more), at the root or in train/, val/, test/"
 )
 # Folders of the detection formats are not classes.
-_NOT_CLASSES = ("images", "labels", "annotations", "jpegimages", "imagesets")
+_NOT_CLASSES = ("images", "labels", "annotations", "jpegimages", "imagesets", "image_2", "label_2")
 
 _FOLDER_OF_CVAT = "obj_*_data"  # of the pictures and labels of a split
 
@@ -67,7 +67,8 @@ def pictures_of_classes(root: Path) -> bool:
         return False
     places = list(split_folders(root).values()) or [root]
     folders = [folder for place in places for folder in class_folders(place)]
-    return len([folder for folder in folders if any(map(is_image, folder.iterdir()))]) > 1
+    names = {folder.name for folder in folders if any(map(is_image, folder.iterdir()))}
+    return len(names) > 1
 
 
 def open_folders(

@@ -51,6 +51,7 @@ LOOKED_FOR = "KITTI: label_2/*.txt with image_2/, or labels/ with images/, also 
 _LABEL_FOLDERS = ("label_2", "labels", "label")
 _IMAGE_FOLDERS = ("image_2", "images", "image")
 _WORDS = 15
+_FILES_TRIED = 20  # to recognise the format, and lines of each: some may be wrong
 _NO_CLASS = "dontcare"
 # What a line says besides type and box, by the places of its words.
 _EXTRA = {
@@ -98,14 +99,14 @@ def kitti_places(root: Path) -> list[Place]:
 
 
 def _holds_labels(folder: Path) -> bool:
-    """Whether the first text file there that is not empty is of the format."""
-    for path in files_in(folder, ".txt"):
+    """Whether one of the first text files there has a line of the format."""
+    for path in files_in(folder, ".txt")[:_FILES_TRIED]:
         try:
             lines = read_lines(path)
         except DataError:
-            return False
-        if lines:
-            return _is_object(lines[0][1].split())
+            continue
+        if any(_is_object(line.split()) for _, line in lines[:_FILES_TRIED]):
+            return True
     return False
 
 

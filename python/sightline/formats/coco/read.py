@@ -69,6 +69,7 @@ def open_coco(
     if not paths:
         raise DataError(f"{root}: no COCO file; looked for {LOOKED_FOR}")
     notes = notes or Notes()
+    _refuse_damaged(root, paths, notes)
     files = {path: _File(path) for path in paths}
     # Of several files perhaps only one is read further.
     skim = len(paths) > 1
@@ -95,6 +96,22 @@ def open_coco(
         keypoint_mirror=mirror_of(keypoint_names),
         skeleton=skeleton,
     )
+
+
+def _refuse_damaged(root: Path, found: Sequence[Path], notes: Notes) -> None:
+    """Refuse a file that has the name of a COCO file in another folder, but is none.
+
+    Its split would be missing without a word.
+    """
+    names = {path.name: path for path in found}
+    if root.is_file() or {path.parent for path in found} == {root}:
+        return
+    for folder in folders_in(root):
+        for path in files_in(folder, ".json"):
+            other = names.get(path.name)
+            if other and path not in found and not has_json_keys(path, _KEYS):
+                rule = f"not a COCO file, though {other} is; correct or remove it"
+                notes.refuse(DataError(f"{path}: {rule}"))
 
 
 def _lists(path: Path) -> Callable[[], list[Path]]:

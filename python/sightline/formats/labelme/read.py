@@ -37,6 +37,7 @@ __all__ = ["LOOKED_FOR", "labelme_folders", "open_labelme"]
 
 LOOKED_FOR = "LabelMe: *.json with `shapes` and `imagePath`"
 _KEYS = ("shapes", "imagePath")
+_FILES_TRIED = 20  # to recognise the format: some may be damaged
 _BOXED = ("rectangle", *OUTLINED)
 
 
@@ -50,7 +51,7 @@ def labelme_folders(root: Path) -> list[Path]:
 
 
 def _holds_labels(folder: Path) -> bool:
-    return any(has_json_keys(path, _KEYS) for path in files_in(folder, ".json")[:1])
+    return any(has_json_keys(path, _KEYS) for path in files_in(folder, ".json")[:_FILES_TRIED])
 
 
 def _is_of_labelme(content: Any) -> bool:

@@ -33,6 +33,7 @@ from sightline.formats.voc.outline import read_outline
 from sightline.formats.xml_file import element_lines, parse_xml
 
 _NO_POSE = "Unspecified"  # what labelImg writes for every object
+_OF_A_LABEL = ("filename", "size", "object")  # elements that make one of any root
 _PRESENT = ("-1", "0", "1")  # what lists of one class in the devkit add to a name
 
 
@@ -148,6 +149,9 @@ def _loader(
                 "remove the line, or add the label file (one without objects is legal)"
             )
         root = parse_xml(path, notes)
+        if root.tag.lower() != "annotation" and all(root.find(it) is None for it in _OF_A_LABEL):
+            rule = "no annotation; correct it, or remove it with its image"
+            raise DataError(f"{path}:1: an XML file of <{shortened(root.tag)}>, {rule}")
         stated = (root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
         image = layout.image_of(path, stated)
         if image is None:
@@ -156,6 +160,9 @@ def _loader(
                 f"{path}: no image named {path.stem} or {quoted(stated)} in {searched}; "
                 "add the image, or remove the label file"
             )
+        if not is_file(image):
+            rule = "not a file, or a link that leads to none; replace it, or remove its label"
+            raise DataError(f"{image}: {rule}")
         stated_sides = stated_size(root.findtext("size/width"), root.findtext("size/height"))
         width, height = stated_sides or image_size(image, max_pixels=None)
         if image.stat().st_size == 0:
@@ -181,6 +188,7 @@ def _add_object(
     what = f"object {place + 1} ({shortened(name)})"
     outline, broken = read_outline(element)
     rule = None if outline.box else broken[0]
+    rule = rule if name else "it must have a class in <name>"
     flag = truth(element.findtext("difficult"))
     if flag is None:
         rule = f"<difficult> must be 0 or 1, got {quoted(element.findtext('difficult'))}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ __all__ = ["MOST_CLASSES", "Config", "Keypoints", "class_lines", "config_file", 
 
 _YAML_NAMES = ("data.yaml", "dataset.yaml", "data.yml", "dataset.yml")
 _KEYS = ("names", "nc", "path", "train", "val", "valid", "test")
+# A key at the top level; {} is what separates it from its value.
+_KEY = r"^[\"']?(\w+)[\"']?[ \t]*{}"
 _ABSENT = ("", "null", "~", "None")  # what YAML and Python write for nothing
 MOST_CLASSES = 10_000  # at most, where no file names them
 
@@ -91,10 +94,9 @@ def _describes(path: Path, separator: str) -> bool:
 
 def _lines_of_keys(text: str, separator: str = ":") -> dict[str, int]:
     """The line of each key at the top level, found by a pattern so that broken files have lines."""
-    pattern = rf"^[\"']?(\w+)[\"']?[ \t]*{separator}"
     return {
         found[1]: text.count("\n", 0, found.start()) + 1
-        for found in re.finditer(pattern, text, re.MULTILINE)
+        for found in re.finditer(_KEY.format(separator), text, re.MULTILINE)
     }
 
 
@@ -121,6 +123,7 @@ def _read_yaml(path: Path, notes: Notes) -> Config:
     text = read_text(path)
     content = _yaml_content(path, text)
     line_of = _lines_of_keys(text)
+    _note_repeated(path, text, line_of, notes)
     bases = _bases(path, content.get("path"), line_of.get("path"), notes)
     names = _names_of(path, content.get("names", ""), bases, notes)
     count = content.get("nc", "")
@@ -152,6 +155,12 @@ def _read_yaml(path: Path, notes: Notes) -> Config:
     task = content.get("task")
     task = task.strip().lower() if isinstance(task, str) else ""
     return Config(path, names, bases, places, line_of, task, _keypoints(path, content, notes))
+
+
+def _note_repeated(path: Path, text: str, line_of: Mapping[str, int], notes: Notes) -> None:
+    found = Counter(match[1] for match in re.finditer(_KEY.format(":"), text, re.MULTILINE))
+    for key in (key for key, count in found.items() if count > 1):
+        notes.add(path, line_of[key], f"`{key}`", "the key occurs twice", "the last one read")
 
 
 def _keypoints(path: Path, content: Mapping[str, Any], notes: Notes) -> Keypoints | None:

@@ -77,7 +77,7 @@ def open_yolo(
         label_type=LabelType.BOXES,
         class_names=tuple(class_names or unique),
         splits=layout.splits,
-        pool=lambda: list(dict.fromkeys(item for lister in layout.listers for item in lister())),
+        pool=partial(_pool, layout, found, notes),
         load=partial(
             _load,
             root=root,
@@ -94,6 +94,15 @@ def open_yolo(
         keypoint_names=keypoints.names if keypoints is not None else (),
         keypoint_mirror=keypoints.mirror if keypoints is not None else (),
     )
+
+
+def _pool(layout: Layout, found: Path, notes: Notes) -> list[Item]:
+    items = [lister() for lister in layout.listers]
+    for split, lister in layout.splits.items():
+        if lister in layout.listers and not items[layout.listers.index(lister)]:
+            rule = "there is no image in its folder or list"
+            notes.add(found, None, f"split {split}", rule, "empty")
+    return list(dict.fromkeys(item for part in items for item in part))
 
 
 def _why_rotated(layout: Layout, label_of_image: Callable[[Path], Path]) -> str | None:
