@@ -3,6 +3,7 @@
 import os
 import pickle
 import resource
+import warnings
 
 import numpy as np
 import pytest
@@ -292,3 +293,30 @@ def test_loaders_without_a_batch_are_refused(scenes):
         make_loader(scenes, PREPROCESS, batch_size=14, shuffle=False, drop_last=True)
     with pytest.raises(ValueError, match="`batch_size` must be at least 1, got 0"):
         make_loader(scenes, PREPROCESS, batch_size=0, shuffle=False)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_image_that_cannot_be_read_ends_training_or_is_replaced_by_the_next(tmp_path, workers):
+    records = []
+    for number in range(3):
+        path = tmp_path / f"{number}.png"
+        Image.new("RGB", (8, 8), (80 * number, 0, 0)).save(path)
+        records.append(Record(path, number, 8, 8, labels=np.array([number])))
+    annotations = Annotations("class", ("a", "b", "c"), tuple(records))
+    data = (tmp_path / "1.png").read_bytes()
+    (tmp_path / "1.png").write_bytes(data[:-30])
+    preprocess = Preprocess((8, 8))
+    options = {"batch_size": 3, "shuffle": False, "workers": workers, "cache": "none"}
+    with pytest.raises(DataError, match=r"1\.png: cannot decode the image"):
+        list(make_loader(annotations, preprocess, **options))
+    loader = make_loader(annotations, preprocess, **options, replace_unreadable=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ((_, labels, samples),) = loader
+    assert labels.tolist() == [0, 2, 2] and [sample.index for sample in samples] == [0, 2, 2]
+    if workers == 0:
+        assert "1.png: cannot decode the image" in str(caught[0].message)
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"0\.png"):
+        list(make_loader(annotations, preprocess, **options, replace_unreadable=True))

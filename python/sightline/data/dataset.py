@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ from sightline.data.targets import (
     soft_label,
 )
 from sightline.data.worker_batches import samples_or_failure
-from sightline.formats.records import Annotations, LabelType, Record
+from sightline.formats.records import Annotations, DataError, LabelType, Record
 
 __all__ = ["Dataset", "Item", "Objects", "Target"]
 
@@ -51,6 +52,9 @@ class _Part(NamedTuple):
     image: NDArray[np.float32]  # [C, h, w]
     objects: Objects  # empty in a set of classes
     shares: list[tuple[int, float]]  # (label, share of the image) in a set of classes
+
+
+_MOST_REPLACED = 16  # images in a row that cannot be read; more are a fault of all
 
 
 class Dataset(TorchDataset):
@@ -115,6 +119,7 @@ class Dataset(TorchDataset):
             by_level = augment.level is not None
             self._changes = replace(augment, flip_h=0.0, flip_v=0.0) if by_level else augment
         self._sends_failures = False  # only a `Loader` raises them
+        self._replaces_unreadable = False
         self._pictures = StoredPictures(
             annotations.records,
             preprocess,
@@ -144,7 +149,24 @@ class Dataset(TorchDataset):
 
     def __getitems__(self, keys: list[Any]) -> list[Any]:
         """The samples of a batch; called by torch's loader."""
-        return samples_or_failure(self.__getitem__, keys, send=self._sends_failures)
+        get = self._item_or_next if self._replaces_unreadable else self.__getitem__
+        return samples_or_failure(get, keys, send=self._sends_failures)
+
+    def _item_or_next(self, key: tuple[int, int]) -> Any:
+        """The item at a key, or where its image cannot be read, the next one that can."""
+        epoch, item = key
+        try:
+            return self[key]
+        except DataError as error:
+            for step in range(1, min(_MOST_REPLACED, len(self))):
+                try:
+                    found = self[epoch, (item + step) % len(self)]
+                except DataError:
+                    continue
+                # Python shows a warning once for each text, so once for each image.
+                warnings.warn(f"{error}; the next image is used instead of it", stacklevel=2)
+                return found
+            raise
 
     def _as_it_is(self, epoch: int, index: int, record: Record) -> tuple[NDArray[np.float32], Any]:
         """Return an image and its target, only resized, or changed by a user's function."""

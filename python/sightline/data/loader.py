@@ -169,6 +169,7 @@ def make_loader(
     keep_crowd: bool = True,
     with_shapes: bool = False,
     one_hot: bool = False,
+    replace_unreadable: bool = False,
 ) -> Loader:
     """Return a loader of `(images, targets, samples)`.
 
@@ -185,6 +186,11 @@ def make_loader(
     Decoded images are kept up to `cache_bytes`: with `cache="memory"` in memory that the worker
     processes share, with "disk" in `cache_dir` (by default `~/.cache/sightline/images`) for later
     runs as well, and not at all with "none".
+
+    An image that cannot be read raises DataError where its batch is requested. With
+    `replace_unreadable` the next image of the set that can be read is used instead, with a warning
+    that names the file, so that one damaged file does not end a long training; for evaluation that
+    would count an image twice.
 
     Batches depend on (seed, epoch) and not on `workers`; torch's global generator is not used.
     Raises ValueError for a set without images, and where `drop_last` would leave no batch.
@@ -228,6 +234,7 @@ def make_loader(
             f"use a batch_size of at most {count}"
         )
     dataset._sends_failures = workers > 0
+    dataset._replaces_unreadable = replace_unreadable
     memory = None
     if workers:
         shape = (min(batch_size, count), preprocess.channels, *preprocess.size)

@@ -246,6 +246,7 @@ def loader_for(prepared: Prepared, annotations: Annotations, *, training: bool) 
         cache_bytes=data.cache_mb << 20,
         cache_dir=data.cache_dir,
         keep_crowd=False,  # one box for many objects is neither trained nor evaluated on
+        replace_unreadable=training and data.on_bad_label != "error",
     )
 
 
