@@ -154,3 +154,22 @@ def test_set_with_too_large_an_image_is_refused_where_that_is_asked(tmp_path):
         read_dataset(tmp_path, max_pixels=24)
     assert "b.png: 6 x 5 = 30 pixels, but at most 24 are decoded" in str(caught.value)
     assert "data.max_pixels=30" in str(caught.value) and "1 more are" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "given", "said"),
+    [
+        (["set.zip"], "set.zip", r"a file of type \.zip: unpack it, and give the folder"),
+        (["a.mp4"], "a.mp4", r"a file of type \.mp4: save the images of the video"),
+        (["a.ipynb"], "a.ipynb", r"\.ipynb: a notebook; give the folder that it reads"),
+        (["x/a.tfrecord"], ".", r"x/ \(1 \.tfrecord\): not read; save images, and labels"),
+        (["x/0.parquet"], ".", r"x/ \(1 \.parquet\): not read; save images, and labels"),
+        (["config.yaml", "weights/best.safetensors"], ".", "a run; its config.yaml names the data"),
+    ],
+)
+def test_what_is_given_by_mistake_is_told_what_to_do(tmp_path, files, given, said):
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x: 1")
+    with pytest.raises(DataError, match=said):
+        read_dataset(tmp_path / given)

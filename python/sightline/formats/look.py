@@ -16,6 +16,18 @@ __all__ = ["said_found"]
 _MOST_ENTRIES = 10_000  # of a folder, to count
 _FOLDERS_SHOWN = 8
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+# What people give in place of a data set, and what to do about it.
+_HINTS = {
+    **dict.fromkeys(_ARCHIVES, "unpack it, and give the folder"),
+    **dict.fromkeys((".mp4", ".avi", ".mov", ".mkv", ".webm"), "save the images of the video"),
+    **dict.fromkeys(
+        (".tfrecord", ".parquet", ".arrow", ".h5", ".hdf5", ".npz", ".lmdb"),
+        "not read; save images, and labels in one of the formats below",
+    ),
+    **dict.fromkeys((".safetensors", ".pt", ".pth", ".onnx"), "weights of a model, not data"),
+    ".ipynb": "a notebook; give the folder that it reads",
+}
+_OF_A_RUN = ("config.yaml", "weights")  # in the folder of a run
 
 
 def said_found(root: Path) -> str:
@@ -30,7 +42,9 @@ def said_found(root: Path) -> str:
     'found there: 1 .md'
     """
     if root.is_file():
-        return f"found there: a file of type {shortened(root.suffix) or 'without suffix'}"
+        text = f"found there: a file of type {shortened(root.suffix) or 'without suffix'}"
+        hint = _HINTS.get(root.suffix.lower())
+        return f"{text}: {hint}" if hint else text
     folders, kinds = _content(root)
     parts = [_kinds(kinds)] if kinds else []
     for folder in folders[:_FOLDERS_SHOWN]:
@@ -45,10 +59,13 @@ def said_found(root: Path) -> str:
     archives = [path.name for path in _entries(root) if path.suffix.lower() in _ARCHIVES]
     if archives:
         return f"{text}; unpack {listed(archives, 3)}"
+    if all((root / name).exists() for name in _OF_A_RUN):
+        return f"{text}: a run; its config.yaml names the data"
     everywhere = kinds + Counter(kind for folder in folders for kind in _content(folder)[1])
     if everywhere and set(everywhere) <= set(IMAGE_SUFFIXES):
         return f"{text}: pictures, but no label files"
-    return text
+    hints = dict.fromkeys(filter(None, map(_HINTS.get, everywhere)))
+    return f"{text}: {', '.join(hints)}" if hints else text
 
 
 def _entries(folder: Path) -> Iterator[Path]:
