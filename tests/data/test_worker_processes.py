@@ -5,6 +5,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -14,7 +15,14 @@ import pytest
 import torch
 
 from sightline import _numpy
-from sightline.data import Augment, Preprocess, load_digit_scenes, make_loader, read_dataset
+from sightline.data import (
+    Augment,
+    Preprocess,
+    load_digit_scenes,
+    load_digits_classification,
+    make_loader,
+    read_dataset,
+)
 from sightline.data.worker_batches import BatchToPin
 from tests.tiny import write_squares
 
@@ -125,6 +133,19 @@ def test_processes_leave_no_files_and_no_shared_memory(scenes):
     assert open_files() <= before
     assert not {name for name in set(os.listdir("/dev/shm")) - shared if str(os.getpid()) in name}
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_processes_that_are_ended_leave_no_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setitem(multiprocessing.process.current_process()._config, "tempdir", None)
+    digits = load_digits_classification()[0].subset(range(40))
+    loader = make_loader(
+        digits, Preprocess((8, 8), channels=1), batch_size=4, shuffle=True, workers=1
+    )
+    labels = [next(iter(loader))[1] for _ in range(2)]
+    assert torch.equal(*labels) and labels[0].dtype == torch.int64
+    loader._end_workers()
+    assert list(tmp_path.iterdir()) == []
 
 
 def failing(image, target):

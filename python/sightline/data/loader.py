@@ -19,7 +19,7 @@ from sightline.data.cache import DEFAULT_CACHE_BYTES
 from sightline.data.dataset import Dataset, Item
 from sightline.data.preprocess import Preprocess
 from sightline.data.sample import Sample
-from sightline.data.worker_batches import BatchToPin, Failure, Targets, worker_error
+from sightline.data.worker_batches import BatchToPin, Failure, Labels, Targets, worker_error
 from sightline.formats.records import Annotations
 
 Batch = tuple[torch.Tensor, list[dict[str, torch.Tensor]] | torch.Tensor, list[Sample]]
@@ -142,7 +142,11 @@ def collate_to_send(items: list[Any], *, memory: BatchMemory | None, pin: bool) 
     if stacked is None:
         stacked = default_collate(list(images))
     rows = _collate_targets(targets)
-    batch = stacked, Targets(rows) if isinstance(rows, list) else rows, list(samples)
+    if isinstance(rows, list):
+        rows = Targets(rows)
+    elif worker is not None:
+        rows = Labels(rows)
+    batch = stacked, rows, list(samples)
     return BatchToPin(batch) if pin else batch
 
 

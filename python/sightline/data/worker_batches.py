@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sightline.formats.records import DataError
 
-__all__ = ["BatchToPin", "Failure", "Targets", "samples_or_failure", "worker_error"]
+__all__ = ["BatchToPin", "Failure", "Labels", "Targets", "samples_or_failure", "worker_error"]
 
 
 class Targets(list[dict[str, torch.Tensor]]):
@@ -30,6 +30,19 @@ class Targets(list[dict[str, torch.Tensor]]):
 
 def _targets(rows: list[dict[str, NDArray[Any]]]) -> list[dict[str, torch.Tensor]]:
     return [{name: torch.from_numpy(value) for name, value in row.items()} for row in rows]
+
+
+class Labels:
+    """Labels of a set of classes: pickled as a NumPy array, they arrive as a tensor.
+
+    A process that sends a tensor makes a folder for it, which stays when the process is ended.
+    """
+
+    def __init__(self, labels: torch.Tensor) -> None:
+        self.labels = labels
+
+    def __reduce__(self) -> Any:
+        return torch.from_numpy, (self.labels.numpy(),)
 
 
 class BatchToPin:
