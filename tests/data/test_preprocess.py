@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from sightline.data import Annotations, Preprocess, Record, fit_preprocess, read_image
+from sightline.data import (
+    Annotations,
+    DataError,
+    Preprocess,
+    Record,
+    fit_preprocess,
+    read_image,
+)
 
 sides = st.integers(1, 400)
 
@@ -218,3 +225,19 @@ def test_letterbox_padding_does_not_count_in_the_mean():
 )
 def test_an_image_is_reduced_as_far_as_it_is_not_enlarged(side, size, mode, zoom, reduction):
     assert Preprocess(size, mode).reduction_for(*side, zoom=zoom) == reduction
+
+
+def test_statistics_leave_out_images_that_cannot_be_read_where_asked(tmp_path):
+    records = []
+    for name in "ab":
+        Image.new("RGB", (8, 8), (255, 0, 51)).save(tmp_path / f"{name}.png")
+        records.append(Record(tmp_path / f"{name}.png", name, 8, 8, labels=np.array([0])))
+    annotations = Annotations("class", ("x",), tuple(records))
+    (tmp_path / "b.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"b\.png: not a readable image"):
+        fit_preprocess(annotations, (8, 8))
+    found = fit_preprocess(annotations, (8, 8), skip_unreadable=True)
+    assert found.mean == pytest.approx((1, 0, 0.2))
+    (tmp_path / "a.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"b\.png: not a readable image"):
+        fit_preprocess(annotations, (8, 8), skip_unreadable=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.image import MAX_PIXELS, from_pil, pillow, read_image, to_channels, to_pil
-from sightline.formats.records import Annotations, Record
+from sightline.formats.records import Annotations, DataError, Record
 
 RESIZE_MODES = ("stretch", "letterbox", "crop")
 
@@ -230,12 +230,14 @@ def fit_preprocess(
     channels: int = 3,
     max_images: int = 500,
     max_pixels: int = MAX_PIXELS,
+    skip_unreadable: bool = False,
 ) -> Preprocess:
     """Return a Preprocess with the mean and standard deviation of the training set's pixels.
 
     At most `max_images` images are read, evenly spaced: the values of 500 images differ from those
     of all by less than the effect of augmentation. Padding and what is cropped are not included.
-    `max_pixels` is that of the result.
+    `max_pixels` is that of the result. With `skip_unreadable` images that cannot be read are left
+    out; DataError where that is every one of them.
     """
     plain = Preprocess(size=size, mode=mode, channels=channels, max_pixels=max_pixels)
     count = len(annotations)
@@ -244,7 +246,12 @@ def fit_preprocess(
     chosen = np.unique(np.linspace(0, count - 1, min(count, max_images)).astype(int))
     total, squares, pixels = np.zeros(channels), np.zeros(channels), 0
     for index in chosen:
-        image = load_record_image(annotations.records[index], channels, max_pixels=max_pixels)
+        try:
+            image = load_record_image(annotations.records[index], channels, max_pixels=max_pixels)
+        except DataError:
+            if not skip_unreadable or (index == chosen[-1] and not pixels):
+                raise
+            continue
         scaled = plain._scaled(image, plain.transform_for(*image.shape[:2]))
         values = scaled.reshape(-1, channels).astype(np.float64) / 255
         total += values.sum(axis=0)

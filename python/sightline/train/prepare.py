@@ -116,7 +116,12 @@ def prepare(layers: Sequence[Layer], *, log: Log) -> Prepared:
     data = settings.data
     size = data.size or found["data.size"]  # size=none means the size derived from the data
     preprocess = fit_preprocess(
-        train, size, mode=data.resize, channels=data.channels, max_pixels=data.max_pixels
+        train,
+        size,
+        mode=data.resize,
+        channels=data.channels,
+        max_pixels=data.max_pixels,
+        skip_unreadable=data.on_bad_label != "error",
     )
 
     device = set_up_torch(settings.train)
