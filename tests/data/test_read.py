@@ -43,6 +43,24 @@ def test_what_is_no_data_set_is_described(tmp_path, files, said):
         read_dataset(tmp_path / "a.weights")
 
 
+@pytest.mark.parametrize(
+    ("names", "said", "left_out"),
+    [
+        (["a.yaml"], "Looked for YOLO: a yaml file", "COCO"),
+        (["a.json"], "Looked for COCO: a json file", "VOC"),
+        (["a.jpg"], "Looked for label files of VOC, COCO, YOLO", "ImageSets"),
+    ],
+)
+def test_what_was_looked_for_is_of_the_kinds_of_files_that_are_there(
+    tmp_path, names, said, left_out
+):
+    for name in names:
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(DataError) as caught:
+        read_dataset(tmp_path)
+    assert said in str(caught.value) and left_out not in str(caught.value)
+
+
 def test_data_set_in_a_folder_of_the_path_is_pointed_at(tmp_path):
     save_picture(tmp_path / "set" / "a.png")
     (tmp_path / "set" / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n")

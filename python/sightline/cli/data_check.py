@@ -4,14 +4,14 @@ Checks the labels, the images and the splits of a data set, and prints what is w
 with file, line, rule and fix. Nothing in the source changes. The exit status is 1 where there is an
 error, such as a label that readers drop or refuse, or an image in two splits; otherwise 0.
 
-  fix=<folder>   write a clean copy into a new folder: without bad labels and images, duplicate
-                 boxes, and those images of train that are in another split too
-  format=        format of the source, where several fit
-  size=240x320   height and width of the network's input, to find boxes that are tiny there
-  max_pixels=    decode images of up to this many pixels
-  --labels       do not decode the images: finds no damaged, duplicate or unusual ones
-  --all          list every finding; otherwise the first ten of each kind
-  --json         print the report as JSON
+  fix=<folder>    write a clean copy into a new folder: without bad labels and images, duplicate
+                  boxes, and those images of train that are in another split too
+  source_format=  format of the source, where several fit; format= is the same
+  size=240x320    height and width of the network's input, to find boxes that are tiny there
+  max_pixels=     decode images of up to this many pixels
+  --labels        do not decode the images: finds no damaged, duplicate or unusual ones
+  --all           list every finding; otherwise the first ten of each kind
+  --json          print the report as JSON
 """
 
 import json
@@ -24,14 +24,14 @@ from sightline.cli.arguments import UsageError, parse
 from sightline.data.check import check_dataset, clean_dataset
 from sightline.formats.pictures import MAX_PIXELS
 
-_OPTIONS = ("fix", "format", "size", "max_pixels")
+_OPTIONS = ("fix", "source_format", "format", "size", "max_pixels")
 
 
 def run(words: Sequence[str]) -> int:
     # Errors of the readers name the settings of `sightline train`, such as data.format.
     words = [word.removeprefix("data.") for word in words]
     arguments = parse(words, flags=("json", "all", "labels"), known=_OPTIONS)
-    format, fix = arguments.take("format"), arguments.take("fix")
+    format, fix = arguments.take("source_format") or arguments.take("format"), arguments.take("fix")
     size = _size(arguments.take("size"))
     max_pixels = arguments.take_count("max_pixels", MAX_PIXELS)
     arguments.finish(_OPTIONS)

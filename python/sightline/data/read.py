@@ -28,7 +28,7 @@ from sightline.formats.label_studio import LOOKED_FOR as LABEL_STUDIO_LOOKED_FOR
 from sightline.formats.label_studio import label_studio_files, open_label_studio
 from sightline.formats.labelme import LOOKED_FOR as LABELME_LOOKED_FOR
 from sightline.formats.labelme import labelme_folders, open_labelme
-from sightline.formats.look import said_found
+from sightline.formats.look import kinds_of_labels, said_found
 from sightline.formats.paths import folders_in
 from sightline.formats.pictures import too_many_pixels
 from sightline.formats.records import Annotations, DataError, Issue
@@ -50,6 +50,19 @@ _NESTED = {"voc": has_nested_xml, "yolo": has_nested_labels}
 _ORDER = ("train", "val", "test")  # of splits; others follow
 # A format that looks at what is in the files, and one that may take them by their names alone.
 _BETTER = {"kitti": "yolo", "cvat": "voc"}
+# Suffixes of the label files of each format.
+_KINDS = {
+    "voc": (".xml",),
+    "coco": (".json",),
+    "yolo": (".txt", ".yaml", ".yml", ".data"),
+    "labelme": (".json",),
+    "kitti": (".txt",),
+    "csv": (".csv",),
+    "cvat": (".xml",),
+    "label_studio": (".json",),
+    "via": (".json", ".csv"),
+    "vott": (".json", ".vott"),
+}
 _MOST_INNER = 20  # folders that are tried where a data set has been unpacked below another
 
 # Format -> how to recognise it, how to open it, what it looks for.
@@ -99,13 +112,22 @@ def detect_format(root: Path) -> str:
             nested = next((name for name, is_there in _NESTED.items() if is_there(root)), None)
             found = [nested] if nested else found
     if not found:
-        looked_for = "; ".join(text for _, _, text in _READERS.values())
-        hint = f", but {inner[0]} is one: give that as data.path" if inner else ""
-        raise DataError(
-            f"{root}: not a data set that can be read{hint}; "
-            f"{said_found(root)}. Looked for {looked_for}"
-        )
+        said = f"{root}: not a data set that can be read"
+        if inner:
+            raise DataError(f"{said}, but {inner[0]} is one: give that as data.path")
+        raise DataError(f"{said}; {said_found(root)}. {_looked_for(root)}")
     return found[0]
+
+
+def _looked_for(root: Path) -> str:
+    """What the formats look for whose kinds of label files are there, or all where none is."""
+    texts = {name: text for name, (_, _, text) in _READERS.items()}
+    kinds = kinds_of_labels(root)
+    if not kinds:
+        names = ", ".join(text.partition(":")[0] for name, text in texts.items() if name in _KINDS)
+        return f"Looked for label files of {names}, and for one folder of images per class"
+    fitting = [text for name, text in texts.items() if kinds & set(_KINDS.get(name, ()))]
+    return f"Looked for {'; '.join(fitting or texts.values())}"
 
 
 def _formats_of(root: Path) -> list[str]:

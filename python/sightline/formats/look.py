@@ -11,7 +11,7 @@ from sightline._text import listed, shortened
 from sightline.formats.paths import is_clutter
 from sightline.formats.pictures import IMAGE_SUFFIXES
 
-__all__ = ["said_found"]
+__all__ = ["kinds_of_labels", "said_found"]
 
 _MOST_ENTRIES = 10_000  # of a folder, to count
 _FOLDERS_SHOWN = 8
@@ -46,6 +46,7 @@ def said_found(root: Path) -> str:
         hint = _HINTS.get(root.suffix.lower())
         return f"{text}: {hint}" if hint else text
     folders, kinds = _content(root)
+    everywhere = _kinds_everywhere(root)
     parts = [_kinds(kinds)] if kinds else []
     for folder in folders[:_FOLDERS_SHOWN]:
         below, inside = _content(folder)
@@ -61,11 +62,29 @@ def said_found(root: Path) -> str:
         return f"{text}; unpack {listed(archives, 3)}"
     if all((root / name).exists() for name in _OF_A_RUN):
         return f"{text}: a run; its config.yaml names the data"
-    everywhere = kinds + Counter(kind for folder in folders for kind in _content(folder)[1])
     if everywhere and set(everywhere) <= set(IMAGE_SUFFIXES):
         return f"{text}: pictures, but no label files"
     hints = dict.fromkeys(filter(None, map(_HINTS.get, everywhere)))
     return f"{text}: {', '.join(hints)}" if hints else text
+
+
+def kinds_of_labels(root: Path) -> set[str]:
+    """Return the suffixes of the files at a path that may hold labels.
+
+    >>> import tempfile
+    >>> root = Path(tempfile.mkdtemp())
+    >>> for name in ("a.JPG", "a.xml"):
+    ...     _ = (root / name).write_text("")
+    >>> kinds_of_labels(root)
+    {'.xml'}
+    """
+    kinds = {root.suffix.lower()} if root.is_file() else {*_kinds_everywhere(root)}
+    return kinds - {*IMAGE_SUFFIXES, *_HINTS}
+
+
+def _kinds_everywhere(root: Path) -> Counter[str]:
+    folders, kinds = _content(root)
+    return kinds + Counter(kind for folder in folders for kind in _content(folder)[1])
 
 
 def _entries(folder: Path) -> Iterator[Path]:

@@ -50,7 +50,8 @@ def _draw_classes(ax: Any, stats: Sequence[DatasetStats]) -> None:
     boxed = stats[0].label_type is LabelType.BOXES
     label(ax, title, "objects" if boxed else "images", "")
     if len(stats) > 1:
-        legend(ax, loc="lower right")
+        ax.set_ylim(-0.6 - 0.16 * len(order), len(order) - 0.4)  # room below the bars
+        legend(ax, loc="lower right", ncols=len(stats), columnspacing=1)
 
 
 def _draw_objects(ax: Any, stats: Sequence[DatasetStats]) -> None:
