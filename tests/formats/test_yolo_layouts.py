@@ -288,3 +288,22 @@ def test_yolo_key_that_occurs_twice_and_split_without_images_are_said(tmp_path):
     first, second = map(str, found.issues)
     assert "data.yaml:4: `train`: the key occurs twice (the last one read)" in first
     assert "split val: there is no image in its folder or list (empty)" in second
+
+
+def test_yolo_labels_beside_a_folder_of_images_of_any_name_are_found(tmp_path):
+    for number in range(3):
+        name = f"{number}.png"
+        labelled(tmp_path / "pictures" / name, tmp_path / f"my labels/{number}.txt")
+    (tmp_path / "my labels" / "classes.txt").write_text("cat\n")
+    found = read_dataset(tmp_path)
+    assert (found.format, found.class_names, len(found)) == ("yolo", ("cat",), 3)
+    assert int(found.class_counts().sum()) == 3
+    assert "this one holds label files of pictures/" in "".join(map(str, found.issues))
+
+
+def test_captions_beside_a_folder_of_images_are_no_yolo_labels(tmp_path):
+    save_picture(tmp_path / "ants" / "a.png")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("an ant on a leaf\n")
+    with pytest.raises(DataError, match="notes: class folder without images"):
+        read_dataset(tmp_path)

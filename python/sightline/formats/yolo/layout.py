@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sightline._text import quoted
+from sightline._text import quoted, shortened
 from sightline.formats.lists import find_file, read_list, spellings
 from sightline.formats.paths import (
     files_below,
@@ -58,13 +58,14 @@ class Layout:
 
     `names` is None where no file names the classes. `splits` lists the images of each split, and
     raises DataError for one that is stated but not there; `listers` together list every image.
-    `label_folder` replaces "images" in the path of an image to give that of its label file. `task`
-    and `keypoints` are those of `Config`.
+    `label_folder` replaces `image_folder` in the path of an image to give that of its label file.
+    `task` and `keypoints` are those of `Config`.
     """
 
     names: list[str] | None
     splits: dict[str, Lister]
     listers: list[Lister]
+    image_folder: str = "images"
     label_folder: str = "labels"
     absent: frozenset[str] = frozenset()  # the splits that are stated, but not there
     task: str = ""
@@ -140,26 +141,38 @@ def _image_beside(label: Path) -> bool:
     return any(is_image(path) for path in label.parent.glob(f"{glob.escape(label.stem)}.*"))
 
 
-def _sibling_of_images(root: Path) -> str | None:
-    """The one folder of any name beside images/ that has label files of its images, or None."""
+def _sibling_of_images(root: Path) -> tuple[str, str] | None:
+    """The folder of the images and the one of any name beside it that has their label files."""
     images = subfolder(root, "images")
-    if subfolder(root, "labels").is_dir() or not images.is_dir():
+    if subfolder(root, "labels").is_dir():
         return None
+    named_so = images.is_dir()
+    if not named_so:
+        holding = [path for path in folders_in(root) if files_in(path, *IMAGE_SUFFIXES)]
+        if len(holding) != 1:
+            return None
+        images = holding[0]
     texts = {
-        folder.name: {path.stem for path in files_below(folder) if path.suffix.lower() == ".txt"}
+        folder.name: [path for path in files_below(folder) if path.suffix.lower() == ".txt"]
         for folder in folders_in(root)
         if folder != images
     }
     if not any(texts.values()):
         return None
     named = {path.stem for path in files_below(images) if is_image(path)}
-    found = [name for name, stems in texts.items() if stems & named]
+    labels = {name: [path for path in paths if path.stem in named] for name, paths in texts.items()}
+    # Where no folder is called images, one may be a class, and the texts may be anything.
+    found = [
+        name
+        for name, paths in labels.items()
+        if (paths if named_so else any(map(_holds_a_box, paths)))
+    ]
     if len(found) > 1:
         folders = " and ".join(found)
         raise DataError(
             f"{root}: {folders} each hold label files of the images; rename the right one to labels"
         )
-    return found[0] if found else None
+    return (images.name, found[0]) if found else None
 
 
 def read_layout(found: Path, notes: Notes) -> Layout:
@@ -186,15 +199,18 @@ def _folder_layout(root: Path, notes: Notes) -> Layout:
         config = Config(root, None, [root], {}, {})
         for split, path in _listed_pictures(root).items():
             splits[split] = partial(_images_of, [path], config, notes)
-    label_folder = _sibling_of_images(root)
-    if label_folder is not None:
-        rule = "no folder is called labels, and this one holds label files of images/"
+    sibling = _sibling_of_images(root)
+    image_folder, label_folder = sibling or ("images", "labels")
+    if sibling is not None:
+        rule = "no folder is called labels, and this one holds label files of "
+        rule += f"{shortened(image_folder)}/"
         notes.add(root / label_folder, None, "a folder", rule, "used as labels")
     return Layout(
-        names=_listed_classes([root], notes),
+        names=_listed_classes(dict.fromkeys((root, root / label_folder)), notes),
         splits=splits,
         listers=[*splits.values()] or [_whole(root)],
-        label_folder=label_folder or "labels",
+        image_folder=image_folder,
+        label_folder=label_folder,
     )
 
 

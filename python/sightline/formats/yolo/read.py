@@ -54,7 +54,7 @@ def open_yolo(
         raise DataError(f"{root}: no YOLO data set; looked for {LOOKED_FOR}")
     notes = notes or Notes()
     layout = read_layout(found, notes)
-    label_of_image = partial(label_file, folder=layout.label_folder)
+    label_of_image = partial(label_file, images=layout.image_folder, folder=layout.label_folder)
 
     def labels() -> Iterator[Path]:  # the first of them come without listing the other splits
         return (label_of_image(image) for lister in layout.listers for image, _ in lister())
@@ -128,11 +128,11 @@ def _unique(names: Sequence[str], found: Path, notes: Notes) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def label_file(image: Path, folder: str = "labels") -> Path:
+def label_file(image: Path, images: str = "images", folder: str = "labels") -> Path:
     """Return the path of the label file of an image, whether it exists or not."""
     parts = list(image.parts)
     for index in range(len(parts) - 2, -1, -1):
-        if parts[index].lower() in ("images", "jpegimages"):
+        if parts[index] == images or parts[index].lower() in ("images", "jpegimages"):
             for name in dict.fromkeys((folder, "labels", "Labels", "LABELS")):
                 moved = _text_of(Path(*parts[:index], name, *parts[index + 1 :]))
                 if moved.is_file():
