@@ -206,7 +206,7 @@ def read_dataset(
         format: "voc", "coco", "yolo", "labelme", "kitti", "cvat", "label_studio", "via", "vott",
             "csv" or "folder"; None detects it.
         on_bad_label: "error" raises an error with a list, "drop-box" leaves out the box,
-            "drop-image" the whole image.
+            "drop-image" the whole image; both leave out images that cannot be opened.
         class_names: the classes and their order, for example from a checkpoint; any other class is
             unknown.
         seed: seed of random splits.
@@ -223,7 +223,7 @@ def read_dataset(
         DataError: the data cannot be used; the message names the file, the line or object, the rule
             and the fix.
     """
-    opened = _open(path, format, class_names)
+    opened = _open(path, format, class_names, on_bad_label)
     source, root = opened.source, opened.root
     labelled, rule = choose_split(source, split, root, seed=seed, test_share=test_share)
     found = opened.annotations(labelled, split, rule, on_bad_label)
@@ -253,7 +253,7 @@ def read_splits(
     Raises:
         DataError: the data cannot be used, or hold no image.
     """
-    opened = _open(path, format, class_names)
+    opened = _open(path, format, class_names, on_bad_label)
     source = replace(opened.source, load=_once(opened.source.load))
     official = sorted(source.splits, key=lambda it: _ORDER.index(it) if it in _ORDER else 3)
     parts: dict[str | None, Labelled] = {
@@ -320,9 +320,12 @@ class _Opened:
         )
 
 
-def _open(path: str | Path, format: str | None, class_names: Sequence[str] | None) -> _Opened:
+def _open(
+    path: str | Path, format: str | None, class_names: Sequence[str] | None, on_bad_label: str
+) -> _Opened:
     root = Path(path)
     source, decided = open_labels(root, format, class_names)
+    source = replace(source, skips_unreadable=on_bad_label != "error")
     return _Opened(str(path), root, source, decided)
 
 

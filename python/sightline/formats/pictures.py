@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.formats.records import DataError
+from sightline.formats.record import DataError, UnreadableImageError
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -132,7 +132,7 @@ def opened_image(picture: Picture, *, max_pixels: int | None = MAX_PIXELS) -> It
         source: Any = picture
         if isinstance(picture, (str, os.PathLike)):
             if Path(picture).stat().st_size == 0:
-                raise DataError(f"{name}: the image file is empty; {_fix(picture)}")
+                raise UnreadableImageError(name, "the image file is empty", _fix(picture))
         elif isinstance(picture, (bytes, bytearray, memoryview)):
             source = io.BytesIO(picture)
         with _opened(module, source) as image:
@@ -152,7 +152,7 @@ def opened_image(picture: Picture, *, max_pixels: int | None = MAX_PIXELS) -> It
         else:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             what = f"cannot decode the image ({reason})"
-        raise DataError(f"{name}: {what}; {_fix(picture)}") from error
+        raise UnreadableImageError(name, what, _fix(picture)) from error
 
 
 # Pillow bounds the pixels of a header by a global of its own, which is lifted while it opens a

@@ -15,7 +15,7 @@ from sightline._text import printable, quoted
 from sightline.formats.shape_table import Shapes
 from sightline.formats.shapes import Shape
 
-__all__ = ["DataError", "Issue", "LabelType", "Record", "box_rule"]
+__all__ = ["DataError", "Issue", "LabelType", "Record", "UnreadableImageError", "box_rule"]
 
 
 class DataError(ValueError):
@@ -23,6 +23,19 @@ class DataError(ValueError):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(printable(message))  # names and values in it come from files
+
+
+class UnreadableImageError(DataError):
+    """An image file that is empty, damaged or of an unknown kind."""
+
+    def __init__(self, file: str, rule: str, fix: str) -> None:
+        super().__init__(f"{file}: {rule}; {fix}")
+        self.file = file
+        self.rule = rule
+        self.fix = fix
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.file, self.rule, self.fix)
 
 
 class LabelType(StrEnum):

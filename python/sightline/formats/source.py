@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.formats.columns import offsets_of
-from sightline.formats.record import DataError, Issue, LabelType, Record
+from sightline.formats.record import DataError, Issue, LabelType, Record, UnreadableImageError
 from sightline.formats.table import RecordTable
 
 __all__ = ["Labelled", "Notes", "Pair", "Source", "split_name"]
@@ -143,6 +143,7 @@ class Source:
     official splits whose files are missing.
     `label_file` tells the label file of an item, None where labels are the names of folders.
     `keypoint_names`, `keypoint_mirror` and `skeleton` are those of `Annotations`.
+    With `skips_unreadable`, an item whose image cannot be opened is noted and left out.
     """
 
     format: str
@@ -158,6 +159,7 @@ class Source:
     keypoint_names: tuple[str, ...] = ()
     keypoint_mirror: tuple[int, ...] = ()
     skeleton: tuple[tuple[int, int], ...] = ()
+    skips_unreadable: bool = False
 
     def pairs(self, item: Any) -> list[Pair]:
         """Load an item; return the record and the issues of each of its images."""
@@ -166,7 +168,17 @@ class Source:
 
     def table(self, items: Iterable[Any]) -> Labelled:
         """Load items into one table."""
-        return Labelled.collected(map(self.load, items))
+        return Labelled.collected(self._loaded(items))
+
+    def _loaded(self, items: Iterable[Any]) -> Iterator[Pair | Labelled]:
+        for item in items:
+            try:
+                yield self.load(item)
+            except UnreadableImageError as error:
+                if not self.skips_unreadable:
+                    raise
+                place = Path(error.file), None
+                self.notes.add(*place, "the image", error.rule, "image dropped")
 
 
 def split_name(name: str) -> str | None:

@@ -25,6 +25,7 @@ from sightline.formats.lists import read_list, spellings
 from sightline.formats.objects import Objects
 from sightline.formats.paths import files_in, is_file, lies_inside, shortened_path
 from sightline.formats.pictures import IMAGE_SUFFIXES, image_size
+from sightline.formats.record import UnreadableImageError
 from sightline.formats.records import DataError, Issue, LabelType, Record
 from sightline.formats.source import Notes, Source, split_name
 from sightline.formats.text import number, stated_size, truth
@@ -166,7 +167,9 @@ def _loader(
         stated_sides = stated_size(root.findtext("size/width"), root.findtext("size/height"))
         width, height = stated_sides or image_size(image, max_pixels=None)
         if image.stat().st_size == 0:
-            raise DataError(f"{image}: the image file is empty; replace it, or remove its label")
+            raise UnreadableImageError(
+                str(image), "the image file is empty", "replace it, or remove its label"
+            )
         found = Objects(path, width, height, label_of)
         lines: list[int] = []
 
