@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sightline.data import DataError, read_dataset
+from sightline.formats import objects
 from sightline.formats.yolo.shares import pixel_of_share, pixels_of_shares
 
 from ..pictures import save_picture
@@ -373,3 +374,16 @@ def test_yolo_pixel_of_one_share_has_the_bits_of_that_of_many():
     shares[:100] = np.round(shares[:100], 6)
     single = [[pixel_of_share(x, 640), pixel_of_share(y, 481)] for x, y in shares.tolist()]
     np.testing.assert_array_equal(single, pixels_of_shares(shares, 640, 481))
+
+
+@pytest.mark.parametrize("policy", ["error", "drop-box"])
+def test_more_bad_labels_of_one_image_than_can_be_kept_are_refused(tmp_path, monkeypatch, policy):
+    monkeypatch.setattr(objects, "_MOST_BAD", 10)
+    write_yolo(tmp_path, {"a": "0 0.5 0.5 0.2 0.4\n" + "x\n" * 10})
+    if policy == "drop-box":
+        assert len(read_dataset(tmp_path, on_bad_label=policy).issues) == 10
+    write_yolo(tmp_path, {"a": "0 0.5 0.5 0.2 0.4\n" + "x\n" * 11})
+    with pytest.raises(
+        DataError, match=r"a\.txt:2: object: .* more than 10 bad labels of one image"
+    ):
+        read_dataset(tmp_path, on_bad_label=policy)

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline._text import listed, quoted
-from sightline.formats.records import Issue, Record, box_rule
+from sightline.formats.records import DataError, Issue, Record, box_rule
 from sightline.formats.shapes import Shape
 from sightline.formats.source import Pair
 
 __all__ = ["Objects"]
+
+_MOST_BAD = 100_000  # labels of one image: a damaged file may have millions
 
 
 class Objects:
@@ -76,9 +78,12 @@ class Objects:
         return True
 
     def bad(self, what: str, rule: str, line: int | Callable[[], int] | None = None) -> None:
-        """Add the issue of a bad label."""
+        """Add the issue of a bad label; DataError where an image has too many to keep."""
         place = line() if callable(line) else line
         self.issues.append(Issue(self.file, place, what, rule))
+        if len(self.issues) > _MOST_BAD:
+            said = f"more than {_MOST_BAD:,} bad labels of one image; correct it, or remove it"
+            raise DataError(f"{self.issues[0]}; {said}")
 
     def pair(
         self,
