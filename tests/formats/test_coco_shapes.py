@@ -145,6 +145,18 @@ def test_keypoints_have_as_many_points_as_the_longest_list(tmp_path, more):
     assert found.subset([1]).skeleton == found.skeleton
 
 
+def test_only_categories_whose_keypoints_differ_are_said_to(tmp_path):
+    categories = [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
+    made = content([annotation(1, keypoints=[1, 2, 2, 3, 4, 1])], categories=categories)
+    first, second = made["categories"]
+    first |= {"keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}
+    second |= {"keypoints": ["nose", "tail"], "skeleton": []}
+    assert read_dataset(write_content(tmp_path, made)).issues == ()
+    second["keypoints"] = ["nose", "paw"]
+    (said,) = map(str, read_dataset(write_content(tmp_path, made)).issues)
+    assert "categories with different keypoints" in said
+
+
 def test_images_that_are_not_there_are_counted(tmp_path):
     made = content([], images=("a.png", "b.png", "c.png", "d.png"))
     write_content(tmp_path, made)

@@ -60,6 +60,17 @@ def test_class_of_val_alone_and_suspicious_boxes_are_counted(squares):
     ]
 
 
+def test_several_classes_of_val_alone_are_one_sentence_and_none_where_train_has_no_label(squares):
+    (squares / "data.yaml").write_text(
+        "train: images/train\nval: images/val\nnames: [red, green, blue, pink]\n"
+    )
+    (squares / "labels" / "val" / "val0.txt").write_text("2 .5 .5 .2 .2\n3 .5 .5 .4 .2\n")
+    assert sentences(squares) == ["train has no label of 2 classes, 'blue', 'pink', but val has"]
+    for label in (squares / "labels" / "train").iterdir():
+        label.write_text("")
+    assert sentences(squares) == []
+
+
 def test_training_warns_and_names_the_check(squares):
     pytest.importorskip("torch")
     from sightline.settings.read import override_layer

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline._text import quoted, shortened
+from sightline._text import listed, quoted, shortened
 from sightline.data.check.boxes import duplicate_boxes, partly_outside
 from sightline.formats.records import Annotations
 
@@ -56,10 +56,17 @@ def before_training(train: Annotations, others: Mapping[str, Annotations]) -> li
 
 def _untrained(train: Annotations, others: Mapping[str, Annotations]) -> Iterator[str]:
     trained = train.class_counts()
+    if not trained.any():  # there is nothing to train on, which is an error of its own
+        return
+    missing: dict[tuple[str, ...], list[str]] = {}
     for label, name in enumerate(train.class_names):
-        has = [split for split, other in others.items() if other.class_counts()[label]]
-        if not trained[label] and has:
-            yield f"train has no label of class {quoted(name)}, but {' and '.join(has)} has"
+        has = tuple(split for split, other in others.items() if other.class_counts()[label])
+        if has and not trained[label]:
+            missing.setdefault(has, []).append(quoted(name))
+    for has, names in missing.items():
+        classes = f"class {names[0]}" if len(names) == 1 else f"{len(names)} classes, "
+        classes += listed(names) if len(names) > 1 else ""
+        yield f"train has no label of {classes}, but {' and '.join(has)} has"
 
 
 def _shared(train: Annotations, other: Annotations) -> Iterator[str]:

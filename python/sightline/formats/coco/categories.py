@@ -138,7 +138,8 @@ def keypoints_of(
     for path, categories in by_file.items():
         for category in categories:
             found = _keypoints(category) if isinstance(category, dict) else ((), ())
-            if chosen[0] and found[0] and found != chosen:
+            differs = found[0] != chosen[0] or (found[1] and found[1] != chosen[1])
+            if chosen[0] and found[0] and differs:
                 rule = "a data set has one list of names of keypoints"
                 what = "categories with different keypoints"
                 notes.add(path, None, what, rule, "those of the first are used")
