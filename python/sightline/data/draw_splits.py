@@ -42,8 +42,9 @@ def shares_of(text: str, names: Sequence[str] = (), *, count: int = 0) -> dict[s
     words = [word for word in re.split(r"[\s:/,;]+", text.strip().lower()) if word]
     names = tuple(names) or _NAMES.get(len(words), ())
     if len(words) != len(names) or len(set(names)) < len(names):
-        expected = f"{len(names)} ({listed(names)})" if names else "2 or 3, or as many as splits"
-        raise ValueError(f"shares={text}: there must be {expected}; got {len(words)}")
+        numbers = f"{len(names)} numbers ({listed(names)})" if names else "2 or 3 numbers"
+        more = "" if names else ", or as many as names= has"
+        raise ValueError(f"shares={text}: there must be {numbers}{more}; got {len(words)}")
     rest = words.count("rest")
     try:
         values = [0.0 if word == "rest" else float(word) for word in words]
