@@ -74,9 +74,11 @@ def joined(parts: Sequence[Objects], size: tuple[int, int]) -> Objects:
     """Return the objects of several images that became one of `size` (height, width).
 
     What only some of the images have is filled up: with the boxes as masks, with points that are
-    not labelled, and with rotated boxes of NaN.
+    not labelled (also where images differ in the number of points), and with rotated boxes of NaN.
     """
     names = list(dict.fromkeys(name for part in parts for name in part))
+    most = max((part["points"].shape[1] for part in parts if "points" in part), default=0)
+    parts = [_with_points(part, most) if "points" in part else part for part in parts]
     columns = {}
     for name in names:
         like = next(part[name] for part in parts if name in part)
@@ -84,6 +86,12 @@ def joined(parts: Sequence[Objects], size: tuple[int, int]) -> Objects:
             [part[name] if name in part else _filler(name, part, like, size) for part in parts]
         )
     return columns
+
+
+def _with_points(part: Objects, count: int) -> Objects:
+    """Return objects whose keypoints are filled up to `count`."""
+    missing = count - part["points"].shape[1]
+    return {**part, "points": np.pad(part["points"], ((0, 0), (0, missing), (0, 0)))}
 
 
 def _filler(name: str, part: Objects, like: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:

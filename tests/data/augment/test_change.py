@@ -169,6 +169,8 @@ def test_a_mirrored_left_eye_is_a_right_eye():
     found = change.mirrored().points(points, mirror=(1, 0, 2))
     assert found.tolist() == [[[170, 20, 1], [190, 20, 2], [180, 40, 2]]]
     assert change.mirrored().mirrored().points(points, mirror=(1, 0, 2)).tolist() == points.tolist()
+    with pytest.raises(ValueError, match=r"`mirror` must name one of 3 keypoints for each"):
+        change.points(points, mirror=(1, 0))
 
 
 @pytest.mark.parametrize(

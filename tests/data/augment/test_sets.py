@@ -125,6 +125,20 @@ def test_without_changes_shapes_are_those_of_the_resized_image(scenes):
     np.testing.assert_allclose(target["masks"].sum((1, 2)), areas, rtol=0.1)
 
 
+@pytest.mark.parametrize("setting", ["mosaic", "mixup"])
+def test_images_with_fewer_keypoints_are_joined_with_others(setting):
+    few = scene(0)
+    records = (replace(few, points=few.points[:, :2]), scene(1))
+    augment = replace(Augment.none(), **{setting: 1.0})
+    data = Dataset(
+        Annotations("boxes", ("a", "b"), records), PREPROCESS, augment=augment, with_shapes=True
+    )
+    targets = [data[(epoch, 0)][1] for epoch in range(6)]
+    found = [target["points"] for target in targets]
+    assert any(points.shape[1] == 4 and not points[:, 2:].any(dim=2).all() for points in found)
+    assert all(len(target["points"]) == len(target["boxes"]) for target in targets)
+
+
 def test_each_part_of_a_mosaic_has_its_objects_in_its_own_quarter(scenes):
     augment = replace(Augment.none(), mosaic=1.0, scale=(0.9, 1.1), rotate=20.0)
     dataset = Dataset(scenes, PREPROCESS, augment=augment, with_shapes=True)

@@ -193,8 +193,16 @@ class Change:
         Points outside the input, or not labelled, become 0, 0, 0; of what `cutout` covers, the
         visibility becomes 1, hidden. `mirror`, integers [K], names the point that each becomes in a
         mirrored image, such as the right eye for the left one.
+
+        Raises:
+            ValueError: `mirror` has another length than K.
         """
         points = np.asarray(points, np.float64)
+        if len(mirror) not in (0, points.shape[-2]):
+            raise ValueError(
+                f"`mirror` must name one of {points.shape[-2]} keypoints for each, "
+                f"got {list(mirror)}"
+            )
         seen = np.where(np.isfinite(points).all(axis=-1), points[..., 2], 0.0)
         xy = self.map_points(np.where(seen[..., None] > 0, points[..., :2], 0.0))
         for x1, y1, x2, y2 in self.cutout:
