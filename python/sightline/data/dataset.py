@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -152,7 +151,7 @@ class Dataset(TorchDataset):
         get = self._item_or_next if self._replaces_unreadable else self.__getitem__
         return samples_or_failure(get, keys, send=self._sends_failures)
 
-    def _item_or_next(self, key: tuple[int, int]) -> Any:
+    def _item_or_next(self, key: tuple[int, int]) -> Item:
         """The item at a key, or where its image cannot be read, the next one that can."""
         epoch, item = key
         try:
@@ -160,12 +159,10 @@ class Dataset(TorchDataset):
         except DataError as error:
             for step in range(1, min(_MOST_REPLACED, len(self))):
                 try:
-                    found = self[epoch, (item + step) % len(self)]
+                    image, target, sample = self[epoch, (item + step) % len(self)]
                 except DataError:
                     continue
-                # Python shows a warning once for each text, so once for each image.
-                warnings.warn(f"{error}; the next image is used instead of it", stacklevel=2)
-                return found
+                return image, target, replace(sample, replaces=str(error))
             raise
 
     def _as_it_is(self, epoch: int, index: int, record: Record) -> tuple[NDArray[np.float32], Any]:

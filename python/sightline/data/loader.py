@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,7 @@ from sightline.formats.records import Annotations
 
 Batch = tuple[torch.Tensor, list[dict[str, torch.Tensor]] | torch.Tensor, list[Sample]]
 
+_MOST_NAMED = 20  # images that cannot be read, in warnings
 _ORDER = 0  # its stream of random numbers; those of a Dataset are 1 and 2
 
 
@@ -51,9 +53,11 @@ class EpochSampler(Sampler[tuple[int, int]]):
 class Loader(DataLoader):
     """A torch DataLoader that knows its epoch: call `set_epoch` before each one.
 
-    `len(loader)` is the number of batches of a whole epoch.
+    `len(loader)` is the number of batches of a whole epoch. `warn` is called with a sentence on
+    each image that was replaced because it cannot be read: once, and for the first 20.
     """
 
+    warn: Callable[[str], None] = staticmethod(warnings.warn)
     memory: BatchMemory | None = None  # in which its worker processes send batches
 
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
@@ -97,7 +101,18 @@ class Loader(DataLoader):
                     # Each has a traceback that holds this frame: a cycle, in which this loader
                     # would stay until the garbage collector ends its next processes, slowly.
                     lost = batch = None
-            yield batch.batch if isinstance(batch, BatchToPin) else batch
+            found = batch.batch if isinstance(batch, BatchToPin) else batch
+            self._warn_of_replaced(found[2])
+            yield found
+
+    def _warn_of_replaced(self, samples: Sequence[Sample]) -> None:
+        """Warn once of each image that cannot be read, whichever process was to read it."""
+        for said in sorted({sample.replaces for sample in samples} - {""} - self._named):
+            if len(self._named) == _MOST_NAMED:
+                self.warn("more images that cannot be read are replaced by others, and not named")
+            elif len(self._named) < _MOST_NAMED:
+                self.warn(f"{said}; the next image is used instead of it")
+            self._named.add(said)
 
     def _workers(self) -> list[Any]:
         return list(getattr(self._iterator, "_workers", ()))
@@ -192,9 +207,9 @@ def make_loader(
     runs as well, and not at all with "none".
 
     An image that cannot be read raises DataError where its batch is requested. With
-    `replace_unreadable` the next image of the set that can be read is used instead, with a warning
-    that names the file, so that one damaged file does not end a long training; for evaluation that
-    would count an image twice.
+    `replace_unreadable` the next image of the set that can be read is used instead, so that one
+    damaged file does not end a long training; for evaluation that would count an image twice.
+    `Loader.warn` is called with a sentence that names the file.
 
     Batches depend on (seed, epoch) and not on `workers`; torch's global generator is not used.
     Raises ValueError for a set without images, and where `drop_last` would leave no batch.

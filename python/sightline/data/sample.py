@@ -19,9 +19,11 @@ class Sample:
         size: (height, width) of the original image in pixels.
         transform: from its pixels to network pixels, for `Preprocess.to_original`, without
             augmentation.
+        replaces: where it is used instead of an image that cannot be read, what is wrong with that.
     """
 
     index: int
     image_id: str | int
     size: tuple[int, int]
     transform: Transform
+    replaces: str = ""

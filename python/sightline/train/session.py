@@ -141,6 +141,7 @@ def _train(
 ) -> Run:
     options, path = prepared.settings.train, run.path
     train_loader = loader_for(prepared, prepared.train, training=True)
+    train_loader.warn = log.warn
     val_loader = metric = None
     monitor, mode = watched
     if prepared.val is not None:
