@@ -60,6 +60,10 @@ class Loader(DataLoader):
     warn: Callable[[str], None] = staticmethod(warnings.warn)
     memory: BatchMemory | None = None  # in which its worker processes send batches
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._named: set[str] = set()  # what `warn` was called with
+        super().__init__(*arguments, **options)
+
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
         """Choose the order and the random changes of the next pass.
 
