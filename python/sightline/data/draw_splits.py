@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -111,8 +111,9 @@ def content_groups(annotations: Annotations) -> list[str | None]:
         if len(same) < 2:
             continue
         digests = [_digest(annotations.records[index].image) for index in same]
+        times = Counter(digests)
         for index, digest in zip(same, digests, strict=True):
-            if digests.count(digest) > 1:
+            if times[digest] > 1:
                 keys[index] = digest
     return keys
 
@@ -162,7 +163,7 @@ def assign_splits(
             result[of_group] = kept[0]
     stratum_of = {name: _common(strata[rows]) for name, rows in members.items()}
     ordered = sorted(members, key=lambda name: (_hash(seed, name), name))
-    free: dict[int, list[str]] = {int(stratum): [] for stratum in np.unique(strata)}
+    free: dict[int, deque[str]] = {int(stratum): deque() for stratum in np.unique(strata)}
     for name in ordered:
         if result[members[name][0]] < 0:
             free[stratum_of[name]].append(name)
@@ -170,17 +171,15 @@ def assign_splits(
     carried = np.zeros(len(shares))
     wanted = _apportioned(all_of_stratum, [*shares.values()])
     for stratum, waiting in free.items():
-        left = [len(members[name]) for name in waiting]
         there = np.bincount(result[(strata == stratum) & (result >= 0)], minlength=len(shares))
         for split in range(len(shares) - 1, 0, -1):
             need = wanted[stratum][split] - there[split] + carried[split]
             while waiting and need > 0:
-                size = left[0]
+                size = len(members[waiting[0]])
                 last = len(waiting) == 1 and there[0] == 0
                 if last or size / 2 > need:  # closer to the number without this group
                     break
-                result[members[waiting.pop(0)]] = split
-                left.pop(0)
+                result[members[waiting.popleft()]] = split
                 need -= size
             carried[split] = need if groups is not None or earlier else 0
         for name in waiting:

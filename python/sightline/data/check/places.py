@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from sightline.formats.pictures import is_image
 from sightline.formats.records import DataError, Record
 from sightline.formats.source import Source
 from sightline.formats.text import number, read_lines
@@ -83,14 +85,29 @@ def _kitti(file: Path, record: Record, name: str, box: np.ndarray, _: object) ->
 def _csv(file: Path, record: Record, name: str, box: np.ndarray, _: object) -> list[int]:
     found = []
     image = record.image.name if isinstance(record.image, Path) else ""
-    for line_number, line in read_lines(file, most=None):
-        words = [word.strip().strip('"') for word in re.split("[,;\t]", line)]
-        if name not in words or image not in [re.split(r"[/\\]", word)[-1] for word in words]:
+    for line_number, line in _lines_by_image(file, file.stat().st_mtime_ns).get(image, ()):
+        words = _cells(line)
+        if name not in words:
             continue
         values = np.array([np.nan if (v := number(word)) is None else v for word in words])
         if any(_close(values[at : at + 4], box) for at in range(len(words) - 3)):
             found.append(line_number)
     return found
+
+
+@functools.lru_cache(maxsize=1)  # one file has the labels of all images
+def _lines_by_image(file: Path, _changed: int) -> dict[str, list[tuple[int, str]]]:
+    """The lines of a table and their numbers, by the names of images in them."""
+    lines: dict[str, list[tuple[int, str]]] = {}
+    for line_number, line in read_lines(file, most=None):
+        for name in {re.split(r"[/\\]", word)[-1] for word in _cells(line)}:
+            if is_image(Path(name)):
+                lines.setdefault(name, []).append((line_number, line))
+    return lines
+
+
+def _cells(line: str) -> list[str]:
+    return [word.strip().strip('"') for word in re.split("[,;\t]", line)]
 
 
 _LINES: dict[str, Callable[..., list[int]]] = {
