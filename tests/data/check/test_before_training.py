@@ -48,6 +48,25 @@ def test_files_of_one_size_are_not_the_same(squares):
     assert sentences(squares) == []
 
 
+def test_images_that_are_too_many_to_compare_are_counted(squares, monkeypatch):
+    shutil.copy(squares / "images/train/train1.png", squares / "images/val/val0.png")
+    data = (squares / "images/train/train0.png").read_bytes()
+    for number, sent in enumerate([data, data + b"1", data + b"2"]):
+        (squares / f"images/train/train{number + 1}.png").write_bytes(sent)
+        (squares / f"images/val/val{number}.png").write_bytes(sent)
+        for split in ("train", "val"):
+            label = squares / "labels" / split / f"{split}{number}.txt"
+            label.write_text("0 .5 .5 .2 .2\n")
+    assert sentences(squares)[0].startswith("3 images of val are in train too, such as ")
+    monkeypatch.setattr("sightline.data.check.before_training._MOST_OPENED", 4)
+    shared, left = sentences(squares)
+    rule = "too many files have the same size"
+    assert left == f"2 images of val were not compared with those of train: {rule}"
+    assert shared == "1 image of val is in train too, val0.png: the score will be too good"
+    monkeypatch.setattr("sightline.data.check.before_training._MOST_BYTES", len(data))
+    assert sentences(squares) == [left.replace("2", "3")]
+
+
 def test_class_of_val_alone_and_suspicious_boxes_are_counted(squares):
     (squares / "data.yaml").write_text(
         "train: images/train\nval: images/val\nnames: [red, green, blue]\n"

@@ -25,7 +25,8 @@ def before_training(train: Annotations, others: Mapping[str, Annotations]) -> li
 
     Looked for are images of train in another split (the same file, or one of the same content),
     classes that only other splits have, duplicate boxes, and boxes partly outside their image.
-    Files are opened only where two splits have files of one size, and then at most 20,000.
+    Files are opened only where two splits have files of one size, and then at most 20,000 for each
+    split; a sentence says how many images were not compared.
 
     Args:
         train: the set to train on.
@@ -33,12 +34,17 @@ def before_training(train: Annotations, others: Mapping[str, Annotations]) -> li
     """
     sentences = []
     for name, other in others.items():
-        shared = [*_shared(train, other)]
+        shared, left = _shared(train, other)
         if shared:
             count = f"{len(shared):,} image{'' if len(shared) == 1 else 's'} of {name}"
             some = f"such as {shortened(shared[0])}" if len(shared) > 1 else shortened(shared[0])
             said = "is" if len(shared) == 1 else "are"
             sentences.append(f"{count} {said} in train too, {some}: the score will be too good")
+        if left:
+            images = f"{left:,} image{' of' if left == 1 else 's of'} {name}"
+            were = "was" if left == 1 else "were"
+            rule = "too many files have the same size"
+            sentences.append(f"{images} {were} not compared with those of train: {rule}")
     sentences += _untrained(train, others)
     counts = {"duplicate box": 0, "box partly outside its image": 0}
     for split in (train, *others.values()):
@@ -69,22 +75,36 @@ def _untrained(train: Annotations, others: Mapping[str, Annotations]) -> Iterato
         yield f"train has no label of {classes}, but {' and '.join(has)} has"
 
 
-def _shared(train: Annotations, other: Annotations) -> Iterator[str]:
-    """The images of a split that are in train too."""
+def _shared(train: Annotations, other: Annotations) -> tuple[list[str], int]:
+    """The images of a split that are in train too, and the number of those not compared.
+
+    The rarest sizes of files come first, until the files or bytes to read are too many.
+    """
     mine, theirs = _files_by_size(train), _files_by_size(other)
     sizes = [size for size in theirs if size in mine]
-    opened = sum(len(files[size]) for size in sizes for files in (mine, theirs))
-    rest = _MOST_BYTES if opened <= _MOST_OPENED else 0
-    for size in sizes:
+    files, data = _MOST_OPENED, _MOST_BYTES
+    shared, left = [], 0
+    for size in sorted(sizes, key=lambda size: len(mine[size]) + len(theirs[size])):
         known = set(mine[size])
-        pieces = {_digest(path, _PIECE) for path in known} if rest else set()
-        for path in theirs[size]:
-            if path in known:
-                yield path.name
-            elif rest and _digest(path, _PIECE) in pieces and rest > 0:
-                rest -= 2 * size
-                if any(_digest(path) == _digest(same) for same in known):
-                    yield path.name
+        others = [path for path in theirs[size] if path not in known]
+        shared += [path.name for path in theirs[size] if path in known]
+        if not others:
+            continue
+        files -= len(known) + len(others)
+        if files < 0:
+            left += len(others)
+            continue
+        by_piece: dict[bytes, list[Path]] = defaultdict(list)
+        for path in known:
+            by_piece[_digest(path, _PIECE)].append(path)
+        for path in others:
+            alike = by_piece.get(_digest(path, _PIECE), [])
+            data -= size * (len(alike) + 1) if alike else 0
+            if data < 0:
+                left += 1
+            elif alike and _digest(path) in map(_digest, alike):
+                shared.append(path.name)
+    return shared, left
 
 
 def _files_by_size(annotations: Annotations) -> dict[int, list[Path]]:
