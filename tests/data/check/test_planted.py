@@ -51,6 +51,14 @@ def test_all_faults_together_are_found_and_nothing_else(clean, tmp_path):
     assert not report.ok and report.count("error") >= 10
 
 
+@pytest.mark.parametrize("limit", ["_MOST_COMPARED", "_MOST_VERIFIED"])
+def test_it_is_said_where_not_all_images_were_compared(clean, tmp_path, monkeypatch, limit):
+    root = shutil.copytree(clean, tmp_path / "voc")
+    [*FAULTS["coded again in test"](root)]
+    monkeypatch.setattr(f"sightline.data.check.duplicates.{limit}", 0)
+    assert places(check_dataset(root)) == [("images not compared", "voc", None)]
+
+
 def test_lists_of_other_names_are_choices_of_the_images(clean, tmp_path):
     root = shutil.copytree(clean, tmp_path / "voc")
     lists = root / "ImageSets" / "Main"

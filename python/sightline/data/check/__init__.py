@@ -122,8 +122,8 @@ def _checked(
     findings += check_boxes(data, size)
     findings += check_classes(data)
     findings += check_files(data)
-    repeats = repeats_of(images, looks, max_pixels)
-    findings += check_repeats(data, images, repeats)
+    repeats, complete = repeats_of(images, looks, max_pixels)
+    findings += check_repeats(data, images, repeats, complete=complete)
     findings += check_looks(data, images, looks)
     report = DatasetReport(
         data.root,

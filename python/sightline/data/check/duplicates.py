@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,33 +38,42 @@ def similar_images(
     splits: NDArray[np.int64],
     *,
     max_pixels: int | None = None,
-) -> Iterator[tuple[int, int, float]]:
-    """Yield (first, other, correlation) of images of two splits that show the same picture.
+) -> tuple[list[tuple[int, int, float]], bool]:
+    """Return (first, other, correlation) of images of two splits that show the same picture.
 
     Candidates are images whose hashes differ in few bits; they are compared at 48 x 48 pixels. Of
     each image only the first pair is looked for.
 
     Args:
         splits: the split of each image, negative for none.
+
+    Returns:
+        The pairs, and whether all images were compared: it ends after about a minute of comparing
+        hashes, and after 2,000 pairs of candidates.
     """
     usable = np.array([look.hash is not None for look in looks], bool) & (splits >= 0)
     hashes = np.array([look.hash or 0 for look in looks], np.uint64)
-    rest = _MOST_VERIFIED
+    rest, complete = _MOST_VERIFIED, True
+    pairs: list[tuple[int, int, float]] = []
     for split in np.unique(splits[usable])[1:].tolist():
         mine = np.flatnonzero(usable & (splits == split))
         earlier = np.flatnonzero(usable & (splits < split))
         if len(mine) * len(earlier) > _MOST_COMPARED:
-            return
+            return pairs, False
         for place in mine.tolist():
             bits = np.bitwise_count(hashes[earlier] ^ hashes[place])
             for other in earlier[bits <= _BITS][np.argsort(bits[bits <= _BITS])][:4].tolist():
-                if looks[other].content == looks[place].content or not rest:
+                if looks[other].content == looks[place].content:
                     continue
+                if not rest:
+                    complete = False
+                    break
                 rest -= 1
                 value = _correlation(paths[other], paths[place], max_pixels)
                 if value is not None:
-                    yield other, place, value
+                    pairs.append((other, place, value))
                     break
+    return pairs, complete
 
 
 def _correlation(first: Path, other: Path, max_pixels: int | None) -> float | None:

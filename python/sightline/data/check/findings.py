@@ -47,6 +47,7 @@ KINDS = {
     "rotation by EXIF": ("note", "no action is needed: it is applied on reading"),
     "class without labels": ("note", "remove it, or add labels"),
     "rare class": ("note", "add images of it, or join it with another class"),
+    "images not compared": ("note", "check parts of the data set on their own"),
     "assumption": ("note", "make sure that it is right"),
 }
 
@@ -116,7 +117,8 @@ class DatasetReport:
         splits = ", ".join(f"{name or 'no split'} {n:,}" for name, n in self.splits.items())
         total = sum(self.splits.values())
         classes = f"{len(self.classes):,} class{'' if len(self.classes) == 1 else 'es'}"
-        lines = [f"{self.path}: {self.format}, {total:,} images ({splits}), {classes}"]
+        images = f"{total:,} image{'' if total == 1 else 's'}"
+        lines = [f"{self.path}: {self.format}, {images} ({splits}), {classes}"]
         for kind in KINDS:
             group = self.of_kind(kind)
             if group:

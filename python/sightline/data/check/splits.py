@@ -44,8 +44,10 @@ class Repeat(NamedTuple):
         )
 
 
-def repeats_of(images: Images, looks: Sequence[Look], max_pixels: int | None) -> list[Repeat]:
-    """Return the images that are there twice."""
+def repeats_of(
+    images: Images, looks: Sequence[Look], max_pixels: int | None
+) -> tuple[list[Repeat], bool]:
+    """Return the images that are there twice, and whether all were compared for their looks."""
     split_of = images.split_of
     repeats = [
         Repeat(place, split_of(place), place, split, label_file=label)
@@ -55,12 +57,12 @@ def repeats_of(images: Images, looks: Sequence[Look], max_pixels: int | None) ->
         Repeat(first, split_of(first), other, split_of(other))
         for first, other in equal_images(looks)
     ]
-    return repeats + [
+    similar, complete = similar_images(images.paths, looks, images.splits, max_pixels=max_pixels)
+    repeats += [
         Repeat(first, split_of(first), other, split_of(other), value)
-        for first, other, value in similar_images(
-            images.paths, looks, images.splits, max_pixels=max_pixels
-        )
+        for first, other, value in similar
     ]
+    return repeats, complete
 
 
 def surplus(images: Images, repeats: Sequence[Repeat]) -> dict[str | None, set[Path]]:
@@ -78,8 +80,13 @@ def surplus(images: Images, repeats: Sequence[Repeat]) -> dict[str | None, set[P
     return found
 
 
-def check_repeats(data: Gathered, images: Images, repeats: Sequence[Repeat]) -> Iterator[Finding]:
-    """Yield images that are there twice."""
+def check_repeats(
+    data: Gathered, images: Images, repeats: Sequence[Repeat], *, complete: bool
+) -> Iterator[Finding]:
+    """Yield images that are there twice; and, unless `complete`, that not all were compared."""
+    if not complete:
+        rule = "there are too many to compare the looks of every image with those of other splits"
+        yield found("images not compared", data.root, None, "images", rule)
     for repeat in repeats:
         path, same = images.paths[repeat.other], images.paths[repeat.first]
         what = f"image of {repeat.other_split}"
