@@ -14,6 +14,13 @@ def test_key_value_and_dashes_mean_the_same():
     assert parse(["--batch-size", "4"]).options == {"batch_size": "4"}
 
 
+@pytest.mark.parametrize("text", ["1.5", "-1", "nan", "inf"])
+def test_a_count_is_a_whole_number(text):
+    with pytest.raises(UsageError, match="seed must be a whole number of at least 0"):
+        parse([f"seed={text}"]).take_count("seed", 0, at_least=0)
+    assert parse(["seed=3"]).take_count("seed", 0) == 3
+
+
 def test_flags_and_positional_words_are_told_apart(tmp_path, monkeypatch):
     parsed = parse(["run", "--json", "a.png", "out=x"], flags=("json",))
     assert (parsed.positional, parsed.flags) == (["run", "a.png"], {"json"})

@@ -59,5 +59,6 @@ def test_the_command_prints_tables_json_and_a_picture(tmp_path, capsys):
 
 def test_the_command_refuses_a_picture_that_is_no_png(tmp_path, capsys):
     write_colours(tmp_path / "set", count=1)
-    assert main(["data", "stats", str(tmp_path / "set"), "out=stats.jpg"]) == 2
-    assert "a name that ends with .png" in capsys.readouterr().err
+    for verb in ("stats", "view"):
+        assert main(["data", verb, str(tmp_path / "set"), "out=picture"]) == 2
+        assert "a name that ends with .png" in capsys.readouterr().err

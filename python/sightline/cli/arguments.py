@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sightline._suggest import did_you_mean, unknown
 
-__all__ = ["Arguments", "UsageError", "parse"]
+__all__ = ["Arguments", "UsageError", "parse", "png_path"]
 
 _KEY = re.compile(r"[A-Za-z_][\w.-]*")
 
@@ -40,23 +40,34 @@ class Arguments:
     def take_number(self, name: str, default: float) -> float:
         text = self.take(name)
         if text is None:
-            return default
+            return float(default)
         try:
             return float(text)
         except ValueError:
             raise UsageError(f"{name} must be a number, got {text!r}") from None
 
-    def take_count(self, name: str, default: int) -> int:
-        """A whole number of at least 1."""
+    def take_count(self, name: str, default: int, *, at_least: int = 1) -> int:
+        """A whole number."""
         number = self.take_number(name, default)
-        if number < 1 or number != int(number):
-            raise UsageError(f"{name} must be a whole number of at least 1, got {number:g}")
+        if not number.is_integer() or number < at_least:
+            raise UsageError(
+                f"{name} must be a whole number of at least {at_least}, got {number:g}"
+            )
         return int(number)
 
     def finish(self, known: Collection[str]) -> None:
         """Raise UsageError where an option is left that no `take` asked for."""
         for name in self.options:
             raise UsageError(unknown("option", name, _dashed(known)))
+
+
+def png_path(name: str, text: str) -> Path:
+    """The path of a picture to write; UsageError unless it is that of a PNG file."""
+    if Path(text).suffix.lower() != ".png":
+        raise UsageError(
+            f"{name}={text}: the picture is a PNG file; give a name that ends with .png"
+        )
+    return Path(text)
 
 
 def parse(

@@ -45,9 +45,9 @@ def run(words: Sequence[str]) -> int:
     splits = [name for name in arguments.take_text("splits", "").split(",") if name.strip()]
     source_format = arguments.take("source_format")
     on_bad_label = arguments.take_text("on_bad_label", "error")
-    seed = int(arguments.take_number("seed", 0))
+    seed = arguments.take_count("seed", 0, at_least=0)
     test_share = arguments.take_number("test_share", 0) or None
-    scene_count = int(arguments.take_number("scene_count", 0)) or None
+    scene_count = arguments.take_count("scene_count", 0, at_least=0) or None
     arguments.finish(_OPTIONS)
     if len(arguments.positional) != 2:
         raise UsageError("give a data set and a new folder, and format=yolo, say")

@@ -44,7 +44,7 @@ def run(words: Sequence[str]) -> int:
     names = [name.strip() for name in arguments.take_text("names", "").split(",") if name.strip()]
     group = arguments.take("group")
     like = arguments.take("like")
-    seed = int(arguments.take_number("seed", 0))
+    seed = arguments.take_count("seed", 0, at_least=0)
     stratify = arguments.take_text("stratify", "yes").lower()
     format = arguments.take("format")
     images = arguments.take_text("images", "link")

@@ -13,10 +13,9 @@ into one picture. No image is decoded.
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from sightline._console import say
-from sightline.cli.arguments import UsageError, parse
+from sightline.cli.arguments import UsageError, parse, png_path
 from sightline.cli.data_convert import say_issues
 from sightline.data.stats import dataset_stats
 from sightline.data.write import all_splits
@@ -29,15 +28,14 @@ def run(words: Sequence[str]) -> int:
         [word.removeprefix("data.") for word in words], known=_OPTIONS, flags=("json",)
     )
     splits = [name.strip() for name in arguments.take_text("splits", "").split(",") if name.strip()]
-    out = arguments.take("out")
+    picture = arguments.take("out")
     source_format = arguments.take("source_format")
     on_bad_label = arguments.take_text("on_bad_label", "drop-box")
-    seed = int(arguments.take_number("seed", 0))
+    seed = arguments.take_count("seed", 0, at_least=0)
     arguments.finish(_OPTIONS)
     if len(arguments.positional) != 1:
         raise UsageError("give one data set")
-    if out is not None and Path(out).suffix.lower() != ".png":
-        raise UsageError(f"out={out}: the picture is a PNG file; give a name that ends with .png")
+    out = png_path("out", picture) if picture is not None else None
     sets = all_splits(
         arguments.positional[0],
         splits=splits,
@@ -57,7 +55,7 @@ def run(words: Sequence[str]) -> int:
         from sightline.report.dataset import draw_dataset
         from sightline.report.figure import png
 
-        Path(out).write_bytes(png(draw_dataset(stats)))
+        out.write_bytes(png(draw_dataset(stats)))
         if "json" not in arguments.flags:
             say(f"drawn: {out}")
     return 0

@@ -20,12 +20,11 @@ Settings of augmentation, where what is not given is as in `sightline train`:
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from pathlib import Path
 from textwrap import fill as fill_text
 from textwrap import indent
 
 from sightline._console import say
-from sightline.cli.arguments import Arguments, UsageError, parse
+from sightline.cli.arguments import Arguments, UsageError, parse, png_path
 from sightline.cli.data_convert import say_issues
 from sightline.data import Annotations, Augment, default_augment
 from sightline.data.view import draw_dataset_view
@@ -50,9 +49,10 @@ def run(words: Sequence[str]) -> int:
     columns = arguments.take_count("columns", 4)
     variants = arguments.take_count("variants", 3)
     width = arguments.take_count("width", 320)
-    seed = int(arguments.take_number("seed", 0))
-    out = Path(arguments.take_text("out", "view.png"))
+    seed = arguments.take_count("seed", 0, at_least=0)
+    name = arguments.take_text("out", "view.png")
     annotations = _opened(arguments, seed)
+    out = png_path("out", name)
     say_issues({annotations.split: annotations})
     augment = None
     if augmented:
