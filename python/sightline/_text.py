@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
+    "counted",
     "from_cell",
     "listed",
     "printable",
@@ -50,6 +51,16 @@ def printable(text: object, *, lines: bool = False) -> str:
 
 def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things, the plural of which ends with s.
+
+    Example:
+        >>> counted(1, "image"), counted(1500, "image")
+        ('1 image', '1,500 images')
+    """
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def shortened(text: object, most: int = _NAME_LENGTH) -> str:

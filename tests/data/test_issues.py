@@ -59,7 +59,7 @@ def test_set_whose_lines_are_all_wrong_says_so_in_one_line(tmp_path):
     with pytest.raises(DataError) as caught:
         read_dataset(tmp_path)
     (line,) = str(caught.value).splitlines()
-    assert line.startswith("8 bad label(s): 8 of 8 lines of 4 files: the class number is not an ")
+    assert line.startswith("8 bad labels: 8 of 8 lines of 4 files: the class number is not an ")
     assert line.count("class number") == 1
     assert "0.txt:1: object, got 'cat .5 .5 .2 .2')" in line
     found = read_dataset(tmp_path, on_bad_label="drop-box")

@@ -58,7 +58,7 @@ def test_a_label_file_that_links_elsewhere_is_not_quoted(squares, secret):
     label.unlink()
     label.symlink_to(secret)
     said = said_by(squares, split="train")
-    assert "2 bad label(s)" in said and "secret" not in said and "9 9 9" not in said
+    assert "2 bad labels:" in said and "secret" not in said and "9 9 9" not in said
 
 
 def test_a_label_line_is_quoted(squares):

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sightline._console import say
-from sightline._text import listed
+from sightline._text import counted, listed
 from sightline.cli.arguments import UsageError, parse
 from sightline.data import Annotations
 from sightline.data.issues import gathered
@@ -85,9 +85,9 @@ def say_issues(sets: Mapping[str | None, Annotations]) -> None:
 
 def summary(split: str | None, annotations: Annotations) -> str:
     """One line on a split: its images, and its objects per class."""
-    images = f"{len(annotations):,} image{'' if len(annotations) == 1 else 's'}"
+    images = counted(len(annotations), "image")
     counts = annotations.class_counts().tolist()
-    total = f"{sum(counts):,} object{'' if sum(counts) == 1 else 's'}"
+    total = counted(sum(counts), "object")
     named = listed([f"{n} {count:,}" for n, count in zip(annotations.class_names, counts)], 5)
     what = (
         f"{images}, {named if annotations.label_type == LabelType.CLASS else f'{total}: {named}'}"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline._text import listed, shortened
+from sightline._text import counted, listed, shortened
 from sightline.data.issues import gathered
 from sightline.formats.records import Annotations, DataError, Issue, LabelType, Record, box_rule
 from sightline.formats.source import Labelled
@@ -85,7 +85,7 @@ def apply_policy(labelled: Labelled, on_bad_label: str) -> tuple[RecordTable, tu
         if rest:
             listed.append(f"... and {rest:,} more")
         raise DataError(
-            f"{len(issues)} bad label(s): {'; '.join(listed)}. Correct the file, or set "
+            f"{counted(len(issues), 'bad label')}: {'; '.join(listed)}. Correct the file, or set "
             "data.on_bad_label=drop-box (or drop-image) to leave them out"
         )
     keep_record = on_bad_label == "drop-box"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline._text import counted
 from sightline.formats.records import Annotations, LabelType
 from sightline.formats.table import RecordTable
 
@@ -61,13 +62,16 @@ class DatasetStats:
     def lines(self) -> list[str]:
         """The numbers as lines of text."""
         boxed = self.label_type is LabelType.BOXES
-        found = [f"{self.split or 'all images'}: {len(self.sizes):,} images, {self._said_sizes()}"]
+        found = [
+            f"{self.split or 'all images'}: {counted(len(self.sizes), 'image')}, "
+            f"{self._said_sizes()}"
+        ]
         if boxed:
             empty = int((self.objects == 0).sum())
             spread = _spread(self.objects)
             found.append(
-                f"  {int(self.objects.sum()):,} objects, {spread} per image"
-                + (f"; {empty:,} image{'s' if empty > 1 else ''} without objects" if empty else "")
+                f"  {counted(int(self.objects.sum()), 'object')}, {spread} per image"
+                + (f"; {counted(empty, 'image')} without objects" if empty else "")
             )
             if len(self.boxes):
                 found += self._said_boxes()
@@ -89,13 +93,12 @@ class DatasetStats:
     def _said_sizes(self) -> str:
         if not len(self.sizes):
             return "no sizes"
-        counted = Counter(map(tuple, self.sizes.tolist())).most_common(3)
-        said = ", ".join(f"{w} x {h} ({count:,})" for (w, h), count in counted)
-        others = len(np.unique(self.sizes, axis=0)) - len(counted)
+        found = Counter(map(tuple, self.sizes.tolist())).most_common(3)
+        said = ", ".join(f"{w} x {h} ({count:,})" for (w, h), count in found)
+        others = len(np.unique(self.sizes, axis=0)) - len(found)
         if others:
             low, high = self.sizes.min(axis=0), self.sizes.max(axis=0)
-            plural = "s" if others > 1 else ""
-            said += f" and {others:,} other size{plural}: from {low[0]} x {low[1]}"
+            said += f" and {counted(others, 'other size')}: from {low[0]} x {low[1]}"
             said += f" to {high[0]} x {high[1]}"
         return said
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline._text import listed, quoted, shortened
+from sightline._text import counted, listed, quoted, shortened
 from sightline.data.check.boxes import duplicate_boxes, partly_outside
 from sightline.formats.records import Annotations
 
@@ -36,12 +36,12 @@ def before_training(train: Annotations, others: Mapping[str, Annotations]) -> li
     for name, other in others.items():
         shared, left = _shared(train, other)
         if shared:
-            count = f"{len(shared):,} image{'' if len(shared) == 1 else 's'} of {name}"
+            count = f"{counted(len(shared), 'image')} of {name}"
             some = f"such as {shortened(shared[0])}" if len(shared) > 1 else shortened(shared[0])
             said = "is" if len(shared) == 1 else "are"
             sentences.append(f"{count} {said} in train too, {some}: the score will be too good")
         if left:
-            images = f"{left:,} image{' of' if left == 1 else 's of'} {name}"
+            images = f"{counted(left, 'image')} of {name}"
             were = "was" if left == 1 else "were"
             rule = "too many files have the same size"
             sentences.append(f"{images} {were} not compared with those of train: {rule}")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline._text import printable
+from sightline._text import counted, printable
 
 __all__ = ["KINDS", "SEVERITIES", "DatasetReport", "Finding", "found"]
 
@@ -117,7 +117,7 @@ class DatasetReport:
         splits = ", ".join(f"{name or 'no split'} {n:,}" for name, n in self.splits.items())
         total = sum(self.splits.values())
         classes = f"{len(self.classes):,} class{'' if len(self.classes) == 1 else 'es'}"
-        images = f"{total:,} image{'' if total == 1 else 's'}"
+        images = counted(total, "image")
         lines = [f"{self.path}: {self.format}, {images} ({splits}), {classes}"]
         for kind in KINDS:
             group = self.of_kind(kind)
@@ -130,7 +130,7 @@ class DatasetReport:
 
     def _counts(self) -> str:
         counts = [(severity, self.count(severity)) for severity in SEVERITIES]
-        said = [f"{n:,} {severity}{'' if n == 1 else 's'}" for severity, n in counts if n]
+        said = [counted(n, severity) for severity, n in counts if n]
         return f"found    {', '.join(said) or 'nothing'}"
 
     def __str__(self) -> str:
