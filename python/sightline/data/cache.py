@@ -16,7 +16,7 @@ _ALIGNMENT = 64  # bytes: a cache line
 
 
 class MemoryCache:
-    """Images of any shape by index, as many of the first ones as fit, in shared memory.
+    """Images of any shape in shared memory, by index: the first ones, as many as fit.
 
     Each image has a place of its own, so that processes that were forked from this one read and
     write without a lock, and one that is killed while it writes leaves an image that is not there.

@@ -36,8 +36,9 @@ def draw_displacements(
 ) -> NDArray[np.float32]:
     """Return a smooth random grid, float32 [17, 17, 2], whose longest component is `amplitude`.
 
-    It is shorter where neighbouring pixels would otherwise move by different amounts, of more than
-    half a pixel: so the map stays invertible, with a Jacobian of at least 1 / 4.
+    All of it is made shorter where neighbouring pixels would otherwise move by amounts that differ
+    by more than half a pixel, so that the map stays invertible, with a Jacobian determinant of at
+    least 1 / 4.
     """
     noise = rng.standard_normal((2, _NODES, _NODES))
     smooth = _SMOOTHING @ noise @ _SMOOTHING.T

@@ -35,10 +35,10 @@ def check_dataset(
 ) -> DatasetReport:
     """Check a data set, and return everything that was found in one pass.
 
-    Found are: boxes that are inverted, empty, outside their image (also partly), duplicate or tiny,
-    and those of unknown classes; labels and images that cannot be read, are missing, or do not
-    belong together; images with an EXIF orientation; images in two splits, also where they only
-    look the same; classes that train lacks; splits whose images look different from train.
+    It finds boxes that are inverted, empty, partly or entirely outside their image, duplicate, tiny
+    or of unknown classes; labels and images that cannot be read, are missing, or do not belong
+    together; images with an EXIF orientation; images in two splits, also where they only look the
+    same; classes that train lacks; and splits whose images look different from those of train.
 
     Args:
         path: what `read_dataset` takes.
@@ -83,13 +83,14 @@ def clean_dataset(
 ) -> tuple[DatasetReport, list[str]]:
     """Check a data set, and write a copy in the same format without what is wrong with it.
 
-    Left out are bad labels, labels and images that cannot be read or do not fit together, duplicate
-    boxes, and images that are there twice; of two splits, the one for training loses the image.
-    Boxes are clipped to their image. The source is not changed.
+    The copy leaves out bad labels, labels and images that cannot be read or do not fit together,
+    duplicate boxes, and second copies of an image; where an image is in two splits, the split for
+    training loses it. Boxes are clipped to their image. The source is not changed.
+
+    The other arguments are those of `check_dataset`.
 
     Args:
         folder: the copy; it must not exist, or be empty.
-        The others: those of `check_dataset`.
 
     Returns:
         The report on the source, and sentences on what was changed, left as it is, or lost because

@@ -23,7 +23,7 @@ _PIECE = 4096
 def before_training(train: Annotations, others: Mapping[str, Annotations]) -> list[str]:
     """Return sentences on what would spoil training or its scores; empty where nothing is found.
 
-    Looked for are images of train in another split (the same file, or one of the same content),
+    It looks for images of train in another split (the same file, or one of the same content),
     classes that only other splits have, duplicate boxes, and boxes partly outside their image.
     Files are opened only where two splits have files of one size, and then at most 20,000 for each
     split; a sentence says how many images were not compared.

@@ -1,4 +1,4 @@
-"""Finds boxes that are usable but suspicious: twice there, tiny, or partly outside their image."""
+"""Finds boxes that are usable but suspicious: duplicate, tiny, or partly outside their image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds images that are there twice, above all in two splits."""
+"""Finds duplicate images, above all in two splits."""
 
 from __future__ import annotations
 

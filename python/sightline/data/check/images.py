@@ -26,8 +26,8 @@ class Images:
 
     `places` [M] are the label files, `stated` [M, 2] the sizes by the labels, `splits` [M] the
     numbers of their splits in `names` (those of no split are -1), `labels` [M] the class of each
-    where images have one. `again` has the images that a further split, or
-    a further label file, names: the image, the split and the label file.
+    where images have one. `again` has the images that a further split or label file names: the
+    image, the split and the label file.
     """
 
     names: tuple[str, ...]

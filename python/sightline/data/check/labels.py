@@ -46,7 +46,7 @@ def _place_of(part: Part, row: int) -> Path:
 
 
 def check_boxes(data: Gathered, size: tuple[int, int] | None) -> Iterator[Finding]:
-    """Yield the boxes that are twice there, tiny, or partly outside their image."""
+    """Yield the boxes that are duplicate, tiny, or partly outside their image."""
     looked_up = 0
     for part in data.parts.values():
         table = part.labelled.table

@@ -47,7 +47,7 @@ class Repeat(NamedTuple):
 def repeats_of(
     images: Images, looks: Sequence[Look], max_pixels: int | None
 ) -> tuple[list[Repeat], bool]:
-    """Return the images that are there twice, and whether all were compared for their looks."""
+    """Return the duplicate images, and whether the looks of all were compared."""
     split_of = images.split_of
     repeats = [
         Repeat(place, split_of(place), place, split, label_file=label)
@@ -83,7 +83,7 @@ def surplus(images: Images, repeats: Sequence[Repeat]) -> dict[str | None, set[P
 def check_repeats(
     data: Gathered, images: Images, repeats: Sequence[Repeat], *, complete: bool
 ) -> Iterator[Finding]:
-    """Yield images that are there twice; and, unless `complete`, that not all were compared."""
+    """Yield duplicate images; and, unless `complete`, that not all were compared."""
     if not complete:
         rule = "there are too many to compare the looks of every image with those of other splits"
         yield found("images not compared", data.root, None, "images", rule)
