@@ -103,14 +103,16 @@ def content_groups(annotations: Annotations) -> list[str | None]:
     Only files of equal size are read.
     """
     by_size: dict[int, list[int]] = defaultdict(list)
-    for index, record in enumerate(annotations.records):
-        if not isinstance(record.image, np.ndarray):
-            by_size[os.path.getsize(record.image)].append(index)
+    images = annotations.table.image
+    for index in range(len(annotations)):
+        image = images(index)
+        if not isinstance(image, np.ndarray):
+            by_size[os.path.getsize(image)].append(index)
     keys: list[str | None] = [None] * len(annotations)
     for same in by_size.values():
         if len(same) < 2:
             continue
-        digests = [_digest(annotations.records[index].image) for index in same]
+        digests = [_digest(images(index)) for index in same]
         times = Counter(digests)
         for index, digest in zip(same, digests, strict=True):
             if times[digest] > 1:
@@ -247,7 +249,7 @@ def draw_splits(
     >>> {name: len(part) for name, part in draw_splits(train, shares_of("60:20:20")).items()}
     {'train': 862, 'val': 288, 'test': 288}
     """
-    names = [str(record.image_id) for record in annotations.records]
+    names = [str(image_id) for image_id in annotations.table.ids.tolist()]
     keys = [group(name) for name in names] if group else None
     equal = content_groups(annotations)
     if any(equal):
