@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sightline.data import DataError, read_dataset
+from sightline.formats import csv_table
 
 from ..pictures import save_picture
 from .refusals import refusal
@@ -89,7 +90,7 @@ def test_csv_bad_row_names_file_line_rule_and_fix(tmp_path, row, rule):
     ("text", "message"),
     [
         (HEADER + "a.jpg,64,48,cat,1,2,30\n", r"csv:2: a row must have 8 columns, got 7"),
-        (HEADER + "c.jpg,64,48,cat,1,2,30,40\n", r"no image c\.jpg in .*or remove its rows"),
+        (HEADER + "c.jpg,64,48,cat,1,2,30,40\n", r"csv:2: no image c\.jpg in .*or remove its rows"),
         (HEADER + "a.jpg,64,48,cat,.1,.2,.3,.4\n", "no corner exceeds 1.* must be in pixels"),
     ],
 )
@@ -130,3 +131,10 @@ def test_csv_columns_of_other_names_are_kept_as_numbers_or_text(tmp_path):
     np.testing.assert_array_equal(first["depth"], [2.5, np.nan])
     # Text in one row makes text of the column in all.
     assert (first["note"].tolist(), second["note"].tolist()) == (["3", ""], ["old"])
+
+
+def test_csv_larger_than_its_bound_is_refused_by_its_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_table, "_MOST_BYTES", 64)
+    write(tmp_path, HEADER + "a.jpg,64,48,cat,1,2,30,40\n")
+    with pytest.raises(DataError, match=r"csv: 74 bytes are too many .*at most 64"):
+        read_dataset(tmp_path)

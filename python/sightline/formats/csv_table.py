@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -49,12 +50,14 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _NEEDED = ("filename", "class", *_CORNERS)
 _PREDICTED = {"score", "confidence", "conf", "probability"}  # columns of what a model has found
 _WITHOUT_HEADER = ("filename", *_CORNERS, "class")
+_SHARED = ("filename", "class", "width", "height")  # whose values many rows have in common
+_MOST_BYTES = 256 << 20  # of a file with the labels of all images
 _HEAD_BYTES = 4096  # of a file, in which its first line must end
 
 
 @dataclass(frozen=True)
 class Item:
-    """An image, and its rows with their lines; each maps the name of a column to its text.
+    """An image, and its rows with their lines, as a file has them.
 
     `is_text` says of each column that has none of our names whether any of its values is text.
     """
@@ -62,8 +65,14 @@ class Item:
     path: Path
     image: Path
     image_id: str
-    rows: list[tuple[int, Mapping[str, str]]]
+    columns: tuple[str, ...]
+    rows: list[tuple[int, tuple[str, ...]]]
     is_text: Mapping[str, bool]
+
+    def named_rows(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yield the line of each row, and its values by the names of their columns."""
+        for line, words in self.rows:
+            yield line, dict(zip(self.columns, words, strict=True))
 
 
 def csv_files(root: Path) -> list[Path]:
@@ -133,7 +142,7 @@ def open_csv(
         _refuse_shares(path, found)
     rule = "only a row without class and corners marks an image without objects"
     note_unlisted((item.image for item in pool), root, notes, "without a row", rule)
-    used = {row["class"] for item in pool for _, row in item.rows if row["class"]}
+    used = {row["class"] for item in pool for _, row in item.named_rows() if row["class"]}
     names = tuple(class_names or sorted(used))
     return Source(
         format="csv",
@@ -149,7 +158,7 @@ def open_csv(
 
 def _items(path: Path, base: Path, notes: Notes) -> list[Item]:
     """The images of a file in the order of their first rows, each with its rows."""
-    reader = _reader(read_text(path, most=None))
+    reader = _reader(read_text(path, _MOST_BYTES))
     find = ImageFinder(path, base, notes, "remove its rows", absolute=True).find
     by_name: dict[str, Item] = {}
     columns: tuple[str, ...] | None = None
@@ -176,25 +185,28 @@ def _items(path: Path, base: Path, notes: Notes) -> list[Item]:
                     )
                 )
                 continue
-            row = {name: word for name, word in zip(columns, words, strict=True) if name}
-            name = row["filename"]
+            row = tuple(
+                sys.intern(word) if column in _SHARED else word
+                for column, word in zip(columns, words, strict=True)
+            )
+            name = row[columns.index("filename")]
             if name not in by_name:
-                image = find(name)
+                image = find(name, line=line)
                 inside = image.is_relative_to(base)
                 image_id = image.relative_to(base) if inside else image
                 identity = image_id.with_suffix("").as_posix()
-                by_name[name] = Item(path, image, identity, [], is_text)
+                by_name[name] = Item(path, image, identity, columns, [], is_text)
             by_name[name].rows.append((line, row))
-            for other, known in is_text.items():
-                if not known and row[other] and number(row[other]) is None:
-                    is_text[other] = True
+            for column, word in zip(columns, row, strict=True):
+                if word and is_text.get(column) is False and number(word) is None:
+                    is_text[column] = True
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: not csv ({error}); correct it") from error
     return list(by_name.values())
 
 
 def _refuse_shares(path: Path, items: list[Item]) -> None:
-    values = [number(row[name]) for item in items for _, row in item.rows for name in _CORNERS]
+    values = [number(row[name]) for item in items for _, row in item.named_rows() for name in _CORNERS]
     known = [value for value in values if value is not None]
     if known and max(known) <= 1:
         raise DataError(
@@ -204,11 +216,11 @@ def _refuse_shares(path: Path, items: list[Item]) -> None:
 
 
 def _load(item: Item, *, label_of: dict[str, int]) -> Pair:
-    first = item.rows[0][1]
+    _, first = next(item.named_rows())
     stated = stated_size(first.get("width"), first.get("height"))
     width, height = stated or image_size(item.image, max_pixels=None)
     found = Objects(item.path, width, height, label_of)
-    for line, row in item.rows:
+    for line, row in item.named_rows():
         name = row["class"]
         if not any(row[column] for column in ("class", *_CORNERS)):
             continue

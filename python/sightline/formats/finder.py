@@ -92,11 +92,14 @@ class ImageFinder:
         self._folders = [place for place in dict.fromkeys(places) if place.is_dir()]
         self._listed: dict[str, frozenset[str]] = {}
 
-    def find(self, file_name: str, *others: str) -> Path:
-        """Return an image, by other names too; DataError where it is not there, or empty."""
+    def find(self, file_name: str, *others: str, line: int | None = None) -> Path:
+        """Return an image, by other names too; DataError where it is not there, or empty.
+
+        `line` of the label file names the image; errors name the line.
+        """
         found = next(filter(None, map(self._found, (file_name, *others))), None)
         if found is None:
-            return Path(self._refused(file_name))
+            return Path(self._refused(file_name, line))
         self._refuse_empty(found)
         return Path(found)
 
@@ -129,13 +132,14 @@ class ImageFinder:
             for name, path in zip(file_names, found, strict=True)
         ]
 
-    def _refused(self, file_name: str) -> str:
+    def _refused(self, file_name: str, line: int | None = None) -> str:
         """Raise the error of an image that is not there, or collect it and return some path."""
         fix = self._fix.format(it="it")
         add = "add it"
         if any(is_file(folder / file_name) for folder in self._folders):
             add = "it lies outside the data set: move it there, or link to it"
-        said = f"{self._path}: {self._missing(file_name)}; {add}, or {fix}"
+        place = self._path if line is None else f"{self._path}:{line}"
+        said = f"{place}: {self._missing(file_name)}; {add}, or {fix}"
         self._notes.refuse(DataError(said))
         name = PurePath(file_name.encode("utf-8", "replace").decode()).name
         return os.path.join(self._path.parent, name)
