@@ -51,7 +51,7 @@ def test_csv_image_without_a_row_is_left_out_and_that_is_said(tmp_path):
     write(tmp_path, HEADER + "a.jpg,64,48,cat,1,2,30,40\n")
     found = read_dataset(tmp_path)
     assert len(found) == 1
-    assert "1 image(s) without a row, such as b.jpg" in str(found.issues[0])
+    assert "1 image without a row, such as b.jpg" in str(found.issues[0])
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,7 @@ def test_voc_image_without_label_file_is_left_out_with_a_note(tmp_path):
     Image.new("RGB", (64, 48)).save(tmp_path / "JPEGImages" / "new.jpg")
     found = read_dataset(tmp_path)
     assert len(found) == 1
-    assert "1 image(s) without a label file, such as new.jpg" in str(found.issues[0])
+    assert "1 image without a label file, such as new.jpg" in str(found.issues[0])
     assert found.issues[0].action == "left out"
 
 

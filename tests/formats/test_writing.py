@@ -330,7 +330,7 @@ def test_kitti_types_and_class_folders_have_names_that_they_can_have(tmp_path):
 def test_images_of_several_classes_are_no_class_folder(tmp_path):
     image = save_picture(tmp_path / "a.png")
     both = one(image, labels=[0, 1], boxes=[[1, 1, 9, 9], [5, 5, 9, 9]])
-    with pytest.raises(DataError, match=r"1 image\(s\) .*a\.png \(cat, dog\), but a class folder"):
+    with pytest.raises(DataError, match=r"1 image has .*a\.png \(cat, dog\), but a class folder"):
         write_dataset(both, tmp_path / "out", format="folder")
 
 

@@ -206,7 +206,9 @@ def _items(path: Path, base: Path, notes: Notes) -> list[Item]:
 
 
 def _refuse_shares(path: Path, items: list[Item]) -> None:
-    values = [number(row[name]) for item in items for _, row in item.named_rows() for name in _CORNERS]
+    values = [
+        number(row[name]) for item in items for _, row in item.named_rows() for name in _CORNERS
+    ]
     known = [value for value in values if value is not None]
     if known and max(known) <= 1:
         raise DataError(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 
+from sightline._text import counted
 from sightline.formats.lists import find_file
 from sightline.formats.paths import files_in, folders_in, is_file, is_inside, shortened_path
 from sightline.formats.pictures import IMAGE_SUFFIXES
@@ -59,7 +60,7 @@ def note_unlisted(images: Iterable[Path], root: Path, notes: Notes, what: str, r
         if path not in known
     ]
     if beside and root.is_dir():
-        text = f"{len(beside)} image(s) {what}, such as {beside[0].name}"
+        text = f"{counted(len(beside), 'image')} {what}, such as {beside[0].name}"
         notes.add(beside[0].parent, None, text, rule, "left out")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline._text import listed
+from sightline._text import counted, listed
 from sightline.formats.losses import Losses, cleaned_names, note_class_list
 from sightline.formats.new_folder import new_folder
 from sightline.formats.paths import files_below, is_clutter
@@ -198,7 +198,8 @@ def _refuse_several_classes(sets: Sets) -> None:
         classes = listed([annotations.class_names[label] for label in set(record.labels.tolist())])
         name = image_name(record.image) if isinstance(record.image, Path) else record.image_id
         raise DataError(
-            f"{len(several):,} image(s) have objects of several classes, such as {name} "
+            f"{counted(len(several), 'image')} {'has' if len(several) == 1 else 'have'} objects of "
+            f"several classes, such as {name} "
             f"({classes}), but a class folder holds images of one class; choose another format"
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from sightline._text import listed, shortened
+from sightline._text import counted, listed, shortened
 from sightline.formats.paths import is_clutter
 from sightline.formats.pictures import IMAGE_SUFFIXES
 
@@ -52,7 +52,7 @@ def said_found(root: Path) -> str:
         below, inside = _content(folder)
         words = [_kinds(inside)] if inside else []
         if below:
-            words.append(f"{len(below)} folder{'' if len(below) == 1 else 's'}")
+            words.append(counted(len(below), "folder"))
         parts.append(f"{shortened(folder.name)}/ ({', '.join(words) or 'empty'})")
     if len(folders) > _FOLDERS_SHOWN:
         parts.append(f"{len(folders) - _FOLDERS_SHOWN:,} more folders")

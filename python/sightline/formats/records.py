@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline._text import listed, shortened
+from sightline._text import counted, listed, shortened
 from sightline.formats.record import DataError, Issue, LabelType, Record, box_rule
 from sightline.formats.table import RecordTable, labels_of
 
@@ -52,10 +52,10 @@ class Annotations:
         written = f"; {self.format}" if self.format else ""
         bad = sum(issue.action.endswith("dropped") for issue in self.issues)
         notes = len(self.issues) - bad
-        dropped = f"; {bad:,} bad label{'' if bad == 1 else 's'}" if bad else ""
-        dropped += f"; {notes:,} note{'' if notes == 1 else 's'}" if notes else ""
+        dropped = f"; {counted(bad, 'bad label')}" if bad else ""
+        dropped += f"; {counted(notes, 'note')}" if notes else ""
         return (
-            f"Annotations({self.label_type}: {len(self):,} picture{'' if len(self) == 1 else 's'}, "
+            f"Annotations({self.label_type}: {counted(len(self), 'picture')}, "
             f"{number:,} class{'' if number == 1 else 'es'}: {classes}{dropped}{written}; {source})"
         )
 

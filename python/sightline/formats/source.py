@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline._text import counted
 from sightline.formats.columns import offsets_of
 from sightline.formats.record import DataError, Issue, LabelType, Record, UnreadableImageError
 from sightline.formats.table import RecordTable
@@ -125,9 +126,9 @@ class Notes:
         for kind, first in self._first.items():
             places = self._places[kind]
             others, files = len(places) - 1, len({file for file, _ in places})
-            more = f", and {others:,} more in {files:,} file{'' if files == 1 else 's'}"
+            more = f", and {others:,} more in {counted(files, 'file')}"
             if others == files - 1:
-                more = f", and in {others:,} more file{'' if others == 1 else 's'}"
+                more = f", and in {counted(others, 'more file')}"
             found.append(replace(first, what=first.what + (more if others else "")))
         return found
 

@@ -66,7 +66,7 @@ def all_categories(
     if len(set(names.values())) < len(names):
         twice = sorted({name for name in names.values() if [*names.values()].count(name) > 1})
         raise DataError(
-            f"{path}: category name(s) {listed(twice)} have several ids; give each class one id"
+            f"{path}: category names have several ids: {listed(twice)}; give each class one id"
         )
     return dict(sorted(names.items()))
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sightline._text import counted
 from sightline.formats.paths import files_below, files_in, folders_in, subfolder
 from sightline.formats.pictures import IMAGE_SUFFIXES, is_image
 from sightline.formats.records import DataError
@@ -182,7 +183,8 @@ def _images_by_name(
             if len({path.parent for path in paths}) == 1:
                 found.setdefault(name, paths[0])
     if unlabelled:
-        what = f"{len(unlabelled)} image(s) without a label file, such as {unlabelled[0].name}"
+        count = counted(len(unlabelled), "image")
+        what = f"{count} without a label file, such as {unlabelled[0].name}"
         rule = "only an xml without <object> marks an image without objects"
         notes.add(place.labels, None, what, rule, "left out")
     return found
