@@ -27,6 +27,18 @@ def test_split_folders_are_official_and_share_their_classes(tmp_path):
     assert len(read_dataset(tmp_path)) == 4
 
 
+def test_link_to_the_data_set_or_above_is_no_class(tmp_path):
+    root = tmp_path / "set"
+    for name in ("cat/1.png", "dog/1.png"):
+        save_picture(root / name)
+    (root / "current").symlink_to(root)
+    (root / "parent").symlink_to("..")
+    (root / "eel").symlink_to(root / "dog")
+    found = read_dataset(root)
+    assert found.class_names == ("cat", "dog", "eel")
+    assert [record.image_id for record in found.records] == ["cat/1.png", "dog/1.png", "eel/1.png"]
+
+
 def test_class_folder_without_images_is_named(tmp_path):
     for name in ("cat/1.png", "dog/1.png"):
         save_picture(tmp_path / name)
@@ -63,6 +75,8 @@ def test_jfif_upper_case_brackets_and_links_are_pictures_and_clutter_is_none(tmp
     root = tmp_path / "set"
     (root / "dog" / "linked").symlink_to(tmp_path / "elsewhere")
     (root / "dog" / "loop").symlink_to(root / "dog")
+    (root / "dog" / "everything").symlink_to(root)
+    (root / "dog" / "more").symlink_to(tmp_path)
     for name in ("__MACOSX/cat/._1.jpg", "cat/Thumbs.db", "cat/._1.jpg", ".git/x", "cat/.DS_Store"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"no picture")

@@ -32,7 +32,15 @@ Item = tuple[Path, Path, str]  # the image, the folder that its id is relative t
 
 def class_folders(folder: Path) -> list[Path]:
     """Return the folders that represent classes, sorted by name."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and _may_be_class(path.name))
+    here = folder.resolve()
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir()
+        and _may_be_class(path.name)
+        # A link to the folder, or to one above it, would be a class of the images of all others.
+        and not (path.is_symlink() and here.is_relative_to(path.resolve()))
+    )
 
 
 def _may_be_class(name: str) -> bool:

@@ -97,8 +97,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return all files below a folder, in order of path, following links and without clutter."""
-    return sorted(_files_below(folder, frozenset()))
+    """Return all files below a folder, in order of path, following links and without clutter.
+
+    A link to the folder, or to one above it, is not followed: files would be found twice.
+    """
+    above = Path(os.path.realpath(os.path.dirname(os.path.abspath(folder))))
+    return sorted(_files_below(folder, frozenset(map(str, (above, *above.parents)))))
 
 
 def _files_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
