@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sightline.data import DataError, read_dataset
-from sightline.formats import csv_table
+from sightline.formats import csv_table, via
 
 from ..pictures import save_picture
 from .refusals import refusal
@@ -134,7 +134,15 @@ def test_csv_columns_of_other_names_are_kept_as_numbers_or_text(tmp_path):
 
 
 def test_csv_larger_than_its_bound_is_refused_by_its_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_table, "_MOST_BYTES", 64)
+    monkeypatch.setattr(csv_table, "MOST_BYTES_OF_ALL", 64)
     write(tmp_path, HEADER + "a.jpg,64,48,cat,1,2,30,40\n")
     with pytest.raises(DataError, match=r"csv: 74 bytes are too many .*at most 64"):
+        read_dataset(tmp_path)
+
+
+def test_csv_of_via_has_the_same_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr(via, "MOST_BYTES_OF_ALL", 64)
+    header = "filename,region_shape_attributes,region_attributes"
+    write(tmp_path, f"{header}\na.jpg,{{}},{{}}\n" + " " * 64, name="via.csv")
+    with pytest.raises(DataError, match=r"csv: [0-9]+ bytes are too many .*at most 64"):
         read_dataset(tmp_path)

@@ -29,7 +29,7 @@ from sightline.formats.paths import files_in, folders_in
 from sightline.formats.pictures import IMAGE_SUFFIXES, image_size
 from sightline.formats.records import DataError, LabelType, Record
 from sightline.formats.source import Notes, Pair, Source
-from sightline.formats.text import ends_of, number, read_text, stated_size
+from sightline.formats.text import MOST_BYTES_OF_ALL, ends_of, number, read_text, stated_size
 from sightline.formats.writing import Sets, checked_sets, known_splits, number_text, records_of
 from sightline.formats.written_pictures import Placed, WrittenPictures
 
@@ -51,7 +51,6 @@ _NEEDED = ("filename", "class", *_CORNERS)
 _PREDICTED = {"score", "confidence", "conf", "probability"}  # columns of what a model has found
 _WITHOUT_HEADER = ("filename", *_CORNERS, "class")
 _SHARED = ("filename", "class", "width", "height")  # whose values many rows have in common
-_MOST_BYTES = 256 << 20  # of a file with the labels of all images
 _HEAD_BYTES = 4096  # of a file, in which its first line must end
 
 
@@ -158,7 +157,7 @@ def open_csv(
 
 def _items(path: Path, base: Path, notes: Notes) -> list[Item]:
     """The images of a file in the order of their first rows, each with its rows."""
-    reader = _reader(read_text(path, _MOST_BYTES))
+    reader = _reader(read_text(path, MOST_BYTES_OF_ALL))
     find = ImageFinder(path, base, notes, "remove its rows", absolute=True).find
     by_name: dict[str, Item] = {}
     columns: tuple[str, ...] | None = None

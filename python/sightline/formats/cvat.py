@@ -25,7 +25,14 @@ from sightline.formats.pictures import MAX_PIXELS
 from sightline.formats.records import DataError
 from sightline.formats.shapes import mask_to_runs, shape_hull
 from sightline.formats.source import Notes, Source, split_name
-from sightline.formats.text import ends_of, number, stated_size, truth, whole_number
+from sightline.formats.text import (
+    MOST_BYTES_OF_ALL,
+    ends_of,
+    number,
+    stated_size,
+    truth,
+    whole_number,
+)
 from sightline.formats.xml_file import element_lines, parse_xml
 
 __all__ = ["LOOKED_FOR", "cvat_files", "open_cvat"]
@@ -33,7 +40,6 @@ __all__ = ["LOOKED_FOR", "cvat_files", "open_cvat"]
 LOOKED_FOR = "CVAT: an xml file with <annotations> of <image> (CVAT for images 1.1)"
 _ROOT = re.compile(r"<annotations[\s>]")
 _HEAD_BYTES = 4096
-_MOST_BYTES = 256 << 20  # of a file with the labels of all images
 _SHAPES = ("box", "polygon", "ellipse", "mask", "skeleton", "points", "polyline", "cuboid")
 _NO_BOX = ("points", "polyline", "cuboid")
 _HIDDEN, _VISIBLE = 1, 2
@@ -66,7 +72,7 @@ def open_cvat(
     stated: dict[str, None] = {}
     parts: set[str] = set()  # labels of the points of skeletons
     for path in paths:
-        content = parse_xml(path, notes, most=_MOST_BYTES)
+        content = parse_xml(path, notes, most=MOST_BYTES_OF_ALL)
         if content.find("track") is not None:
             raise DataError(
                 f"{path}: tracks of a video (CVAT for video); export it as CVAT for images 1.1"
@@ -91,7 +97,7 @@ def _entries(path: Path, content: Element, base: Path, notes: Notes) -> Iterator
     lines: list[int] = []
 
     def line_of(place: int) -> int:
-        lines[:] = lines or element_lines(path, "image", most=_MOST_BYTES)
+        lines[:] = lines or element_lines(path, "image", most=MOST_BYTES_OF_ALL)
         return lines[place]
 
     for place, image in enumerate(content.findall("image")):

@@ -18,6 +18,7 @@ from sightline.formats.records import DataError
 
 __all__ = [
     "MOST_BYTES",
+    "MOST_BYTES_OF_ALL",
     "ends_of",
     "has_json_keys",
     "number",
@@ -35,6 +36,8 @@ __all__ = [
 
 # Of the labels of one picture: 400,000 boxes.
 MOST_BYTES = 16 << 20
+# Of a file with the labels of all images that is not JSON.
+MOST_BYTES_OF_ALL = 256 << 20
 
 _LONGEST_SIDE = 2**31 - 1  # of a PNG; images of other formats are smaller
 _PROBE_BYTES = 1 << 20  # the keys of a large JSON file are in its first or last MiB

@@ -26,7 +26,15 @@ from sightline.formats.objects import Objects
 from sightline.formats.outline import Outline, ellipse, polygon
 from sightline.formats.records import DataError
 from sightline.formats.source import Notes, Source
-from sightline.formats.text import ends_of, has_json_keys, number, parse_json, read_json, read_text
+from sightline.formats.text import (
+    MOST_BYTES_OF_ALL,
+    ends_of,
+    has_json_keys,
+    number,
+    parse_json,
+    read_json,
+    read_text,
+)
 
 __all__ = ["LOOKED_FOR", "open_via", "via_files"]
 
@@ -121,7 +129,7 @@ def _content(path: Path) -> tuple[list[dict[str, Any]], dict[str, Mapping[str, A
 
 def _csv_images(path: Path) -> list[dict[str, Any]]:
     """The images of a csv file, in the form of the json file."""
-    reader = csv.reader(io.StringIO(read_text(path, most=None), newline=""))
+    reader = csv.reader(io.StringIO(read_text(path, MOST_BYTES_OF_ALL), newline=""))
     images: dict[str, dict[str, Any]] = {}
     try:
         header = [word.strip().lstrip("#") for word in next(reader, [])]
