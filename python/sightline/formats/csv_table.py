@@ -73,6 +73,11 @@ class Item:
         for line, words in self.rows:
             yield line, dict(zip(self.columns, words, strict=True))
 
+    def column(self, name: str) -> list[str]:
+        """Return the values of all rows in one column."""
+        place = self.columns.index(name)
+        return [words[place] for _, words in self.rows]
+
 
 def csv_files(root: Path) -> list[Path]:
     """Return the csv files of boxes in a folder and those right below, or `root` itself."""
@@ -141,7 +146,7 @@ def open_csv(
         _refuse_shares(path, found)
     rule = "only a row without class and corners marks an image without objects"
     note_unlisted((item.image for item in pool), root, notes, "without a row", rule)
-    used = {row["class"] for item in pool for _, row in item.named_rows() if row["class"]}
+    used = {name for item in pool for name in item.column("class") if name}
     names = tuple(class_names or sorted(used))
     return Source(
         format="csv",
@@ -205,9 +210,7 @@ def _items(path: Path, base: Path, notes: Notes) -> list[Item]:
 
 
 def _refuse_shares(path: Path, items: list[Item]) -> None:
-    values = [
-        number(row[name]) for item in items for _, row in item.named_rows() for name in _CORNERS
-    ]
+    values = [number(it) for item in items for name in _CORNERS for it in item.column(name)]
     known = [value for value in values if value is not None]
     if known and max(known) <= 1:
         raise DataError(
