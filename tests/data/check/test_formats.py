@@ -113,7 +113,7 @@ def test_csv(tmp_path):
     text(tmp_path / "boxes.csv", header + "\n".join(rows))
     assert places(tmp_path) == {
         ("empty box", "boxes.csv", 3),
-        ("missing image", "boxes.csv", None),
+        ("missing image", "boxes.csv", 4),
         ("unreadable label file", "boxes.csv", 5),
         ("duplicate box", "boxes.csv", 6),
     }
