@@ -47,7 +47,7 @@ def test_a_library_that_mirrors_otherwise_is_not_timed():
 
 def test_rates_and_goals_are_printed():
     outcome = Outcome(BENCHMARKS[0], goals=BENCHMARKS[0].goals)
-    outcome.times = {OURS: Times([0.02] * 4), "albumentations": Times([0.04] * 4)}
+    outcome.times = {OURS: Times([IMAGES / 800] * 4), "albumentations": Times([IMAGES / 400] * 4)}
     text = BENCHMARKS[0].text(outcome)
     assert "800 images/s" in text and "400 images/s | 2.00x" in text
     assert "met: 800 images/s, goal 400" in text
