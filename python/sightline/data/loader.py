@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler, default_collate, get_worker_info
+from torch.utils.data._utils import signal_handling
 
 from sightline.data.augment import Augment
 from sightline.data.augment.own import AugmentFunction
@@ -129,6 +130,9 @@ class Loader(DataLoader):
             return
         # A thread that pins may be reading from them: then each finishes its batch.
         if not hasattr(iterator, "_pin_memory_thread"):
+            if iterator._worker_pids_set:  # or torch raises an error for each that is ended here
+                signal_handling._remove_worker_pids(id(iterator))
+                iterator._worker_pids_set = False
             for worker in iterator._workers:
                 worker.terminate()
         iterator._shutdown_workers()
