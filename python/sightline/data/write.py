@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from sightline.formats.labelme import write_labelme
 from sightline.formats.records import Annotations, DataError
 from sightline.formats.table import RecordTable
 from sightline.formats.voc import write_voc
+from sightline.formats.writing import Writer
 from sightline.formats.yolo import write_yolo
 
 __all__ = ["WRITERS", "all_images", "all_splits", "write_dataset"]
 
-WRITERS: dict[str, Callable[..., list[str]]] = {
+WRITERS: dict[str, Writer] = {
     "voc": write_voc,
     "coco": write_coco,
     "yolo": write_yolo,

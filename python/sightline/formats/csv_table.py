@@ -252,15 +252,7 @@ def write_csv(sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
 
     The columns are filename, width, height, class, xmin, ymin, xmax, ymax, and those of
     `Record.extra` that have one value per object. Without splits the folder is called images.
-
-    Args:
-        sets: split -> its annotations; None for images of no split.
-        folder: the new data set; it must not exist, or be empty.
-        images: "copy", "link" or "none" (label files alone).
-
-    Raises:
-        DataError: the folder is in use, or an image cannot be read.
-        ValueError: the sets have different classes, or `images` is none of these.
+    Arguments and errors are those of `writing.Writer`.
     """
     losses = Losses("CSV")
     sets = known_splits(checked_sets(sets, losses), losses, rest=False)

@@ -254,15 +254,7 @@ def write_kitti(sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
 
     With splits, images and labels are in training/, and ImageSets/<split>.txt lists them; without,
     they are in image_2/ and label_2/.
-
-    Args:
-        sets: split -> its annotations; None for images of no split.
-        folder: the new data set; it must not exist, or be empty.
-        images: "copy", "link" or "none" (label files alone).
-
-    Raises:
-        DataError: the folder is in use, an image cannot be read, or is not of the stated size.
-        ValueError: the sets have different classes, or `images` is none of these.
+    Arguments and errors are those of `writing.Writer`.
     """
     losses = Losses("KITTI")
     sets = known_splits(checked_sets(sets, losses), losses, rest=True)

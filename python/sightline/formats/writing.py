@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +27,7 @@ from sightline.formats.written_pictures import Placed
 
 __all__ = [
     "Sets",
+    "Writer",
     "as_polygons",
     "as_shown",
     "checked_sets",
@@ -41,6 +42,24 @@ __all__ = [
 _SAME = 1e-6  # pixels, up to which a hull is the box
 
 Sets = Mapping[str | None, Annotations]
+
+
+class Writer(Protocol):
+    """What writes a data set in one format."""
+
+    def __call__(self, sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
+        """Write a data set; return what is lost, one sentence per kind.
+
+        Args:
+            sets: split -> its annotations; None for images of no split.
+            folder: the new data set; it must not exist, or be empty.
+            images: "copy", "link" or "none" (label files alone).
+
+        Raises:
+            DataError: the folder is in use, the format cannot hold the set, or an image cannot be
+                read, or is not of the stated size where the format needs it.
+            ValueError: the sets have different classes, or `images` is none of these.
+        """
 
 
 def number_text(value: Any) -> str:

@@ -28,15 +28,7 @@ def write_coco(sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
 
     The ids of images and categories are kept where the annotations have those of a COCO file, and
     are otherwise 1, 2, 3 ...; images of no split are listed in instances_default.json.
-
-    Args:
-        sets: split -> its annotations; None for images of no split.
-        folder: the new data set; it must not exist, or be empty.
-        images: "copy", "link" or "none" (label files alone).
-
-    Raises:
-        DataError: the folder is in use, or an image cannot be read.
-        ValueError: the sets have different classes, or `images` is none of these.
+    Arguments and errors are those of `writing.Writer`.
     """
     losses = Losses("COCO")
     sets = known_splits(checked_sets(sets, losses, keeps_ids=True), losses, rest=True)

@@ -45,14 +45,7 @@ _HIDDEN = 1  # visibility of a keypoint
 def write_labelme(sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
     """Write a data set as LabelMe json; return what is lost, one sentence per kind.
 
-    Args:
-        sets: split -> its annotations; None for images of no split.
-        folder: the new data set; it must not exist, or be empty.
-        images: "copy", "link" or "none" (label files alone).
-
-    Raises:
-        DataError: the folder is in use, or an image cannot be read.
-        ValueError: the sets have different classes, or `images` is none of these.
+    Arguments and errors are those of `writing.Writer`.
     """
     losses = Losses("LabelMe")
     sets = known_splits(checked_sets(sets, losses), losses, rest=True)

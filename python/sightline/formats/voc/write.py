@@ -45,15 +45,7 @@ def write_voc(sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
 
     An image that is in several splits is written once and listed in each; images of no split are
     in no list.
-
-    Args:
-        sets: split -> its annotations; None for images of no split.
-        folder: the new data set; it must not exist, or be empty.
-        images: "copy", "link" or "none" (label files alone).
-
-    Raises:
-        DataError: the folder is in use, or an image cannot be read.
-        ValueError: the sets have different classes, or `images` is none of these.
+    Arguments and errors are those of `writing.Writer`.
     """
     losses = Losses("VOC")
     first = next(iter(checked_sets(sets, losses).values()))

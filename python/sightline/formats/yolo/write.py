@@ -52,15 +52,7 @@ def write_yolo(sets: Sets, folder: Path, *, images: str = "copy") -> list[str]:
     """Write a data set as YOLO text; return what is lost, one sentence per kind.
 
     Without splits, data.yaml names none, and images and labels are right in their folders.
-
-    Args:
-        sets: split -> its annotations; None for images of no split.
-        folder: the new data set; it must not exist, or be empty.
-        images: "copy", "link" or "none" (label files alone).
-
-    Raises:
-        DataError: the folder is in use, an image cannot be read, or is not of the stated size.
-        ValueError: the sets have different classes, or `images` is none of these.
+    Arguments and errors are those of `writing.Writer`.
     """
     losses = Losses("YOLO")
     sets = known_splits(checked_sets(sets, losses), losses, rest=False)
